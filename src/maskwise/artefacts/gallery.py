@@ -1,0 +1,41 @@
+"""``gallery.npz``: what the policy hid and the network drew of the probe images over training."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwise.artefacts.atomic import replacing
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """E moments of training, P probe images; an empty array where a recipe has no such thing."""
+
+    epochs: NDArray[np.int64]
+    """``(E,)``."""
+    image_ids: NDArray[np.str_]
+    """``(P,)``."""
+    images: NDArray[np.uint8]
+    """``(P, H, W)``, channels averaged."""
+    lesions: NDArray[np.bool_]
+    """``(P, H, W)``, True = lesion; only drawn and measured, never learnt from."""
+    masks: NDArray[np.bool_]
+    """``(E, P, gh, gw)``, True = hidden."""
+    maps: NDArray[np.float16]
+    """``(E, P, ph, pw)``: Q-map or policy map, larger = rather hidden."""
+    reconstructions: NDArray[np.uint8]
+    """``(E, P, H, W)``."""
+
+
+def write_gallery(gallery: Gallery, path: Path) -> None:
+    """Write the arrays, compressed."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **{f.name: getattr(gallery, f.name) for f in fields(gallery)})
+
+
+def read_gallery(path: Path) -> Gallery:
+    """Read what ``write_gallery`` wrote; never unpickles."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return Gallery(**{f.name: arrays[f.name] for f in fields(Gallery)})

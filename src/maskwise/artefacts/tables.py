@@ -1,0 +1,67 @@
+"""Columns of the tables that one stage writes and another reads."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from maskwise.artefacts.atomic import replacing
+from maskwise.errors import UserError
+
+SUBSETS = ("fraction", "image_id", "group", "role", "label")
+"""``subsets.parquet``: a row an image a fraction uses; ``role`` is ``train`` or ``validation``."""
+
+PREDICTIONS = (
+    "source",
+    "recipe",
+    "seed",
+    "fraction",
+    "mode",
+    "image_id",
+    "group",
+    "split",
+    "fold",
+    "truth",
+)
+"""``predictions.parquet``: a row an image x fraction x mode (``probe``, ``full``), validation and
+test; then one column ``p_<class>`` a class, probabilities that add to 1."""
+
+PAIRED = (
+    "mode",
+    "fraction",
+    "metric",
+    "recipe",
+    "against",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "n_images",
+    "n_groups",
+    "n_seeds",
+)
+"""``paired.csv``: a row a comparison; difference = recipe minus against."""
+
+
+def write_table(table: pd.DataFrame, path: Path, columns: tuple[str, ...] = ()) -> None:
+    """Write CSV or Parquet, by the suffix of ``path``, after checking that ``columns`` exist."""
+    check_columns(table, columns, str(path))
+    with replacing(path) as temporary:
+        if path.suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        else:
+            table.to_csv(temporary, index=False)
+
+
+def read_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read what ``write_table`` wrote."""
+    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    check_columns(table, columns, str(path))
+    return table
+
+
+def check_columns(table: pd.DataFrame, columns: tuple[str, ...], where: str) -> None:
+    """Raise ``UserError`` naming the columns that are missing."""
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise UserError(f"{where}: the columns {', '.join(missing)} are missing")

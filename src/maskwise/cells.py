@@ -1,0 +1,149 @@
+"""Which cells exist, and what everything about them is called: composed here and nowhere else.
+
+A cell is one source x recipe x seed. Reads ``conf/base/experiment.yml`` with PyYAML alone, so that
+listing pipelines stays fast.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maskwise.errors import UserError, hint
+
+EXPERIMENT = Path("conf/base/experiment.yml")
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_KEYS = ("reproduce", "generated", "recipes", "seeds", "fractions", "sources")
+_OVERRIDES = ("recipes", "seeds", "fractions")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One independent repetition: pre-training and all fine-tuning of one recipe on one source."""
+
+    source: str
+    recipe: str
+    seed: int
+
+    @property
+    def namespace(self) -> str:
+        """``<recipe>.s<seed>``: what ``kedro run --namespaces`` selects."""
+        return f"{self.recipe}.s{self.seed}"
+
+    def dataset(self, artefact: str) -> str:
+        """Return the catalog's name of one of this cell's artefacts."""
+        return f"{self.source}.{self.recipe}.s{self.seed}.{artefact}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """All cells of one configured source."""
+
+    source: str
+    generated: bool
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    fractions: tuple[float, ...]
+    fractions_parameter: str
+    """Catalog name of the parameter that holds ``fractions``."""
+
+    def cells(self, recipe: str) -> tuple[Cell, ...]:
+        """Return the recipe's cells, one a seed."""
+        return tuple(Cell(self.source, recipe, seed) for seed in self.seeds)
+
+    def dataset(self, artefact: str) -> str:
+        """Return the catalog's name of one of this source's artefacts."""
+        return f"{self.source}.{artefact}"
+
+    def parameters(self, stage: str) -> str:
+        """Return the catalog's name of the source's own block for ``stage``."""
+        return f"params:{self.source}.{stage}"
+
+    @property
+    def raw(self) -> str:
+        """The raw folder: written by the project, or the user's own."""
+        return self.dataset("generated" if self.generated else "raw")
+
+
+def read_studies(project: Path) -> dict[str, Study]:
+    """Return the configured sources of ``project`` by name, or raise ``UserError``."""
+    path = project / EXPERIMENT
+    try:
+        block = yaml.safe_load(path.read_text(encoding="utf-8"))["experiment"]
+    except FileNotFoundError:
+        raise UserError(f"{path}: absent; it lists sources, recipes, seeds, fractions") from None
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: should hold one block `experiment`: {error}") from None
+    return parse_studies(block)
+
+
+def parse_studies(block: Mapping[str, Any]) -> dict[str, Study]:
+    """Turn the block ``experiment`` into studies; raise ``UserError`` naming the key to mend."""
+    for key in block:
+        if key not in _KEYS:
+            raise UserError(f"experiment.{key}: there is no such option; {hint(key, _KEYS)}")
+    for key in _KEYS:
+        if key not in block:
+            raise UserError(f"experiment.{key}: missing in {EXPERIMENT}")
+    sources: Mapping[str, Any] = block["sources"]
+    for key in ("reproduce", "generated"):
+        for name in block[key]:
+            if name not in sources:
+                where = f"experiment.{key}"
+                raise UserError(f"{where}: there is no source {name!r}; {hint(name, sources)}")
+            if key == "reproduce" and sources[name]:
+                raise UserError(
+                    f"experiment.sources.{name}: stands under `reproduce` and so takes the "
+                    "common recipes, seeds and fractions; take its own away, or give the study "
+                    "a source name of its own"
+                )
+    return {name: _study(name, own or {}, block) for name, own in sources.items()}
+
+
+def _study(name: str, own: Mapping[str, Any], block: Mapping[str, Any]) -> Study:
+    for key in own:
+        if key not in _OVERRIDES:
+            where = f"experiment.sources.{name}.{key}"
+            raise UserError(f"{where}: there is no such option; {hint(key, _OVERRIDES)}")
+    values = {key: own.get(key, block[key]) for key in _OVERRIDES}
+    parameter = (
+        f"experiment.sources.{name}.fractions" if "fractions" in own else "experiment.fractions"
+    )
+    study = Study(
+        source=name,
+        generated=name in block["generated"],
+        recipes=tuple(values["recipes"]),
+        seeds=tuple(values["seeds"]),
+        fractions=tuple(float(share) for share in values["fractions"]),
+        fractions_parameter=f"params:{parameter}",
+    )
+    _check(study)
+    return study
+
+
+def _check(study: Study) -> None:
+    where = f"experiment (source {study.source!r})"
+    for name in (study.source, *study.recipes):
+        if not _NAME.match(name):
+            raise UserError(f"{where}: {name!r} should hold only a-z, 0-9 and '_'")
+    for recipe in study.recipes:
+        if recipe == study.source:
+            raise UserError(f"{where}: {recipe!r} is the name of a recipe and of a source")
+    if not study.recipes or not study.seeds:
+        raise UserError(f"{where}: needs at least one recipe and one seed")
+    for values in (study.recipes, study.seeds, study.fractions):
+        _refuse_repeats(values, where)
+    if any(not isinstance(seed, int) or seed < 0 for seed in study.seeds):
+        raise UserError(f"{where}: seeds are whole numbers from 0, not {list(study.seeds)}")
+    if 1.0 not in study.fractions or any(not 0 < share <= 1 for share in study.fractions):
+        shown = list(study.fractions)
+        raise UserError(f"{where}: fractions lie in (0, 1] and hold 1.0, not {shown}")
+
+
+def _refuse_repeats(values: Sequence[Any], where: str) -> None:
+    repeated = {value for value in values if values.count(value) > 1}
+    if repeated:
+        raise UserError(f"{where}: {', '.join(map(str, sorted(repeated)))} stands twice")

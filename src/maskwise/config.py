@@ -1,0 +1,68 @@
+"""The edge: YAML becomes frozen dataclasses here, or one message names every key to mend."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from maskwise.errors import UserError, hint
+
+C = TypeVar("C")
+
+
+def choose(choices: Mapping[str, type[C]], block: Any, where: str) -> C:
+    """Parse the config that the block's ``name`` picks; ``where`` is its path in the YAML."""
+    block = _mapping(block, where)
+    name = block.get("name")
+    if name is None:
+        raise UserError(f"{where}.name: missing; {hint('', choices)}")
+    if not isinstance(name, str) or name not in choices:
+        raise UserError(f"{where}.name: there is no {name!r}; {hint(str(name), choices)}")
+    return parse(choices[name], {k: v for k, v in block.items() if k != "name"}, where)
+
+
+def parse(config: type[C], block: Any, where: str) -> C:
+    """Build the frozen dataclass ``config`` from ``block``.
+
+    A config with a class attribute ``PRESETS`` (name -> options) accepts the key ``preset``;
+    keys written out win over those of the preset.
+
+    Raises:
+        UserError: naming *all* unknown keys (with the close match), wrong types and refused
+            values of the block, each by its path in the YAML.
+    """
+    block = _with_preset(config, _mapping(block, where), where)
+    known = [field.name for field in fields(config) if field.init]  # type: ignore[arg-type]
+    problems = [
+        f"{where}.{key}: there is no such option; {hint(str(key), known)}"
+        for key in block
+        if key not in known
+    ]
+    try:
+        parsed = TypeAdapter(config).validate_python(
+            {key: value for key, value in block.items() if key in known}
+        )
+    except ValidationError as error:
+        for entry in error.errors():
+            path = ".".join([where, *(str(part) for part in entry["loc"])])
+            problems.append(f"{path}: {entry['msg'].removeprefix('Value error, ')}")
+    if problems:
+        raise UserError("\n".join(problems))
+    return parsed
+
+
+def _mapping(block: Any, where: str) -> dict[str, Any]:
+    if not isinstance(block, Mapping):
+        raise UserError(f"{where}: should be a block of options, but is {block!r}")
+    return dict(block)
+
+
+def _with_preset(config: type[Any], block: dict[str, Any], where: str) -> dict[str, Any]:
+    presets: Mapping[str, Mapping[str, Any]] | None = getattr(config, "PRESETS", None)
+    if presets is None or block.get("preset") is None:
+        return block
+    name = block["preset"]
+    if name not in presets:
+        raise UserError(f"{where}.preset: there is no {name!r}; {hint(str(name), presets)}")
+    return {**presets[name], **block}

@@ -1,0 +1,23 @@
+"""What every encoder promises. It needs torch only."""
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+
+class Encoder(Protocol):
+    """A plain ``nn.Module`` that turns images into one feature map a stage, finest first."""
+
+    channels: tuple[int, ...]
+    """Channels of each stage's features."""
+    strides: tuple[int, ...]
+    """Pixels of the image a feature of each stage covers, one side; the last is the total."""
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """``(B, C, H, W)`` to ``[(B, channels[i], H / strides[i], W / strides[i]), ...]``."""
+
+
+class EncoderConfig(Protocol):
+    """What an encoder's YAML name stands for; a frozen dataclass of plain values."""
+
+    def build(self, channels: int) -> nn.Module: ...

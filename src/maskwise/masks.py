@@ -1,0 +1,43 @@
+"""Masks over grid cells: bool ``(B, gh, gw)``, True = hidden. Cells to pixels, boxes to cells."""
+
+import torch
+from torch import Tensor
+
+from maskwise.errors import UserError
+
+Grid = tuple[int, int]
+
+
+def check_grid(grid: Grid, height: int, width: int, where: str = "grid") -> None:
+    """Raise ``UserError`` unless ``grid`` ``(gh, gw)`` divides an image of that many pixels."""
+    gh, gw = grid
+    if gh < 1 or gw < 1 or height % gh or width % gw:
+        raise UserError(
+            f"{where}: a grid of {gh} x {gw} cells does not divide an image of {height} x {width} "
+            f"pixels; choose a grid whose sides divide {height} and {width}"
+        )
+
+
+def to_pixels(mask: Tensor, height: int, width: int) -> Tensor:
+    """Expand a cell mask ``(B, gh, gw)`` to pixels ``(B, 1, height, width)``."""
+    gh, gw = mask.shape[-2:]
+    rows = mask.repeat_interleave(height // gh, dim=-2)
+    return rows.repeat_interleave(width // gw, dim=-1)[:, None]
+
+
+def cell_means(values: Tensor, grid: Grid) -> Tensor:
+    """Average ``(B, C, H, W)`` over channels and the pixels of each cell: ``(B, gh, gw)``."""
+    (b, c, h, w), (gh, gw) = values.shape, grid
+    return values.reshape(b, c, gh, h // gh, gw, w // gw).mean(dim=(1, 3, 5))
+
+
+def boxes(tops: Tensor, lefts: Tensor, box: tuple[int, int], grid: Grid) -> Tensor:
+    """Hide one box an image: ``tops``, ``lefts`` ``(B,)`` in cells, ``box`` its height and width.
+
+    A box that overhangs the grid is cropped. Returns bool ``(B, gh, gw)``.
+    """
+    rows = torch.arange(grid[0], device=tops.device)
+    columns = torch.arange(grid[1], device=tops.device)
+    inside_y = (rows >= tops[:, None]) & (rows < tops[:, None] + box[0])
+    inside_x = (columns >= lefts[:, None]) & (columns < lefts[:, None] + box[1])
+    return inside_y[:, :, None] & inside_x[:, None, :]

@@ -1,0 +1,135 @@
+"""What policies and objectives promise the loop. Neither ever sees the other.
+
+Shapes, everywhere: images ``(B, C, H, W)`` float32, normalised (0 = the mean of the training
+images); grid ``(gh, gw)`` cells, which divides the image; mask ``(B, gh, gw)`` bool,
+True = hidden.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from torch import Generator, Tensor, nn
+
+from maskwise.masks import Grid
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's images, and all that makes the step repeatable."""
+
+    images: Tensor
+    """``(B, C, H, W)`` float32, normalised, after the recipe's own augmentation."""
+    index: Tensor
+    """``(B,)`` int64, rows of the store."""
+    group: Tensor
+    """``(B,)`` int64, equal for images that must not count as strangers (patient, duplicates)."""
+    augmentation_seed: Tensor
+    """``(B,)`` int64; with ``index`` it determines ``images`` exactly, and every view of them."""
+    progress: float
+    """Share of the training steps already made, in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The cells to hide; a policy that learns extends it by what it must remember."""
+
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an objective answers."""
+
+    loss: Tensor
+    """``()``, carries the gradient."""
+    error_map: Tensor
+    """``(B, gh, gw)`` float32, detached: mean loss a cell, NaN where nothing was hidden."""
+    residual: Tensor | None = None
+    """``(B, C, H, W)`` float32, detached: reconstruction minus image, where there is one."""
+    reconstruction: Tensor | None = None
+    """``(B, C, H, W)`` float32, detached, where there is one."""
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further ``()`` figures for the history, detached."""
+
+
+P = TypeVar("P", bound=Proposal)
+
+
+class Policy(Protocol[P]):
+    """Chooses what is hidden. All that it learns or counts is in its ``state_dict``."""
+
+    def propose(self, batch: Batch, grid: Grid, generator: Generator) -> P:
+        """Choose cells for every image, in one batched operation."""
+
+    def learn(self, proposal: P, outcome: Outcome) -> dict[str, Tensor]:
+        """Learn from the step just made; return ``()`` figures for the history, on the device.
+
+        Figures stay tensors: reading one would make a GPU wait at every step.
+        """
+
+    def maps(self, images: Tensor, grid: Grid) -> Tensor | None:
+        """Return what the policy thinks of each place, ``(B, ph, pw)``, larger = rather hidden.
+
+        None for a policy that has no opinion of the image. Never changes the policy's state.
+        """
+
+    def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+        """Return the masks ``(B, gh, gw)`` that it would choose now without exploring."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a resumed run needs: networks, optimisers, counters, replay."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Take a ``state_dict`` back."""
+
+    def to(self, device: Any) -> Any:
+        """Move to the device."""
+
+
+class Objective(Protocol):
+    """The network around the encoder, with its loss; an ``nn.Module``."""
+
+    encoder: nn.Module
+
+    def __call__(self, batch: Batch, mask: Tensor) -> Outcome:
+        """Do the objective's task on the images with ``mask`` hidden."""
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+    def train(self, mode: bool = True) -> Any: ...
+    def to(self, device: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a policy or an objective is built for."""
+
+    channels: int
+    height: int
+    """Pixels."""
+    width: int
+    """Pixels."""
+    grid: Grid
+    steps: int
+    """Optimiser steps of the whole run."""
+    steps_per_epoch: float
+    """Number of training images / batch size."""
+    batch_size: int
+    modality: str
+    """``ultrasound``, ``mr``, ``ct``, ``xray`` or ``other``."""
+    images: Callable[[Tensor, Tensor], Tensor]
+    """``(index, augmentation_seed) -> images``: rebuilds a batch bit for bit, for replay."""
+
+
+class PolicyConfig(Protocol):
+    """What a policy's YAML name stands for."""
+
+    def build(self, setting: Setting) -> Policy[Any]: ...
+
+
+class ObjectiveConfig(Protocol):
+    """What an objective's YAML name stands for."""
+
+    def build(self, setting: Setting, encoder: nn.Module) -> Objective: ...
