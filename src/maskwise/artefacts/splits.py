@@ -2,14 +2,45 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from maskwise.artefacts.atomic import replacing
 from maskwise.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("image_id", "group", "split", "fold")
-"""``image_id`` and ``group`` str, ``split`` one of ``SPLITS``, ``fold`` int (-1 = no folds)."""
+"""``image_id`` and ``group`` str, ``split`` one of ``SPLITS``, ``fold`` int (-1 = no folds).
+
+With k folds seed s tests on fold s mod k, validates on the next one and trains on the others:
+``for_seed``. The column ``split`` then is seed 0's.
+"""
+
+
+def for_seed(splits: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the splits that every stage of ``seed`` uses: the same table where it has no folds."""
+    folds = count_folds(splits)
+    if not folds:
+        return splits
+    return splits.assign(split=split_of_fold(splits["fold"].to_numpy(), folds, seed))
+
+
+def count_folds(splits: pd.DataFrame) -> int:
+    """Return k, or 0 where the source has no folds."""
+    return int(splits["fold"].max()) + 1 if len(splits) else 0
+
+
+def split_of_fold(fold: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.object_]:
+    """Return the split of each ``fold`` ``(N,)`` for ``seed``."""
+    turn = (fold - seed) % folds
+    return np.select([turn == 0, turn == 1], ["test", "validation"], "train").astype(object)
+
+
+def leaking_groups(splits: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the groups that stand in more than one split."""
+    several = splits.groupby("group")["split"].transform("nunique") > 1
+    return splits[several]
 
 
 def write_splits(splits: pd.DataFrame, path: Path) -> None:

@@ -7,7 +7,16 @@ import pandas as pd
 from maskwise.artefacts.atomic import replacing
 from maskwise.errors import UserError
 
-SUBSETS = ("fraction", "image_id", "group", "role", "label")
+SUBSETS = (
+    "source",
+    "recipe",
+    "seed",
+    "fraction",
+    "image_id",
+    "group",
+    "role",
+    "label",
+)
 """``subsets.parquet``: a row an image a fraction uses; ``role`` is ``train`` or ``validation``."""
 
 PREDICTIONS = (
@@ -36,11 +45,27 @@ PAIRED = (
     "high",
     "p",
     "p_holm",
+    "test",
     "n_images",
     "n_groups",
     "n_seeds",
 )
-"""``paired.csv``: a row a comparison; difference = recipe minus against."""
+"""``paired.csv``: a row a comparison; difference = recipe minus against; ``test`` names the test
+behind ``p``; the ``n_`` are of the test set and of the seeds."""
+
+LABEL_EFFICIENCY = (
+    "mode",
+    "fraction",
+    "n_images",
+    "n_groups",
+    "recipe",
+    "metric",
+    "value",
+    "low",
+    "high",
+)
+"""``label_efficiency.csv``: a row a point of a curve; the ``n_`` are of the labelled training
+images, the mean over seeds."""
 
 
 def write_table(table: pd.DataFrame, path: Path, columns: tuple[str, ...] = ()) -> None:

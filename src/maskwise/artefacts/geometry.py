@@ -1,0 +1,104 @@
+"""How a raw image comes to the network's size: resize, crop or pad, by name.
+
+Every geometry is a frozen config whose ``apply`` takes one plane ``(h, w)`` float32 and a
+Pillow resampling filter, and returns ``(height, width)`` float32. An image goes through it
+with a triangle filter, its mask with an area mean, so that both keep the same places.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskwise.errors import UserError
+
+Plane = NDArray[np.float32]
+Fill = Literal["black", "edge"]
+"""What lies outside the image: intensity 0, or the nearest pixel of the border repeated."""
+
+
+class Geometry(Protocol):
+    """What a geometry's YAML name stands for."""
+
+    def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
+        """Bring ``plane`` to ``height`` x ``width`` pixels."""
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Scale the whole image.
+
+    ``aspect: stretch`` scales both sides on their own, ``keep`` scales until the longer side
+    fits and fills the rest with ``fill``.
+    """
+
+    aspect: Literal["stretch", "keep"] = "stretch"
+    fill: Fill = "black"
+
+    def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
+        if self.aspect == "stretch":
+            return _scaled(plane, height, width, resample)
+        factor = min(height / plane.shape[0], width / plane.shape[1])
+        inner = _scaled(plane, *_sides(plane, factor), resample)
+        return _centred(inner, height, width, self.fill)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Scale until the shorter side fits, aspect kept, and take the centre."""
+
+    def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
+        factor = max(height / plane.shape[0], width / plane.shape[1])
+        return _centred(_scaled(plane, *_sides(plane, factor), resample), height, width, "edge")
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Keep the pixels as they are, centred; ``fill`` what lies outside the image.
+
+    ``larger`` says what becomes of an image that is larger than the network's: ``refuse`` it,
+    or take its centre (``crop``).
+    """
+
+    fill: Fill = "black"
+    larger: Literal["refuse", "crop"] = "refuse"
+
+    def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
+        if self.larger == "refuse" and (plane.shape[0] > height or plane.shape[1] > width):
+            raise UserError(
+                f"an image of {plane.shape[0]} x {plane.shape[1]} pixels does not fit into "
+                f"{height} x {width}: with geometry `pad` choose a larger size or `larger: crop`, "
+                "or take the geometry `resize`"
+            )
+        return _centred(plane, height, width, self.fill)
+
+
+GEOMETRIES: dict[str, type[Any]] = {"resize": Resize, "crop": Crop, "pad": Pad}
+
+
+def _sides(plane: Plane, factor: float) -> tuple[int, int]:
+    return max(1, round(plane.shape[0] * factor)), max(1, round(plane.shape[1] * factor))
+
+
+def _scaled(plane: Plane, height: int, width: int, resample: int) -> Plane:
+    if plane.shape == (height, width):
+        return plane
+    image = Image.fromarray(np.ascontiguousarray(plane))  # mode F
+    return np.asarray(image.resize((width, height), Image.Resampling(resample)))
+
+
+def _centred(plane: Plane, height: int, width: int, fill: Fill) -> Plane:
+    """Cut or pad each side about the centre; an odd pixel goes to the bottom and the right."""
+    for axis, wanted in enumerate((height, width)):
+        surplus = max(0, plane.shape[axis] - wanted) // 2
+        plane = plane.take(range(surplus, surplus + min(wanted, plane.shape[axis])), axis)
+    before = [
+        (wanted - got) // 2 for wanted, got in zip((height, width), plane.shape, strict=True)
+    ]
+    after = [height - plane.shape[0] - before[0], width - plane.shape[1] - before[1]]
+    if not any(before + after):
+        return plane
+    mode = "edge" if fill == "edge" else "constant"
+    return np.pad(plane, ((before[0], after[0]), (before[1], after[1])), mode=mode)  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,94 @@
+"""How raw pixel values become intensities in [0, 1], by name, with a default a modality.
+
+Every normalisation is a frozen config whose ``apply`` takes one image, any shape, any real
+dtype, and returns float32 in [0, 1]. Each looks at one image only, so a single new image is
+prepared exactly as a training image was.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwise.errors import UserError
+
+
+class Intensity(Protocol):
+    """What a normalisation's YAML name stands for."""
+
+    def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        """Map raw values to [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Divide by the largest value that the pixel type can hold: 1, 255 or 65,535.
+
+    For data whose grey levels mean something and fill their type, as a scanner's screen does.
+    """
+
+    def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        if image.dtype == np.bool_:
+            return image.astype(np.float32)
+        if not np.issubdtype(image.dtype, np.unsignedinteger):
+            raise UserError(
+                f"intensity `range` needs unsigned integers, but the image holds {image.dtype}: "
+                "take `percentile`, or `window` with its two ends"
+            )
+        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Map ``low`` to 0 and ``high`` to 1, in raw units (HU for CT), and clip."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"low is {self.low} and high {self.high}: low must lie below high")
+
+    def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        return _stretched(image, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class Percentile:
+    """Map two percentiles of the image's own values to 0 and 1, and clip.
+
+    For data in arbitrary units, as MR is. A flat image becomes 0.
+    """
+
+    low: float = 0.5
+    high: float = 99.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self.high <= 100:
+            raise ValueError(
+                f"low is {self.low} and high {self.high}: should be 0 <= low < high <= 100"
+            )
+
+    def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        low, high = np.percentile(image, (self.low, self.high))
+        return _stretched(image, float(low), float(high))
+
+
+INTENSITIES: dict[str, type[Any]] = {"range": Range, "window": Window, "percentile": Percentile}
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "ultrasound": {"name": "range"},
+    "mr": {"name": "percentile"},
+    "ct": {"name": "range"},  # rendered slices; for HU take `window`
+    "xray": {"name": "percentile"},
+    "other": {"name": "range"},
+}
+"""Modality to the block that stands for ``intensity: null``."""
+
+
+def _stretched(image: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
+    if not high > low:
+        return np.zeros(image.shape, np.float32)
+    values = (image.astype(np.float64) - low) / (high - low)
+    return np.clip(values, 0.0, 1.0).astype(np.float32)
