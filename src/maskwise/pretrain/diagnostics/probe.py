@@ -1,0 +1,259 @@
+"""The probe: validation images, fixed before training, on which a policy is looked at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from maskwise import seeds
+from maskwise.artefacts.gallery import Gallery
+from maskwise.artefacts.store import Store
+from maskwise.masks import Grid, cell_means, to_pixels
+from maskwise.pretrain.contracts import Batch, Objective, Policy
+from maskwise.pretrain.diagnostics.fill import masked_error, smooth_fill
+from maskwise.pretrain.diagnostics.lift import (
+    Floats,
+    bootstrap_counts,
+    box_of,
+    controls,
+    intervals,
+    lift_matrix,
+    local_variance,
+)
+from maskwise.pretrain.diagnostics.opinion import (
+    choice_spread,
+    position_share,
+    rank_correlation,
+)
+
+LIMIT, DRAWN, SHOWN = 256, 64, 12
+"""At most so many images are measured, reconstructed, and kept for the gallery."""
+AVERAGED = 2048
+"""At most so many training images make the mean image."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One moment of training; arrays are empty where a recipe has no such thing."""
+
+    masks: NDArray[np.bool_]
+    """``(P, gh, gw)`` of the gallery's images."""
+    maps: NDArray[np.float16]
+    """``(P, ph, pw)``."""
+    reconstructions: NDArray[np.uint8]
+    """``(P, H, W)``: the image with the network's answer where it was hidden."""
+    errors: dict[str, float] = field(default_factory=dict)
+    """``error``, ``error_mean_image``, ``error_smooth_fill``: over hidden pixels."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """At most 256 validation images with lesions, or without where the source shows none."""
+
+    images: Tensor
+    """``(P, C, H, W)`` float32, normalised, not augmented."""
+    lesions: Tensor | None
+    """``(P, H, W)`` bool, True = lesion; measured, never learnt from."""
+    index: Tensor
+    """``(P,)`` int64, rows of the store."""
+    groups: NDArray[np.int64]
+    """``(P,)``, 0 to G - 1."""
+    image_ids: NDArray[np.str_]
+    mean_image: Tensor
+    """``(C, H, W)``, of training images, normalised."""
+    grid: Grid
+    mean: Tensor
+    """``(C, 1, 1)``: intensity = normalised * std + mean."""
+    std: Tensor
+    counts: Floats
+    """``(draws, G)`` of the bootstrap, the same for all epochs."""
+
+    @staticmethod
+    def build(store: Store, splits: pd.DataFrame, grid: Grid, seed: int) -> "Probe":
+        """Choose the images; never of the test split.
+
+        Without any validation image, training images are taken; without any lesion, the probe
+        has none and ``measure`` leaves the lifts out.
+        """
+        training = _rows(store, splits, "train")
+        rows = _rows(store, splits, "validation")
+        rows = rows if len(rows) else training
+        shows = _with_lesion(store, rows)
+        order = seeds.stream(seed, "probe", "images")
+        rows = np.sort(order.permutation(rows[shows] if shows.any() else rows)[:LIMIT])
+        averaged = np.sort(order.permutation(training)[:AVERAGED])
+        names = store.index["group"].to_numpy()[rows]
+        _, groups = np.unique(names.astype(str), return_inverse=True)
+        lesions = (
+            torch.from_numpy(np.asarray(store.masks[rows]))
+            if store.masks is not None and shows.any()
+            else None
+        )
+        return Probe(
+            images=torch.from_numpy(store.normalised(rows)),
+            lesions=lesions,
+            index=torch.from_numpy(rows),
+            groups=groups.astype(np.int64),
+            image_ids=store.index["image_id"].to_numpy()[rows].astype(str),
+            mean_image=_mean_image(store, averaged),
+            grid=grid,
+            mean=torch.tensor(store.header.mean)[:, None, None],
+            std=torch.tensor(store.header.std)[:, None, None],
+            counts=bootstrap_counts(
+                len(np.unique(groups)), seeds.stream(seed, "probe", "bootstrap")
+            ),
+        )
+
+    def to(self, device: torch.device | str) -> "Probe":
+        """Return the same probe with its images where the policy is."""
+        return replace(
+            self,
+            images=self.images.to(device),
+            lesions=None if self.lesions is None else self.lesions.to(device),
+            index=self.index.to(device),
+            mean_image=self.mean_image.to(device),
+            mean=self.mean.to(device),
+            std=self.std.to(device),
+        )
+
+    def measure(self, policy: Policy[Any], generator: Generator) -> dict[str, float]:
+        """Return the figures of what ``policy`` hides now: a pass of the policy, no objective."""
+        with torch.no_grad():
+            masks = policy.probe(self.images, self.grid, generator)
+            maps = policy.maps(self.images, self.grid)
+        figures = {"hidden_share": float(masks.double().mean())}
+        if not bool(masks.any()):
+            return figures
+        box = box_of(masks)
+        variance = local_variance(self.images, self.grid, box)
+        places = variance[0].numel() if maps is None else maps[0].numel()
+        figures["entropy"], figures["top_share"] = choice_spread(masks.cpu().numpy(), places)
+        if maps is not None:
+            figures |= self._opinion(maps)
+        return figures | self._lifts(masks, variance, box)
+
+    def _opinion(self, maps: Tensor) -> dict[str, float]:
+        variance = local_variance(self.images, *_places(self.grid, maps))
+        q = maps.double().cpu().numpy()
+        return {
+            "variance_correlation": rank_correlation(q, variance.cpu().numpy()),
+            "position_share": position_share(q),
+        }
+
+    def _lifts(self, masks: Tensor, variance: Tensor, box: tuple[int, int]) -> dict[str, float]:
+        if self.lesions is None or not bool(masks.any(2).any(1).all()):
+            return {}
+        cells = cell_means(self.lesions[:, None].double(), self.grid)
+        matrix = lift_matrix(masks, cells).cpu().numpy()
+        lift, content = intervals(matrix, self.groups, self.counts)
+        figures = {
+            f"{name}{part}": getattr(interval, attribute)
+            for name, interval in (("lift", lift), ("content_lift", content))
+            for part, attribute in (("", "value"), ("_low", "low"), ("_high", "high"))
+        }
+        return figures | controls(cells, variance, box)
+
+    def draw(self, policy: Policy[Any], objective: Objective, generator: Generator) -> Frame:
+        """Reconstruct some probe images behind the masks that ``policy`` chooses now.
+
+        The objective runs in eval mode and is left in train mode.
+        """
+        images = self.images[:DRAWN]
+        with torch.no_grad():
+            masks = policy.probe(images, self.grid, generator)
+            maps = policy.maps(images[:SHOWN], self.grid)
+            objective.train(False)
+            outcome = objective(self._batch(len(images)), masks)
+            objective.train(True)
+        shown = masks[:SHOWN].cpu().numpy()
+        map_array = (
+            _empty(np.float16) if maps is None else maps.cpu().numpy().astype(np.float16)
+        )
+        if outcome.residual is None:
+            return Frame(shown, map_array, _empty(np.uint8))
+        hidden = to_pixels(masks, *images.shape[2:])
+        answer = torch.where(hidden, images + outcome.residual.to(images.dtype), images)
+        return Frame(
+            shown, map_array, self._grey(answer[:SHOWN]), self._errors(images, answer, hidden)
+        )
+
+    def _batch(self, number: int) -> Batch:
+        return Batch(
+            images=self.images[:number],
+            index=self.index[:number],
+            group=torch.from_numpy(self.groups[:number]).to(self.index.device),
+            augmentation_seed=self.index[:number],
+            progress=0.0,
+        )
+
+    def _errors(self, images: Tensor, answer: Tensor, hidden: Tensor) -> dict[str, float]:
+        if not bool(hidden.any()):
+            return {}
+        return {
+            "error": masked_error(answer, images, hidden),
+            "error_mean_image": masked_error(self.mean_image[None], images, hidden),
+            "error_smooth_fill": masked_error(smooth_fill(images, hidden), images, hidden),
+        }
+
+    def gallery(self, epochs: Sequence[int], frames: Sequence[Frame]) -> Gallery:
+        """Join the frames drawn at ``epochs`` into what is written to disk."""
+        images = self.images[:SHOWN]
+        none = np.zeros((len(images), *images.shape[2:]), bool)
+        return Gallery(
+            epochs=np.asarray(epochs, np.int64),
+            image_ids=self.image_ids[:SHOWN],
+            images=self._grey(images),
+            lesions=none if self.lesions is None else self.lesions[:SHOWN].cpu().numpy(),
+            masks=_stack([frame.masks for frame in frames], np.bool_),
+            maps=_stack([frame.maps for frame in frames], np.float16),
+            reconstructions=_stack([frame.reconstructions for frame in frames], np.uint8),
+        )
+
+    def _grey(self, images: Tensor) -> NDArray[np.uint8]:
+        """Turn normalised ``(P, C, H, W)`` into grey levels, channels averaged."""
+        intensities = (images * self.std + self.mean).mean(1).nan_to_num(0.0)
+        return (255 * intensities).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def _rows(store: Store, splits: pd.DataFrame, split: str) -> NDArray[np.int64]:
+    return store.rows(splits.loc[splits["split"] == split, "image_id"].to_numpy())
+
+
+def _with_lesion(store: Store, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which rows show a lesion; one mask at a time, as a store may exceed memory."""
+    if store.masks is None:
+        return np.zeros(len(rows), bool)
+    return np.fromiter((bool(store.masks[row].any()) for row in rows), bool, len(rows))
+
+
+def _mean_image(store: Store, rows: NDArray[np.int64]) -> Tensor:
+    total = np.zeros(store.images.shape[1:], np.float64)
+    for chunk in np.array_split(rows, max(1, len(rows) // LIMIT)):
+        total += store.normalised(chunk).sum(0, dtype=np.float64)
+    return torch.from_numpy((total / max(1, len(rows))).astype(np.float32))
+
+
+def _places(grid: Grid, maps: Tensor) -> tuple[Grid, tuple[int, int]]:
+    """Return grid and box whose valid places are those of the maps ``(P, ph, pw)``.
+
+    A map is either over every n-th cell, or over the valid places of a box with stride 1.
+    """
+    shape: Grid = (maps.shape[1], maps.shape[2])
+    if all(cells % places == 0 for cells, places in zip(grid, shape, strict=True)):
+        return shape, (1, 1)
+    return grid, (grid[0] - shape[0] + 1, grid[1] - shape[1] + 1)
+
+
+def _empty(dtype: type[np.generic]) -> NDArray[Any]:
+    return np.zeros(0, dtype)
+
+
+def _stack(arrays: Sequence[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:
+    if not arrays or any(array.size == 0 for array in arrays):
+        return _empty(dtype)
+    return np.stack(arrays)
