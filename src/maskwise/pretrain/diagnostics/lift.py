@@ -99,11 +99,11 @@ def box_of(masks: Tensor) -> tuple[int, int]:
 
 
 def place_lifts(lesions: Tensor, box: tuple[int, int]) -> Tensor:
-    """Return the mask lift of the box at each valid place, ``(P, ph, pw)``, ph = gh - bh + 1."""
+    """Return the mask lift of the box at each valid place: ``(P, gh - bh + 1, ...)``."""
     shares = lesions.double() / lesions.double().sum((1, 2), keepdim=True)
     # Share of the lesion in the box / share of the image in the box.
-    lifts: Tensor = avg_pool2d(shares[:, None], box, stride=1)[:, 0] * lesions[0].numel()
-    return lifts
+    inside: Tensor = avg_pool2d(shares[:, None], box, stride=1)[:, 0]
+    return inside * lesions[0].numel()
 
 
 def local_variance(images: Tensor, grid: tuple[int, int], box: tuple[int, int]) -> Tensor:
@@ -115,7 +115,8 @@ def local_variance(images: Tensor, grid: tuple[int, int], box: tuple[int, int]) 
     cells = images.double().reshape(b, c, gh, h // gh, gw, w // gw)
     moments = torch.stack([cells.mean((3, 5)), cells.square().mean((3, 5))])
     first, second = avg_pool2d(moments.flatten(0, 1), box, stride=1).unflatten(0, (2, b))
-    return (second - first.square()).clamp_min(0).mean(1)
+    variance: Tensor = (second - first.square()).clamp_min(0)
+    return variance.mean(1)
 
 
 def controls(lesions: Tensor, variance: Tensor, box: tuple[int, int]) -> dict[str, float]:

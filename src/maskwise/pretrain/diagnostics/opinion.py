@@ -13,7 +13,7 @@ def choice_spread(masks: NDArray[np.bool_], places: int) -> tuple[float, float]:
     """Return entropy and top share of the masks that were chosen for ``(P, gh, gw)`` images.
 
     Entropy is -sum p log p over distinct masks / log min(P, ``places``): 1 = as spread as P
-    images can be, 0 = one mask for all. The top share is the share of images with the commonest mask.
+    images can be, 0 = one mask for all. The top share is that of the commonest mask.
     """
     flat = np.packbits(masks.reshape(len(masks), -1), axis=1)
     _, counts = np.unique(flat, axis=0, return_counts=True)

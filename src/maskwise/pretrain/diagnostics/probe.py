@@ -122,7 +122,7 @@ class Probe:
         )
 
     def measure(self, policy: Policy[Any], generator: Generator) -> dict[str, float]:
-        """Return the figures of what ``policy`` hides now: a pass of the policy, no objective."""
+        """Return the figures of what ``policy`` hides now; costs a pass of the policy."""
         with torch.no_grad():
             masks = policy.probe(self.images, self.grid, generator)
             maps = policy.maps(self.images, self.grid)
