@@ -1,5 +1,6 @@
 """What every encoder promises. It needs torch only."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -21,3 +22,6 @@ class EncoderConfig(Protocol):
     """What an encoder's YAML name stands for; a frozen dataclass of plain values."""
 
     def build(self, channels: int) -> nn.Module: ...
+
+    def adapt(self, tensors: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
+        """Rename, fold or drop tensors of a checkpoint published elsewhere, so that it fits."""

@@ -7,7 +7,7 @@ True = hidden.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from torch import Generator, Tensor, nn
 
@@ -23,9 +23,9 @@ class Batch:
     index: Tensor
     """``(B,)`` int64, rows of the store."""
     group: Tensor
-    """``(B,)`` int64, equal for images that must not count as strangers (patient, duplicates)."""
+    """``(B,)`` int64, equal for images that are no strangers (patient, duplicates)."""
     augmentation_seed: Tensor
-    """``(B,)`` int64; with ``index`` it determines ``images`` exactly, and every view of them."""
+    """``(B,)`` int64; with ``index`` it determines ``images`` and every view of them."""
     progress: float
     """Share of the training steps already made, in [0, 1)."""
 
@@ -54,6 +54,7 @@ class Outcome:
 
 
 P = TypeVar("P", bound=Proposal)
+Laterality = Literal["free", "fixed"]
 
 
 class Policy(Protocol[P]):
@@ -78,7 +79,7 @@ class Policy(Protocol[P]):
         """Return the masks ``(B, gh, gw)`` that it would choose now without exploring."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that a resumed run needs: networks, optimisers, counters, replay."""
+        """Return all that a resumed run needs: networks, optimisers, counters, replay."""
 
     def load_state_dict(self, state: dict[str, Any]) -> Any:
         """Take a ``state_dict`` back."""
@@ -121,6 +122,13 @@ class Setting:
     """``ultrasound``, ``mr``, ``ct``, ``xray`` or ``other``."""
     images: Callable[[Tensor, Tensor], Tensor]
     """``(index, augmentation_seed) -> images``: rebuilds a batch bit for bit, for replay."""
+    mean: tuple[float, ...] = (0.0,)
+    """A channel: a pixel of ``Batch.images`` is (intensity in [0, 1] - mean) / std."""
+    std: tuple[float, ...] = (1.0,)
+    laterality: Laterality = "free"
+    """``fixed`` where left and right mean something; then nothing is mirrored."""
+    rows: int = 0
+    """Images in the store: every ``Batch.index`` is below it."""
 
 
 class PolicyConfig(Protocol):
@@ -131,5 +139,10 @@ class PolicyConfig(Protocol):
 
 class ObjectiveConfig(Protocol):
     """What an objective's YAML name stands for."""
+
+    needs_mask: ClassVar[bool]
+    """Whether it is meaningless without hidden cells."""
+    needs_training: ClassVar[bool]
+    """Whether the loop has anything to do."""
 
     def build(self, setting: Setting, encoder: nn.Module) -> Objective: ...

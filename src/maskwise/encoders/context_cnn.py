@@ -1,0 +1,114 @@
+"""The context encoder of Intelligent Masking (Bahrami et al. 2022), its layout an option.
+
+A stage is a chain of 3 x 3 convolutions with norm and ReLU between them; 2 x 2 max pooling lies
+between the stages. The authors' release (``models.py``, ``Encoder``) is ``RELEASE``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from maskwise.encoders.norm import Norm, build_norm, check_widths
+
+Closing = Literal["norm_relu", "none"]
+
+RELEASE: Mapping[str, Any] = {
+    "widths": [16, 32, 64, 64, 128, 128],
+    "convolutions": [2, 2, 2, 2, 2, 2],
+    "stride": 32,
+    "norm": "batch",
+    "closing": "none",
+}
+"""663,120 parameters for one channel."""
+
+
+@dataclass(frozen=True)
+class ContextCnnConfig:
+    """.45 M parameters by default, and 8 x 8 features of an image of 64 pixels."""
+
+    widths: tuple[int, ...] = (24, 56, 112)
+    """Channels a stage, finest first."""
+    convolutions: tuple[int, ...] = (2, 2, 4)
+    """3 x 3 convolutions a stage."""
+    stride: int = 8
+    """Pixels of the image that a feature of the last stage stands for, one side: 8, 16 or 32.
+
+    Poolings between the stages halve first. Halvings beyond them are strided convolutions in
+    front; where there are more stages than halvings, the last stages are not pooled.
+    """
+    norm: Norm = "group"
+    closing: Closing = "norm_relu"
+    """What follows a stage's last convolution; nothing in the release."""
+
+    def __post_init__(self) -> None:
+        if self.stride not in (8, 16, 32):
+            raise ValueError(f"stride is {self.stride}, but should be 8, 16 or 32")
+        if not self.widths or len(self.convolutions) != len(self.widths):
+            raise ValueError(
+                f"convolutions should hold a number for each of the {len(self.widths)} widths, "
+                f"but holds {len(self.convolutions)}"
+            )
+        if min(self.convolutions) < 1:
+            raise ValueError("convolutions should be 1 or more in every stage")
+        check_widths(self.norm, self.widths)
+
+    def build(self, channels: int) -> "ContextCnn":
+        return ContextCnn(self, channels)
+
+    def adapt(self, tensors: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
+        return dict(tensors)
+
+
+class ContextCnn(nn.Module):
+    """The encoder; its features are taken in front of the pooling that follows them."""
+
+    def __init__(self, config: ContextCnnConfig, channels: int) -> None:
+        super().__init__()
+        halvings = config.stride.bit_length() - 1
+        poolings = min(halvings, len(config.widths) - 1)
+        in_front = halvings - poolings
+        self.channels = config.widths
+        self.strides = tuple(
+            2 ** (in_front + min(stage, poolings)) for stage in range(len(config.widths))
+        )
+        self.stem = nn.Sequential(*_halving(config, channels, in_front))
+        width = config.widths[0] if in_front else channels
+        stages = []
+        for out, convolutions in zip(config.widths, config.convolutions, strict=True):
+            stages.append(_stage(config, width, out, convolutions))
+            width = out
+        self.stages = nn.ModuleList(stages)
+        self._poolings = poolings
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        features: list[Tensor] = []
+        current = self.stem(images)
+        for position, stage in enumerate(self.stages):
+            if 0 < position <= self._poolings:
+                current = nn.functional.max_pool2d(current, 2)
+            current = stage(current)
+            features.append(current)
+        return features
+
+
+def _halving(config: ContextCnnConfig, channels: int, times: int) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for _ in range(times):
+        width = config.widths[0]
+        layers += [
+            nn.Conv2d(channels, width, 3, stride=2, padding=1),
+            build_norm(config.norm, width),
+            nn.ReLU(),
+        ]
+        channels = width
+    return layers
+
+
+def _stage(config: ContextCnnConfig, width: int, out: int, convolutions: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(convolutions):
+        layers += [nn.Conv2d(width, out, 3, padding=1), build_norm(config.norm, out), nn.ReLU()]
+        width = out
+    return nn.Sequential(*(layers[:-2] if config.closing == "none" else layers))
