@@ -1,0 +1,142 @@
+"""``manifest.parquet``: one row an image or slice, checked on write and on read."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from pandera.errors import SchemaErrors
+
+from maskwise.artefacts.atomic import replacing
+from maskwise.artefacts.splits import SPLITS
+from maskwise.errors import UserError
+
+LABEL = "label_"
+"""Prefix of the label columns; values are class names, null = no label."""
+
+TEXT = ("image_id", "path", "group", "modality", "sha256", "phash")
+OPTIONAL_TEXT = ("patient", "split")
+COLUMNS = (
+    "image_id",
+    "path",
+    "frame",
+    "patient",
+    "group",
+    "split",
+    "masks",
+    "width",
+    "height",
+    "channels",
+    "bits",
+    "spacing_y",
+    "spacing_x",
+    "modality",
+    "sha256",
+    "phash",
+)
+"""What every manifest holds, beside its ``label_<name>`` and the source's own columns.
+
+``path`` and ``masks`` (a list) are relative to the raw folder, ``frame`` counts from 0;
+``channels`` is 1 or 3 (alpha is never a channel) and ``bits`` are a channel's; ``spacing_y``,
+``spacing_x`` are mm or NaN; ``split`` is the official one or null; ``sha256`` is the file's, or
+that of the frame's pixels in an archive; ``phash`` is the 64-bit perceptual hash as 16
+hexadecimal digits.
+"""
+
+
+def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
+    """Write ``manifest`` after checking it."""
+    check_manifest(manifest, str(path))
+    with replacing(path) as temporary:
+        manifest.to_parquet(temporary, index=False)
+
+
+def read_manifest(path: Path) -> pd.DataFrame:
+    """Read and check a manifest; ``masks`` are lists again."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run the stage ingest first")
+    try:
+        manifest = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: is no readable manifest ({error}); run ingest again"
+        ) from None
+    if "masks" in manifest:
+        manifest["masks"] = [list(masks) for masks in manifest["masks"]]
+    check_manifest(manifest, str(path))
+    return manifest
+
+
+def label_columns(manifest: pd.DataFrame) -> list[str]:
+    """Return the names of the label columns, prefix included."""
+    return [name for name in manifest.columns if str(name).startswith(LABEL)]
+
+
+def check_manifest(manifest: pd.DataFrame, where: str) -> None:
+    """Raise ``UserError`` naming row and column of what is wrong in ``manifest``."""
+    missing = [name for name in COLUMNS if name not in manifest.columns]
+    if missing:
+        raise UserError(
+            f"{where}: the columns {', '.join(missing)} are missing; run ingest again"
+        )
+    if manifest.empty:
+        raise UserError(f"{where}: holds no image; run ingest again")
+    try:
+        _schema(label_columns(manifest)).validate(manifest, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases
+        raise UserError(f"{where}: {_describe(cases)}; run ingest again") from None
+
+
+def _describe(cases: pd.DataFrame) -> str:
+    shown = [
+        f"column {case['column']}, row {case['index']}: {case['check']} fails for "
+        f"{case['failure_case']!r}"
+        for case in cases.head(3).to_dict("records")
+    ]
+    more = f" (and {len(cases) - 3} more)" if len(cases) > 3 else ""
+    return "; ".join(shown) + more
+
+
+def _schema(labels: list[str]) -> pa.DataFrameSchema:
+    text, positive = pa.Check(_is_text, name="is text"), pa.Check.ge(1)
+    columns = {name: pa.Column(None, text) for name in TEXT}
+    columns |= {
+        name: pa.Column(None, text, nullable=True) for name in (*OPTIONAL_TEXT, *labels)
+    }
+    columns["image_id"] = pa.Column(None, text, unique=True)
+    columns["path"] = pa.Column(None, pa.Check(_is_relative, name="is a path inside raw"))
+    columns["masks"] = pa.Column(None, pa.Check(_are_relative, name="are paths inside raw"))
+    columns["frame"] = pa.Column(np.int64, pa.Check.ge(0))
+    columns |= {name: pa.Column(np.int64, positive) for name in ("width", "height", "bits")}
+    columns["channels"] = pa.Column(np.int64, pa.Check.isin([1, 3]))
+    columns["split"] = pa.Column(None, pa.Check.isin(list(SPLITS)), nullable=True)
+    columns["phash"] = pa.Column(None, pa.Check.str_matches(r"^[0-9a-f]{16}$"))
+    columns["sha256"] = pa.Column(None, pa.Check.str_matches(r"^[0-9a-f]{64}$"))
+    for name in ("spacing_y", "spacing_x"):
+        columns[name] = pa.Column(np.float64, pa.Check.gt(0), nullable=True)
+    return pa.DataFrameSchema(columns)
+
+
+def _is_text(values: Any) -> Any:
+    return values.map(lambda value: isinstance(value, str) and value != "").astype(bool)
+
+
+def _is_relative(values: Any) -> Any:
+    return values.map(_inside).astype(bool)
+
+
+def _are_relative(values: Any) -> Any:
+    return values.map(
+        lambda paths: isinstance(paths, list) and all(map(_inside, paths))
+    ).astype(bool)
+
+
+def _inside(path: object) -> bool:
+    return (
+        isinstance(path, str)
+        and path != ""
+        and not path.startswith("/")
+        and ".." not in path.split("/")
+    )
