@@ -1,7 +1,7 @@
 """Which cells exist, and what everything about them is called: composed here and nowhere else.
 
-A cell is one source x recipe x seed. Reads ``conf/base/experiment.yml`` with PyYAML alone, so that
-listing pipelines stays fast.
+A cell is one source x recipe x seed. Reads ``conf/base/experiment.yml`` with PyYAML alone, so
+that listing pipelines stays fast.
 """
 
 import re
@@ -22,7 +22,7 @@ _OVERRIDES = ("recipes", "seeds", "fractions")
 
 @dataclass(frozen=True)
 class Cell:
-    """One independent repetition: pre-training and all fine-tuning of one recipe on one source."""
+    """One independent repetition: pre-training and fine-tuning of one recipe on one source."""
 
     source: str
     recipe: str
@@ -36,6 +36,11 @@ class Cell:
     def dataset(self, artefact: str) -> str:
         """Return the catalog's name of one of this cell's artefacts."""
         return f"{self.source}.{self.recipe}.s{self.seed}.{artefact}"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder below the project's, outside DVC's outs, which DVC deletes before a stage."""
+        return Path("data/06_models", self.source, "checkpoints", self.recipe, f"s{self.seed}")
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,10 @@ class Study:
         """Return the catalog's name of one of this source's artefacts."""
         return f"{self.source}.{artefact}"
 
+    def collected(self, recipe: str, artefact: str) -> str:
+        """Return the name of what a recipe's seeds have in common, which stays in memory."""
+        return f"{self.source}.{recipe}.{artefact}"
+
     def parameters(self, stage: str) -> str:
         """Return the catalog's name of the source's own block for ``stage``."""
         return f"params:{self.source}.{stage}"
@@ -68,20 +77,29 @@ class Study:
         return self.dataset("generated" if self.generated else "raw")
 
 
+def address(stage: str, dataset: str) -> str:
+    """Return what DVC calls the stage that writes ``dataset``: ``pretrain@phantom-dqn-0``."""
+    source, *cell = dataset.split(".")[:-1]
+    if not cell:
+        return f"{stage}@{source}"
+    recipe, seed = cell
+    return f"{stage}@{source}-{recipe}-{seed.removeprefix('s')}"
+
+
 def read_studies(project: Path) -> dict[str, Study]:
     """Return the configured sources of ``project`` by name, or raise ``UserError``."""
     path = project / EXPERIMENT
     try:
         block = yaml.safe_load(path.read_text(encoding="utf-8"))["experiment"]
     except FileNotFoundError:
-        raise UserError(f"{path}: absent; it lists sources, recipes, seeds, fractions") from None
+        raise UserError(f"{path}: absent; it lists recipes, seeds, fractions") from None
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise UserError(f"{path}: should hold one block `experiment`: {error}") from None
     return parse_studies(block)
 
 
 def parse_studies(block: Mapping[str, Any]) -> dict[str, Study]:
-    """Turn the block ``experiment`` into studies; raise ``UserError`` naming the key to mend."""
+    """Turn the block ``experiment`` into studies; a ``UserError`` names the key to mend."""
     for key in block:
         if key not in _KEYS:
             raise UserError(f"experiment.{key}: there is no such option; {hint(key, _KEYS)}")

@@ -1,0 +1,266 @@
+"""Kedro's doors to the artefacts: each class calls one artefact's read and write, no more.
+
+``_filepath`` is what Kedro's catalog, the lineage test and kedro-viz look at. Reading and
+writing are imported late: `kedro catalog` lists these classes and must not wait for torch.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
+
+PREVIEW_ROWS = 20
+"""Of a table, in kedro-viz."""
+
+
+class ArtefactDataset(AbstractDataset[Any, Any]):
+    """One file or folder at ``filepath``; subclasses add ``load`` and ``save``."""
+
+    def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath)}
+
+    def _exists(self) -> bool:
+        return self._filepath.exists()
+
+
+class RawFolder(ArtefactDataset):
+    """A folder of raw files: loads as its path, saves ``(relative path, content)`` pairs."""
+
+    def load(self) -> Path:
+        from maskwise.errors import UserError
+
+        if not self._filepath.is_dir():
+            raise UserError(f"{self._filepath}: there is no such folder of raw files")
+        return self._filepath
+
+    def _exists(self) -> bool:
+        return self._filepath.is_dir() and any(self._filepath.iterdir())
+
+    def save(self, data: Iterable[tuple[str, bytes]]) -> None:
+        from maskwise.artefacts.atomic import replacing_folder
+
+        with replacing_folder(self._filepath) as folder:
+            for relative, content in data:
+                path = folder / relative
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+
+
+class TableDataset(ArtefactDataset):
+    """A CSV or Parquet table, by its suffix."""
+
+    def load(self) -> Any:
+        from maskwise.artefacts.tables import read_table
+
+        return read_table(self._filepath, self._columns())
+
+    def save(self, data: Any) -> None:
+        from maskwise.artefacts.tables import write_table
+
+        write_table(data, self._filepath, self._columns())
+
+    def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
+        return _table_preview(self.load(), nrows)
+
+    def _columns(self) -> tuple[str, ...]:
+        return ()
+
+
+class SubsetsDataset(TableDataset):
+    """Which images each label fraction of a cell used."""
+
+    def _columns(self) -> tuple[str, ...]:
+        from maskwise.artefacts.tables import SUBSETS
+
+        return SUBSETS
+
+
+class PredictionsDataset(TableDataset):
+    """A cell's predictions, a row an image x fraction x mode."""
+
+    def _columns(self) -> tuple[str, ...]:
+        from maskwise.artefacts.tables import PREDICTIONS
+
+        return PREDICTIONS
+
+
+class HistoryDataset(TableDataset):
+    """A cell's pre-training, a row an epoch."""
+
+    def _columns(self) -> tuple[str, ...]:
+        return ("epoch",)
+
+
+class ManifestDataset(ArtefactDataset):
+    """The manifest, checked when written and when read."""
+
+    def load(self) -> Any:
+        from maskwise.artefacts.manifest import read_manifest
+
+        return read_manifest(self._filepath)
+
+    def save(self, data: Any) -> None:
+        from maskwise.artefacts.manifest import write_manifest
+
+        write_manifest(data, self._filepath)
+
+    def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
+        return _table_preview(self.load(), nrows)
+
+
+class RejectsDataset(ArtefactDataset):
+    """The files that ingest refused, and why."""
+
+    def load(self) -> Any:
+        from maskwise.artefacts.rejects import read_rejects
+
+        return read_rejects(self._filepath)
+
+    def save(self, data: Any) -> None:
+        from maskwise.artefacts.rejects import write_rejects
+
+        write_rejects(data, self._filepath)
+
+    def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
+        return _table_preview(self.load(), nrows)
+
+
+class SplitsDataset(ArtefactDataset):
+    """The one split of a source."""
+
+    def load(self) -> Any:
+        from maskwise.artefacts.splits import read_splits
+
+        return read_splits(self._filepath)
+
+    def save(self, data: Any) -> None:
+        from maskwise.artefacts.splits import write_splits
+
+        write_splits(data, self._filepath)
+
+    def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
+        return _table_preview(self.load(), nrows)
+
+
+class StoreDataset(ArtefactDataset):
+    """The memory-mapped store: saves by calling a writer, loads opened read-only."""
+
+    def load(self) -> Any:
+        from maskwise.artefacts.store import open_store
+
+        return open_store(self._filepath)
+
+    def save(self, data: Callable[[Path], None]) -> None:
+        data(self._filepath)
+
+    def _exists(self) -> bool:
+        return (self._filepath / "store.json").exists()
+
+    def preview(self) -> JSONPreview:
+        return JSONPreview((self._filepath / "store.json").read_text(encoding="utf-8"))
+
+
+class EncoderDataset(ArtefactDataset):
+    """An encoder with its ``metadata`` as an attribute, both ways."""
+
+    def load(self) -> Any:
+        from maskwise.artefacts.encoder import load_encoder
+
+        return load_encoder(self._filepath)
+
+    def save(self, data: Any) -> None:
+        from maskwise.artefacts.encoder import write_encoder
+
+        write_encoder(data, data.metadata, self._filepath)
+
+
+class GalleryDataset(ArtefactDataset):
+    """What was hidden and drawn of the probe images over training."""
+
+    def load(self) -> Any:
+        from maskwise.artefacts.gallery import read_gallery
+
+        return read_gallery(self._filepath)
+
+    def save(self, data: Any) -> None:
+        from maskwise.artefacts.gallery import write_gallery
+
+        write_gallery(data, self._filepath)
+
+
+class ModelsDataset(ArtefactDataset):
+    """A cell's fine-tuned models: saves by calling a writer, loads as their folder."""
+
+    def load(self) -> Path:
+        return self._filepath
+
+    def save(self, data: Callable[[Path], None]) -> None:
+        data(self._filepath)
+
+
+class JsonDataset(ArtefactDataset):
+    """A JSON document with sorted keys, so that Git and DVC show small differences."""
+
+    def load(self) -> Any:
+        return json.loads(self._filepath.read_text(encoding="utf-8"))
+
+    def save(self, data: Any) -> None:
+        text = json.dumps(_without_nan(data), indent=2, sort_keys=True, allow_nan=False)
+        _write(self._filepath, f"{text}\n".encode())
+
+    def preview(self) -> JSONPreview:
+        return JSONPreview(self._filepath.read_text(encoding="utf-8"))
+
+
+class TextDataset(ArtefactDataset):
+    """A text file, UTF-8."""
+
+    def load(self) -> str:
+        return self._filepath.read_text(encoding="utf-8")
+
+    def save(self, data: str) -> None:
+        _write(self._filepath, data.encode())
+
+
+class FigureDataset(ArtefactDataset):
+    """A PNG picture as bytes."""
+
+    def load(self) -> bytes:
+        return self._filepath.read_bytes()
+
+    def save(self, data: bytes) -> None:
+        _write(self._filepath, data)
+
+    def preview(self) -> ImagePreview:
+        return ImagePreview(base64.b64encode(self._filepath.read_bytes()).decode())
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no word for NaN and infinity; ``null`` says that there is no figure."""
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write(path: Path, content: bytes) -> None:
+    from maskwise.artefacts.atomic import replacing
+
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _table_preview(table: Any, rows: int) -> TablePreview:
+    """Return the first rows as kedro-viz draws them; whatever JSON lacks becomes text."""
+    document = json.loads(table.head(rows).to_json(orient="split", date_format="iso"))
+    return TablePreview({key: document[key] for key in ("index", "columns", "data")})

@@ -1,0 +1,104 @@
+"""What happens around a run: checks before, a line a node, ``run.json``, the report's path."""
+
+import logging
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.pipeline import Node, Pipeline
+
+from maskwise import run_facts
+from maskwise.cells import Study, address, read_studies
+from maskwise.checks import check_inputs, check_parameters, names_in_files
+from maskwise.pipelines import blocks
+from maskwise.progress import planning
+
+log = logging.getLogger(__name__)
+
+
+class MaskwiseHooks:
+    """One object a process; Kedro calls it at the moments that its methods are named after."""
+
+    def __init__(self) -> None:
+        self._context: Any = None
+        self._catalog: Any = None
+        self._machine: dict[str, Any] = {}
+        self._watch: run_facts.Watch | None = None
+        self._run = ExitStack()
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Keep what the checks need."""
+        self._context = context
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
+    ) -> None:
+        """Refuse what cannot go well, before any stage runs."""
+        context, loader = self._context, self._context.config_loader
+        studies = read_studies(context.project_path)
+        heads = {name.removeprefix("params:").split(".")[0] for name in pipeline.datasets()}
+        chosen = [study for study in studies.values() if study.source in heads]
+        environments = (loader.base_env, context.env or loader.default_run_env)
+        known = names_in_files(Path(loader.conf_source), environments, studies)
+        check_parameters(context.params, chosen, known)
+        name = (run_params["pipeline_names"] or ["__default__"])[0]
+        shown = chosen[0].source if name == "__default__" else name
+        check_inputs(pipeline, pipelines[name], catalog, shown)
+        self._catalog = catalog
+        self._machine = run_facts.describe_machine(context.project_path)
+        self._run.enter_context(planning(_steps(pipeline, studies, context.params)))
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Say what begins, and start its watch."""
+        if self._paths(node):
+            log.info("%s", _address(node))
+            self._watch = run_facts.Watch()
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
+        """After a node's last output, write ``run.json`` beside its first."""
+        if self._watch is not None and dataset_name == node.outputs[-1]:
+            facts, self._watch = self._watch.stop(), None
+            log.info("%s took %.1f s", _address(node), facts["seconds"])
+            folder = self._paths(node)[0].parent
+            run_facts.write_facts(folder, _address(node), {**self._machine, **facts})
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline) -> None:
+        """End with the line that a reader looks for."""
+        self._run.close()
+        for name in sorted(pipeline.all_outputs()):
+            if name.endswith(".report"):
+                log.info("The report is in %s", self._catalog.get(name)._filepath)
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Stop watching."""
+        self._run.close()
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+
+    def _paths(self, node: Node) -> list[Path]:
+        """Return where the node's outputs lie; nothing for one that joins tables in memory."""
+        found = [getattr(self._catalog.get(name), "_filepath", None) for name in node.outputs]
+        return [path for path in found if path is not None]
+
+
+def _address(node: Node) -> str:
+    return address(min(node.tags), node.outputs[0])
+
+
+def _steps(pipeline: Pipeline, studies: dict[str, Study], parameters: dict[str, Any]) -> int:
+    """Return the optimiser steps of all nodes of the run, for the time that is left."""
+    steps = 0
+    for node in pipeline.nodes:
+        source, recipe, *_ = node.outputs[0].split(".")
+        for stage in node.tags & {"pretrain", "finetune"}:
+            steps += blocks.planned_steps(stage, studies[source], recipe, parameters)
+    return steps

@@ -1,0 +1,50 @@
+"""What `kedro run --pipelines` knows: a pipeline a configured source, and `predict`.
+
+Registered one by one: Kedro's `find_pipelines` imports only the folder that is named like the
+pipeline, and no folder is named like a source.
+"""
+
+import warnings
+from pathlib import Path
+
+from kedro.pipeline import Pipeline
+
+from maskwise.cells import Study, read_studies
+from maskwise.pipelines import (
+    evaluate,
+    finetune,
+    generate,
+    ingest,
+    preprocess,
+    pretrain,
+    report,
+)
+from maskwise.session import telling
+
+PROJECT = Path(__file__).parents[2]
+"""The folder of ``conf`` and ``data``: in DVC's temporary copies it is the copy."""
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Return the pipelines by name; the first source of the experiment is the default."""
+    with telling():
+        studies = read_studies(PROJECT)
+    with warnings.catch_warnings():
+        # Kedro would rather keep dots for namespaces; here they separate a cell's names.
+        warnings.filterwarnings("ignore", message=".*dataset names contain '.' characters")
+        pipelines = {name: source_pipeline(study, PROJECT) for name, study in studies.items()}
+    default = next(iter(studies))
+    return {"__default__": pipelines[default], **pipelines}
+
+
+def source_pipeline(study: Study, project: Path) -> Pipeline:
+    """Return all stages of one source."""
+    return (
+        generate.create_pipeline(study)
+        + ingest.create_pipeline(study)
+        + preprocess.create_pipeline(study)
+        + pretrain.create_pipeline(study, project)
+        + finetune.create_pipeline(study)
+        + evaluate.create_pipeline(study)
+        + report.create_pipeline(study)
+    )

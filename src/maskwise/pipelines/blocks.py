@@ -1,0 +1,139 @@
+"""Blocks of YAML become the stages' configs: for the check before a run, and again in the node.
+
+``where`` is the block's path in the YAML, for messages. Everything is imported late.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from maskwise.cells import Study
+
+Parse = Callable[[Any, str], Any]
+
+
+def ingest(block: Any, where: str) -> Any:
+    """Options of ingest."""
+    from maskwise.config import parse
+    from maskwise.ingest.stage import IngestConfig
+
+    return parse(IngestConfig, block, where)
+
+
+def ingest_source(block: Any, where: str) -> Any:
+    """A source and how it is read."""
+    from maskwise.config import choose
+    from maskwise.ingest.sources import SOURCES
+
+    return choose(SOURCES, block, where)
+
+
+def preprocess(block: Any, where: str) -> Any:
+    """Options of preprocess."""
+    from maskwise.config import parse
+    from maskwise.preprocess.config import PreprocessConfig
+
+    return parse(PreprocessConfig, block, where)
+
+
+def preprocess_source(block: Any, where: str) -> Any:
+    """What a source's images become."""
+    from maskwise.config import parse
+    from maskwise.preprocess.config import SourcePreprocessConfig
+
+    return parse(SourcePreprocessConfig, block, where)
+
+
+def pretrain(block: Any, where: str) -> Any:
+    """Options of the loop."""
+    from maskwise.config import parse
+    from maskwise.pretrain.recipe import PretrainConfig
+
+    return parse(PretrainConfig, block, where)
+
+
+def pretrain_source(block: Any, where: str) -> Any:
+    """A source's grid and budget."""
+    from maskwise.config import parse
+    from maskwise.pretrain.recipe import Budget
+
+    return parse(Budget, block, where)
+
+
+def recipe(block: Any, where: str) -> Any:
+    """A recipe."""
+    from maskwise.pretrain.recipe import parse_recipe
+
+    return parse_recipe(block, where)
+
+
+def finetune(block: Any, where: str) -> Any:
+    """Options of finetune."""
+    from maskwise.config import parse
+    from maskwise.finetune.stage import FinetuneConfig
+
+    return parse(FinetuneConfig, block, where)
+
+
+def finetune_source(block: Any, where: str) -> Any:
+    """A source's task and budget."""
+    from maskwise.finetune.stage import parse_budget
+
+    return parse_budget(block, where)
+
+
+def evaluate(block: Any, where: str) -> Any:
+    """Options of evaluate."""
+    from maskwise.config import parse
+    from maskwise.evaluate.stage import EvaluateConfig
+
+    return parse(EvaluateConfig, block, where)
+
+
+def report(block: Any, where: str) -> Any:
+    """Options of the page."""
+    from maskwise.config import parse
+    from maskwise.report.inputs import ReportConfig
+
+    return parse(ReportConfig, block, where)
+
+
+STAGE_BLOCKS: dict[str, Parse] = {
+    "ingest": ingest,
+    "preprocess": preprocess,
+    "pretrain": pretrain,
+    "finetune": finetune,
+    "evaluate": evaluate,
+    "report": report,
+}
+"""One a file ``conf/base/parameters_<stage>.yml``."""
+SOURCE_BLOCKS: dict[str, Parse] = {
+    "ingest": ingest_source,
+    "preprocess": preprocess_source,
+    "pretrain": pretrain_source,
+    "finetune": finetune_source,
+}
+"""In each file ``conf/base/sources/parameters_<source>.yml``."""
+
+
+def check_together(parameters: Mapping[str, Any], study: Study) -> None:
+    """Raise ``UserError`` where blocks that are right by themselves do not go together."""
+    from maskwise.masks import check_grid
+
+    source = study.source
+    images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
+    budget = pretrain_source(parameters[source]["pretrain"], f"{source}.pretrain")
+    check_grid(budget.grid, images.height, images.width, f"{source}.pretrain.grid")
+
+
+def planned_steps(stage: str, study: Study, name: str, parameters: Mapping[str, Any]) -> int:
+    """Return the optimiser steps of one cell of the recipe ``name`` in ``stage``."""
+    source = study.source
+    chosen = recipe(parameters[name], name)
+    if stage == "pretrain":
+        budget = pretrain_source(parameters[source]["pretrain"], f"{source}.pretrain")
+        return int(budget.steps) if chosen.trains else 0
+    if stage == "finetune":
+        budget = finetune_source(parameters[source]["finetune"], f"{source}.finetune")
+        config = finetune(parameters["finetune"], "finetune")
+        return int(budget.planned_steps(len(study.fractions), config))
+    return 0

@@ -1,0 +1,89 @@
+"""All cells' predictions in; scores and paired differences out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from kedro.pipeline import Node, Pipeline
+
+from maskwise.cells import Cell, Study
+from maskwise.pipelines import blocks
+from maskwise.pipelines.binding import bind
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the seeds of one recipe predicted."""
+
+    predictions: Any
+    """Data frame, ``artefacts.tables.PREDICTIONS``."""
+    subsets: Any
+    """Data frame, ``artefacts.tables.SUBSETS`` with ``recipe`` and ``seed``."""
+
+
+def collect_predictions(*tables: Any, cells: tuple[Cell, ...]) -> Predicted:
+    """Join the seeds of one recipe; ``tables`` are each cell's predictions and subsets."""
+    import pandas as pd
+
+    subsets = [
+        table.assign(recipe=cell.recipe, seed=cell.seed)
+        for cell, table in zip(cells, tables[1::2], strict=True)
+    ]
+    return Predicted(
+        predictions=pd.concat(tables[::2], ignore_index=True),
+        subsets=pd.concat(subsets, ignore_index=True),
+    )
+
+
+def evaluate(
+    options: dict[str, Any], *predicted: Predicted, source: str
+) -> tuple[dict[str, Any], Any, Any]:
+    """Score all cells of the source: the only reader of the test split's truth."""
+    from maskwise.evaluate import stage
+
+    everything = join(*predicted)
+    result = stage.evaluate(
+        everything.predictions,
+        everything.subsets,
+        blocks.evaluate(options, "evaluate"),
+        source,
+    )
+    return result.scores, result.paired, result.label_efficiency
+
+
+def join(*predicted: Predicted) -> Predicted:
+    """Lay the recipes of a source below one another."""
+    import pandas as pd
+
+    return Predicted(
+        predictions=pd.concat([one.predictions for one in predicted], ignore_index=True),
+        subsets=pd.concat([one.subsets for one in predicted], ignore_index=True),
+    )
+
+
+def create_pipeline(study: Study) -> Pipeline:
+    """The stage of one source, after a node a recipe that joins its seeds in memory.
+
+    Joined inside the recipe's namespace, for what a cell writes and nobody in its namespace
+    reads lies open on kedro-viz's first page, once a seed.
+    """
+    joined = [study.collected(recipe, "predictions") for recipe in study.recipes]
+    node = Node(
+        bind(evaluate, source=study.source),
+        ["params:evaluate", *joined],
+        [study.dataset(artefact) for artefact in ("scores", "paired", "label_efficiency")],
+        name="evaluate",
+        tags="evaluate",
+    )
+    return Pipeline([*(_collect(study, recipe) for recipe in study.recipes), node])
+
+
+def _collect(study: Study, recipe: str) -> Node:
+    cells = study.cells(recipe)
+    return Node(
+        bind(collect_predictions, cells=cells),
+        [cell.dataset(artefact) for cell in cells for artefact in ("predictions", "subsets")],
+        study.collected(recipe, "predictions"),
+        name="collect_predictions",
+        namespace=recipe,
+        tags=["evaluate", "report"],
+    )

@@ -1,0 +1,48 @@
+"""Manifest and raw files in; store and splits out."""
+
+from pathlib import Path
+from typing import Any
+
+from kedro.pipeline import Node, Pipeline
+
+from maskwise.cells import Study
+from maskwise.pipelines import blocks
+from maskwise.pipelines.binding import bind
+
+
+def preprocess(
+    raw: Path,
+    manifest: Any,
+    settings: dict[str, Any],
+    options: dict[str, Any],
+    *,
+    source: str,
+) -> tuple[Any, Any]:
+    """Bring all images to one size and scale, and split them once for all stages."""
+    from maskwise.preprocess import stage
+
+    result = stage.preprocess(
+        raw,
+        manifest,
+        blocks.preprocess_source(settings, f"{source}.preprocess"),
+        blocks.preprocess(options, "preprocess"),
+        source,
+    )
+    return result.write_store, result.splits
+
+
+def create_pipeline(study: Study) -> Pipeline:
+    """The stage of one source."""
+    node = Node(
+        bind(preprocess, source=study.source),
+        [
+            study.raw,
+            study.dataset("manifest"),
+            study.parameters("preprocess"),
+            "params:preprocess",
+        ],
+        [study.dataset("store"), study.dataset("splits")],
+        name="preprocess",
+        tags="preprocess",
+    )
+    return Pipeline([node])

@@ -1,0 +1,99 @@
+"""All artefacts in; one page out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kedro.pipeline import Node, Pipeline
+
+from maskwise.cells import Cell, Study
+from maskwise.pipelines import blocks
+from maskwise.pipelines.binding import bind
+from maskwise.pipelines.evaluate import Predicted, join
+
+_TABLES = ("manifest", "rejects", "data_summary", "splits", "scores", "paired")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How the seeds of one recipe were trained, by ``(recipe, seed)``."""
+
+    histories: dict[tuple[str, int], Any]
+    galleries: dict[tuple[str, int], Any]
+    models: dict[tuple[str, int], Path]
+    """Folder of the fine-tuned models."""
+
+
+def collect_training(*artefacts: Any, cells: tuple[Cell, ...]) -> Trained:
+    """Join the seeds of one recipe: each cell's history, gallery and models."""
+    runs = [(cell.recipe, cell.seed) for cell in cells]
+    return Trained(
+        histories=dict(zip(runs, artefacts[::3], strict=True)),
+        galleries=dict(zip(runs, artefacts[1::3], strict=True)),
+        models=dict(zip(runs, artefacts[2::3], strict=True)),
+    )
+
+
+def report(
+    options: dict[str, Any], settings: dict[str, Any], *artefacts: Any, study: Study
+) -> tuple[str, bytes, Any]:
+    """Draw the page; ``artefacts`` stand in the order of ``create_pipeline``."""
+    from maskwise.pretrain.diagnostics import warnings
+    from maskwise.report import page
+    from maskwise.report.inputs import ReportInputs
+
+    tables = dict(zip(_TABLES, artefacts, strict=False))
+    rest = artefacts[len(_TABLES) :]
+    count = len(study.recipes)
+    recipes = dict(zip(study.recipes, rest[:count], strict=True))
+    predicted: list[Predicted] = list(rest[count : 2 * count])
+    trained: list[Trained] = list(rest[2 * count :])
+    histories = {run: table for one in trained for run, table in one.histories.items()}
+    everything = join(*predicted)
+    result = page.render(
+        ReportInputs(
+            source=study.source,
+            generated=study.generated,
+            **tables,
+            subsets=everything.subsets,
+            predictions=everything.predictions,
+            histories=histories,
+            galleries={run: one for each in trained for run, one in each.galleries.items()},
+            recipes=recipes,
+            settings=settings,
+            config=blocks.report(options, "report"),
+            warnings={run: warnings(table) for run, table in histories.items()},
+        )
+    )
+    return result.html, result.figure, result.training
+
+
+def create_pipeline(study: Study) -> Pipeline:
+    """The stage of one source, after a node a recipe that joins its seeds in memory."""
+    node = Node(
+        bind(report, study=study),
+        [
+            "params:report",
+            f"params:{study.source}",
+            *(study.dataset(artefact) for artefact in _TABLES),
+            *(f"params:{recipe}" for recipe in study.recipes),
+            *(study.collected(recipe, "predictions") for recipe in study.recipes),
+            *(study.collected(recipe, "training") for recipe in study.recipes),
+        ],
+        [study.dataset(artefact) for artefact in ("report", "figure", "training_curves")],
+        name="report",
+        tags="report",
+    )
+    return Pipeline([*(_collect(study, recipe) for recipe in study.recipes), node])
+
+
+def _collect(study: Study, recipe: str) -> Node:
+    cells, artefacts = study.cells(recipe), ("history", "gallery", "models")
+    return Node(
+        bind(collect_training, cells=cells),
+        [cell.dataset(artefact) for cell in cells for artefact in artefacts],
+        study.collected(recipe, "training"),
+        name="collect_training",
+        namespace=recipe,
+        tags="report",
+    )

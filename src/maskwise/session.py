@@ -1,0 +1,97 @@
+"""Runs as Kedro does, and tells what a user can mend as one message without a traceback."""
+
+import logging
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.pipeline import Pipeline
+
+from maskwise.errors import UserError, hint
+
+log = logging.getLogger(__name__)
+
+INTERRUPTED = 130
+"""Exit code of a run that Ctrl-C ended, as shells have it."""
+
+
+class MaskwiseSession(KedroSession):
+    """Kedro's session, which first looks whether it was asked for something that exists."""
+
+    def run(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Run as ``KedroSession.run``; see there.
+
+        Raises:
+            UserError: for what a user can mend; on the command line a ``click.ClickException``,
+                which is shown as one message with exit code 1.
+        """
+        with telling():
+            check_request(pipelines, options)
+            return super().run(*args, **options)
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Turn a ``UserError``, however deeply Kedro wrapped it, into one message."""
+    on_command_line = click.get_current_context(silent=True) is not None
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not on_command_line:
+            raise
+        log.warning("Interrupted. Run the same command again to go on.")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        mendable = _mendable(error)
+        if mendable is None:
+            raise
+        if on_command_line:
+            raise click.ClickException(str(mendable)) from error
+        raise mendable from None
+
+
+def check_request(registered: Any, options: dict[str, Any]) -> None:
+    """Raise ``UserError`` for a pipeline, namespace or tag that there is not."""
+    names = options.get("pipeline_names") or ["__default__"]
+    known = [name for name in registered.keys() if name != "__default__"]  # noqa: SIM118
+    for name in names:
+        if name not in registered:
+            raise UserError(f"--pipelines: there is no {name!r}; {hint(name, known)}")
+    if len(names) > 1:
+        raise UserError(
+            f"--pipelines: {', '.join(sorted(names))} are run one after another; "
+            "give one name a run"
+        )
+    pipeline: Pipeline = registered[names[0]]
+    _check_names("--namespaces", options.get("namespaces") or (), _namespaces(pipeline))
+    tags = {tag for node in pipeline.nodes for tag in node.tags}
+    _check_names("--tags", options.get("tags") or (), tags)
+    nodes = {node.name for node in pipeline.nodes}
+    for option, key in (("nodes", "node_names"), ("from-nodes",) * 2, ("to-nodes",) * 2):
+        _check_names(f"--{option}", options.get(key.replace("-", "_")) or (), nodes)
+
+
+def _check_names(option: str, given: Collection[str], known: Collection[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise UserError(f"{option}: there is no {name!r}; {hint(name, known)}")
+
+
+def _namespaces(pipeline: Pipeline) -> set[str]:
+    """Return every namespace and all that enclose it: ``dqn.s0`` and ``dqn``."""
+    found: set[str] = set()
+    for node in pipeline.nodes:
+        parts = (node.namespace or "").split(".")
+        found.update(".".join(parts[: n + 1]) for n in range(len(parts)))
+    return found - {""}
+
+
+def _mendable(error: BaseException | None) -> UserError | None:
+    """Return the ``UserError`` among the causes of ``error``."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__ or error.__context__
+    return error
