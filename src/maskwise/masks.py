@@ -1,4 +1,4 @@
-"""Masks over grid cells: bool ``(B, gh, gw)``, True = hidden. Cells to pixels, boxes to cells."""
+"""Masks over grid cells: bool ``(B, gh, gw)``, True = hidden; to and from pixels and boxes."""
 
 import torch
 from torch import Tensor
@@ -13,16 +13,16 @@ def check_grid(grid: Grid, height: int, width: int, where: str = "grid") -> None
     gh, gw = grid
     if gh < 1 or gw < 1 or height % gh or width % gw:
         raise UserError(
-            f"{where}: a grid of {gh} x {gw} cells does not divide an image of {height} x {width} "
-            f"pixels; choose a grid whose sides divide {height} and {width}"
+            f"{where}: a grid of {gh} x {gw} cells does not divide an image of {height} x "
+            f"{width} pixels; choose a grid whose sides divide {height} and {width}"
         )
 
 
 def to_pixels(mask: Tensor, height: int, width: int) -> Tensor:
     """Expand a cell mask ``(B, gh, gw)`` to pixels ``(B, 1, height, width)``."""
-    gh, gw = mask.shape[-2:]
-    rows = mask.repeat_interleave(height // gh, dim=-2)
-    return rows.repeat_interleave(width // gw, dim=-1)[:, None]
+    b, gh, gw = mask.shape
+    cells = mask[:, :, None, :, None].expand(b, gh, height // gh, gw, width // gw)
+    return cells.reshape(b, 1, height, width)
 
 
 def cell_means(values: Tensor, grid: Grid) -> Tensor:
@@ -32,7 +32,7 @@ def cell_means(values: Tensor, grid: Grid) -> Tensor:
 
 
 def boxes(tops: Tensor, lefts: Tensor, box: tuple[int, int], grid: Grid) -> Tensor:
-    """Hide one box an image: ``tops``, ``lefts`` ``(B,)`` in cells, ``box`` its height and width.
+    """Hide one box an image: ``tops``, ``lefts`` ``(B,)`` and the size ``box``, all in cells.
 
     A box that overhangs the grid is cropped. Returns bool ``(B, gh, gw)``.
     """

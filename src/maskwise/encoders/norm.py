@@ -1,5 +1,6 @@
 """Normalisation layers by name."""
 
+import math
 from typing import Literal
 
 from torch import nn
@@ -22,4 +23,6 @@ def check_widths(norm: Norm, widths: tuple[int, ...]) -> None:
 
 def build_norm(norm: Norm, width: int) -> nn.Module:
     """Return the layer for feature maps of ``width`` channels."""
-    return nn.BatchNorm2d(width) if norm == "batch" else nn.GroupNorm(width // GROUP, width)
+    if norm == "batch":
+        return nn.BatchNorm2d(width)
+    return nn.GroupNorm(width // math.gcd(width, GROUP), width)

@@ -1,0 +1,37 @@
+"""No training: the encoder as it was initialised, or as a local checkpoint left it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from maskwise.errors import UserError
+from maskwise.pretrain.contracts import Batch, Outcome, Setting
+
+
+@dataclass(frozen=True)
+class NoneConfig:
+    """Frozen, its probe is the yardstick "a random encoder"; fine-tuned, "no pre-training"."""
+
+    needs_mask: ClassVar[bool] = False
+    needs_training: ClassVar[bool] = False
+
+    weights: Path | None = None
+    """A local checkpoint for the encoder: a state dict (``.pth``) or ``.safetensors``."""
+
+    def build(self, setting: Setting, encoder: nn.Module) -> "NoObjective":
+        return NoObjective(encoder)
+
+
+class NoObjective(nn.Module):
+    """Holds the encoder; there is nothing to do with images."""
+
+    encoder: nn.Module
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, batch: Batch, mask: Tensor) -> Outcome:
+        raise UserError("objective none has no loss; give the recipe an objective that has one")

@@ -1,0 +1,106 @@
+"""Tell two views of an image from the views of all other images (Chen et al. 2020).
+
+The yardstick of masked pre-training. With a policy that hides cells, they are hidden in the
+first of the two views, and an image's loss is its cells' error: a policy can learn from it.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from maskwise.masks import to_pixels
+from maskwise.pretrain.contracts import Batch, Outcome, Setting
+from maskwise.pretrain.views import Views, ViewsConfig
+
+
+@dataclass(frozen=True)
+class SimclrConfig:
+    """Normalised temperature-scaled cross entropy over the 2B views of a batch."""
+
+    needs_mask: ClassVar[bool] = False
+    needs_training: ClassVar[bool] = True
+
+    temperature: float = 0.2
+    """Divides the cosines; .1 to .5 in the literature."""
+    hidden: int = 256
+    """Width of the projector's hidden layer."""
+    embedding: int = 64
+    """Width of what is compared."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature is {self.temperature}, but should be above 0")
+        if min(self.hidden, self.embedding) < 1:
+            raise ValueError("hidden and embedding should be 1 or more")
+
+    def build(self, setting: Setting, encoder: nn.Module) -> "Simclr":
+        return Simclr(self, setting, encoder)
+
+
+class Simclr(nn.Module):
+    """The encoder, its last features averaged over the image, and a projector."""
+
+    encoder: nn.Module
+
+    def __init__(self, config: SimclrConfig, setting: Setting, encoder: nn.Module) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder
+        widths: tuple[int, ...] = encoder.channels  # type: ignore[assignment]
+        self.projector = nn.Sequential(
+            nn.Linear(widths[-1], config.hidden),
+            nn.ReLU(),
+            nn.Linear(config.hidden, config.embedding),
+        )
+        self.views = Views(config.views, setting)
+
+    def forward(self, batch: Batch, mask: Tensor) -> Outcome:
+        images, seeds = batch.images, batch.augmentation_seed
+        # A seed and its complement: the hash makes strangers of the two views.
+        views = self.views(torch.cat([images, images]), torch.cat([seeds, ~seeds]))
+        hidden = to_pixels(mask, *images.shape[2:])
+        views = torch.where(torch.cat([hidden, torch.zeros_like(hidden)]), 0.0, views)
+        features = self.encoder(views)
+        embeddings = self.projector(features[-1].mean(dim=(2, 3))).float()
+        losses, unit = contrast(embeddings, batch.group, self.config.temperature)
+        per_image = losses.reshape(2, -1).mean(dim=0)
+        error_map = torch.where(mask, per_image.detach()[:, None, None], torch.nan)
+        return Outcome(
+            loss=per_image.mean(), error_map=error_map, figures=_figures(unit.detach())
+        )
+
+
+def chance(batch_size: int) -> float:
+    """Return the loss of a network that cannot tell images apart: ln(2B - 1)."""
+    return math.log(2 * batch_size - 1)
+
+
+def contrast(embeddings: Tensor, group: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return the loss of each of 2B ``embeddings`` ``(2B, D)``, and the unit vectors.
+
+    Rows i and i + B are views of one image; ``group`` ``(B,)`` says which images are no
+    strangers to each other: these are no negatives.
+    """
+    unit = nn.functional.normalize(embeddings, dim=1)
+    b, device = len(group), embeddings.device
+    logits = unit @ unit.T / temperature
+    rows = torch.arange(2 * b, device=device)
+    partner = (rows + b) % (2 * b)
+    same = (group[:, None] == group[None]).repeat(2, 2)
+    same[rows, partner] = False
+    logits = logits.masked_fill(same, -torch.inf)
+    return nn.functional.cross_entropy(logits, partner, reduction="none"), unit
+
+
+def _figures(unit: Tensor) -> dict[str, Tensor]:
+    """Wang and Isola 2020: how near the two views are, and how evenly all views are spread."""
+    first, second = unit.chunk(2)
+    alignment = (first - second).square().sum(dim=1).mean()
+    distances = 2 - 2 * first @ first.T
+    pairs = torch.ones_like(distances).triu(1).bool()
+    mean = torch.where(pairs, torch.exp(-2 * distances), 0.0).sum() / pairs.sum().clamp(min=1)
+    return {"alignment": alignment, "uniformity": mean.log()}

@@ -1,0 +1,70 @@
+"""Hide boxes near the middle: a prior fixed before training.
+
+Lesions lie near the middle of most scans, so a policy that learnt nothing of the image may
+still hide many. This control says how many. A prior fitted to lesion masks would be an oracle.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from maskwise.masks import Grid, boxes
+from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
+from maskwise.pretrain.policies.random_box import check_boxes, check_room
+
+
+@dataclass(frozen=True)
+class CentreBoxConfig:
+    """By default one box of 5 x 5 cells around a place near the middle."""
+
+    box: tuple[int, int] = (5, 5)
+    """Height and width in grid cells."""
+    boxes: int = 1
+    """Boxes an image; they may overlap."""
+    sd: float = 0.2
+    """Standard deviation of the box's centre about the image's, as a share of the side."""
+
+    def __post_init__(self) -> None:
+        check_boxes(self.box, self.boxes)
+        if not (self.sd > 0 and math.isfinite(self.sd)):
+            raise ValueError(f"sd is {self.sd}, but should be above 0")
+
+    def build(self, setting: Setting) -> "CentreBox":
+        check_room(self.box, self.boxes, setting.grid)
+        return CentreBox(self)
+
+
+class CentreBox(nn.Module):
+    """Places weighted by a Gaussian of the box's centre, cut off at the image's border."""
+
+    def __init__(self, config: CentreBoxConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
+        return Proposal(self.probe(batch.images, grid, generator))
+
+    def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
+        return {}
+
+    def maps(self, images: Tensor, grid: Grid) -> Tensor | None:
+        return None
+
+    def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+        b, box, number = len(images), self.config.box, self.config.boxes
+        rows, columns = (
+            self.weights(grid[axis], box[axis], images.device)
+            .expand(b * number, -1)
+            .multinomial(1, generator=generator)[:, 0]
+            for axis in (0, 1)
+        )
+        return boxes(rows, columns, box, grid).reshape(b, number, *grid).any(dim=1)
+
+    def weights(self, cells: int, side: int, device: torch.device) -> Tensor:
+        """Return the probability of each first cell of a box of ``side`` along one axis."""
+        starts = torch.arange(cells - side + 1, device=device)
+        offset = (starts + side / 2) / cells - 0.5
+        weights = torch.exp(-0.5 * (offset / self.config.sd).square())
+        return weights / weights.sum()

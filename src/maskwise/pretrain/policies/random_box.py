@@ -1,0 +1,76 @@
+"""Hide boxes at random places inside the image: the control of every policy that learns."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+
+from maskwise.errors import UserError
+from maskwise.masks import Grid, boxes
+from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
+
+
+@dataclass(frozen=True)
+class RandomBoxConfig:
+    """By default one box of 5 x 5 of the 16 x 16 cells: 9.8 % of the image."""
+
+    box: tuple[int, int] = (5, 5)
+    """Height and width in grid cells."""
+    boxes: int = 1
+    """Boxes an image; they may overlap."""
+
+    def __post_init__(self) -> None:
+        check_boxes(self.box, self.boxes)
+
+    def build(self, setting: Setting) -> "RandomBox":
+        check_room(self.box, self.boxes, setting.grid)
+        return RandomBox(self)
+
+
+def check_boxes(box: tuple[int, int], number: int) -> None:
+    """Raise ``ValueError`` unless there is something to hide."""
+    if min(box) < 1:
+        raise ValueError(f"box should be 1 cell or more each way, not {box[0]} x {box[1]}")
+    if number < 1:
+        raise ValueError(f"boxes is {number}, but should be 1 or more")
+
+
+def check_room(box: tuple[int, int], number: int, grid: Grid) -> None:
+    """Raise ``UserError`` unless the boxes fit and leave half of the grid to see."""
+    (bh, bw), (gh, gw) = box, grid
+    if bh > gh or bw > gw or 2 * number * bh * bw > gh * gw:
+        raise UserError(
+            f"policy.box: {number} x {bh} x {bw} cells may hide more than half of the grid of "
+            f"{gh} x {gw}; choose a smaller or fewer boxes, or a finer grid in the source's "
+            "block `pretrain`"
+        )
+
+
+class RandomBox(nn.Module):
+    """Every valid place is equally likely; nothing is learnt."""
+
+    def __init__(self, config: RandomBoxConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
+        return Proposal(self.probe(batch.images, grid, generator))
+
+    def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
+        return {}
+
+    def maps(self, images: Tensor, grid: Grid) -> Tensor | None:
+        return None
+
+    def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+        b, box, number = len(images), self.config.box, self.config.boxes
+        rows, columns = (
+            torch.randint(
+                grid[axis] - box[axis] + 1,
+                (b * number,),
+                generator=generator,
+                device=images.device,
+            )
+            for axis in (0, 1)
+        )
+        return boxes(rows, columns, box, grid).reshape(b, number, *grid).any(dim=1)
