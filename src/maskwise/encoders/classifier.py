@@ -5,8 +5,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-POOLINGS = ("mean", "mean_max")
-
 
 class Classifier(nn.Module):
     """Pool the features of some stages over the image, and weigh them up linearly.
@@ -14,28 +12,31 @@ class Classifier(nn.Module):
     Args:
         encoder: keeps the contract of ``maskwise.encoders.contract``.
         stages: positions in the encoder's list of feature maps, finest first.
-        pooling: ``mean``, or ``mean_max`` for mean and maximum side by side.
+        pooling: a name that ``pool`` knows.
+        features: how many pooled features those stages have together.
         classes: how many numbers come out.
+        temperature: by which ``probabilities`` divides the logits.
     """
 
-    temperature: Tensor
-
     def __init__(
-        self, encoder: nn.Module, stages: tuple[int, ...], pooling: str, classes: int
+        self,
+        encoder: nn.Module,
+        stages: tuple[int, ...],
+        pooling: str,
+        features: int,
+        classes: int,
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         self.encoder, self.stages, self.pooling = encoder, stages, pooling
-        self.head = nn.Linear(feature_count(encoder, stages, pooling), classes)
-        self.register_buffer("temperature", torch.ones(()))
+        self.head: nn.Module = nn.Linear(features, classes)
+        self.temperature = temperature
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn normalised images ``(B, C, H, W)`` into logits ``(B, classes)``."""
-        return cast(Tensor, self.head(self.features(images)))
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return the pooled features that the linear layer sees, ``(B, F)``."""
         maps = self.encoder(images)
-        return torch.cat([pool(maps[stage], self.pooling) for stage in self.stages], dim=1)
+        pooled = [pool(maps[stage], self.pooling) for stage in self.stages]
+        return cast(Tensor, self.head(torch.cat(pooled, dim=1)))
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Return calibrated probabilities ``(B, classes)``: softmax of logits / temperature."""
@@ -43,12 +44,15 @@ class Classifier(nn.Module):
 
 
 def pool(features: Tensor, pooling: str) -> Tensor:
-    """Pool ``(B, C, h, w)`` over places: ``(B, C)``, or ``(B, 2 C)`` for ``mean_max``."""
-    mean = features.mean(dim=(2, 3))
-    return mean if pooling == "mean" else torch.cat([mean, features.amax(dim=(2, 3))], dim=1)
+    """Turn a feature map ``(B, C, h, w)`` into numbers an image.
 
-
-def feature_count(encoder: nn.Module, stages: tuple[int, ...], pooling: str) -> int:
-    """Return how many pooled features those stages have together."""
-    channels = cast(tuple[int, ...], encoder.channels)
-    return sum(channels[stage] for stage in stages) * (1 if pooling == "mean" else 2)
+    ``mean`` over the places, ``(B, C)``; ``mean_max``, mean and maximum side by side,
+    ``(B, 2 C)``; ``places``, every place for itself, ``(B, C h w)``.
+    """
+    if pooling == "mean":
+        return features.mean(dim=(2, 3))
+    if pooling == "mean_max":
+        return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
+    if pooling == "places":
+        return features.flatten(1)
+    raise ValueError(f"there is no pooling {pooling!r}")

@@ -1,0 +1,1 @@
+"""Encoder, store and splits in; predictions out."""

@@ -1,0 +1,64 @@
+"""The folder of a cell's models: ``index.json``, and as many models as ``keep`` says."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from maskwise.artefacts.atomic import replacing_folder
+from maskwise.artefacts.model import ModelMetadata, write_model
+from maskwise.encoders.classifier import Classifier
+
+Keep = Literal["best", "all", "none"]
+BEST = "best.safetensors"
+
+
+@dataclass
+class Models:
+    """Holds no more models in memory than will be written."""
+
+    keep: Keep
+    choices: list[dict[str, Any]] = field(default_factory=list)
+    """One a model, in the order of training: what it is, and what was chosen for it."""
+    _kept: dict[str, tuple[Classifier, ModelMetadata]] = field(default_factory=dict)
+
+    def add(self, model: Classifier, metadata: ModelMetadata, choice: dict[str, Any]) -> None:
+        """Take a finished model; ``choice`` is what ``index.json`` says beside its metadata.
+
+        The best is the model with the lowest log loss on validation of those that saw the
+        largest fraction of the labels.
+        """
+        facts = {
+            key: value
+            for key, value in asdict(metadata).items()
+            if key not in ("encoder", "features", "pooling")
+        }
+        name = f"{metadata.mode}_{metadata.fraction:g}.safetensors"
+        self.choices.append({"file": None, **facts, **choice})
+        if self.keep == "all":
+            self._kept[name] = (model, metadata)
+            self.choices[-1]["file"] = name
+        elif self.keep == "best" and self._is_better(metadata):
+            self._kept[BEST] = (model, metadata)
+            for earlier in self.choices:
+                earlier["file"] = None
+            self.choices[-1]["file"] = BEST
+
+    def write(self, folder: Path) -> None:
+        """Write the folder, which replaces an earlier one once it is complete."""
+        with replacing_folder(folder) as temporary:
+            for name, (model, metadata) in self._kept.items():
+                write_model(model, metadata, temporary / name)
+            index = {"keep": self.keep, "models": self.choices}
+            text = json.dumps(index, indent=2, sort_keys=True, allow_nan=False)
+            (temporary / "index.json").write_text(text + "\n", encoding="utf-8")
+
+    def _is_better(self, metadata: ModelMetadata) -> bool:
+        if BEST not in self._kept:
+            return True
+        best = self._kept[BEST][1]
+        # A larger fraction is better; at the same one, the lower loss on validation.
+        return (-metadata.fraction, metadata.validation_log_loss) < (
+            -best.fraction,
+            best.validation_log_loss,
+        )

@@ -1,0 +1,127 @@
+"""The linear probe: what a frozen encoder's features say by themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from maskwise.finetune.features import Features
+from maskwise.finetune.folds import Folds, Rows
+from maskwise.finetune.heads import LinearHead
+from maskwise.finetune.temperature import log_loss
+
+Stages = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """How the probe looks at features, and what it may choose from."""
+
+    pooling: Literal["mean", "mean_max"] = "mean"
+    """Over an image's places: the mean, or mean and maximum side by side."""
+    strengths: tuple[float, ...] = (0.0003, 0.001, 0.01, 0.1, 1.0)
+    """scikit-learn's C, inverse strength of the penalty on standardised features."""
+    folds: int = 5
+    """Parts of a fraction's images, each held out once to choose by; unused with
+    ``validation: full``."""
+
+    def __post_init__(self) -> None:
+        if not self.strengths or min(self.strengths) <= 0:
+            raise ValueError("strengths should hold at least one number, all above 0")
+        if self.folds < 2:
+            raise ValueError(f"folds is {self.folds}, but should be 2 or more")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and how it did on images when they were held out."""
+
+    stages: Stages
+    strength: float
+    loss: float
+    """Log loss, nats an image."""
+    logits: NDArray[np.float64]
+    """``(n, K)``."""
+    targets: NDArray[np.int64]
+    """``(n,)``."""
+
+
+def candidates(stages: int) -> list[Stages]:
+    """Return what a probe may look at: each stage alone, deepest first, and all together."""
+    single: list[Stages] = [(stage,) for stage in reversed(range(stages))]
+    return [*single, tuple(range(stages))] if stages > 1 else single
+
+
+def choose(
+    features: Features,
+    targets: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    folds: Folds,
+    stages: Sequence[Stages],
+    strengths: Sequence[float],
+) -> list[Choice]:
+    """Choose the strength for each of ``stages`` by the log loss of held-out images.
+
+    Of equally good strengths the smallest wins.
+
+    Args:
+        features: a stage's pooled features of the images that ``folds`` counts.
+        targets: ``(N,)`` class indices of the same images.
+        weights: ``(K,)`` of the classes.
+        folds: every fold's images to fit on hold every class.
+        stages: what to look at, one answer each.
+        strengths: candidates.
+    """
+    held_out = np.concatenate([judge for _, judge in folds])
+    truth = targets[held_out]
+    choices = []
+    for chosen in stages:
+        seen = select(features, chosen)
+        tried = []
+        for strength in sorted(strengths):
+            parts = [
+                fit(seen[rows], targets[rows], weights, strength).logits(seen[judge])
+                for rows, judge in folds
+            ]
+            logits = np.concatenate(parts)
+            tried.append(Choice(chosen, strength, log_loss(logits, truth), logits, truth))
+        choices.append(min(tried, key=lambda choice: choice.loss))
+    return choices
+
+
+def fit(
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    strength: float,
+) -> LinearHead:
+    """Fit a logistic regression on features standardised by themselves.
+
+    Args:
+        features: ``(N, F)``.
+        targets: ``(N,)`` class indices; every class occurs.
+        weights: ``(K,)`` of the classes, by class index.
+        strength: scikit-learn's C.
+    """
+    exact = features.astype(np.float64)
+    mean, std = exact.mean(axis=0), exact.std(axis=0)
+    std[std < 1e-6 * (1 + np.abs(mean))] = 1.0
+    model = LogisticRegression(C=strength, max_iter=2000, class_weight=dict(enumerate(weights)))
+    model.fit((exact - mean) / std, targets)
+    weight, bias = model.coef_, model.intercept_
+    if len(weights) == 2:  # scikit-learn gives the second class alone: softmax over (-z/2, z/2)
+        weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return LinearHead(mean, std, weight, bias)
+
+
+def select(features: Features, stages: Stages) -> NDArray[np.float32]:
+    """Put the features of ``stages`` side by side, ``(N, F)``."""
+    return np.concatenate([features[stage] for stage in stages], axis=1)
+
+
+def rows_of(features: Features, rows: Rows) -> Features:
+    """Return the same stages of some of the images."""
+    return [stage[rows] for stage in features]

@@ -1,0 +1,145 @@
+"""Which labels a fraction may use: stratified by class, whole groups, nested.
+
+One order of the groups a seed; a fraction is a prefix of it. The order depends on the split and
+the seed alone, so all recipes share it.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from maskwise.errors import UserError
+from maskwise.seeds import stream
+
+log = logging.getLogger(__name__)
+
+Validation = Literal["subset", "full"]
+COLUMNS = ("fraction", "image_id", "group", "role", "label")
+
+
+def draw_subsets(
+    labelled: pd.DataFrame, fractions: Sequence[float], validation: Validation, seed: int
+) -> pd.DataFrame:
+    """Choose the images of every fraction.
+
+    A fraction is the shortest run of whole groups that holds that share of the images, of the
+    training part and, with ``validation: subset``, of the validation part as well: whoever has
+    few labels has few to choose models with. ``full`` takes the whole validation part, as the
+    published protocols do.
+
+    Args:
+        labelled: ``image_id``, ``group``, ``split``, ``label`` of every labelled image.
+        fractions: shares in (0, 1].
+        validation: how the validation part shrinks.
+        seed: of the cell.
+
+    Returns:
+        A row an image and fraction, columns ``COLUMNS``.
+
+    Raises:
+        UserError: if the smallest fraction lacks a class, or a part has no labelled image.
+    """
+    parts = []
+    for split in ("train", "validation"):
+        images = labelled[labelled["split"] == split]
+        if images.empty:
+            raise UserError(
+                f"finetune: the {split} part has no labelled image; "
+                "change the split of preprocess, or label some"
+            )
+        # Sorted first: the order must not depend on the order of the rows.
+        images = images.sort_values(["group", "image_id"]).reset_index(drop=True)
+        order = group_order(images, stream(seed, "subsets", split))
+        for fraction in fractions:
+            share = 1.0 if split == "validation" and validation == "full" else fraction
+            chosen = images[images["group"].isin(_prefix(images, order, share))]
+            if split == "train":
+                _check_classes(chosen, images, order, labelled, fraction)
+            parts.append(chosen.assign(fraction=fraction, role=split))
+    subsets = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+    _tell(subsets)
+    return subsets
+
+
+def group_order(images: pd.DataFrame, generator: np.random.Generator) -> list[str]:
+    """Order the groups at random so that every prefix has the classes' shares.
+
+    In a prefix of k groups a class with the share s of all groups has s k of them, give or take
+    less than one: Tijdeman's solution of the chairman assignment problem (Discrete Mathematics
+    32, 1980). A group's class is the commonest among its images.
+    """
+    classes = group_classes(images)
+    queues = {
+        name: list(generator.permutation(classes.index[classes == name].to_numpy(dtype=object)))
+        for name in sorted(classes.unique())
+    }
+    if len(queues) == 1:
+        return [str(group) for group in next(iter(queues.values()))]
+    share = {name: len(queue) / len(classes) for name, queue in queues.items()}
+    slack = 1 / (2 * len(queues) - 2)
+    order: list[str] = []
+    taken = dict.fromkeys(queues, 0)
+    for k in range(1, len(classes) + 1):
+        # How far each class lags behind its share, were the k-th group not of it.
+        lag = {name: share[name] * k - taken[name] for name in queues}
+        ready = [n for n in queues if lag[n] >= slack - 1e-9 and taken[n] < len(queues[n])]
+        chosen = min(ready, key=lambda name: (1 - slack - lag[name]) / share[name])
+        order.append(str(queues[chosen][taken[chosen]]))
+        taken[chosen] += 1
+    return order
+
+
+def group_classes(images: pd.DataFrame) -> "pd.Series[str]":
+    """Return the commonest label of each group; of equally common ones the first by name."""
+    counts = images.groupby(["group", "label"], sort=True).size().reset_index(name="n")
+    counts = counts.sort_values(["group", "n", "label"], ascending=[True, False, True])
+    return counts.drop_duplicates("group").set_index("group")["label"].astype(str)
+
+
+def _prefix(images: pd.DataFrame, order: list[str], share: float) -> list[str]:
+    reached = images["group"].value_counts().reindex(order).cumsum().to_numpy()
+    # The tolerance keeps 0.1 x 30 from asking for a fourth image.
+    enough = int(np.searchsorted(reached, share * len(images) - 1e-6))
+    return order[: enough + 1]
+
+
+def _check_classes(
+    chosen: pd.DataFrame,
+    images: pd.DataFrame,
+    order: list[str],
+    labelled: pd.DataFrame,
+    fraction: float,
+) -> None:
+    lacking = sorted(set(labelled["label"]) - set(chosen["label"]))
+    if not lacking:
+        return
+    name = lacking[0]
+    groups = set(images.loc[images["label"] == name, "group"])
+    if not groups:
+        raise UserError(
+            f"finetune: no training image is of the class {name!r}; change the split of "
+            "preprocess, or take the class out of the source"
+        )
+    first = min(order.index(group) for group in groups)
+    needed = images["group"].isin(order[: first + 1]).mean()
+    raise UserError(
+        f"experiment.fractions: {fraction:g} of the training labels are "
+        f"{chosen['group'].nunique()} groups ({len(chosen)} images), none of them of the class "
+        f"{name!r}, which has {len(groups)} of {len(order)} groups; the smallest fraction that "
+        f"holds every class begins near {np.ceil(needed * 1000) / 1000:g} for this seed"
+    )
+
+
+def _tell(subsets: pd.DataFrame) -> None:
+    for (fraction, role), part in subsets.groupby(["fraction", "role"], sort=False):
+        counts = part.groupby("label")["group"].agg(["size", "nunique"])
+        shown = ", ".join(
+            f"{n} {row['size']} ({row['nunique']})" for n, row in counts.iterrows()
+        )
+        log.info(
+            "%g of the labels, %s: %d images of %d groups; images (groups) a class: %s",
+            fraction, role, len(part), part["group"].nunique(), shown,
+        )  # fmt: skip

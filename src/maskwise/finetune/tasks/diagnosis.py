@@ -1,0 +1,75 @@
+"""The task ``diagnosis``: one of several classes an image."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maskwise.errors import UserError, hint
+
+
+@dataclass(frozen=True)
+class DiagnosisConfig:
+    """Which label is learnt, and what about it matters for learning it."""
+
+    label: str = "diagnosis"
+    """The store's column ``label_<label>``."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """``balanced`` weighs class c by N / (K n_c); it distorts the probabilities."""
+    laterality: bool = False
+    """True where the class depends on left and right: images are then never flipped."""
+
+    def build(self, index: pd.DataFrame, where: str) -> "Diagnosis":
+        """Read the classes off a store's index; ``where`` is the task's path in the YAML.
+
+        Raises:
+            UserError: if there is no such label, or fewer than two classes have images.
+        """
+        column = f"label_{self.label}"
+        if column not in index.columns:
+            known = [n.removeprefix("label_") for n in index.columns if n.startswith("label_")]
+            raise UserError(
+                f"{where}.label: the store has no label {self.label!r}; "
+                f"{hint(self.label, known)}"
+            )
+        classes = tuple(sorted(index[column].dropna().astype(str).unique()))
+        if len(classes) < 2:
+            raise UserError(
+                f"{where}.label: {self.label!r} has {len(classes)} class "
+                f"({', '.join(classes) or 'no image is labelled'}); a diagnosis needs at least "
+                "two: add images of another class, or stop after pretrain"
+            )
+        return Diagnosis("diagnosis", self, classes)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The task on one source."""
+
+    name: str
+    config: DiagnosisConfig
+    classes: tuple[str, ...]
+    """Sorted; position = class index."""
+
+    @property
+    def laterality(self) -> bool:
+        """Whether left and right matter."""
+        return self.config.laterality
+
+    def labels(self, index: pd.DataFrame) -> pd.Series:
+        """Return a store's labels, missing where an image has none."""
+        return index[f"label_{self.config.label}"]
+
+    def targets(self, labels: pd.Series) -> NDArray[np.int64]:
+        """Turn class names into class indices."""
+        found = pd.Index(self.classes).get_indexer(pd.Index(labels.astype(str)))
+        return np.asarray(found, np.int64)
+
+    def weights(self, targets: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the weight of each class ``(K,)``, by class index."""
+        counts = np.bincount(targets, minlength=len(self.classes))
+        if self.config.class_weights == "none":
+            return np.ones(len(self.classes))
+        return np.asarray(len(targets) / (len(self.classes) * np.maximum(counts, 1)))
