@@ -1,0 +1,227 @@
+"""What the artefacts say, read once: every section of the page speaks from this record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from maskwise.artefacts.gallery import Gallery
+from maskwise.errors import UserError, hint
+from maskwise.report.data import DataFacts, read_data
+from maskwise.report.inputs import ReportConfig, ReportInputs
+from maskwise.report.scores import METRICS, read_scores
+from maskwise.report.styles import Style, styles
+from maskwise.report.wording import number_range, share
+
+MODES = {"full": "full fine-tuning", "probe": "linear probe"}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One source's results in the page's own terms."""
+
+    inputs: ReportInputs
+    data: DataFacts
+    styles: Mapping[str, Style]
+    """Recipes that were run, in the order of the study."""
+    scores: pd.DataFrame
+    """``scores.read_scores``."""
+    mode: str
+    """Of the first sentence."""
+    fraction: float
+    """Of the first sentence: the smallest."""
+
+    @property
+    def config(self) -> ReportConfig:
+        """The page's options."""
+        return self.inputs.config
+
+    @property
+    def modes(self) -> list[str]:
+        """Modes that were run, full fine-tuning first."""
+        return [mode for mode in MODES if mode in set(self.scores["mode"])]
+
+    @property
+    def fractions(self) -> list[float]:
+        """Shares of the labels, smallest first."""
+        return sorted(set(self.scores["fraction"]))
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds with predictions."""
+        return sorted(set(self.inputs.predictions["seed"]))
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in the order of the predictions' columns."""
+        columns = self.inputs.predictions.columns
+        return [name.removeprefix("p_") for name in columns if name.startswith("p_")]
+
+    @property
+    def metric_name(self) -> str:
+        """The main metric in print."""
+        return METRICS.get(self.config.metric, self.config.metric)
+
+    def title(self, recipe: str) -> str:
+        """Return what a recipe is called in print."""
+        if recipe in self.styles:
+            return self.styles[recipe].title
+        return self.config.titles.get(recipe, recipe)
+
+    def mode_name(self, mode: str) -> str:
+        """Return what a mode is called in print, at the start of a sentence."""
+        name = MODES.get(mode, mode)
+        return name[0].upper() + name[1:]
+
+    # What the recipes are.
+
+    def is_pretrained(self, recipe: str) -> bool:
+        """Say whether the recipe's encoder has learnt anything before it met a label."""
+        block = self.inputs.recipes.get(recipe, {})
+        return _named(block, "objective") != "none" or bool(
+            dict(block.get("encoder") or {}).get("weights")
+        )
+
+    @property
+    def masking(self) -> list[str]:
+        """Recipes that hide a part of the image."""
+        recipes = self.inputs.recipes
+        return [name for name in self.styles if _named(recipes[name], "policy") != "none"]
+
+    def learns_where(self, recipe: str) -> bool:
+        """Say whether the recipe's policy has a map of the image, and so is an agent."""
+        found = self.gallery(recipe)
+        return found is not None and bool(found[1].maps.size)
+
+    @property
+    def transductive(self) -> list[str]:
+        """Recipes whose pre-training saw the test images."""
+        return [
+            name for name in self.styles if _says(self.inputs.recipes[name], "transductive")
+        ]
+
+    def histories(self, recipe: str) -> dict[int, pd.DataFrame]:
+        """Return the recipe's history of each seed, those of no epoch left out."""
+        return {
+            seed: table
+            for (name, seed), table in sorted(self.inputs.histories.items())
+            if name == recipe and len(table)
+        }
+
+    def gallery(self, recipe: str) -> tuple[int, Gallery] | None:
+        """Return the first seed's gallery, None where nothing was drawn."""
+        for (name, seed), gallery in sorted(
+            self.inputs.galleries.items(), key=lambda it: it[0]
+        ):
+            if name == recipe and len(gallery.epochs) and len(gallery.images):
+                return seed, gallery
+        return None
+
+    # What came out.
+
+    def value(self, recipe: str, mode: str, fraction: float) -> float:
+        """Return a recipe's main metric, NaN where it was not run so."""
+        table = self.scores
+        found = table[
+            (table["recipe"] == recipe)
+            & (table["mode"] == mode)
+            & (table["fraction"] == fraction)
+            & (table["metric"] == self.config.metric)
+        ]["value"]
+        return float(found.iloc[0]) if len(found) else float("nan")
+
+    def against_reference(self, mode: str, fraction: float) -> pd.DataFrame:
+        """Return the main metric's paired differences of pre-trained recipes, largest first."""
+        table = self.inputs.paired
+        chosen = table[
+            (table["mode"] == mode)
+            & (table["fraction"] == fraction)
+            & (table["metric"] == self.config.metric)
+            & (table["against"] == self.config.reference)
+            & table["recipe"].map(self.is_pretrained).astype(bool)
+        ]
+        return chosen.sort_values(["difference", "recipe"], ascending=[False, True])
+
+    def test_predictions(self) -> pd.DataFrame:
+        """Return the test images' predictions at the first sentence's mode and fraction."""
+        table = self.inputs.predictions
+        return table[
+            (table["split"] == "test")
+            & (table["mode"] == self.mode)
+            & (table["fraction"] == self.fraction)
+        ]
+
+    # What it rests on.
+
+    @property
+    def labelled_images(self) -> pd.DataFrame:
+        """Return ``image_id, group, split, label`` of every image that has a label."""
+        column = f"label_{dict(self.inputs.settings['preprocess'])['label']}"
+        labels = self.inputs.manifest[["image_id", column]].rename(columns={column: "label"})
+        return self.inputs.splits.merge(labels, on="image_id").dropna(subset=["label"])
+
+    def labelled(self, fraction: float, role: str = "train") -> pd.DataFrame:
+        """Count what a fraction uses: ``seed, label, images, groups``."""
+        table = self.inputs.subsets
+        rows = table[(table["fraction"] == fraction) & (table["role"] == role)]
+        return (
+            rows.groupby(["seed", "label"])
+            .agg(images=("image_id", "nunique"), groups=("group", "nunique"))
+            .reset_index()
+        )
+
+    @property
+    def sizes(self) -> dict[float, tuple[int, int]]:
+        """Return fraction -> fewest and most labelled training images over the seeds."""
+        images = {f: self.labelled(f).groupby("seed")["images"].sum() for f in self.fractions}
+        return {f: (int(totals.min()), int(totals.max())) for f, totals in images.items()}
+
+    def labels_in_words(self, fraction: float) -> str:
+        """Say how many labels: "10 % of the labels (46 training images)"."""
+        labels = "all labels" if fraction == 1 else f"{share(fraction)} of the labels"
+        return f"{labels} ({number_range(*self.sizes[fraction])} training images)"
+
+    def test_groups(self) -> pd.Series:
+        """Count the groups of the test split a class."""
+        table = self.inputs.predictions
+        test = table[table["split"] == "test"].drop_duplicates("image_id")
+        return test.groupby("truth")["group"].nunique().reindex(self.classes, fill_value=0)
+
+
+def read_facts(inputs: ReportInputs) -> Facts:
+    """Read the inputs, or raise ``UserError`` naming the option that does not fit them."""
+    scores, config = read_scores(inputs.scores), inputs.config
+    known = sorted(set(scores["metric"]) & set(METRICS))
+    if config.metric not in known:
+        raise UserError(
+            f"report.metric: no score is {config.metric!r}; {hint(config.metric, known)}"
+        )
+    if config.reference not in inputs.recipes:
+        raise UserError(
+            f"report.reference: source {inputs.source!r} has no recipe {config.reference!r}; "
+            f"{hint(config.reference, inputs.recipes)}"
+        )
+    ran = set(inputs.predictions["recipe"])
+    modes = set(scores["mode"])
+    mode = config.mode if config.mode in modes else min(modes)
+    return Facts(
+        inputs=inputs,
+        data=read_data(inputs.data_summary),
+        styles=styles([name for name in inputs.recipes if name in ran], config.titles),
+        scores=scores,
+        mode=mode,
+        fraction=min(scores.loc[scores["mode"] == mode, "fraction"]),
+    )
+
+
+def _named(block: Mapping[str, Any], part: str) -> str:
+    return str(dict(block.get(part) or {}).get("name", "none"))
+
+
+def _says(block: Mapping[str, Any], key: str) -> bool:
+    """Say whether ``key`` is true anywhere in the recipe."""
+    return any(
+        value is True if name == key else isinstance(value, Mapping) and _says(value, key)
+        for name, value in block.items()
+    )

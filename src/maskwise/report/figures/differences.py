@@ -1,0 +1,41 @@
+"""Every recipe against the reference: paired differences with their intervals, one row each."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from maskwise.report.pictures import drawing
+from maskwise.report.styles import Style
+
+
+def draw(paired: pd.DataFrame, styles: Mapping[str, Style], title: str, axis: str) -> Figure:
+    """Draw ``recipe, difference, low, high``: one comparison a row, zero marked."""
+    recipes = [name for name in styles if name in set(paired["recipe"])]
+    rows = paired.set_index("recipe").loc[recipes]
+    with drawing():
+        figure = Figure(figsize=(5.4, 1.5 + 0.42 * len(recipes)), layout="constrained")
+        panel = figure.subplots()
+        panel.axvline(0, color="#1d2730", linewidth=1.2)
+        for height, recipe in zip(np.arange(len(recipes))[::-1], recipes, strict=True):
+            row, style = rows.loc[recipe], styles[recipe]
+            whiskers = [[row["difference"] - row["low"]], [row["high"] - row["difference"]]]
+            panel.errorbar(
+                [row["difference"]],
+                [height],
+                xerr=np.clip(np.nan_to_num(np.array(whiskers, float)), 0, None),
+                color=style.colour,
+                marker=style.marker,
+                markersize=7,
+                capsize=3,
+                linestyle="none",
+            )
+        panel.set_yticks(
+            np.arange(len(recipes))[::-1], [styles[name].title for name in recipes]
+        )
+        panel.set_ylim(-0.6, len(recipes) - 0.4)
+        panel.grid(axis="y", visible=False)
+        panel.set_title(title)
+        panel.set_xlabel(axis)
+    return figure

@@ -1,0 +1,79 @@
+"""All that a page is made from, and the page itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from maskwise.artefacts.gallery import Gallery
+
+Run = tuple[str, int]
+"""Recipe and seed."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """The options of ``parameters_report.yml``."""
+
+    metric: str = "macro_auroc"
+    """Of the first sentence, the main figure and the ranking."""
+    mode: str = "full"
+    """Of the first sentence: ``full`` or ``probe``; the other where this one was not run."""
+    reference: str = "scratch"
+    """Recipe that the others are compared with."""
+    images: int = 4
+    """Probe images drawn for each policy."""
+    moments: int = 5
+    """Moments of training drawn in a row of masks."""
+    titles: dict[str, str] = field(default_factory=dict)
+    """Recipe -> what it is called in print."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("full", "probe"):
+            raise ValueError(f"mode is full or probe, not {self.mode!r}")
+        for name in ("images", "moments"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} should be at least 1")
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """The artefacts of one source, all recipes and seeds."""
+
+    source: str
+    generated: bool
+    """True where the project itself made the images."""
+    manifest: pd.DataFrame
+    rejects: pd.DataFrame
+    data_summary: Mapping[str, Any]
+    splits: pd.DataFrame
+    subsets: pd.DataFrame
+    """``tables.SUBSETS``, of all cells, with ``recipe`` and ``seed``."""
+    predictions: pd.DataFrame
+    """``tables.PREDICTIONS``, of all cells."""
+    histories: Mapping[Run, pd.DataFrame]
+    galleries: Mapping[Run, Gallery]
+    scores: Mapping[str, Any]
+    """``scores.json``."""
+    paired: pd.DataFrame
+    """``tables.PAIRED``."""
+    recipes: Mapping[str, Mapping[str, Any]]
+    """The recipes' blocks, in the order of the study."""
+    settings: Mapping[str, Mapping[str, Any]]
+    """The source's blocks by stage: ``ingest``, ``preprocess``, ``pretrain``, ``finetune``."""
+    config: ReportConfig
+    warnings: Mapping[Run, Sequence[str]] = field(default_factory=dict)
+    """What the diagnostics of each run warn of."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``render`` returns."""
+
+    html: str
+    """One self-contained page."""
+    figure: bytes
+    """The main figure, PNG."""
+    training: pd.DataFrame
+    """All histories below one another, ``recipe`` and ``seed`` first: DVC's plots read it."""

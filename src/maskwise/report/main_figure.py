@@ -1,0 +1,38 @@
+"""Label-efficiency curves of one metric: pictures for the page, one PNG for kedro-viz."""
+
+import pandas as pd
+
+from maskwise.report.facts import Facts
+from maskwise.report.figures import label_efficiency
+from maskwise.report.pictures import Picture, as_svg, png_bytes
+from maskwise.report.scores import METRICS
+from maskwise.report.wording import interval, number, share
+
+
+def efficiency(facts: Facts, metric: str) -> list[Picture]:
+    """Draw one picture a mode."""
+    table = facts.scores[facts.scores["metric"] == metric]
+    return [_picture(facts, metric, table[table["mode"] == mode], mode) for mode in facts.modes]
+
+
+def main_png(facts: Facts) -> bytes:
+    """Draw all modes of the main metric side by side."""
+    table = facts.scores[facts.scores["metric"] == facts.config.metric]
+    titles = {mode: facts.mode_name(mode) for mode in facts.modes}
+    figure = label_efficiency.draw(table, facts.sizes, facts.styles, titles, facts.metric_name)
+    return png_bytes(figure)
+
+
+def _picture(facts: Facts, metric: str, rows: pd.DataFrame, mode: str) -> Picture:
+    name, title = METRICS.get(metric, metric), facts.mode_name(mode)
+    figure = label_efficiency.draw(rows, facts.sizes, facts.styles, {mode: title}, name)
+    values = "; ".join(
+        f"{facts.title(row['recipe'])} at {share(row['fraction'])}: {number(row['value'])} "
+        f"{interval(row['low'], row['high'])}"
+        for _, row in rows.iterrows()
+    )
+    alternative = f"{name} over the number of labelled images, {title.lower()}. {values}."
+    caption = (
+        f"{title}: {name} with 95 % intervals (points are moved apart to keep them readable)."
+    )
+    return as_svg(figure, alternative, caption)

@@ -1,0 +1,62 @@
+"""All artefacts of a source in, one self-contained page out."""
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from maskwise.report.answer import answer
+from maskwise.report.distrust import alarms, cautions
+from maskwise.report.facts import Facts, read_facts
+from maskwise.report.inputs import Report, ReportConfig, ReportInputs
+from maskwise.report.main_figure import efficiency, main_png
+from maskwise.report.sections import SECTIONS
+
+__all__ = ["Report", "ReportConfig", "ReportInputs", "render"]
+
+FIRST_CAUTIONS = 3
+
+
+def render(inputs: ReportInputs) -> Report:
+    """Draw the page; the same inputs give the same bytes.
+
+    Raises:
+        UserError: if an option of ``report`` names what the scores do not hold.
+    """
+    facts = read_facts(inputs)
+    return Report(html=_html(facts), figure=main_png(facts), training=_training(inputs))
+
+
+def _html(facts: Facts) -> str:
+    loader = PackageLoader("maskwise.report")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.jinja").render(
+        source=facts.inputs.source,
+        generated=facts.inputs.generated,
+        answer=answer(facts),
+        alarms=alarms(facts),
+        cautions=cautions(facts)[:FIRST_CAUTIONS],
+        main_pictures=efficiency(facts, facts.config.metric),
+        sections=[build(facts) for build in SECTIONS],
+        # The package's own files, no word of the user's data in them.
+        style=Markup(loader.get_source(environment, "style.css")[0]),
+        script=Markup(loader.get_source(environment, "copy.js")[0]),
+    )
+
+
+def _training(inputs: ReportInputs) -> pd.DataFrame:
+    parts = []
+    for (recipe, seed), history in sorted(inputs.histories.items()):
+        part = history.copy()
+        part.insert(0, "recipe", recipe)
+        part.insert(1, "seed", seed)
+        parts.append(part)
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        return parts[0] if parts else pd.DataFrame(columns=["recipe", "seed", "epoch"])
+    return pd.concat(filled, ignore_index=True)

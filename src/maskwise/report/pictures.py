@@ -1,0 +1,89 @@
+"""A matplotlib figure becomes a picture inside the page: the same bytes for the same figure."""
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# Everything is drawn from here, never from the reader's own matplotlibrc. DejaVu comes with
+# matplotlib, so that a page does not depend on the fonts of the machine that made it.
+_RC: dict[str, Any] = {
+    "axes.edgecolor": "#5b6670",
+    "axes.grid": True,
+    "axes.labelcolor": "#1d2730",
+    "axes.labelsize": 10.5,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11.5,
+    "axes.titleweight": "bold",
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 10.5,
+    "grid.color": "#e3e7ea",
+    "grid.linewidth": 0.8,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "maskwise",
+    "xtick.color": "#3d4852",
+    "ytick.color": "#3d4852",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of the page."""
+
+    uri: str
+    """A data URI: the page needs no other file."""
+    alternative: str
+    """What the picture shows, for those who cannot see it."""
+    caption: str
+    width: int
+    """CSS pixels at full size; never shown wider than the screen."""
+    height: int
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw in the page's own style."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_RC)
+        yield
+
+
+def as_svg(figure: Figure, alternative: str, caption: str) -> Picture:
+    """Encode lines and text: sharp on paper and on a phone."""
+    buffer = BytesIO()
+    with drawing():
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    return _picture(figure, buffer.getvalue(), "image/svg+xml", (alternative, caption))
+
+
+def as_png(figure: Figure, alternative: str, caption: str) -> Picture:
+    """Encode what consists of scans."""
+    return _picture(figure, png_bytes(figure), "image/png", (alternative, caption))
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """Return the figure as a PNG file, without a word on when or by what it was made."""
+    buffer = BytesIO()
+    with drawing():
+        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _picture(figure: Figure, content: bytes, kind: str, words: tuple[str, str]) -> Picture:
+    width, height = (round(float(side) * 96) for side in figure.get_size_inches())
+    uri = f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return Picture(uri, words[0], words[1], width, height)

@@ -1,0 +1,33 @@
+"""What ``scores.json`` says, as a table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+METRICS = {
+    "macro_auroc": "macro AUROC",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "average_precision": "average precision",
+    "calibration_error": "calibration error",
+}
+
+
+def read_scores(scores: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a row a recipe x mode x fraction x metric."""
+    rows = [
+        {
+            "recipe": recipe,
+            "mode": mode,
+            "fraction": float(fraction),
+            "metric": metric,
+            **figures,
+        }
+        for recipe, modes in scores["scores"].items()
+        for mode, fractions in modes.items()
+        for fraction, metrics in fractions.items()
+        for metric, figures in metrics.items()
+    ]
+    return pd.DataFrame(rows)

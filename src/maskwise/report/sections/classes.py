@@ -1,0 +1,68 @@
+"""ROC curves and confusion of the test images."""
+
+import pandas as pd
+
+from maskwise.report.blocks import Block, Cell, Paragraph, Pictures, Section, Table
+from maskwise.report.facts import Facts
+from maskwise.report.figures import roc
+from maskwise.report.pictures import Picture, as_svg
+from maskwise.report.wording import count, share
+
+
+def build(facts: Facts) -> Section:
+    """Draw both at the first sentence's mode and fraction, from the predictions."""
+    test = facts.test_predictions()
+    mode = facts.mode_name(facts.mode).lower()
+    where = f"{mode}, {share(facts.fraction)} of the labels"
+    n = test["image_id"].nunique()
+    text = (
+        f"Test images, {where} ({count(n, 'image')} of {count(test['group'].nunique(), 'group')}). "
+        "Curves are averaged over seeds. A confusion table counts each image once for each seed; "
+        "a row is what the image truly showed, a column what the network called it."
+    )
+    blocks: list[Block] = [Paragraph(text), Pictures(_curves(facts, test, where))]
+    blocks += [_confusion(facts, test, recipe) for recipe in _shown(facts)]
+    return Section("classes", "ROC and confusion", blocks)
+
+
+def _curves(facts: Facts, test: pd.DataFrame, where: str) -> list[Picture]:
+    pictures = []
+    for name in facts.classes:
+        positive = test["truth"] == name
+        if positive.any() and not positive.all():
+            n = test.loc[positive, "image_id"].nunique()
+            pictures.append(
+                as_svg(
+                    roc.draw(test, name, facts.styles),
+                    f"ROC curves of {name} against the rest, one a recipe, {where}.",
+                    f"{name}: {count(n, 'test image')}.",
+                )
+            )
+    return pictures
+
+
+def _shown(facts: Facts) -> list[str]:
+    """Return the reference and the best of the others."""
+    rows = facts.against_reference(facts.mode, facts.fraction)
+    best = [str(rows.iloc[0]["recipe"])] if len(rows) else []
+    return [name for name in (facts.config.reference, *best) if name in facts.styles]
+
+
+def _confusion(facts: Facts, test: pd.DataFrame, recipe: str) -> Table:
+    rows = test[test["recipe"] == recipe]
+    columns = [f"p_{name}" for name in facts.classes]
+    called = rows[columns].idxmax(axis=1).str.removeprefix("p_")
+    counts = pd.crosstab(rows["truth"], called).reindex(
+        index=facts.classes, columns=facts.classes, fill_value=0
+    )
+    lines = []
+    for name in facts.classes:
+        total = int(counts.loc[name].sum())
+        cells = [
+            Cell(f"{value:,}", shade=value / total if total else 0.0)
+            for value in counts.loc[name]
+        ]
+        lines.append((f"truly {name}", *cells, f"{total:,}"))
+    head = ("", *(f"called {name}" for name in facts.classes), "all")
+    seeds = count(rows["seed"].nunique(), "seed")
+    return Table(f"{facts.title(recipe)}, {seeds}", head, lines)

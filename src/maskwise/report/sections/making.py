@@ -1,0 +1,27 @@
+"""How the page was made, and how to make it again."""
+
+from maskwise import __version__
+from maskwise.report.blocks import Commands, Paragraph, Section
+from maskwise.report.facts import Facts
+from maskwise.report.wording import listing
+
+
+def build(facts: Facts) -> Section:
+    """Name version, seeds and commands."""
+    source = facts.inputs.source
+    raw = "" if facts.inputs.generated else " --params raw_root=<folder of the raw files>"
+    seeds = listing(str(seed) for seed in facts.seeds)
+    text = (
+        f"Maskwise {__version__}; seeds {seeds}. The page holds no date and no name of a machine, "
+        "so that the same inputs give the same file; commit, machine, speed and memory of each "
+        "step stand in run.json beside its output. Every figure here is computed from "
+        "predictions.parquet, subsets.parquet, history.csv and gallery.npz of the runs."
+    )
+    commands = Commands(
+        [
+            f"kedro run --pipelines {source}{raw}",
+            f"kedro run --pipelines {source} --tags evaluate   # scores alone, nothing retrained",
+            f"kedro run --pipelines {source} --tags report     # this page alone",
+        ]
+    )
+    return Section("making", "How this was made", [Paragraph(text), commands])

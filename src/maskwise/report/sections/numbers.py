@@ -1,0 +1,64 @@
+"""Every figure's n."""
+
+import pandas as pd
+
+from maskwise.report.blocks import Paragraph, Section, Table
+from maskwise.report.facts import Facts
+from maskwise.report.wording import share
+
+
+def build(facts: Facts) -> Section:
+    """Count images and groups behind scores, labels and masks."""
+    text = (
+        "The parts of the split are counted under Data. Scores and confusion rest on the test images; labels of training and validation images "
+        "were available at each fraction as counted here; lift rests on validation images with "
+        "lesions. Groups are what counts as independent."
+    )
+    return Section("numbers", "How many", [Paragraph(text), _labels(facts), _scored(facts)])
+
+
+def _labels(facts: Facts) -> Table:
+    rows = []
+    for fraction in reversed(facts.fractions):
+        for role in ("train", "validation"):
+            counted = facts.labelled(fraction, role)
+            cells = [_range(counted, name) for name in facts.classes]
+            rows.append((f"{share(fraction)}, {role}", *cells))
+    head = ("labels", *(f"{name}: images (groups)" for name in facts.classes))
+    return Table("Labels used at each fraction; a range where seeds differ", head, rows)
+
+
+def _range(counted: pd.DataFrame, name: str) -> str:
+    rows = counted[counted["label"] == name]
+    return f"{_ends(rows['images'])} ({_ends(rows['groups'])})" if len(rows) else "0 (0)"
+
+
+def _ends(values: pd.Series) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _scored(facts: Facts) -> Table:
+    table = facts.inputs.predictions
+    counted = (
+        table[table["split"] == "test"]
+        .groupby(["recipe", "mode", "fraction"], sort=False)
+        .agg(
+            images=("image_id", "nunique"),
+            groups=("group", "nunique"),
+            seeds=("seed", "nunique"),
+        )
+    )
+    rows = [
+        (
+            facts.title(recipe),
+            facts.mode_name(mode).lower(),
+            share(fraction),
+            f"{row['images']:,}",
+            f"{row['groups']:,}",
+            f"{row['seeds']:,}",
+        )
+        for (recipe, mode, fraction), row in counted.iterrows()
+    ]
+    head = ("recipe", "mode", "labels", "test images", "test groups", "seeds")
+    return Table("Test images behind every score", head, rows)

@@ -1,0 +1,79 @@
+"""What was run: the recipes, in words, and the source's settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from maskwise.report.blocks import Block, Cell, Paragraph, Section, Table
+from maskwise.report.facts import Facts
+from maskwise.report.wording import count, listing, share
+
+
+def build(facts: Facts) -> Section:
+    """Describe recipes, budget and repetitions."""
+    pretrain = facts.inputs.settings.get("pretrain", {})
+    blocks: list[Block] = [Paragraph(_overview(facts)), _recipes(facts)]
+    if pretrain:
+        blocks.append(_settings(facts))
+    return Section("run", "What was run", blocks)
+
+
+def _overview(facts: Facts) -> str:
+    recipes = count(len(facts.styles), "recipe")
+    repeated = count(len(facts.seeds), "seed")
+    shares = listing(share(fraction) for fraction in facts.fractions)
+    modes = listing(facts.mode_name(mode).lower() for mode in facts.modes)
+    return (
+        f"{recipes} ran on the source {facts.inputs.source}, each with {repeated}. A recipe first "
+        "trains an encoder on the training images without their labels; the encoder then learns "
+        f"the diagnosis from {shares} of the labels, by {modes}. A seed is one independent "
+        "repetition of everything. The test images took part in nothing until they were scored."
+        if not facts.transductive
+        else f"{recipes} ran on the source {facts.inputs.source}, each with {repeated}, on {shares} "
+        f"of the labels, by {modes}. For {listing(map(facts.title, facts.transductive))} the test "
+        "images, without their labels, took part in pre-training."
+    )
+
+
+def _recipes(facts: Facts) -> Table:
+    rows = [
+        (
+            Cell(style.title, style=style),
+            recipe,
+            _named(block, "objective"),
+            _named(block, "policy"),
+            _named(block, "encoder"),
+            listing(str(seed) for seed in _seeds(facts, recipe)),
+        )
+        for recipe, style in facts.styles.items()
+        for block in (facts.inputs.recipes.get(recipe, {}),)
+    ]
+    head = ("recipe", "name in YAML", "objective", "policy", "encoder", "seeds")
+    return Table("The recipes: what each must do without labels, and what it hides", head, rows)
+
+
+def _named(block: Mapping[str, Any], part: str) -> str:
+    options = dict(block.get(part) or {})
+    name = str(options.pop("name", "none"))
+    shown = ", ".join(f"{key} {_short(value)}" for key, value in options.items())
+    return f"{name} ({shown})" if shown else name
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} {_short(item)}" for key, item in value.items()) + "}"
+    return " × ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _seeds(facts: Facts, recipe: str) -> list[int]:
+    table = facts.inputs.predictions
+    return sorted(set(table.loc[table["recipe"] == recipe, "seed"]))
+
+
+def _settings(facts: Facts) -> Table:
+    rows = [
+        (stage, key, _short(value))
+        for stage, block in facts.inputs.settings.items()
+        if isinstance(block, Mapping)
+        for key, value in block.items()
+    ]
+    return Table("The source's settings and its budget", ("stage", "option", "value"), rows)

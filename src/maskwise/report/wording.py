@@ -1,0 +1,63 @@
+"""Numbers and lists as a reader meets them; the same rounding everywhere on the page."""
+
+import math
+from collections.abc import Iterable
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a figure; an em dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "—"
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """Write a difference with its sign."""
+    text = number(value, digits)
+    return text if text == "—" or text.startswith("−") or not float(text) else f"+{text}"
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """Write the two ends of an interval, or nothing where there is none."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def with_interval(
+    value: float | None, low: float | None, high: float | None, digits: int = 3
+) -> str:
+    """Write a figure with its interval."""
+    return f"{number(value, digits)} {interval(low, high, digits)}".strip()
+
+
+def p_value(p: float | None) -> str:
+    """Write a p to three digits, never as 0."""
+    if p is None or not math.isfinite(p):
+        return "—"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def share(value: float) -> str:
+    """Write a share of the labels as a percentage: 0.1 is "10 %"."""
+    return f"{100 * value:g} %"
+
+
+def count(number_of: int, singular: str, plural: str | None = None) -> str:
+    """Write a number of things: "1 image", "640 images"."""
+    noun = singular if number_of == 1 else plural or f"{singular}s"
+    return f"{number_of:,} {noun}"
+
+
+def listing(words: Iterable[str]) -> str:
+    """Join words as English does: "a, b and c"."""
+    parts = list(words)
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def number_range(low: int, high: int) -> str:
+    """Write whole numbers that may differ between seeds: "46", "46 to 49"."""
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
