@@ -34,7 +34,6 @@ lineage: $(READY)
 # torch first and by its exact version, so that nothing else chooses a build of it.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -U pip setuptools
 	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install -q -c constraints.txt -e .[pipeline,develop]
 	touch $(READY)

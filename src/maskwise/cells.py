@@ -112,13 +112,15 @@ def parse_studies(block: Mapping[str, Any]) -> dict[str, Study]:
             if name not in sources:
                 where = f"experiment.{key}"
                 raise UserError(f"{where}: there is no source {name!r}; {hint(name, sources)}")
-            if key == "reproduce" and sources[name]:
-                raise UserError(
-                    f"experiment.sources.{name}: stands under `reproduce` and so takes the "
-                    "common recipes, seeds and fractions; take its own away, or give the study "
-                    "a source name of its own"
-                )
-    return {name: _study(name, own or {}, block) for name, own in sources.items()}
+    studies = {name: _study(name, own or {}, block) for name, own in sources.items()}
+    for name in block["reproduce"]:
+        if sources[name]:
+            raise UserError(
+                f"experiment.sources.{name}: stands under `reproduce` and so takes the common "
+                "recipes, seeds and fractions; take its own away, or give the study a source "
+                "name of its own"
+            )
+    return studies
 
 
 def _study(name: str, own: Mapping[str, Any], block: Mapping[str, Any]) -> Study:

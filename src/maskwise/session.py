@@ -93,5 +93,5 @@ def _namespaces(pipeline: Pipeline) -> set[str]:
 def _mendable(error: BaseException | None) -> UserError | None:
     """Return the ``UserError`` among the causes of ``error``."""
     while error is not None and not isinstance(error, UserError):
-        error = error.__cause__ or error.__context__
+        error = error.__cause__
     return error

@@ -1,0 +1,85 @@
+"""Which cells there are, and what they are called."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskwise.cells import Cell, address, parse_studies, read_studies
+from maskwise.errors import UserError
+
+BLOCK: dict[str, Any] = {
+    "reproduce": ["phantom"],
+    "generated": ["phantom"],
+    "recipes": ["scratch", "dqn"],
+    "seeds": [0, 1],
+    "fractions": [1.0, 0.1],
+    "sources": {"phantom": {}, "busi": {"seeds": [7], "fractions": [1.0]}},
+}
+
+
+def test_a_source_takes_the_common_recipes_and_seeds() -> None:
+    study = parse_studies(BLOCK)["phantom"]
+    assert study.cells("dqn") == (Cell("phantom", "dqn", 0), Cell("phantom", "dqn", 1))
+    assert study.fractions_parameter == "params:experiment.fractions"
+
+
+def test_a_source_may_have_its_own_seeds_and_fractions() -> None:
+    study = parse_studies(BLOCK)["busi"]
+    assert study.seeds == (7,)
+    assert study.fractions_parameter == "params:experiment.sources.busi.fractions"
+
+
+def test_a_cell_is_named_alike_in_the_catalog_in_kedro_and_in_dvc() -> None:
+    cell = Cell("phantom", "scratch", 3)
+    assert cell.dataset("encoder") == "phantom.scratch.s3.encoder"
+    assert cell.namespace == "scratch.s3"
+    assert address("pretrain", cell.dataset("encoder")) == "pretrain@phantom-scratch-3"
+    assert address("ingest", "phantom.manifest") == "ingest@phantom"
+
+
+def test_raw_files_that_the_project_makes_and_those_of_the_user_have_different_names() -> None:
+    studies = parse_studies(BLOCK)
+    assert studies["phantom"].raw == "phantom.generated"
+    assert studies["busi"].raw == "busi.raw"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recepies": []}, r"experiment\.recepies: .* mean 'recipes'"),
+        ({"reproduce": ["fantom"]}, r"experiment\.reproduce: .*'fantom'; did you mean 'phantom'"),
+        ({"sources": {"phantom": {"seed": [1]}}}, r"sources\.phantom\.seed: .* mean 'seeds'"),
+        ({"sources": {"phantom": {"seeds": [1]}}}, "stands under `reproduce`"),
+        ({"recipes": ["my-recipe"]}, "'my-recipe' should hold only a-z, 0-9 and '_'"),
+        ({"recipes": ["phantom"]}, "'phantom' is the name of a recipe and of a source"),
+        ({"recipes": []}, "at least one recipe"),
+        ({"seeds": [1, 1]}, "1 stands twice"),
+        ({"seeds": [-1]}, "whole numbers from 0"),
+        ({"fractions": [0.1]}, "hold 1.0"),
+        ({"fractions": [1.0, 2.0]}, "lie in"),
+    ],
+)
+def test_a_wrong_experiment_names_the_key_and_the_remedy(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_studies({**BLOCK, "sources": {"phantom": {}}, **changes})
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(UserError, match=r"experiment\.seeds: missing"):
+        parse_studies({key: value for key, value in BLOCK.items() if key != "seeds"})
+
+
+def test_a_project_without_an_experiment_is_told_what_the_file_is_for(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"experiment\.yml: absent"):
+        read_studies(tmp_path)
+
+
+def test_an_experiment_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "conf/base/experiment.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text("experiment: [")
+    with pytest.raises(UserError, match=r"experiment\.yml: should hold one block"):
+        read_studies(tmp_path)

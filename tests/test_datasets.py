@@ -1,0 +1,107 @@
+"""Kedro's doors to the artefacts: what goes in comes out, and the old stays if that fails."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog, DatasetError
+
+from maskwise import datasets
+from maskwise.errors import UserError
+
+
+def files(*names: str) -> Iterator[tuple[str, bytes]]:
+    for name in names:
+        yield name, name.encode()
+
+
+def test_generated_files_arrive_in_their_folders(tmp_path: Path) -> None:
+    folder = datasets.RawFolder(str(tmp_path / "raw"))
+    folder.save(files("benign/1.png", "100 % für.csv"))
+    assert (folder.load() / "benign/1.png").read_bytes() == b"benign/1.png"
+    assert (folder.load() / "100 % für.csv").exists()
+
+
+def test_a_second_generation_leaves_no_file_of_the_first(tmp_path: Path) -> None:
+    folder = datasets.RawFolder(str(tmp_path / "raw"))
+    folder.save(files("old.png"))
+    folder.save(files("new.png"))
+    assert [path.name for path in folder.load().iterdir()] == ["new.png"]
+
+
+def test_a_generation_that_fails_half_way_leaves_the_old_folder(tmp_path: Path) -> None:
+    def full_disk() -> Iterator[tuple[str, bytes]]:
+        yield "new.png", b""
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = datasets.RawFolder(str(tmp_path / "raw"))
+    folder.save(files("old.png"))
+    with pytest.raises(DatasetError, match="the disk is full"):
+        folder.save(full_disk())
+    assert [path.name for path in tmp_path.rglob("*")] == ["raw", "old.png"]
+
+
+def test_an_empty_raw_folder_counts_as_absent(tmp_path: Path) -> None:
+    assert not datasets.RawFolder(str(tmp_path)).exists()
+
+
+def test_an_absent_raw_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError) as caught:
+        datasets.RawFolder(str(tmp_path / "nowhere")).load()
+    assert isinstance(caught.value.__cause__, UserError)
+    assert "nowhere" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+def test_a_table_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
+    table = pd.DataFrame({"recipe": ["dqn", "scratch"], "p": [0.25, 1.0]})
+    dataset = datasets.TableDataset(str(tmp_path / name))
+    dataset.save(table)
+    pd.testing.assert_frame_equal(dataset.load(), table)
+
+
+def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="the columns .*truth.* are missing"):
+        datasets.PredictionsDataset(str(tmp_path / "p.csv")).save(pd.DataFrame({"a": [1]}))
+
+
+def test_figures_that_there_are_not_become_null_in_json(tmp_path: Path) -> None:
+    dataset = datasets.JsonDataset(str(tmp_path / "scores.json"))
+    dataset.save({"b": [float("nan"), 1.5], "a": {"c": float("inf")}})
+    assert dataset.load() == {"a": {"c": None}, "b": [None, 1.5]}
+
+
+def test_text_and_pictures_come_back_as_they_were(tmp_path: Path) -> None:
+    text, picture = tmp_path / "report.html", tmp_path / "figure.png"
+    datasets.TextDataset(str(text)).save("<p>größer</p>")
+    datasets.FigureDataset(str(picture)).save(b"\x89PNG")
+    assert datasets.TextDataset(str(text)).load() == "<p>größer</p>"
+    assert datasets.FigureDataset(str(picture)).load() == b"\x89PNG"
+
+
+def test_kedro_viz_sees_the_first_rows_of_a_table(tmp_path: Path) -> None:
+    dataset = datasets.TableDataset(str(tmp_path / "t.parquet"))
+    dataset.save(pd.DataFrame({"masks": [["a.png"], []], "x": [np.nan, 2.0]}))
+    preview: Any = dataset.preview(nrows=1)
+    assert preview == {"index": [0], "columns": ["masks", "x"], "data": [[["a.png"], None]]}
+
+
+def test_kedro_viz_sees_a_figure(tmp_path: Path) -> None:
+    dataset = datasets.FigureDataset(str(tmp_path / "f.png"))
+    dataset.save(b"PNG")
+    assert dataset.preview() == "UE5H"
+
+
+def test_every_entry_of_the_catalog_is_a_class_of_the_project() -> None:
+    import yaml
+
+    project = Path(__file__).parents[1]
+    text = (project / "conf/base/catalog.yml").read_text(encoding="utf-8")
+    for name, entry in yaml.safe_load(text).items():
+        config = {**entry, "filepath": "data/somewhere"}
+        assert DataCatalog.from_config({name: config}) is not None
+        assert hasattr(datasets, entry["type"].rpartition(".")[2])

@@ -1,0 +1,95 @@
+"""What `kedro run` finds: pipelines, namespaces, tags, and how fast."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kedro.pipeline import Pipeline
+
+from maskwise.cells import read_studies
+from maskwise.errors import UserError
+from maskwise.pipeline_registry import PROJECT, register_pipelines
+from maskwise.session import check_request
+
+STAGES = {"generate", "ingest", "preprocess", "pretrain", "finetune", "evaluate", "report"}
+
+
+@pytest.fixture(scope="module")
+def pipelines() -> dict[str, Pipeline]:
+    return register_pipelines()
+
+
+def test_every_configured_source_has_a_pipeline_of_its_name(
+    pipelines: dict[str, Pipeline],
+) -> None:
+    assert set(read_studies(PROJECT)) <= set(pipelines)
+
+
+def test_plain_kedro_run_is_the_demonstration(pipelines: dict[str, Pipeline]) -> None:
+    assert pipelines["__default__"] is pipelines["phantom"]
+
+
+def test_every_node_carries_its_stage_as_a_tag(pipelines: dict[str, Pipeline]) -> None:
+    for name in read_studies(PROJECT):
+        assert all(node.tags and node.tags <= STAGES for node in pipelines[name].nodes)
+
+
+def test_a_recipe_and_a_seed_select_exactly_one_pretraining(
+    pipelines: dict[str, Pipeline],
+) -> None:
+    chosen = pipelines["phantom"].filter(tags=["pretrain"], node_namespaces=["dqn.s0"])
+    assert [node.name for node in chosen.nodes] == ["dqn.s0.pretrain"]
+
+
+def test_only_a_generated_source_generates(pipelines: dict[str, Pipeline]) -> None:
+    assert pipelines["phantom"].only_nodes_with_tags("generate").nodes
+    assert "busi.raw" in pipelines["busi"].inputs()
+
+
+def test_whatever_a_cell_writes_is_read_in_its_own_recipe(
+    pipelines: dict[str, Pipeline],
+) -> None:
+    pipeline = pipelines["phantom"]
+    for recipe in read_studies(PROJECT)["phantom"].recipes:
+        inside = pipeline.only_nodes_with_namespaces([recipe])
+        written = {name for name in inside.all_outputs() if ".s0." in name}
+        assert written <= inside.all_inputs()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pipeline_names": ["fantom"]}, "--pipelines: there is no 'fantom'.*'phantom'"),
+        ({"pipeline_names": ["busi", "phantom"]}, "--pipelines: busi, phantom .*one name a run"),
+        ({"namespaces": ["dqn_"]}, "--namespaces: there is no 'dqn_'.*'dqn'"),
+        ({"namespaces": ["dqn.s9"]}, "--namespaces: there is no 'dqn.s9'.*'dqn.s0'"),
+        ({"tags": ["pretrian"]}, "--tags: there is no 'pretrian'.*'pretrain'"),
+        ({"node_names": ("ingst",)}, "--nodes: there is no 'ingst'.*'ingest'"),
+        ({"from_nodes": ["ingst"]}, "--from-nodes: there is no 'ingst'.*'ingest'"),
+    ],
+)
+def test_a_misspelt_request_gets_the_close_match(
+    pipelines: dict[str, Pipeline], options: dict[str, list[str]], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        check_request(pipelines, options)
+
+
+@pytest.mark.parametrize("command", [["--help"], ["registry", "list"]])
+def test_kedro_lists_and_helps_without_waiting_for_torch(command: list[str]) -> None:
+    code = (
+        "import sys; from kedro.framework.cli.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'pandas', 'sklearn', 'matplotlib', 'lightning_fabric'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        cwd=Path(PROJECT),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
