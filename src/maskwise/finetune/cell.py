@@ -106,8 +106,8 @@ def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: Finetun
     metadata, store = cast(EncoderMetadata, encoder.metadata), store.for_seed(run.seed)
     if metadata.data_hash != store.header.data_hash:
         raise UserError(
-            f"{store.path}: the encoder ({metadata.recipe}, seed {metadata.seed}) was trained on "
-            "other images or another split, so it may have seen this test part; run pretrain "
+            f"{store.path}: the encoder ({metadata.recipe}, seed {metadata.seed}) was trained "
+            "on other images or another split, and may have seen this test part; run pretrain "
             "again"
         )
     task = run.budget.task.build(store.index, f"{run.source}.finetune.task")

@@ -1,0 +1,1 @@
+"""A trained model and unlabelled scans in; a table and a page of predictions out."""

@@ -1,0 +1,130 @@
+"""Which scans there are: a folder's images, or those that a table names."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from maskwise.artefacts.decode import sniff
+from maskwise.artefacts.raw import (
+    MAX_PIXELS,
+    check_raw,
+    frame_reader,
+    locate,
+    looks_like_image,
+    read_frame,
+    walk,
+)
+from maskwise.artefacts.rejects import Reject, RejectedError
+from maskwise.errors import UserError, hint
+
+_MASK = re.compile(r"(?P<image>.+)_mask(_\d+)?\Z", re.DOTALL)
+TABLES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image to look at."""
+
+    path: str
+    """Relative to the root."""
+    frame: int
+    modality: str | None
+    """As the table says, or None."""
+
+
+@dataclass(frozen=True)
+class Scans:
+    """All that was found."""
+
+    root: Path
+    scans: tuple[Scan, ...]
+    passed_over: tuple[Reject, ...]
+    """Files that are no scans, each with the reason."""
+
+
+def find_scans(place: Path, column: str, root: Path | None) -> Scans:
+    """List the scans of a folder, with its subfolders, or of a CSV or Parquet table.
+
+    Args:
+        place: the folder or the table.
+        column: the table's column of paths; ``frame`` and ``modality`` are read where present.
+        root: what the table's paths are relative to; its own folder by default.
+
+    Raises:
+        UserError: if there is no such place, or nothing in it.
+    """
+    if place.is_dir():
+        return _of_folder(place)
+    if not place.exists():
+        raise UserError(f"{place}: there is no such folder or table; set predict.scans")
+    if place.suffix.lower() not in TABLES:
+        raise UserError(
+            f"{place}: predict.scans should be a folder, or a table ({', '.join(TABLES)}) with "
+            f"a column {column!r}"
+        )
+    return _of_table(place, column, root or place.parent)
+
+
+def _of_folder(folder: Path) -> Scans:
+    check_raw(folder, "predict.scans should be a folder of scans, or a table of their paths")
+    files, passed_over = walk(folder)
+    stems = {str(PurePosixPath(path).with_suffix("")) for path in files}
+    scans: list[Scan] = []
+    for path in files:
+        mask = _MASK.match(PurePosixPath(path).stem)
+        if mask and str(PurePosixPath(path).with_name(mask["image"])) in stems:
+            detail = f"is the mask of {mask['image']!r} beside it"
+            passed_over.append(Reject(path, "other_file", detail))
+        elif looks_like_image(folder, path) or path.lower().endswith(".npz"):
+            scans += [Scan(path, frame, None) for frame in range(count_frames(folder, path))]
+        else:
+            detail = "neither suffix nor content of an image"
+            passed_over.append(Reject(path, "other_file", detail))
+    if not scans:
+        raise UserError(
+            f"{folder}: holds no image among {len(files)} files; predict.scans should be a "
+            "folder of scans (PNG, JPEG, TIFF, PGM, BMP), or a table of their paths"
+        )
+    return Scans(folder, tuple(scans), tuple(passed_over))
+
+
+def _of_table(place: Path, column: str, root: Path) -> Scans:
+    try:
+        table = (
+            pd.read_parquet(place)
+            if place.suffix.lower() == ".parquet"
+            else pd.read_csv(place, sep=None, engine="python", skipinitialspace=True)
+        )
+    except Exception as error:
+        # Broken bytes raise what they like out of a parser: ArrowInvalid, ParserError, …
+        raise UserError(f"{place}: cannot be read as a table ({error})") from None
+    if column not in table.columns:
+        raise UserError(
+            f"{place}: has no column {column!r}; set predict.column "
+            f"({hint(column, map(str, table.columns))})"
+        )
+    if table.empty:
+        raise UserError(f"{place}: names no scan")
+    paths = table[column].fillna("").astype(str)
+    frames = table["frame"].astype(int) if "frame" in table.columns else [0] * len(table)
+    modalities = (
+        table["modality"].astype(object).where(table["modality"].notna(), None)
+        if "modality" in table.columns
+        else [None] * len(table)
+    )
+    rows = zip(paths, frames, modalities, strict=True)
+    return Scans(root, tuple(Scan(*row) for row in rows), ())
+
+
+def count_frames(root: Path, path: str) -> int:
+    """Return how many images a file holds; 1 where it cannot be read, which is told later."""
+    try:
+        if path.lower().endswith(".npz"):
+            return sum(frame_reader(root, path).counts.values())
+        with locate(root, path).open("rb") as file:
+            is_tiff = sniff(file.read(16)) == "TIFF"
+        return read_frame(root, path, 0, MAX_PIXELS)[1].frames if is_tiff else 1
+    except (RejectedError, OSError):
+        return 1
