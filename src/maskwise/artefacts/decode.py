@@ -87,7 +87,8 @@ def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:
     """Decode ``frame`` of an image file's bytes; ``path`` only names it in messages.
 
     Raises:
-        RejectedError: ``empty``, ``not_an_image``, ``too_large`` (before decoding) or ``damaged``.
+        RejectedError: ``empty``, ``not_an_image``, ``damaged``, or (before decoding)
+            ``too_large``.
     """
     if not data:
         raise RejectedError(path, "empty", "the file has 0 bytes")

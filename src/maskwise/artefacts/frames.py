@@ -1,4 +1,4 @@
-"""Frames of a MedMNIST ``.npz``, streamed from the archive; nothing is unpickled or unpacked."""
+"""Frames of a MedMNIST ``.npz``, streamed from the archive; nothing is ever unpickled."""
 
 import threading
 import zipfile

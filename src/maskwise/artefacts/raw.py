@@ -146,7 +146,8 @@ def read_mask(
     JPEG, whose black is noisy: whatever is brighter than half), and never the alpha.
 
     Raises:
-        RejectedError: ``mask_size`` where two masks differ in size, and what ``read_image`` raises.
+        RejectedError: ``mask_size`` where two masks differ in size, and whatever
+            ``read_image`` raises.
     """
     union: NDArray[np.bool_] | None = None
     for path in paths:

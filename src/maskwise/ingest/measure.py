@@ -1,0 +1,164 @@
+"""One look at each image: decoded once, in a worker, for hashes, sizes and intensities."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskwise.artefacts.decode import Decoded
+from maskwise.artefacts.raw import read_frame, read_mask
+from maskwise.artefacts.rejects import Reject, RejectedError
+
+BLANK_BELOW = 2.0
+"""Standard deviation, grey levels of 255, under which a picture shows nothing: its perceptual
+hash is noise, and that two are alike says nothing about whose they are."""
+
+_WHITE = 256
+
+
+class Task(NamedTuple):
+    """One row of a listing."""
+
+    row: int
+    path: str
+    frame: int
+    masks: tuple[str, ...]
+
+
+class Measured(NamedTuple):
+    """What one image is; the fields are columns of the manifest."""
+
+    row: int
+    frame: int
+    width: int
+    height: int
+    channels: int
+    bits: int
+    sha256: str
+    phash: str
+    pixels_sha256: str
+    format: str
+    mode: str
+    bytes: int
+    intensity_mean: float
+    """All four intensities in stored units, channels as luminance."""
+    intensity_std: float
+    intensity_min: float
+    intensity_max: float
+    blank: bool
+    lesion_share: float
+    """Of the pixels; NaN without a mask."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a worker must know beside its tasks."""
+
+    raw: Path
+    max_pixels: int
+
+
+class Chunk(NamedTuple):
+    """What a worker gives back."""
+
+    measured: list[Measured]
+    rejects: list[Reject]
+
+
+def measure_chunk(look: Look, tasks: Sequence[Task]) -> Chunk:
+    """Measure the images of ``tasks``, one in memory at a time."""
+    measured: list[Measured] = []
+    rejects: list[Reject] = []
+    for task in tasks:
+        frame, frames = task.frame, task.frame + 1
+        while frame < frames:
+            try:
+                image, frames_there = _measure(look, task, frame)
+                measured.append(image)
+                frames = max(frames, frames_there)
+            except RejectedError as error:
+                rejects.append(error.reject._replace(path=task.path))
+            frame += 1
+    return Chunk(measured, rejects)
+
+
+def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
+    data, decoded = read_frame(look.raw, task.path, frame, look.max_pixels)
+    grey, intensities = _grey(decoded, task.path)
+    height, width, channels = decoded.pixels.shape
+    measured = Measured(
+        row=task.row,
+        frame=frame,
+        width=width,
+        height=height,
+        channels=channels,
+        bits=decoded.bits,
+        sha256=hashlib.sha256(data).hexdigest(),
+        phash=str(imagehash.phash(grey)),
+        pixels_sha256=_hash_pixels(decoded.pixels),
+        format=decoded.format,
+        mode=decoded.mode,
+        bytes=len(data),
+        intensity_mean=intensities[0],
+        intensity_std=intensities[1],
+        intensity_min=intensities[2],
+        intensity_max=intensities[3],
+        blank=_moments(grey)[1] < BLANK_BELOW,
+        lesion_share=_lesion_share(look, task, frame, (height, width)),
+    )
+    return measured, decoded.frames
+
+
+def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    """Return an 8-bit grey picture, and mean, deviation, least and largest stored value."""
+    pixels = decoded.pixels
+    if pixels.dtype == np.uint8:
+        picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
+        grey = picture.convert("L")
+        return grey, _moments(grey)
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise RejectedError(path, "damaged", "holds values that are no finite numbers")
+    values = pixels.astype(np.float64).mean(axis=2)
+    low, high = float(values.min()), float(values.max())
+    scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
+    intensities = float(values.mean()), float(values.std()), low, high
+    return Image.fromarray(scaled.round().astype(np.uint8)), intensities
+
+
+def _moments(grey: Image.Image) -> tuple[float, float, float, float]:
+    """Return mean, deviation, least and largest of an 8-bit picture, from its histogram."""
+    counts = np.asarray(grey.histogram(), dtype=np.float64)
+    levels = np.arange(_WHITE)
+    mean = float(counts @ levels / counts.sum())
+    deviation = float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
+    present = np.flatnonzero(counts)
+    return mean, deviation, float(present[0]), float(present[-1])
+
+
+def _hash_pixels(pixels: NDArray[Any]) -> str:
+    digest = hashlib.sha256(f"{pixels.shape}{pixels.dtype.str}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def _lesion_share(look: Look, task: Task, frame: int, size: tuple[int, int]) -> float:
+    if not task.masks:
+        return float("nan")
+    try:
+        mask = read_mask(look.raw, task.masks, frame, look.max_pixels)
+    except RejectedError as error:
+        path, reason, detail = error.reject
+        reasons = {"missing_file": "missing_mask", "mask_size": "mask_size"}
+        reason = reasons.get(reason, "damaged_mask")
+        raise RejectedError(task.path, reason, f"the mask {path!r}: {detail}") from None
+    if mask.shape != size:
+        (h, w), (height, width) = mask.shape, size
+        detail = f"the mask {task.masks[0]!r} is {w} x {h} pixels, the image {width} x {height}"
+        raise RejectedError(task.path, "mask_size", detail)
+    return float(mask.mean())

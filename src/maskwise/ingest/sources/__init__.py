@@ -1,0 +1,19 @@
+"""The sources by YAML name: a new one is its own file and one line here."""
+
+from maskwise.ingest.contracts import SourceConfig
+from maskwise.ingest.sources.busi import BusiConfig
+from maskwise.ingest.sources.image_folder import ImageFolderConfig
+from maskwise.ingest.sources.medmnist import MedmnistConfig
+from maskwise.ingest.sources.phantom import PhantomConfig
+from maskwise.ingest.sources.table import TableConfig
+
+SOURCES: dict[str, type[SourceConfig]] = {
+    "phantom": PhantomConfig,
+    "busi": BusiConfig,
+    "medmnist": MedmnistConfig,
+    "image_folder": ImageFolderConfig,
+    "table": TableConfig,
+}
+
+GENERATED = ("phantom",)
+"""Sources that write their own raw files (``files()``)."""

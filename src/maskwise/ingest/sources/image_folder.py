@@ -1,0 +1,81 @@
+"""A folder of images: a subfolder a class, split folders above them, or flat and unlabelled."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from maskwise.artefacts.rejects import Reject
+from maskwise.ingest.contracts import Listing
+from maskwise.ingest.listing import (
+    build_listing,
+    canonical_split,
+    check_distance,
+    find_images,
+    pair_masks,
+)
+
+
+@dataclass(frozen=True)
+class ImageFolderConfig:
+    """Read the images at any depth below ``raw``."""
+
+    layout: Literal["classes", "splits", "flat"] = "classes"
+    """``classes``: the first folder is the class; ``splits``: the first is the official split
+    (train, val, test) and the second the class; ``flat``: no labels."""
+    modality: str = "unknown"
+    mask_suffix: str | None = None
+    """``_mask``: ``a_mask.png`` and ``a_mask_1.png`` are masks of ``a.png``; null: no masks."""
+    patient: str | None = None
+    """Regular expression searched in the relative path; its first group is the patient."""
+    duplicate_distance: int = 4
+    """Bits, 0 to 16 (head CT: 2, for unrelated slices look alike there)."""
+
+    def __post_init__(self) -> None:
+        check_distance(self.duplicate_distance)
+        if self.mask_suffix == "":
+            raise ValueError("mask_suffix is empty, so that every file would be a mask")
+        if self.patient is not None:
+            try:
+                groups = re.compile(self.patient).groups
+            except re.error as error:
+                raise ValueError(f"patient is no regular expression ({error})") from None
+            if not groups:
+                raise ValueError("patient needs a group, as in '(p[0-9]+)_'")
+
+    def listing(self, raw: Path) -> Listing:
+        files, rejects = find_images(raw)
+        images: dict[str, list[str]] = {path: [] for path in files}
+        if self.mask_suffix is not None:
+            images, orphans = pair_masks(files, self.mask_suffix)
+            rejects += orphans
+        rows = []
+        for path, masks in images.items():
+            place = self._place(path)
+            if isinstance(place, Reject):
+                rejects.append(place)
+            else:
+                rows.append({"path": path, "masks": masks, "patient": self._who(path), **place})
+        return build_listing(rows, rejects)
+
+    def _place(self, path: str) -> dict[str, str] | Reject:
+        """Read split and class off the folders of ``path``."""
+        folders = PurePosixPath(path).parts[:-1]
+        if self.layout == "flat":
+            return {}
+        if self.layout == "classes":
+            if not folders:
+                detail = "lies in no class folder; for unlabelled images say `layout: flat`"
+                return Reject(path, "missing_label", detail)
+            return {"label_diagnosis": folders[0]}
+        if len(folders) < 2:
+            return Reject(path, "missing_label", "lies not in <split>/<class>/")
+        split = canonical_split(folders[0])
+        if split is None:
+            detail = f"the folder {folders[0]!r} is none of train, val, test"
+            return Reject(path, "unknown_split", detail)
+        return {"split": split, "label_diagnosis": folders[1]}
+
+    def _who(self, path: str) -> str | None:
+        match = re.search(self.patient, path) if self.patient else None
+        return match[1] if match else None

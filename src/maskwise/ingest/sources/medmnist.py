@@ -1,0 +1,104 @@
+"""Any two-dimensional MedMNIST ``.npz`` (Yang et al., Scientific Data 10:41, 2023).
+
+Arrays ``train_images`` ``(N, H, W)`` or ``(N, H, W, 3)``, ``train_labels`` ``(N, L)``, and the
+same for ``val`` and ``test``. An image is addressed as archive and frame; nothing is unpickled.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maskwise.artefacts.frames import PARTS, FrameReader
+from maskwise.artefacts.raw import frame_reader, walk
+from maskwise.errors import UserError
+from maskwise.ingest.contracts import Listing
+from maskwise.ingest.listing import check_distance, other_file
+
+
+@dataclass(frozen=True)
+class MedmnistConfig:
+    """Labels are numbers in the file; ``classes`` gives them names."""
+
+    file: str | None = None
+    """Name of the archive in ``raw``; null: the only one."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes 0, 1, ... (of the findings, where the labels are several bits an
+    image); empty: the numbers themselves."""
+    modality: str = "unknown"
+    duplicate_distance: int = 0
+    """Bits, 0 to 16; at 28 pixels a perceptual hash joins unrelated images, so the default
+    joins identical ones only."""
+
+    def __post_init__(self) -> None:
+        check_distance(self.duplicate_distance)
+        if len(set(self.classes)) < len(self.classes) or "" in self.classes:
+            raise ValueError(f"classes should be different names, not {list(self.classes)}")
+
+    def listing(self, raw: Path) -> Listing:
+        files, rejects = walk(raw)
+        path = self._archive(raw, files)
+        reader = frame_reader(raw, path)
+        for part, shape in reader.shapes.items():
+            if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
+                raise UserError(
+                    f"{path}: {part}_images has frames of {shape}; only grey (H, W) and colour "
+                    "(H, W, 3) are read, not the three-dimensional MedMNIST sets"
+                )
+        parts = [self._part(path, reader, part) for part in reader.counts]
+        images = pd.concat(parts, ignore_index=True)
+        images.insert(0, "path", path)
+        images.insert(1, "frame", np.arange(len(images)))
+        images["patient"] = None
+        images["masks"] = [[] for _ in range(len(images))]
+        rejects += [other_file(other) for other in files if other != path]
+        return Listing(images, tuple(rejects))
+
+    def _archive(self, raw: Path, files: list[str]) -> str:
+        found = [path for path in files if path.lower().endswith(".npz")]
+        if self.file is not None:
+            if self.file not in files:
+                raise UserError(f"{self.file}: is not in {raw}; there is {found or 'no .npz'}")
+            return self.file
+        if len(found) != 1:
+            raise UserError(
+                f"{raw}: holds {len(found)} .npz files {found}; name the one to read in the "
+                "source's option `file`"
+            )
+        return found[0]
+
+    def _part(self, path: str, reader: FrameReader, part: str) -> pd.DataFrame:
+        count, labels = reader.counts[part], reader.labels(part)
+        if labels is not None and len(labels) != count:
+            raise UserError(f"{path}: {part} has {count} images, but {len(labels)} labels")
+        columns: dict[str, Any] = {"split": [PARTS[part]] * count}
+        if labels is None:
+            return pd.DataFrame({**columns, "label_diagnosis": [None] * count})
+        if labels.shape[1] == 1:
+            columns["label_diagnosis"] = self._names(path, labels[:, 0])
+            return pd.DataFrame(columns)
+        findings = self.classes or tuple(f"finding_{i}" for i in range(labels.shape[1]))
+        if len(findings) != labels.shape[1]:
+            raise UserError(
+                f"{path}: has {labels.shape[1]} findings an image, but `classes` names "
+                f"{len(findings)}"
+            )
+        for finding, values in zip(findings, labels.T, strict=True):
+            columns[f"label_{finding}"] = np.where(values > 0, "present", "absent").astype(
+                object
+            )
+        return pd.DataFrame(columns)
+
+    def _names(self, path: str, labels: NDArray[Any]) -> NDArray[np.object_]:
+        if not self.classes:
+            return labels.astype(np.int64).astype(str).astype(object)
+        unknown = sorted({int(label) for label in labels} - set(range(len(self.classes))))
+        if unknown:
+            raise UserError(
+                f"{path}: has the label {unknown[0]}, but `classes` names only 0 to "
+                f"{len(self.classes) - 1}: {', '.join(self.classes)}"
+            )
+        return np.asarray(self.classes, dtype=object)[labels.astype(np.int64)]

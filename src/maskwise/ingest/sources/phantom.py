@@ -1,0 +1,77 @@
+"""Ultrasound-like images with known lesions, written as real files and read back like any."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskwise.ingest.contracts import Listing
+from maskwise.ingest.sources.phantom_scene import (
+    CLASSES,
+    Patient,
+    draw_patient,
+    draw_view,
+    png,
+    render,
+)
+from maskwise.ingest.sources.table import TableConfig
+
+TABLE = "phantom.csv"
+
+
+@dataclass(frozen=True)
+class PhantomConfig:
+    """What is generated; images do not change when more are asked for."""
+
+    images: int = 640
+    """At least 12: some of every class, of several patients."""
+    seed: int = 0
+    smallest_side: int = 72
+    """Pixels; sides are drawn an image between the two."""
+    largest_side: int = 96
+    duplicate_distance: int = 0
+    """Bits, 0 to 16; phantoms of different patients are never the same scan."""
+
+    @property
+    def modality(self) -> str:
+        return "ultrasound"
+
+    def __post_init__(self) -> None:
+        if self.images < 12:
+            raise ValueError(f"images is {self.images}, but must be at least 12")
+        if not 32 <= self.smallest_side <= self.largest_side:
+            raise ValueError(
+                f"smallest_side is {self.smallest_side} and largest_side {self.largest_side}, "
+                "but they must be at least 32 and in this order"
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, but must not be negative")
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Yield images, masks and, last, the table; memory holds one image at a time."""
+        lines = ["path,diagnosis,patient,mask"]
+        for patient, view in self._views():
+            name = f"images/p{patient.number:06d}_{view}"
+            image, lesion = render(draw_view(patient, self.seed, view, self._sides))
+            yield f"{name}.png", png(image)
+            yield f"{name}_mask.png", png(lesion)
+            facts = CLASSES[patient.kind], f"p{patient.number:06d}", f"{name}_mask.png"
+            lines.append(",".join([f"{name}.png", *facts]))
+        yield TABLE, ("\n".join(lines) + "\n").encode()
+
+    def listing(self, raw: Path) -> Listing:
+        return TableConfig(
+            table=TABLE, labels={"diagnosis": "diagnosis"}, patient="patient", masks="mask"
+        ).listing(raw)
+
+    @property
+    def _sides(self) -> tuple[int, int]:
+        return self.smallest_side, self.largest_side
+
+    def _views(self) -> Iterator[tuple[Patient, int]]:
+        """Yield patient and view of every image, patient by patient."""
+        left, number = self.images, 0
+        while left:
+            patient = draw_patient(self.seed, number)
+            for view in range(min(left, patient.views)):
+                yield patient, view
+            left, number = max(0, left - patient.views), number + 1

@@ -1,0 +1,204 @@
+"""A CSV or Parquet table that names images: path, labels, optionally patient, masks, split."""
+
+import os
+import posixpath
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from maskwise.artefacts.manifest import LABEL
+from maskwise.artefacts.raw import looks_like_image, walk
+from maskwise.artefacts.rejects import Reject
+from maskwise.errors import UserError, hint
+from maskwise.ingest.contracts import LISTED, Listing
+from maskwise.ingest.listing import RESERVED, canonical_split, check_distance, other_file
+from maskwise.ingest.sources.table_reading import as_numbers, read_rows
+
+BETWEEN_MASKS = ";"
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """Columns are named as in the table; any further column is kept as it is."""
+
+    table: str = "labels.csv"
+    """The table, relative to ``raw``."""
+    path: str = "path"
+    """The column of paths relative to ``raw``, or a template of columns:
+    ``images/{id:0>3}.png`` fills ``id`` up with zeros to three digits."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Label -> column, as in ``{diagnosis: severity}``; a blank cell means unlabelled."""
+    classes: Mapping[str, Mapping[str | int, str]] = field(default_factory=dict)
+    """Label -> value in the table -> class name; a value that is not listed is rejected."""
+    patient: str | None = None
+    """Column of the patient."""
+    masks: str | None = None
+    """Column of the mask's path; several are joined by ``;``; blank = none."""
+    split: str | None = None
+    """Column of the official split (train, val, test; blank = none)."""
+    unlisted: Literal["reject", "keep"] = "reject"
+    """What becomes of images that the table does not name: ``keep`` takes them unlabelled."""
+    modality: str = "unknown"
+    duplicate_distance: int = 4
+    """Bits, 0 to 16 (head CT: 2, for unrelated slices look alike there)."""
+
+    def __post_init__(self) -> None:
+        check_distance(self.duplicate_distance)
+        for label in self.classes:
+            if label not in self.labels:
+                raise ValueError(f"classes.{label}: is no label; {hint(label, self.labels)}")
+
+    def listing(self, raw: Path) -> Listing:
+        rows = read_rows(raw, self.table)
+        self._check_columns(rows)
+        files, rejects = walk(raw)
+        images = self._images(raw, rows, files)
+        for refuse in (_unusable_paths, _repeated, self._unknown_splits, self._unknown_labels):
+            refused = refuse(images)
+            rejects += refused.values()
+            images = images.drop(index=list(refused))
+        named = {*images["path"], *(reject.path for reject in rejects)}
+        named.update(mask for masks in images["masks"] for mask in masks)
+        named.update([self.table])
+        kept, refused_files = self._unlisted(raw, [path for path in files if path not in named])
+        images = pd.concat([images, kept], ignore_index=True) if len(kept) else images
+        images["masks"] = [
+            masks if isinstance(masks, list) else [] for masks in images["masks"]
+        ]
+        return Listing(images.reset_index(drop=True), (*rejects, *refused_files))
+
+    def _columns(self) -> list[str]:
+        named = [self.patient, self.masks, self.split, *self.labels.values()]
+        template = "{" in self.path
+        return [name for name in [None if template else self.path, *named] if name is not None]
+
+    def _check_columns(self, rows: pd.DataFrame) -> None:
+        for name in self._columns():
+            if name not in rows.columns:
+                raise UserError(
+                    f"{self.table}: has no column {name!r}; {hint(name, rows.columns)}"
+                )
+        if rows.empty:
+            raise UserError(f"{self.table}: has a header, but no row")
+
+    def _images(self, raw: Path, rows: pd.DataFrame, files: list[str]) -> pd.DataFrame:
+        """Return the rows in the form of a listing; its index is the table's row, from 0."""
+        known = {unicodedata.normalize("NFC", path): path for path in files}
+        images = pd.DataFrame(index=rows.index)
+        images["path"] = [_relative(raw, path, known) for path in self._paths(rows)]
+        images["frame"] = np.int64(0)
+        for name, column in (("patient", self.patient), ("split", self.split)):
+            images[name] = rows[column].replace("", None) if column else None
+        cells = rows[self.masks] if self.masks else [""] * len(rows)
+        images["masks"] = [
+            [_relative(raw, mask.strip(), known) for mask in cell.split(BETWEEN_MASKS) if mask]
+            for cell in cells
+        ]
+        for label, column in self.labels.items():
+            images[LABEL + label] = rows[column].replace("", None)
+        for column in rows.columns:
+            if column not in self._columns():
+                name = f"table_{column}" if column in RESERVED | set(LISTED) else column
+                images[name] = as_numbers(rows[column])
+        return images
+
+    def _paths(self, rows: pd.DataFrame) -> list[str]:
+        if "{" not in self.path:
+            return list(rows[self.path])
+        try:
+            return [self.path.format(**row) for row in rows.to_dict("records")]
+        except KeyError as error:
+            name = str(error.args[0])
+            raise UserError(
+                f"{self.table}: the template {self.path!r} names no column of it; "
+                f"{hint(name, rows.columns)}"
+            ) from None
+        except (ValueError, IndexError, AttributeError) as error:
+            raise UserError(f"the template {self.path!r} cannot be filled ({error})") from None
+
+    def _unknown_splits(self, images: pd.DataFrame) -> dict[int, Reject]:
+        given = images["split"].dropna()
+        known = given.map(canonical_split)
+        images.loc[given.index, "split"] = known
+        return {
+            row: _reject(
+                images, row, "unknown_split", f"{given[row]!r}; say train, val or test"
+            )
+            for row in known.index[known.isna()]
+        }
+
+    def _unknown_labels(self, images: pd.DataFrame) -> dict[int, Reject]:
+        refused = {}
+        for label, classes in self.classes.items():
+            names = {str(value): name for value, name in classes.items()}
+            given = images[LABEL + label].dropna()
+            images.loc[given.index, LABEL + label] = given.map(names)
+            for row in given.index[~given.isin(list(names))]:
+                detail = f"{label}: {given[row]!r}; {hint(given[row], names)}"
+                refused[row] = _reject(images, row, "unknown_label", detail)
+        return refused
+
+    def _unlisted(self, raw: Path, files: list[str]) -> tuple[pd.DataFrame, list[Reject]]:
+        images = [path for path in files if looks_like_image(raw, path)]
+        rejects = [other_file(path) for path in set(files) - set(images)]
+        if self.unlisted == "keep":
+            return pd.DataFrame(
+                {"path": images, "frame": 0, "masks": [[] for _ in images]}
+            ), rejects
+        detail = f"{self.table} does not name it; to take it unlabelled say `unlisted: keep`"
+        return pd.DataFrame(), [*rejects, *(Reject(p, "missing_label", detail) for p in images)]
+
+
+def _relative(raw: Path, path: str, known: Mapping[str, str]) -> str:
+    """Return ``path`` as the folder spells it: relative, with ``/``, in its Unicode form."""
+    path = path.strip()
+    if not path:
+        return ""
+    if "\\" in path and path not in known:
+        path = path.replace("\\", "/")
+    root = os.path.realpath(raw)
+    if posixpath.isabs(path) and path.startswith(root + "/"):
+        path = path[len(root) + 1 :]
+    path = posixpath.normpath(path)
+    return known.get(unicodedata.normalize("NFC", path), path)
+
+
+def _reject(images: pd.DataFrame, row: int, reason: str, detail: str) -> Reject:
+    return Reject(str(images.at[row, "path"]), reason, f"row {row + 1}: {detail}")
+
+
+def _unusable_paths(images: pd.DataFrame) -> dict[int, Reject]:
+    refused = {}
+    for row, path, masks in zip(images.index, images["path"], images["masks"], strict=True):
+        outside = [p for p in (path, *masks) if p.startswith("/") or p.split("/")[0] == ".."]
+        if not path:
+            refused[row] = _reject(images, row, "missing_file", "the path is blank")
+        elif outside:
+            detail = f"{outside[0]!r} leads out of the raw folder"
+            refused[row] = Reject(path, "link", f"row {row + 1}: {detail}")
+    return refused
+
+
+def _repeated(images: pd.DataFrame) -> dict[int, Reject]:
+    """Refuse all rows of a file that disagree, and all but the first of those that agree."""
+    refused = {}
+    repeated = images[images["path"].duplicated(keep=False)]
+    for _, rows in repeated.groupby("path", sort=True):
+        numbers = ", ".join(str(row + 1) for row in rows.index)
+        content = rows.astype(str).drop_duplicates()
+        if len(content) == 1:
+            for row in rows.index[1:]:
+                refused[row] = _reject(
+                    images, row, "repeated_row", f"same as row {rows.index[0] + 1}"
+                )
+            continue
+        differing = [name for name in content.columns if content[name].nunique() > 1]
+        for row in rows.index:
+            detail = f"rows {numbers} differ in {', '.join(differing)}"
+            refused[row] = _reject(images, row, "contradictory_rows", detail)
+    return refused

@@ -1,0 +1,241 @@
+"""Raw files to manifest, rejects and a summary of the data, in one pass over the pixels."""
+
+import hashlib
+import logging
+import time
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from maskwise.artefacts.decode import PIXEL_LIMIT
+from maskwise.artefacts.manifest import COLUMNS, LABEL, check_manifest, label_columns
+from maskwise.artefacts.raw import MAX_PIXELS, check_raw
+from maskwise.artefacts.rejects import UNCOUNTED, Reject, rejects_table
+from maskwise.errors import UserError
+from maskwise.ingest import contradictions as against
+from maskwise.ingest.audit import audit
+from maskwise.ingest.contracts import SourceConfig
+from maskwise.ingest.figure import draw
+from maskwise.ingest.groups import Groups, group_images
+from maskwise.ingest.listing import MEASURED
+from maskwise.ingest.measure import Look, Measured, Task, measure_chunk
+from maskwise.ingest.summary import describe, describe_rejects, plain, warn
+from maskwise.ingest.workers import available_cores, map_chunks
+from maskwise.progress import note
+
+log = logging.getLogger(__name__)
+
+CHUNK = 64
+"""Images a worker takes at once."""
+WORTH_A_WORKER = 400
+"""Images under which starting another process costs more than it saves."""
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """What holds for every source."""
+
+    max_reject_share: float = 0.05
+    """Of images, in [0, 1]: the run stops if more are rejected."""
+    max_pixels: int = MAX_PIXELS
+    """Larger images are rejected by their header, before they are decoded."""
+    mask_agreement: float = 0.5
+    """Intersection over union, in [0, 1], under which the masks of duplicates contradict."""
+    workers: int | None = None
+    """Processes; null = one a core, fewer for few images."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_reject_share <= 1:
+            raise ValueError(f"max_reject_share is {self.max_reject_share}, not in [0, 1]")
+        if not 1 <= self.max_pixels <= PIXEL_LIMIT:
+            raise ValueError(f"max_pixels is {self.max_pixels}, not in [1, {PIXEL_LIMIT}]")
+        if not 0 <= self.mask_agreement <= 1:
+            raise ValueError(f"mask_agreement is {self.mask_agreement}, not in [0, 1]")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers is {self.workers}, but must be at least 1")
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What the stage leaves behind."""
+
+    manifest: pd.DataFrame
+    rejects: pd.DataFrame
+    summary: dict[str, Any]
+    figure: bytes
+    """PNG."""
+
+
+def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: str) -> Ingested:
+    """Read the raw folder of a source.
+
+    Raises:
+        UserError: if the folder is absent or empty, no image is left, more than
+            ``max_reject_share`` of the images were rejected, or a label has one class only.
+    """
+    check_raw(
+        raw,
+        "docs/sources.md says where to get the data; `kedro run --pipelines "
+        f"{source_name} --params raw_root=FOLDER` reads them from another folder",
+    )
+    listing = source.listing(raw)
+    measured, refused = _measure(raw, listing.images, config)
+    rejects = rejects_table([*listing.rejects, *refused])
+    _refuse_too_many(len(measured), rejects, config, source_name)
+    images = _join(listing.images, measured, source, source_name)
+    _refuse_one_class(images, source_name)
+    groups = group_images(images, source.duplicate_distance)
+    images["group"] = groups.group
+    comparison = against.MaskComparison(raw, config.max_pixels, config.mask_agreement)
+    summary = _summarise(images, groups, source.duplicate_distance, comparison)
+    summary["source"] = source_name
+    summary["rejects"] = describe_rejects(rejects, len(images))
+    summary["warnings"] = warn(summary)
+    summary = plain(summary)
+    manifest = _manifest(images)
+    check_manifest(manifest, f"manifest of {source_name}")
+    figure = draw(images, summary, f"{source_name}: {len(images)} images")
+    _log(source_name, summary)
+    return Ingested(manifest, rejects, summary, figure)
+
+
+def _measure(
+    raw: Path, listed: pd.DataFrame, config: IngestConfig
+) -> tuple[list[Measured], list[Reject]]:
+    tasks = [
+        Task(row, path, int(frame), tuple(masks))
+        for row, (path, frame, masks) in enumerate(
+            zip(listed["path"], listed["frame"], listed["masks"], strict=True)
+        )
+    ]
+    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
+    workers = config.workers or min(available_cores(), max(1, len(tasks) // WORTH_A_WORKER))
+    work = partial(measure_chunk, Look(raw, config.max_pixels))
+    measured: list[Measured] = []
+    rejects: list[Reject] = []
+    start = time.perf_counter()
+    results = map_chunks(work, chunks, max(1, min(workers, len(chunks))))
+    for chunk in tqdm(results, "ingest", total=len(chunks), unit="chunk", disable=None):
+        measured += chunk.measured
+        rejects += chunk.rejects
+    seconds = time.perf_counter() - start
+    note(images_per_second=round(len(tasks) / max(seconds, 1e-9), 1))
+    return measured, rejects
+
+
+def _refuse_too_many(
+    kept: int, rejects: pd.DataFrame, config: IngestConfig, source_name: str
+) -> None:
+    counted = rejects[~rejects["reason"].isin(list(UNCOUNTED))]
+    share = len(counted) / max(1, kept + len(counted))
+    if kept and share <= config.max_reject_share:
+        return
+    lines = list(_commonest(counted if len(counted) else rejects))
+    if not kept:
+        start = f"ingest of {source_name}: no image could be taken"
+    else:
+        start = (
+            f"ingest of {source_name}: {len(counted)} of {kept + len(counted)} images "
+            f"({share:.0%}) were rejected, more than max_reject_share = "
+            f"{config.max_reject_share:.0%}"
+        )
+    remedy = (
+        "mend the files, or the options of the source (docs/sources.md explains the reasons)"
+    )
+    raise UserError("\n  ".join([f"{start}; {remedy}", *lines]))
+
+
+def _commonest(rejects: pd.DataFrame) -> Iterator[str]:
+    counts = rejects["reason"].value_counts(sort=True)
+    for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]:
+        first = rejects[rejects["reason"] == reason].iloc[0]
+        yield f"{count} x {reason}, as {first['path']!r}: {first['detail']}"
+
+
+def _join(
+    listed: pd.DataFrame, measured: list[Measured], source: SourceConfig, source_name: str
+) -> pd.DataFrame:
+    """Join listing and measurements; a row an image or page, by path and frame."""
+    facts = pd.DataFrame(measured, columns=list(Measured._fields))
+    rows = listed.iloc[facts["row"]].reset_index(drop=True).drop(columns="frame")
+    images = rows.join(facts.drop(columns="row")).sort_values(["path", "frame"], kind="stable")
+    images = images.reset_index(drop=True)
+    images["image_id"] = [
+        _image_id(source_name, path, frame)
+        for path, frame in zip(images["path"], images["frame"], strict=True)
+    ]
+    images["modality"] = source.modality
+    for name in ("spacing_y", "spacing_x"):
+        images[name] = images[name].astype(float) if name in images else np.nan
+    return images
+
+
+def _image_id(source_name: str, path: str, frame: int) -> str:
+    # One form of accents, or the same folder has other ids on another operating system.
+    key = f"{source_name}\0{unicodedata.normalize('NFC', path)}\0{frame}"
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _refuse_one_class(images: pd.DataFrame, source_name: str) -> None:
+    for column in label_columns(images):
+        classes = images[column].dropna().unique()
+        if len(classes) == 1:
+            raise UserError(
+                f"ingest of {source_name}: all labelled images have one {column!r}, "
+                f"{classes[0]!r}, so there is nothing to tell apart; point the source at the "
+                "folder or table with all classes, or read the images without this label"
+            )
+
+
+def _summarise(
+    images: pd.DataFrame, groups: Groups, distance: int, comparison: against.MaskComparison
+) -> dict[str, Any]:
+    summary = describe(images, groups)
+    found = against.label_contradictions(images, groups)
+    summary["duplicates"]["distance"] = distance
+    summary["duplicates"]["pairs_with_other_labels"] = against.crossing_pairs(
+        images, groups, distance
+    )
+    summary["contradictions"] = {
+        "label_sets": len(found),
+        "labels": found[: against.NAMED],
+        "masks": against.mask_contradictions(images, groups, distance, comparison),
+    }
+    summary["official_split_leaks"] = against.split_leaks(images)
+    summary["file_facts_audit"] = {
+        column.removeprefix(LABEL): audit(images, column) for column in label_columns(images)
+    }
+    return summary
+
+
+def _manifest(images: pd.DataFrame) -> pd.DataFrame:
+    labels = label_columns(images)
+    own = [name for name in images.columns if name not in {*COLUMNS, *labels, *MEASURED}]
+    manifest = images[[*COLUMNS[:6], *labels, *COLUMNS[6:], *MEASURED, *own]].copy()
+    for name in ("patient", "split", *labels):
+        manifest[name] = manifest[name].astype("str")
+    return manifest
+
+
+def _log(source_name: str, summary: dict[str, Any]) -> None:
+    for sentence in summary["warnings"]:
+        log.warning("%s: %s", source_name, sentence)
+    rejects = summary["rejects"]
+    reasons = ", ".join(
+        f"{entry['files']} {reason}" for reason, entry in rejects["by_reason"].items()
+    )
+    log.info(
+        "ingest of %s: %d images in %d groups; %d files rejected%s",
+        source_name,
+        summary["images"],
+        summary["groups"],
+        rejects["total"],
+        f" ({reasons})" if reasons else "",
+    )

@@ -1,0 +1,178 @@
+"""``data_summary.json``: what the data are, and what about them should be distrusted."""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from maskwise.artefacts.decode import SUFFIXES
+from maskwise.artefacts.manifest import LABEL, label_columns
+from maskwise.artefacts.rejects import REASONS, UNCOUNTED
+from maskwise.artefacts.splits import SPLITS
+from maskwise.ingest.groups import Groups, duplicate_sets
+
+QUANTILES = {"least": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "largest": 1.0}
+EXAMPLES = 20
+GIVEN_AWAY = 0.6
+"""An AUROC of file facts whose interval lies above it is warned of."""
+_UNLABELLED = "unlabelled"
+_NO_SPLIT = "no official split"
+
+
+def describe(images: pd.DataFrame, groups: Groups) -> dict[str, Any]:
+    """Return counts, sizes, intensities and duplicates of the accepted images."""
+    return {
+        "images": len(images),
+        "groups": int(images["group"].nunique()),
+        "patients": int(images["patient"].nunique()) or None,
+        "modalities": _counts(images["modality"]),
+        "labels": {
+            column.removeprefix(LABEL): _label(images, column)
+            for column in label_columns(images)
+        },
+        "sizes": {name: _quantiles(images[name]) for name in ("width", "height", "bytes")},
+        "channels": _counts(images["channels"]),
+        "bits": _counts(images["bits"]),
+        "formats": _counts(images["format"]),
+        "modes": _counts(images["mode"]),
+        "intensities": _intensities(images),
+        "masks": _masks(images),
+        "duplicates": _duplicates(images, groups),
+        "blank_images": _examples(images[images["blank"]]["path"]),
+        "wrong_suffix": _examples(_wrong_suffix(images)),
+    }
+
+
+def describe_rejects(rejects: pd.DataFrame, kept: int) -> dict[str, Any]:
+    """Return how many files were not taken, why, and the share that counts."""
+    counted = int((~rejects["reason"].isin(list(UNCOUNTED))).sum())
+    return {
+        "total": len(rejects),
+        "counted": counted,
+        "share": counted / max(1, kept + counted),
+        "by_reason": {
+            reason: {"files": count, "meaning": REASONS[reason]}
+            for reason, count in _counts(rejects["reason"]).items()
+        },
+    }
+
+
+def warn(summary: dict[str, Any]) -> list[str]:
+    """Return a sentence for each thing in ``summary`` that a reader should distrust."""
+    sentences = []
+    contradictions, leaks = summary["contradictions"], summary["official_split_leaks"]
+    if contradictions["labels"]:
+        sentences.append(
+            f"{len(contradictions['labels'])} sets of duplicates carry contradictory labels."
+        )
+    if contradictions["masks"]["contradictory"]:
+        sentences.append(
+            f"{contradictions['masks']['contradictory']} pairs of duplicates have masks that "
+            f"overlap by less than {contradictions['masks']['agreement']:g}."
+        )
+    if leaks["groups"]:
+        sentences.append(
+            f"The official split leaks: {leaks['groups']} groups (same patient or duplicate), "
+            f"{leaks['images']} images, lie in several of its parts."
+        )
+    for label, facts in summary["file_facts_audit"].items():
+        if facts["auroc"] is not None and facts["low"] > GIVEN_AWAY:
+            sentences.append(
+                f"File facts alone predict {label}: AUROC {facts['auroc']:.2f} "
+                f"({facts['low']:.2f} to {facts['high']:.2f})."
+            )
+    largest = summary["duplicates"]["largest_set"]
+    if largest > max(10, summary["images"] / 5):
+        sentences.append(
+            f"One set of near-duplicates holds {largest} images: duplicate_distance may be too "
+            "large for this source."
+        )
+    return sentences
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON holds it: plain types, six significant digits, NaN as null."""
+    if isinstance(value, dict):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.6g}") if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def _label(images: pd.DataFrame, column: str) -> dict[str, Any]:
+    """Return counts a class: images and groups over all, then images a part of the split."""
+    values = images[column].fillna(_UNLABELLED)
+    parts = images["split"].fillna(_NO_SPLIT)
+    table = pd.crosstab(values, parts)
+    order = [name for name in (*SPLITS, _NO_SPLIT) if name in table.columns]
+    return {
+        str(value): {
+            "images": int((values == value).sum()),
+            "groups": int(images["group"][values == value].nunique()),
+            "by_split": {part: int(table.at[value, part]) for part in order},
+        }
+        for value in sorted(values.unique())
+    }
+
+
+def _intensities(images: pd.DataFrame) -> dict[str, Any]:
+    """Return quantiles over images of mean and deviation, over all and a class."""
+    names = ("intensity_mean", "intensity_std", "intensity_min", "intensity_max")
+    described: dict[str, Any] = {name: _quantiles(images[name]) for name in names}
+    for column in label_columns(images):
+        described[f"intensity_mean by {column.removeprefix(LABEL)}"] = {
+            str(value): _quantiles(rows["intensity_mean"])
+            for value, rows in images.groupby(column, sort=True)
+        }
+    return described
+
+
+def _masks(images: pd.DataFrame) -> dict[str, Any]:
+    counts = images["masks"].map(len)
+    shares = images["lesion_share"]
+    lesions = shares[shares > 0]
+    return {
+        "images_with_masks": int((counts > 0).sum()),
+        "images_with_several_masks": int((counts > 1).sum()),
+        "images_with_a_lesion": len(lesions),
+        "lesion_share": _quantiles(lesions),
+    }
+
+
+def _duplicates(images: pd.DataFrame, groups: Groups) -> dict[str, Any]:
+    sizes = [len(rows) for rows in duplicate_sets(groups.duplicate)]
+    return {
+        "sets": len(sizes),
+        "images": sum(sizes),
+        "independent_images": len(np.unique(groups.duplicate)),
+        "pairs": groups.pairs,
+        "largest_set": max(sizes, default=0),
+        "sets_by_size": {size: sizes.count(size) for size in sorted(set(sizes))},
+        "largest_group": int(images["group"].value_counts().max()),
+    }
+
+
+def _wrong_suffix(images: pd.DataFrame) -> pd.Series:
+    claimed = images["path"].map(lambda path: SUFFIXES.get(PurePosixPath(path).suffix.lower()))
+    wrong = (claimed != images["format"]) & (images["format"] != "NPZ")
+    return images["path"][wrong] + " is " + images["format"][wrong]
+
+
+def _examples(values: pd.Series) -> dict[str, Any]:
+    return {"images": len(values), "examples": list(values[:EXAMPLES])}
+
+
+def _counts(values: pd.Series) -> dict[str, int]:
+    return {
+        str(value): int(count) for value, count in values.value_counts().sort_index().items()
+    }
+
+
+def _quantiles(values: pd.Series) -> dict[str, float] | None:
+    if not len(values):
+        return None
+    found = np.nanquantile(values.to_numpy(dtype=float), list(QUANTILES.values()))
+    return {name: float(value) for name, value in zip(QUANTILES, found, strict=True)}
