@@ -7,10 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from maskwise.artefacts.atomic import replacing
@@ -83,8 +85,8 @@ def build_encoder(metadata: EncoderMetadata, where: str) -> nn.Module:
     """Build the architecture that ``metadata`` names, with fresh weights."""
     if metadata.architecture not in ENCODERS:
         raise UserError(
-            f"{where}: needs the encoder {metadata.architecture!r}, which this version of maskwise "
-            f"does not have; {hint(metadata.architecture, ENCODERS)}"
+            f"{where}: needs the encoder {metadata.architecture!r}, which this version of "
+            f"maskwise does not have; {hint(metadata.architecture, ENCODERS)}"
         )
     arguments = {
         key: tuple(value) if isinstance(value, list) else value
@@ -114,6 +116,28 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path}: was not written by maskwise ({FORMAT}); export it again")
     return tensors, {k: json.loads(v) for k, v in metadata.items() if k != "format"}
+
+
+def read_checkpoint(path: Path, where: str) -> dict[str, Tensor]:
+    """Read a state dict that another project wrote: ``.safetensors``, or torch's own format.
+
+    Nothing is unpickled but tensors and plain containers.
+
+    Raises:
+        UserError: beginning with ``where``, if there is no such file or it holds anything else.
+    """
+    if not path.is_file():
+        raise UserError(f"{where}: no such file; save a state dict there, or name another file")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise UserError(f"{where}: is no readable checkpoint of weights ({error})") from None
+    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{where}: holds {type(state).__name__}, and no state dict of tensors")
+    return dict(state)
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> str:

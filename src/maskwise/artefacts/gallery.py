@@ -1,4 +1,4 @@
-"""``gallery.npz``: what the policy hid and the network drew of the probe images over training."""
+"""``gallery.npz``: what the policy hid, and the network drew, of the probe images."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,7 +11,7 @@ from maskwise.artefacts.atomic import replacing
 
 @dataclass(frozen=True)
 class Gallery:
-    """E moments of training, P probe images; an empty array where a recipe has no such thing."""
+    """E moments of training, P probe images; empty arrays where a recipe has no such thing."""
 
     epochs: NDArray[np.int64]
     """``(E,)``."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from maskwise.encoders.norm import Norm, build_norm, check_widths
@@ -43,6 +44,10 @@ class Resnet18Config:
         stem = fitted.get("conv1.weight")
         if stem is not None and stem.ndim == 4 and stem.shape[1] == RGB and channels == 1:
             fitted["conv1.weight"] = stem.sum(dim=1, keepdim=True)
+        for name in [name for name in fitted if name.endswith(".running_mean")]:
+            # A counter that no result depends on; older files do not hold it.
+            counter = name.replace("running_mean", "num_batches_tracked")
+            fitted.setdefault(counter, torch.zeros((), dtype=torch.int64))
         return fitted
 
 

@@ -91,7 +91,8 @@ def bell(seeds: Tensor, number: int, purpose: str) -> Tensor:
         (bits & 0xFFFF) + (bits >> 16 & 0xFFFF) + (bits >> 32 & 0xFFFF) + (bits >> 48 & 0xFFFF)
     )
     # Four uniforms on 0..65535: mean 4 * 32767.5, variance 4 * 65536^2 / 12.
-    return (total.float() - 131070.0) / (65536.0 / 3.0**0.5)
+    normalised: Tensor = (total.float() - 131070.0) / (65536.0 / 3.0**0.5)
+    return normalised
 
 
 def _hash(seeds: Tensor, number: int, purpose: str) -> Tensor:
@@ -109,8 +110,8 @@ _FIRST = _signed(0xBF58476D1CE4E5B9)
 _SECOND = _signed(0x94D049BB133111EB)
 
 
-def _mix(z: Tensor) -> Tensor:
+def _mix(seeds: Tensor) -> Tensor:
     # splitmix64 (Steele, Lea, Flood 2014); torch shifts signed numbers, hence the bit masks.
-    z = (z ^ (z >> 30 & 0x3FFFFFFFF)) * _FIRST
+    z = (seeds ^ (seeds >> 30 & 0x3FFFFFFFF)) * _FIRST
     z = (z ^ (z >> 27 & 0x1FFFFFFFFF)) * _SECOND
     return z ^ (z >> 31 & 0x1FFFFFFFF)

@@ -1,0 +1,69 @@
+"""Which images each step sees: a function of the seed and the step, without a state."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskwise import seeds
+from maskwise.artefacts.store import Store
+from maskwise.pretrain.augmentation import AugmentationConfig, augment, step_seeds
+from maskwise.pretrain.contracts import Batch, Laterality
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Step s takes positions [s B, (s + 1) B) of all epochs' permutations in a row.
+
+    So every batch is full, every image is seen once an epoch, and a resumed run needs only the
+    number of its step.
+    """
+
+    store: Store
+    rows: NDArray[np.int64]
+    """Rows of the store to train on."""
+    batch_size: int
+    seed: int
+    augmentation: AugmentationConfig
+    laterality: Laterality
+    device: torch.device
+    groups: NDArray[np.int64]
+    """A number a row of the *store*, equal for images that are no strangers."""
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Number of images over batch size."""
+        return len(self.rows) / self.batch_size
+
+    def batch(self, step: int, steps: int) -> Batch:
+        """Return the batch of ``step`` (from 0) of ``steps``."""
+        rows = self._rows(step)
+        augmentation_seed = step_seeds(
+            seeds.torch_seed(self.seed, "augmentation"), step, self.batch_size
+        )
+        index = torch.from_numpy(rows)
+        return Batch(
+            images=self.images(index, augmentation_seed),
+            index=index.to(self.device),
+            group=torch.from_numpy(self.groups[rows]).to(self.device),
+            augmentation_seed=augmentation_seed.to(self.device),
+            progress=step / steps,
+        )
+
+    def images(self, index: Tensor, augmentation_seed: Tensor) -> Tensor:
+        """Rebuild the images ``(B, C, H, W)`` of a batch bit for bit, on the device."""
+        images = torch.from_numpy(self.store.normalised(index.cpu().numpy())).to(self.device)
+        on_device = augmentation_seed.to(self.device)
+        return augment(images, on_device, self.augmentation, self.laterality)
+
+    def _rows(self, step: int) -> NDArray[np.int64]:
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs, places = np.divmod(positions, len(self.rows))
+        rows = np.empty(self.batch_size, np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            order = seeds.stream(self.seed, "order", int(epoch)).permutation(len(self.rows))
+            rows[here] = self.rows[order[places[here]]]
+        return rows

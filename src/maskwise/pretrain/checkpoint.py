@@ -1,0 +1,134 @@
+"""A run that was stopped goes on where it stopped, and no two runs train one cell at a time."""
+
+import hashlib
+import json
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import torch
+from filelock import FileLock, Timeout
+
+import maskwise
+from maskwise.artefacts.atomic import replacing
+from maskwise.errors import UserError
+
+log = logging.getLogger(__name__)
+
+SecondRun = Literal["leave", "wait"]
+_CODE = ("pretrain", "encoders", "masks.py", "seeds.py", "artefacts/store.py")
+"""Whatever of the package shapes the weights."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One file, named by ``key``; plain tensors and containers, so loading runs no code."""
+
+    folder: Path
+    """Of the cell; no output of a stage lies in it."""
+    key: str
+
+    @property
+    def path(self) -> Path:
+        """A changed recipe has another key, and so never resumes a stale run."""
+        return self.folder / f"{self.key}.pt"
+
+    def load(self) -> dict[str, Any] | None:
+        """Return what ``save`` was given last, or None.
+
+        Raises:
+            UserError: if the file cannot be read.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise UserError(
+                f"{self.path}: the checkpoint cannot be read ({error}); delete it to start anew"
+            ) from error
+        return dict(state)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replace the file as a whole, or leave the previous one."""
+        with replacing(self.path) as temporary:
+            torch.save(dict(state), temporary)
+
+    def remove(self) -> None:
+        """The stage ended well: nothing is left to resume."""
+        self.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def lock(self, second_run: SecondRun, cell: str) -> Iterator[None]:
+        """Hold the cell; a second run of it leaves with a message, or waits for its turn."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / "lock")
+        try:
+            lock.acquire(blocking=second_run == "wait")
+        except Timeout:
+            raise UserError(
+                f"pretrain {cell}: another run of this cell is at work (it holds "
+                f"{lock.lock_file}); wait until it ends, or set pretrain.second_run: wait"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def fingerprint(*blocks: Any) -> str:
+    """Hash everything that shapes the result: ``blocks``, the code and the version of torch."""
+    parts = json.dumps(
+        [*blocks, _code_version(), torch.__version__], sort_keys=True, default=str
+    )
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def _code_version() -> str:
+    package, digest = Path(maskwise.__file__).parent, hashlib.sha256()
+    for name in _CODE:
+        place = package / name
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass
+class Interruption:
+    """Whether someone asked the run to stop."""
+
+    received: signal.Signals | None = None
+
+
+@contextmanager
+def interruptions() -> Iterator[Interruption]:
+    """Turn the first Ctrl-C or SIGTERM of the block into a note; the second acts at once."""
+    interruption = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield interruption  # Python delivers signals to the main thread only
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interruption.received = signal.Signals(number)
+        log.warning("%s: saving a checkpoint after this step.", interruption.received.name)
+        _restore(before)
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield interruption
+    finally:
+        _restore(before)
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        # None: the handler was not installed by Python and cannot be put back from here.
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -1,0 +1,66 @@
+"""Device and precision, chosen by what the machine can do, and said in the log."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from maskwise.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def build_fabric(device: Device, precision: Precision) -> Fabric:
+    """Return the Fabric of one device.
+
+    ``auto``: a CUDA device where there is one; bfloat16 where CUDA has it, and float32 on a
+    CPU, so that what comes out does not depend on the CPU's model.
+
+    Raises:
+        UserError: if this machine lacks what was asked for.
+    """
+    cuda = torch.cuda.is_available()
+    if device == "cuda" and not cuda:
+        raise UserError("pretrain.device: this machine has no CUDA device; use auto or cpu")
+    chosen = "cuda" if cuda and device != "cpu" else "cpu"
+    fast = _has_bfloat16(chosen)
+    if precision == "bfloat16" and not fast:
+        raise UserError(
+            f"pretrain.precision: this {chosen} has no bfloat16 arithmetic and would emulate "
+            "it, some 30 times slower than float32; use auto or float32"
+        )
+    half = precision == "bfloat16" or (precision == "auto" and fast and chosen == "cuda")
+    log.info(
+        "Training on %s in %s.", chosen, "bfloat16 where it suffices" if half else "float32"
+    )
+    return Fabric(accelerator=chosen, devices=1, precision="bf16-mixed" if half else "32-true")
+
+
+@contextmanager
+def determinism(wanted: bool) -> Iterator[None]:
+    """Let torch choose reproducible kernels in the block, or else the fastest."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    if wanted:
+        # cuBLAS reads it when its first handle is made; without it torch refuses to multiply.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.benchmark = not wanted
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+
+
+def _has_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))

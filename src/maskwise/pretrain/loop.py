@@ -1,0 +1,294 @@
+"""The one training loop. It names no policy and no objective."""
+
+import logging
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from torch import Generator, Tensor, nn
+
+from maskwise import seeds
+from maskwise.artefacts.gallery import Gallery
+from maskwise.errors import UserError
+from maskwise.masks import Grid
+from maskwise.pretrain.batches import Batches
+from maskwise.pretrain.checkpoint import Checkpoint, Interruption, interruptions
+from maskwise.pretrain.contracts import Batch, Objective, Outcome, Policy, Proposal
+from maskwise.pretrain.diagnostics import Frame, Probe, warnings
+from maskwise.pretrain.means import Means
+from maskwise.pretrain.optimisation import OptimisationConfig, build_optimiser
+from maskwise.pretrain.schedule import epoch_ends, moments
+from maskwise.progress import Bar, bar, note
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("epoch", "step", "loss", "learning_rate", "gradient_norm")
+"""First columns of every history."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the loop is to do."""
+
+    cell: str
+    """For messages: recipe and seed."""
+    seed: int
+    steps: int
+    grid: Grid
+    optimisation: OptimisationConfig
+    checkpoint_every: int
+    """Steps."""
+    gallery_moments: int
+    channels_last: bool
+
+
+class Loop:
+    """One run: the networks, and everything else that a checkpoint must hold."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        fabric: Fabric,
+        objective: Objective,
+        policy: Policy[Any],
+        batches: Batches,
+        probe: Probe,
+    ) -> None:
+        self.plan, self.fabric, self.batches = plan, fabric, batches
+        self.device = fabric.device
+        self.layout = torch.channels_last if plan.channels_last else torch.contiguous_format
+        self.objective = objective.to(self.device).to(memory_format=self.layout)
+        self.policy = policy
+        policy.to(self.device)
+        self.probe = probe.to(self.device)
+        optimiser = build_optimiser(plan.optimisation, objective)
+        self.optimiser = cast(torch.optim.Optimizer, fabric.setup_optimizers(optimiser))
+        self.generator = Generator(self.device)
+        self.generator.manual_seed(seeds.torch_seed(plan.seed, "mask"))
+        self.step = 0
+        self.ends = epoch_ends(plan.steps, batches.steps_per_epoch)
+        self.moments = moments(len(self.ends), plan.gallery_moments)
+        self.means = Means(self.device)
+        self.history: list[dict[str, float]] = []
+        self.frames: dict[int, Frame] = {}
+
+    def run(self, checkpoint: Checkpoint) -> tuple[pd.DataFrame, Gallery]:
+        """Train to the end, or go on from ``checkpoint``; return the history and the gallery.
+
+        Raises:
+            UserError: if the loss is no longer finite, or SIGTERM asked to stop.
+            KeyboardInterrupt: if Ctrl-C did; a checkpoint was saved before.
+        """
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(seeds.torch_seed(self.plan.seed, "training"))
+            self._resume(checkpoint)
+            size = self.batches.batch_size
+            with (
+                interruptions() as interruption,
+                bar("pretrain", self.plan.cell, self.plan.steps, size, self.step) as shown,
+            ):
+                self._train(checkpoint, interruption, shown)
+                note(images_per_second=round(shown.images_per_second, 1))
+        history = _table(self.history)
+        for sentence in warnings(history):
+            log.warning("pretrain %s: %s.", self.plan.cell, sentence)
+        return history, self.probe.gallery(list(self.frames), list(self.frames.values()))
+
+    def _train(self, checkpoint: Checkpoint, interruption: Interruption, shown: Bar) -> None:
+        self.objective.train(True)
+        while self.step < self.plan.steps:
+            shown.epoch(len(self.history) + 1, len(self.ends))
+            self.means.add(self.step, self._one_step())
+            self.step += 1
+            shown.step()
+            if self.step == self.ends[len(self.history)]:
+                self._end_epoch()
+            stop = interruption.received is not None
+            if stop or self.step % self.plan.checkpoint_every == 0:
+                self._check_finite()
+                checkpoint.save(self._state())
+            if stop:
+                self._leave(interruption)
+
+    def _one_step(self) -> dict[str, Tensor]:
+        """Propose, answer, go backward, step, learn; return the step's figures."""
+        optimisation, steps = self.plan.optimisation, self.plan.steps
+        for group in self.optimiser.param_groups:
+            group["lr"] = optimisation.rate(self.step, steps)
+        played: list[tuple[Proposal, Outcome]] = []
+        parts = _parts(self.batches.batch(self.step, steps), optimisation.accumulate)
+        for part in parts:
+            proposal = self.policy.propose(part, self.plan.grid, self.generator)
+            images = part.images.to(memory_format=self.layout)
+            with self.fabric.autocast():
+                outcome = self.objective(replace(part, images=images), proposal.mask)
+            self.fabric.backward(outcome.loss / len(parts))
+            played.append((proposal, outcome))
+        norm = self._update(optimisation.clip_norm)
+        figures = [
+            {
+                "loss": outcome.loss.detach(),
+                **outcome.figures,
+                **self.policy.learn(proposal, outcome),
+            }
+            for proposal, outcome in played
+        ]
+        return {**_averaged(figures), "gradient_norm": norm}
+
+    def _update(self, clip_norm: float) -> Tensor:
+        norm = self.fabric.clip_gradients(
+            cast(nn.Module, self.objective),
+            self.optimiser,
+            max_norm=clip_norm,
+            error_if_nonfinite=False,  # would wait for the device at every step
+        )
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        if norm is None:
+            raise ValueError("Fabric returned no gradient norm")
+        return norm
+
+    def _end_epoch(self) -> None:
+        self._check_finite()
+        epoch = len(self.history) + 1
+        row = {"epoch": epoch, "step": self.step, **self.means.read()}
+        row["learning_rate"] = self.optimiser.param_groups[0]["lr"]
+        row |= self.probe.measure(self.policy, self._looking("measure", epoch))
+        if epoch in self.moments:
+            with self.fabric.autocast():
+                frame = self.probe.draw(
+                    self.policy, self.objective, self._looking("draw", epoch)
+                )
+            self.frames[epoch] = frame
+            row |= frame.errors
+        self.history.append(row)
+
+    def _looking(self, purpose: str, epoch: int) -> Generator:
+        """Return a generator of its own: looking at the policy changes nothing of the run."""
+        generator = Generator(self.device)
+        return generator.manual_seed(seeds.torch_seed(self.plan.seed, purpose, epoch))
+
+    def _check_finite(self) -> None:
+        step = self.means.first_broken()
+        if step is None:
+            return
+        images = self.batches.batch(step, self.plan.steps).images
+        rate = self.plan.optimisation.learning_rate
+        cause = (
+            "likely the learning rate is too high: lower optimisation.learning_rate (now "
+            f"{rate:g}) or optimisation.clip_norm"
+            if bool(images.isfinite().all())
+            else "the images of that step hold values that are not finite: run preprocess again"
+        )
+        raise UserError(
+            f"pretrain {self.plan.cell}: the loss or its gradient is no finite number any more "
+            f"at step {step + 1} (epoch {len(self.history) + 1}); {cause}. The last good "
+            "checkpoint is kept; a changed recipe starts anew"
+        )
+
+    def _leave(self, interruption: Interruption) -> None:
+        message = (
+            f"pretrain {self.plan.cell}: stopped after step {self.step} of {self.plan.steps}, "
+            "and a checkpoint was saved; run the same command again to go on from there"
+        )
+        if interruption.received == signal.SIGINT:
+            log.warning("%s.", message)
+            raise KeyboardInterrupt(message)
+        raise UserError(message)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "threads": torch.get_num_threads(),
+            "objective": self.objective.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "policy": self.policy.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
+            "means": self.means.state_dict(),
+            "history": self.history,
+            "frames": {epoch: _plain(frame) for epoch, frame in self.frames.items()},
+        }
+
+    @property
+    def _on_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.load()
+        if state is None:
+            return
+        self.step = state["step"]
+        self.objective.load_state_dict(state["objective"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.policy.load_state_dict(state["policy"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])
+        if self._on_cuda and state["cuda"] is not None:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+        self.means.load_state_dict(state["means"])
+        self.history = state["history"]
+        self.frames = {epoch: _frame(plain) for epoch, plain in state["frames"].items()}
+        log.info(
+            "pretrain %s: going on after step %d of %d.",
+            self.plan.cell,
+            self.step,
+            self.plan.steps,
+        )
+        if state["threads"] != torch.get_num_threads():
+            log.warning(
+                "pretrain %s: began with %d threads and goes on with %d: the weights will "
+                "differ in their last bits from those of an uninterrupted run.",
+                self.plan.cell,
+                state["threads"],
+                torch.get_num_threads(),
+            )
+
+
+def _parts(batch: Batch, number: int) -> list[Batch]:
+    if number == 1:
+        return [batch]
+    tensors = {f.name: getattr(batch, f.name) for f in fields(batch) if f.name != "progress"}
+    chunks = {name: tensor.chunk(number) for name, tensor in tensors.items()}
+    return [
+        replace(batch, **{name: chunk[i] for name, chunk in chunks.items()})
+        for i in range(number)
+    ]
+
+
+def _averaged(figures: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    if len(figures) == 1:
+        return figures[0]
+    return {
+        name: torch.stack([part[name] for part in figures if name in part]).mean()
+        for name in {name: None for part in figures for name in part}
+    }
+
+
+def _table(rows: list[dict[str, float]]) -> pd.DataFrame:
+    names = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
+    table = pd.DataFrame(rows, columns=names)
+    return table.astype({"epoch": np.int64, "step": np.int64})
+
+
+def _plain(frame: Frame) -> dict[str, Any]:
+    arrays = {f.name: getattr(frame, f.name) for f in fields(frame)}
+    return {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in arrays.items()
+    }
+
+
+def _frame(plain: Mapping[str, Any]) -> Frame:
+    values: dict[str, Any] = {
+        name: value.numpy() if isinstance(value, Tensor) else value
+        for name, value in plain.items()
+    }
+    return Frame(**values)

@@ -1,0 +1,56 @@
+"""How the networks of an objective are optimised."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from maskwise.pretrain.contracts import Objective
+from maskwise.pretrain.schedule import ScheduleName, learning_rate
+
+
+@dataclass(frozen=True)
+class OptimisationConfig:
+    """AdamW; weight decay spares biases and norms, as everything of one dimension."""
+
+    learning_rate: float = 2e-3
+    """At its peak."""
+    weight_decay: float = 0.05
+    schedule: ScheduleName = "cosine"
+    """After the warm-up: ``cosine`` to 0, or ``thirds``, the release's two steps of .33."""
+    warm_up: float = 0.05
+    """Share of the steps in which the learning rate rises."""
+    clip_norm: float = 1.0
+    """Longest gradient of a step."""
+    accumulate: int = 1
+    """Parts into which a batch is cut to save memory; an objective sees one part at a time."""
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, but should be above 0")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay is {self.weight_decay}, but should be 0 or more")
+        if not 0 <= self.warm_up < 1:
+            raise ValueError(f"warm_up is {self.warm_up}, but should lie in [0, 1)")
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate is {self.accumulate}, but should be 1 or more")
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of ``step`` (from 0) of ``steps``."""
+        return learning_rate(self.schedule, self.learning_rate, self.warm_up, step, steps)
+
+
+def build_optimiser(config: OptimisationConfig, objective: Objective) -> torch.optim.Optimizer:
+    """Return the optimiser of the objective's parameters; a policy has its own."""
+    parameters = list(objective.parameters())
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.ndim > 1]},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups,
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )

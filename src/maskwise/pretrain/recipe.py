@@ -1,0 +1,346 @@
+"""A recipe and a budget in, an encoder out: seeds, builds and runs everything once."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+import maskwise
+from maskwise import seeds
+from maskwise.artefacts.encoder import EncoderMetadata, fill, read_checkpoint
+from maskwise.artefacts.gallery import Gallery
+from maskwise.artefacts.splits import for_seed
+from maskwise.artefacts.store import Store
+from maskwise.config import choose, parse
+from maskwise.encoders import ENCODERS
+from maskwise.encoders.contract import EncoderConfig
+from maskwise.errors import UserError, hint
+from maskwise.masks import Grid, check_grid
+from maskwise.pretrain.augmentation import AugmentationConfig
+from maskwise.pretrain.batches import Batches
+from maskwise.pretrain.checkpoint import Checkpoint, SecondRun, fingerprint
+from maskwise.pretrain.contracts import Laterality, ObjectiveConfig, PolicyConfig, Setting
+from maskwise.pretrain.diagnostics import Probe
+from maskwise.pretrain.hardware import Device, Precision, build_fabric, determinism
+from maskwise.pretrain.loop import COLUMNS, Loop, Plan
+from maskwise.pretrain.objectives import OBJECTIVES
+from maskwise.pretrain.objectives.none import NoneConfig as NoObjectiveConfig
+from maskwise.pretrain.optimisation import OptimisationConfig
+from maskwise.pretrain.policies import POLICIES
+from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an encoder is pre-trained; for how long, the source's budget says."""
+
+    objective: ObjectiveConfig
+    policy: PolicyConfig
+    encoder: EncoderConfig
+    names: Mapping[str, str]
+    """``objective``, ``policy``, ``encoder``: their names in the YAML."""
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    transductive: bool = False
+    """Let test images into pre-training, without labels. The report prints it in red."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether the loop has anything to do."""
+        return self.objective.needs_training
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A source's block ``pretrain``: its grid and for how long a recipe is trained on it."""
+
+    grid: Grid = (16, 16)
+    """Cells, one side and the other; it must divide the image."""
+    steps: int = 1200
+    """Optimiser steps."""
+    batch_size: int = 32
+    """Images a step."""
+    laterality: Laterality = "free"
+    """``fixed`` where left and right mean something: then no image is mirrored."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but should be 1 or more")
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """``conf/base/parameters_pretrain.yml``: where and how the loop runs, for all recipes."""
+
+    device: Device = "auto"
+    precision: Precision = "auto"
+    channels_last: bool = True
+    """Memory layout of images and weights: faster convolutions on most hardware."""
+    deterministic: bool = False
+    """Reproducible kernels on a GPU, at a price; a CPU is reproducible anyway."""
+    checkpoint_every: int = 200
+    """Steps."""
+    gallery_moments: int = 8
+    """Epochs at which masks and reconstructions of the probe images are kept."""
+    second_run: SecondRun = "leave"
+    """What a run does that finds its cell at work in another: ``leave`` or ``wait``."""
+
+    def __post_init__(self) -> None:
+        for name in ("checkpoint_every", "gallery_moments"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, but should be 1 or more")
+
+
+@dataclass(frozen=True)
+class PretrainRun:
+    """One cell."""
+
+    recipe: Recipe
+    budget: Budget
+    config: PretrainConfig
+    source: str
+    recipe_name: str
+    seed: int
+    checkpoints: Path
+    """Folder of the cell's own, outside all outputs."""
+
+    @property
+    def cell(self) -> str:
+        """The cell's name in messages."""
+        return f"{self.recipe_name} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What the stage hands on."""
+
+    encoder: nn.Module
+    metadata: EncoderMetadata
+    history: pd.DataFrame
+    gallery: Gallery
+
+
+def parse_recipe(block: Any, where: str) -> Recipe:
+    """Parse a recipe's YAML block; ``where`` is its name.
+
+    Raises:
+        UserError: naming everything that is wrong with it.
+    """
+    if not isinstance(block, Mapping):
+        raise UserError(f"{where}: should be a block of options, but is {block!r}")
+    known = [f.name for f in fields(Recipe) if f.name != "names"]
+    problems = [
+        f"{where}.{key}: there is no such option; {hint(str(key), known)}"
+        for key in block
+        if key not in known
+    ]
+    parsed: dict[str, Any] = {}
+    readers: dict[str, Callable[[Any, str], Any]] = {
+        "objective": partial(choose, OBJECTIVES),
+        "policy": partial(choose, POLICIES),
+        "encoder": partial(choose, ENCODERS),
+        "optimisation": partial(parse, OptimisationConfig),
+        "augmentation": partial(parse, AugmentationConfig),
+    }
+    for key, read in readers.items():
+        try:
+            parsed[key] = read(block.get(key, {}), f"{where}.{key}")
+        except UserError as error:
+            problems.append(str(error))
+    transductive = block.get("transductive", False)
+    if not isinstance(transductive, bool):
+        problems.append(f"{where}.transductive: should be true or false, not {transductive!r}")
+    if problems:
+        raise UserError("\n".join(problems))
+    names = {key: str(block[key]["name"]) for key in ("objective", "policy", "encoder")}
+    recipe = Recipe(**parsed, names=names, transductive=transductive)
+    _check_together(recipe, where)
+    return recipe
+
+
+def _check_together(recipe: Recipe, where: str) -> None:
+    hides = not isinstance(recipe.policy, NoPolicyConfig)
+    objective, policy = recipe.names["objective"], recipe.names["policy"]
+    if recipe.objective.needs_mask and not hides:
+        raise UserError(
+            f"{where}.policy.name: objective {objective} fills in hidden cells, but policy "
+            f"none hides nothing; {hint('', [name for name in POLICIES if name != 'none'])}"
+        )
+    if not recipe.trains and hides:
+        raise UserError(
+            f"{where}.policy.name: objective none trains nothing, so that policy {policy} "
+            "would never be asked; use policy none"
+        )
+
+
+def pretrain(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Pretrained:
+    """Run one cell, or go on where an interrupted run of it stopped.
+
+    Raises:
+        UserError: if recipe, budget and images do not go together, the cell is at work in
+            another process, or training was stopped or diverged.
+    """
+    header = store.header
+    where = f"{run.source}.pretrain.grid"
+    check_grid(run.budget.grid, header.height, header.width, where)
+    checkpoint = Checkpoint(run.checkpoints, _key(store, run))
+    with checkpoint.lock(run.config.second_run, run.cell):
+        own = store.for_seed(run.seed)  # with folds, each seed normalises by its own images
+        return _pretrain(own, for_seed(splits, run.seed), run, checkpoint)
+
+
+def _pretrain(
+    store: Store, splits: pd.DataFrame, run: PretrainRun, checkpoint: Checkpoint
+) -> Pretrained:
+    encoder = _initialised(
+        run, "encoder", lambda: run.recipe.encoder.build(store.header.channels)
+    )
+    probe = Probe.build(store, splits, run.budget.grid, run.seed)
+    if run.recipe.trains:
+        history, gallery = _train(store, splits, run, encoder, probe, checkpoint)
+    else:
+        _load_weights(encoder, run, store.header.channels)
+        history, gallery = pd.DataFrame(columns=list(COLUMNS)), probe.gallery([], [])
+    encoder.to("cpu").eval()
+    checkpoint.remove()
+    return Pretrained(encoder, _metadata(store, run), history, gallery)
+
+
+def _train(
+    store: Store,
+    splits: pd.DataFrame,
+    run: PretrainRun,
+    encoder: nn.Module,
+    probe: Probe,
+    checkpoint: Checkpoint,
+) -> tuple[pd.DataFrame, Gallery]:
+    fabric = build_fabric(run.config.device, run.config.precision)
+    batches = _batches(store, splits, run, fabric.device)
+    setting = _setting(store, run, batches)
+    try:
+        run.recipe.augmentation.check(setting.modality, setting.height, setting.width)
+        objective = _initialised(
+            run, "objective", lambda: run.recipe.objective.build(setting, encoder)
+        )
+        policy = _initialised(run, "policy", lambda: run.recipe.policy.build(setting))
+    except UserError as error:
+        raise UserError(f"{run.recipe_name}.{error}") from None
+    log.info(
+        "pretrain %s: %d steps of %d images, drawn from %d.",
+        run.cell,
+        run.budget.steps,
+        run.budget.batch_size,
+        len(batches.rows),
+    )
+    plan = Plan(
+        cell=run.cell,
+        seed=run.seed,
+        steps=run.budget.steps,
+        grid=run.budget.grid,
+        optimisation=run.recipe.optimisation,
+        checkpoint_every=run.config.checkpoint_every,
+        gallery_moments=run.config.gallery_moments,
+        channels_last=run.config.channels_last,
+    )
+    with determinism(run.config.deterministic):
+        return Loop(plan, fabric, objective, policy, batches, probe).run(checkpoint)
+
+
+def _initialised(run: PretrainRun, stream: str, build: Callable[[], T]) -> T:
+    """Build under a seed of its own: layers draw from torch's global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.torch_seed(run.seed, "initialisation", stream))
+        return build()
+
+
+def _batches(
+    store: Store, splits: pd.DataFrame, run: PretrainRun, device: torch.device
+) -> Batches:
+    allowed = ["train", "test"] if run.recipe.transductive else ["train"]
+    rows = store.rows(splits.loc[splits["split"].isin(allowed), "image_id"].to_numpy())
+    if not len(rows):
+        raise UserError(
+            f"pretrain {run.cell}: source {run.source} has no training image; look at the "
+            "source's split, and at rejects.csv"
+        )
+    return Batches(
+        store=store,
+        rows=np.sort(rows),
+        batch_size=run.budget.batch_size,
+        seed=run.seed,
+        augmentation=run.recipe.augmentation,
+        laterality=run.budget.laterality,
+        device=device,
+        groups=pd.factorize(store.index["group"])[0].astype(np.int64),
+    )
+
+
+def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
+    header = store.header
+    return Setting(
+        channels=header.channels,
+        height=header.height,
+        width=header.width,
+        grid=run.budget.grid,
+        steps=run.budget.steps,
+        steps_per_epoch=batches.steps_per_epoch,
+        batch_size=run.budget.batch_size,
+        modality=header.modality,
+        images=batches.images,
+        mean=header.mean,
+        std=header.std,
+        laterality=run.budget.laterality,
+    )
+
+
+def _load_weights(encoder: nn.Module, run: PretrainRun, channels: int) -> None:
+    objective = run.recipe.objective
+    if not isinstance(objective, NoObjectiveConfig) or objective.weights is None:
+        return
+    where = f"{run.recipe_name}.objective.weights: {objective.weights}"
+    tensors = run.recipe.encoder.adapt(read_checkpoint(objective.weights, where), channels)
+    log.info("pretrain %s: loaded %s of %s.", run.cell, fill(encoder, tensors, where), where)
+
+
+def _metadata(store: Store, run: PretrainRun) -> EncoderMetadata:
+    header = store.header
+    return EncoderMetadata(
+        architecture=run.recipe.names["encoder"],
+        arguments=asdict(cast(Any, run.recipe.encoder)),
+        channels=header.channels,
+        height=header.height,
+        width=header.width,
+        mean=header.mean,
+        std=header.std,
+        modality=header.modality,
+        intensity=header.intensity,
+        geometry=header.geometry,
+        source=run.source,
+        recipe=run.recipe_name,
+        seed=run.seed,
+        data_hash=header.data_hash,
+        version=maskwise.__version__,
+    )
+
+
+def _key(store: Store, run: PretrainRun) -> str:
+    config = asdict(run.config)
+    # How often a checkpoint is saved, and who may wait for whom, shapes no weight.
+    shaping = {k: v for k, v in config.items() if k not in ("checkpoint_every", "second_run")}
+    return fingerprint(
+        asdict(run.recipe),
+        asdict(run.budget),
+        shaping,
+        [run.source, run.recipe_name, run.seed, store.header.data_hash],
+    )

@@ -1,0 +1,90 @@
+"""Small stores and runs that the tests of pre-training share."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from maskwise.artefacts.store import Store, StoreHeader, open_store, writing_store
+from maskwise.pretrain.recipe import Budget, PretrainConfig, PretrainRun, parse_recipe
+
+SMALL = {"name": "context_cnn", "widths": [8, 8], "convolutions": [1, 1]}
+"""An encoder that needs no time."""
+RANDOM_BOX: dict[str, Any] = {
+    "objective": {"name": "context_encoder"},
+    "policy": {"name": "random_box", "box": [2, 2]},
+    "encoder": SMALL,
+}
+SIMCLR: dict[str, Any] = {
+    "objective": {"name": "simclr", "hidden": 8, "embedding": 8},
+    "policy": {"name": "none"},
+    "encoder": SMALL,
+}
+
+
+def smooth_images(number: int, side: int) -> np.ndarray:
+    """Return uint8 ``(number, 1, side, side)`` whose hidden parts follow from their edges."""
+    walks = np.random.default_rng(0).normal(size=(number, 1, side, side)).cumsum(2).cumsum(3)
+    low, high = walks.min((2, 3), keepdims=True), walks.max((2, 3), keepdims=True)
+    return (255 * (walks - low) / (high - low)).astype(np.uint8)
+
+
+def make_store(
+    path: Path,
+    number: int = 24,
+    side: int = 32,
+    modality: str = "ultrasound",
+    scale: float = 1.0,
+) -> tuple[Store, pd.DataFrame]:
+    """Write a store of ``number`` images, two a group, and split it 2 : 1 : 1."""
+    names = [f"image_{i:02}" for i in range(number)]
+    groups = [f"group_{i // 2}" for i in range(number)]
+    index = pd.DataFrame(
+        {
+            "image_id": names,
+            "group": groups,
+            "has_mask": True,
+            "scale": scale / 255,
+            "offset": 0.0,
+        }
+    )
+    header = StoreHeader(
+        channels=1,
+        height=side,
+        width=side,
+        mean=(0.5,),
+        std=(0.25,),
+        modality=modality,
+        intensity={},
+        geometry={},
+        largest_rounding_error=0.0,
+        data_hash="toy",
+    )
+    with writing_store(path, (number, 1, side, side), "uint8", masks=True) as writer:
+        np.load(writer.images, mmap_mode="r+")[:] = smooth_images(number, side)
+        assert writer.masks is not None
+        np.load(writer.masks, mmap_mode="r+")[:, side // 4 : side // 2, side // 2 :] = True
+        writer.finish(index, header)
+    half, quarter = number // 2, number // 4
+    split = ["train"] * half + ["validation"] * quarter + ["test"] * (number - half - quarter)
+    splits = pd.DataFrame({"image_id": names, "group": groups, "split": split, "fold": -1})
+    return open_store(path), splits
+
+
+def make_run(folder: Path, block: dict[str, Any], **options: Any) -> PretrainRun:
+    """Return a cell of 9 steps of 4 images; ``options`` go to the budget or the loop's config."""
+    budget: dict[str, Any] = {"grid": (8, 8), "steps": 9, "batch_size": 4}
+    config: dict[str, Any] = {"device": "cpu", "checkpoint_every": 2}
+    seed = options.pop("seed", 0)
+    for name, value in options.items():
+        (budget if name in Budget.__dataclass_fields__ else config)[name] = value
+    return PretrainRun(
+        recipe=parse_recipe(block, "recipe"),
+        budget=Budget(**budget),
+        config=PretrainConfig(**config),
+        source="toy",
+        recipe_name="recipe",
+        seed=seed,
+        checkpoints=folder,
+    )
