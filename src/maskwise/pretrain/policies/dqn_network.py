@@ -53,6 +53,9 @@ class SmallQ(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.advantage = nn.Conv2d(width, 1, places.box if head == "box" else 1)
         self.value = nn.Linear(width, 1) if dueling else None
+        # Until something is learnt all places tie: a random net's taste would be content lift.
+        for parameter in self.advantage.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, images: Tensor, hidden: Tensor, allowed: Tensor) -> Tensor:
         with torch.autocast(images.device.type, enabled=False):

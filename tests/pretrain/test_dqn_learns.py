@@ -1,0 +1,67 @@
+"""That it learns where to look, that its control does not, and that nothing leaks (3, 7)."""
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from maskwise.config import parse
+from maskwise.encoders.context_cnn import ContextCnnConfig
+from maskwise.masks import to_pixels
+from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
+from pretrain.dqn_toys import GRID, a_batch, a_policy, a_setting, step
+
+
+def patches(number: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return flat images with one noisy patch of 2 x 2 of the 8 x 8 cells, and its cells."""
+    generator = Generator().manual_seed(seed)
+    corner = torch.randint(7, (2, number), generator=generator)
+    rows, columns = torch.arange(8)[:, None], torch.arange(8)[None]
+    inside_y = (rows >= corner[0][:, None, None]) & (rows < corner[0][:, None, None] + 2)
+    inside_x = (columns >= corner[1][:, None, None]) & (columns < corner[1][:, None, None] + 2)
+    cells = inside_y & inside_x
+    noise = 1 + torch.randn(number, 1, 32, 32, generator=generator)
+    return torch.where(to_pixels(cells, 32, 32), noise, 0.0), cells
+
+
+def share_covered(**options: bool) -> float:
+    """Train on patches against a network that draws 0; return how many it then covers whole."""
+    images, _ = patches(640, 0)
+    policy = a_policy(images, epsilon={"schedule": "linear", "share": 0.6}, **options)
+    generator = Generator().manual_seed(0)
+    for number in range(250):
+        rows = torch.randint(len(images), (32,), generator=generator)
+        step(policy, a_batch(images, rows, number / 250), generator)
+    held_out, cells = patches(200, 1)
+    masks = policy.probe(held_out, GRID, generator)
+    return float((masks & cells).sum((1, 2)).eq(4).double().mean())
+
+
+def test_after_a_few_hundred_steps_the_greedy_box_covers_the_patch() -> None:
+    assert share_covered() >= 0.9
+
+
+def test_told_the_rewards_of_other_images_it_does_not() -> None:
+    assert share_covered(shuffle_rewards=True) < 0.3
+
+
+@pytest.mark.parametrize("skips", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_hidden_pixels_never_reach_the_network(skips: bool, training: bool) -> None:
+    images = torch.randn(4, 1, 32, 32, generator=Generator().manual_seed(0))
+    mask = torch.zeros(4, 8, 8, dtype=torch.bool)
+    mask[:, 2:5, 1:4] = True
+    hidden = to_pixels(mask, 32, 32)
+    encoder = parse(
+        ContextCnnConfig, {"widths": [8, 16, 16], "norm": "batch"}, "encoder"
+    ).build(1)
+    objective = ContextEncoderConfig(skips=skips).build(a_setting(images), encoder)
+    seen: list[Tensor] = []
+    encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    changed = torch.where(hidden, images + 3.0, images)
+    objective.train(training)
+    drawn = [objective(a_batch(x), mask).reconstruction for x in (images, changed)]
+    assert seen[0].equal(seen[1])
+    assert seen[0].equal(torch.where(hidden, 0.0, images))
+    assert drawn[0] is not None
+    assert drawn[1] is not None
+    assert drawn[0].equal(drawn[1])
