@@ -2,13 +2,17 @@
 
 import errno
 import os
+import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from maskwise.errors import UserError
+
+_OWNER = re.compile(r"\.(?P<name>.+)\.(?P<host>[^.]+)-(?P<pid>\d+)\.[^.]+(\.old)?\Z")
 
 
 @contextmanager
@@ -22,7 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        _sweep(path)
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -40,7 +45,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """The same for a folder: yield an empty temporary folder that becomes ``path``."""
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        _sweep(path)
+        temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
         old = temporary.with_name(f"{temporary.name}.old")
         try:
             yield temporary
@@ -59,21 +65,76 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         _sync(path.parent)
 
 
+def _prefix(path: Path) -> str:
+    """Name the temporary after what it becomes and who writes it."""
+    return f".{path.name}.{_host()}-{os.getpid()}."
+
+
+def _host() -> str:
+    return socket.gethostname().replace(".", "_")
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of ``path`` that were killed on this machine have left behind."""
+    for leftover in path.parent.glob(f".{path.name}.*"):
+        owner = _OWNER.fullmatch(leftover.name)
+        if owner is None or owner["name"] != path.name or owner["host"] != _host():
+            continue
+        if _lives(int(owner["pid"])):
+            continue
+        if owner[4] and not path.exists():  # killed between the two renames
+            os.replace(leftover, path)
+        elif leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except UserError:
+        raise
+    except Exception as error:
+        if _disk_is_full(error, path.parent):
             raise UserError(
                 f"{path}: the disk is full; free some space and run the same command again "
                 "(nothing half-written was left, the previous output is unchanged)"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in (
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+        ):
             raise UserError(
                 f"{path}: may not be written; check the permissions of {path.parent}"
             ) from error
         raise
+
+
+def _disk_is_full(error: Exception, folder: Path) -> bool:
+    """Tell a full disk, however the library that wrote puts it."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if "No space left on device" in str(error):  # safetensors
+        return True
+    # NumPy: "1000 requested and 512 written", without a number
+    return (
+        type(error) is OSError
+        and error.errno is None
+        and shutil.disk_usage(folder).free < 2**20
+    )
 
 
 def _sync(path: Path) -> None:

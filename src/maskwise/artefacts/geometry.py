@@ -68,9 +68,9 @@ class Pad:
     def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
         if self.larger == "refuse" and (plane.shape[0] > height or plane.shape[1] > width):
             raise UserError(
-                f"an image of {plane.shape[0]} x {plane.shape[1]} pixels does not fit into "
-                f"{height} x {width}: with geometry `pad` choose a larger size or `larger: crop`, "
-                "or take the geometry `resize`"
+                f"an image of {plane.shape[0]} x {plane.shape[1]} pixels does not fit "
+                f"into {height} x {width}: with geometry `pad` choose a larger size or "
+                "`larger: crop`, or take the geometry `resize`"
             )
         return _centred(plane, height, width, self.fill)
 

@@ -33,8 +33,8 @@ class Range:
             return image.astype(np.float32)
         if not np.issubdtype(image.dtype, np.unsignedinteger):
             raise UserError(
-                f"intensity `range` needs unsigned integers, but the image holds {image.dtype}: "
-                "take `percentile`, or `window` with its two ends"
+                f"intensity `range` needs unsigned integers, but the image holds "
+                f"{image.dtype}: take `percentile`, or `window` with its two ends"
             )
         return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
 

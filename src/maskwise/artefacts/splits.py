@@ -11,7 +11,7 @@ from maskwise.errors import UserError
 
 SPLITS = ("train", "validation", "test")
 COLUMNS = ("image_id", "group", "split", "fold")
-"""``image_id`` and ``group`` str, ``split`` one of ``SPLITS``, ``fold`` int (-1 = no folds).
+"""``image_id`` and ``group`` str, ``split`` one of ``SPLITS``, ``fold`` int (-1 = in no fold).
 
 With k folds seed s tests on fold s mod k, validates on the next one and trains on the others:
 ``for_seed``. The column ``split`` then is seed 0's.
@@ -19,7 +19,7 @@ With k folds seed s tests on fold s mod k, validates on the next one and trains 
 
 
 def for_seed(splits: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the splits that every stage of ``seed`` uses: the same table where it has no folds."""
+    """Return the splits that every stage of ``seed`` uses; without folds, the same table."""
     folds = count_folds(splits)
     if not folds:
         return splits
@@ -32,8 +32,8 @@ def count_folds(splits: pd.DataFrame) -> int:
 
 
 def split_of_fold(fold: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.object_]:
-    """Return the split of each ``fold`` ``(N,)`` for ``seed``."""
-    turn = (fold - seed) % folds
+    """Return the split of each ``fold`` ``(N,)`` for ``seed``; fold -1 always trains."""
+    turn = np.where(fold < 0, folds, (fold - seed) % folds)
     return np.select([turn == 0, turn == 1], ["test", "validation"], "train").astype(object)
 
 

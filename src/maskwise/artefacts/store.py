@@ -1,17 +1,20 @@
 """The store: a folder of memory-mapped arrays that NumPy alone can read.
 
-``images.npy`` uint8 or uint16 ``(N, C, H, W)``; ``masks.npy`` bool ``(N, H, W)``, True = lesion,
-where the source has any; ``index.parquet`` (``image_id``, ``group``, ``has_mask``, ``scale``,
-``offset`` and one column ``label_<name>`` a label, row i = image i); ``store.json``.
+``images.npy`` uint8 or uint16 ``(N, C, H, W)``; ``masks.npy`` bool ``(N, H, W)``, True =
+lesion, where the source has any; ``index.parquet`` (``image_id``, ``group``, ``has_mask``,
+``scale``, ``offset`` and one column ``label_<name>`` a label, row i = image i); ``store.json``.
 
+``has_mask`` says that somebody outlined the image; the outline may be empty (a normal image).
 Intensity ``v`` of a stored pixel ``p`` is ``p * scale + offset`` in [0, 1]; a network sees
 ``(v - mean) / std``.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,9 @@ class StoreHeader:
     """Of an intensity in [0, 1], by storing integers."""
     data_hash: str
     """Of pixels, index and split; a model trained on the store names it."""
+    fold_mean: tuple[tuple[float, ...], ...] = ()
+    """A fold held out, then a channel; empty where the source has no folds."""
+    fold_std: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,37 +72,64 @@ class Store:
         if (position < 0).any():
             absent = list(np.asarray(image_ids)[position < 0][:3])
             raise UserError(
-                f"{self.path}: holds no image {absent}; the store and the splits are not of the "
-                "same run: run preprocess again"
+                f"{self.path}: holds no image {absent}; the store and the splits are not of "
+                "the same run: run preprocess again"
             )
-        return position.astype(np.int64)
+        rows: NDArray[np.int64] = position.astype(np.int64)
+        return rows
+
+    def for_seed(self, seed: int) -> "Store":
+        """Return the store with the mean and std of that seed's training images.
+
+        The same store where the source has no folds.
+        """
+        folds = len(self.header.fold_mean)
+        if not folds:
+            return self
+        mean, std = self.header.fold_mean[seed % folds], self.header.fold_std[seed % folds]
+        return replace(self, header=replace(self.header, mean=mean, std=std))
 
     def intensities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Gather ``(B, C, H, W)`` float32 intensities in [0, 1]."""
-        pixels = self.images[rows].astype(np.float32)
-        scale = self.index["scale"].to_numpy(np.float32)[rows]
-        offset = self.index["offset"].to_numpy(np.float32)[rows]
-        return pixels * scale[:, None, None, None] + offset[:, None, None, None]
+        pixels: NDArray[np.float32] = self._pixels[rows].astype(np.float32)
+        pixels *= self._scale[rows]
+        pixels += self._offset[rows]
+        return pixels
 
     def normalised(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Gather ``(B, C, H, W)`` float32 as a network sees them."""
-        mean = np.asarray(self.header.mean, np.float32)[:, None, None]
-        std = np.asarray(self.header.std, np.float32)[:, None, None]
-        return (self.intensities(rows) - mean) / std
+        images = self.intensities(rows)
+        images -= np.asarray(self.header.mean, np.float32)[:, None, None]
+        images /= np.asarray(self.header.std, np.float32)[:, None, None]
+        return images
+
+    @cached_property
+    def _pixels(self) -> NDArray[Any]:
+        return np.asarray(self.images)  # the same memory; a memmap's gather is slower
+
+    @cached_property
+    def _scale(self) -> NDArray[np.float32]:
+        return self.index["scale"].to_numpy(np.float32)[:, None, None, None]
+
+    @cached_property
+    def _offset(self) -> NDArray[np.float32]:
+        return self.index["offset"].to_numpy(np.float32)[:, None, None, None]
 
 
 def open_store(path: Path) -> Store:
     """Open a store read-only, or raise ``UserError`` saying what is missing or inconsistent."""
     try:
-        raw = json.loads((path / "store.json").read_text(encoding="utf-8"))
-        raw["mean"], raw["std"] = tuple(raw["mean"]), tuple(raw["std"])
-        header = StoreHeader(**raw)
+        header = _header(json.loads((path / "store.json").read_text(encoding="utf-8")))
         images = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
         index = pd.read_parquet(path / "index.parquet")
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: is no complete store ({error}); run preprocess again") from None
+        raise UserError(
+            f"{path}: is no complete store ({error}); run preprocess again"
+        ) from None
     masks_path = path / "masks.npy"
-    masks = np.load(masks_path, mmap_mode="r", allow_pickle=False) if masks_path.exists() else None
+    masks = None
+    if masks_path.exists():
+        masks = np.load(masks_path, mmap_mode="r", allow_pickle=False)
     expected = (len(index), header.channels, header.height, header.width)
     if images.shape != expected:
         raise UserError(
@@ -106,36 +139,43 @@ def open_store(path: Path) -> Store:
     return Store(path, images, masks, index, header)
 
 
-@dataclass
-class StoreWriter:
-    """Arrays to fill, row by row, in any order."""
+def _header(block: dict[str, Any]) -> StoreHeader:
+    for key in ("mean", "std"):
+        block[key] = tuple(block[key])
+        block[f"fold_{key}"] = tuple(tuple(fold) for fold in block[f"fold_{key}"])
+    return StoreHeader(**block)
 
-    images: NDArray[Any]
-    masks: NDArray[np.bool_] | None
+
+@dataclass(frozen=True)
+class StoreWriter:
+    """The files of a store in the making: fill the arrays row by row, in any order."""
+
+    images: Path
+    """A ``.npy`` to be opened with ``np.load(…, mmap_mode="r+")``."""
+    masks: Path | None
     finish: Callable[[pd.DataFrame, StoreHeader], None]
     """Call it once, last."""
 
 
 @contextmanager
 def writing_store(
-    path: Path, shape: tuple[int, int, int, int], dtype: type[np.unsignedinteger[Any]], masks: bool
+    path: Path, shape: tuple[int, int, int, int], dtype: str, masks: bool
 ) -> Iterator[StoreWriter]:
-    """Yield the memory-mapped arrays of a new store that replaces ``path`` when all went well."""
+    """Yield a new store's writer; it replaces ``path`` when all went well.
+
+    ``dtype`` is ``uint8`` or ``uint16``. Processes may fill the arrays together.
+    """
     with replacing_folder(path) as folder:
-        images = open_memmap(folder / "images.npy", mode="w+", dtype=dtype, shape=shape)
-        lesions = (
-            open_memmap(folder / "masks.npy", mode="w+", dtype=np.bool_, shape=(shape[0], *shape[2:]))
-            if masks
-            else None
-        )
+        images = folder / "images.npy"
+        _reserve(images, shape, dtype)
+        lesions = folder / "masks.npy" if masks else None
+        if lesions is not None:
+            _reserve(lesions, (shape[0], *shape[2:]), "bool")
 
         def finish(index: pd.DataFrame, header: StoreHeader) -> None:
             missing = [name for name in INDEX_COLUMNS if name not in index.columns]
             if missing or len(index) != shape[0]:
                 raise ValueError(f"the index lacks {missing} or has not {shape[0]} rows")
-            for array in (images, lesions):
-                if array is not None:
-                    array.flush()
             index.to_parquet(folder / "index.parquet", index=False)
             text = json.dumps(asdict(header), indent=2, sort_keys=True)
             (folder / "store.json").write_text(text + "\n", encoding="utf-8")
@@ -143,3 +183,14 @@ def writing_store(
         yield StoreWriter(images, lesions, finish)
         if not (folder / "store.json").exists():
             raise ValueError("finish() was not called")
+
+
+def _reserve(path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    """Make a ``.npy`` of zeros whose blocks are really there.
+
+    Writing into a mapped file with holes on a full disk kills the process (SIGBUS); asked for
+    beforehand, the space is either there or an ordinary ``OSError``.
+    """
+    open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -17,7 +17,8 @@ SUBSETS = (
     "role",
     "label",
 )
-"""``subsets.parquet``: a row an image a fraction uses; ``role`` is ``train`` or ``validation``."""
+"""``subsets.parquet``: a row an image a fraction uses; ``role`` is ``train`` or
+``validation``."""
 
 PREDICTIONS = (
     "source",
@@ -31,8 +32,8 @@ PREDICTIONS = (
     "fold",
     "truth",
 )
-"""``predictions.parquet``: a row an image x fraction x mode (``probe``, ``full``), validation and
-test; then one column ``p_<class>`` a class, probabilities that add to 1."""
+"""``predictions.parquet``: a row an image x fraction x mode (``probe``, ``full``), validation
+and test; then one column ``p_<class>`` a class, probabilities that add to 1."""
 
 PAIRED = (
     "mode",
@@ -50,8 +51,8 @@ PAIRED = (
     "n_groups",
     "n_seeds",
 )
-"""``paired.csv``: a row a comparison; difference = recipe minus against; ``test`` names the test
-behind ``p``; the ``n_`` are of the test set and of the seeds."""
+"""``paired.csv``: a row a comparison; difference = recipe minus against; ``test`` names the
+test behind ``p``; the ``n_`` are of the test set and of the seeds."""
 
 LABEL_EFFICIENCY = (
     "mode",
@@ -69,7 +70,7 @@ images, the mean over seeds."""
 
 
 def write_table(table: pd.DataFrame, path: Path, columns: tuple[str, ...] = ()) -> None:
-    """Write CSV or Parquet, by the suffix of ``path``, after checking that ``columns`` exist."""
+    """Write CSV or Parquet, by the suffix of ``path``; ``columns`` must be there."""
     check_columns(table, columns, str(path))
     with replacing(path) as temporary:
         if path.suffix == ".parquet":

@@ -1,0 +1,111 @@
+"""What a reader of the scores must know, in sentences with numbers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import stats
+
+from maskwise.evaluate.arrangement import Arrangement
+from maskwise.evaluate.config import EvaluateConfig
+
+FEW_GROUPS = 30
+"""Test groups in a class, below which an interval is a rough guide."""
+ENOUGH_SEEDS = 10
+
+
+def class_counts(arrangement: Arrangement) -> dict[str, dict[str, int]]:
+    """Count test images and groups of each class."""
+    images = arrangement.images()
+    return {
+        name: {
+            "n_images": int((images["truth"] == code).sum()),
+            "n_groups": int(images.loc[images["truth"] == code, "group"].nunique()),
+        }
+        for code, name in enumerate(arrangement.classes)
+    }
+
+
+def write_notes(
+    arrangement: Arrangement,
+    counts: Mapping[str, Mapping[str, int]],
+    undefined: int,
+    config: EvaluateConfig,
+) -> list[str]:
+    """Return the notes; ``undefined`` draws lacked a class altogether."""
+    notes = [*_seeds(arrangement), *_classes(counts), *_folds(arrangement)]
+    if undefined:
+        notes.append(
+            f"{undefined} of {config.draws} draws held too few classes to score and were left "
+            "out of the intervals."
+        )
+    if config.weigh == "group":
+        notes.append(
+            "Every test group (a patient, or duplicates of one image) counts once: its images "
+            "share its weight, so duplicated images count once."
+        )
+    if config.test == "sign_flip":
+        notes.append(
+            "p comes from the exact sign-flip test over seeds, which says nothing about other "
+            "test images; the interval comes from the bootstrap, so the two may disagree."
+        )
+    return notes
+
+
+def _seeds(arrangement: Arrangement) -> list[str]:
+    n = len(arrangement.repetitions)
+    unit = "repetition of all folds" if arrangement.folds else "seed"
+    if n == 1:
+        return [
+            f"One {unit}: the intervals hold the chance of the test set alone, and nothing "
+            "of the chance of training; another seed may rank the recipes otherwise."
+        ]
+    if n < ENOUGH_SEEDS:
+        return [
+            f"{n} {unit}s: the seeds' part of the intervals is under-covered; over {n} of "
+            f"them a 95 % bootstrap interval holds the truth about {100 * _coverage(n):.0f} % "
+            "of the time."
+        ]
+    return []
+
+
+def _coverage(n: int) -> float:
+    """Return the coverage of the bootstrap interval of a mean of ``n`` normal numbers.
+
+    The bootstrap takes the deviation with n, not n - 1, and normal instead of t quantiles.
+    """
+    z = stats.norm.ppf(0.975) * np.sqrt((n - 1) / n)
+    return float(2 * stats.t.cdf(z, n - 1) - 1)
+
+
+def _classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    absent = [name for name, count in counts.items() if not count["n_images"]]
+    few = [
+        f"{name} {count['n_groups']}"
+        for name, count in counts.items()
+        if 0 < count["n_groups"] < FEW_GROUPS
+    ]
+    notes = []
+    if absent:
+        notes.append(
+            f"No test image shows {', '.join(absent)}; means over classes leave it out."
+        )
+    if few:
+        notes.append(
+            f"Fewer than {FEW_GROUPS} test groups in a class ({', '.join(few)}): the intervals "
+            "are rough and rather too narrow, and can show large differences only."
+        )
+    return notes
+
+
+def _folds(arrangement: Arrangement) -> list[str]:
+    if not arrangement.folds:
+        return []
+    sizes = {len(seeds) for seeds in arrangement.repetitions}
+    notes = [
+        "Folds: each seed tested another part of the images; the parts are pooled and scored "
+        "together, so probabilities of several models are ranked together. Seeds and folds are "
+        "confounded: the chance of training and the chance of the fold cannot be told apart."
+    ]
+    if len(sizes) > 1:
+        notes.append("Not all repetitions cover all folds: add the missing seeds.")
+    return notes

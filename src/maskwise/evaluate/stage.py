@@ -1,0 +1,241 @@
+"""Evaluate: predictions in; scores, paired differences and label-efficiency curves out."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maskwise.artefacts.tables import LABEL_EFFICIENCY, PAIRED, SUBSETS, check_columns
+from maskwise.evaluate.arrangement import Arrangement, Curve, arrange
+from maskwise.evaluate.comparisons import adjust, chosen_pairs, sign_flip
+from maskwise.evaluate.config import EvaluateConfig
+from maskwise.evaluate.metrics import METRICS, score
+from maskwise.evaluate.notes import class_counts, write_notes
+from maskwise.evaluate.resampling import (
+    Draws,
+    Resampled,
+    combine,
+    difference,
+    draw,
+    interval,
+    p_value,
+)
+
+__all__ = ["EvaluateConfig", "Evaluated", "evaluate"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The stage's outputs; the same predictions give the same figures, of 6 digits."""
+
+    scores: dict[str, Any]
+    """``scores.json``: ``scores[recipe][mode][fraction][metric]`` with ``value``, ``low``,
+    ``high``, and ``seeds_low``, ``seeds_high``, ``groups_low``, ``groups_high`` for the
+    interval with only seeds or only test groups resampled; numbers of everything; ``notes``."""
+    paired: pd.DataFrame
+    """``tables.PAIRED``."""
+    label_efficiency: pd.DataFrame
+    """``tables.LABEL_EFFICIENCY``."""
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What was computed of every curve."""
+
+    arrangement: Arrangement
+    by_seed: dict[Curve, NDArray[np.float64]]
+    """``(metrics, R)``: the metrics of each repetition."""
+    resampled: dict[Curve, dict[str, Resampled]]
+
+
+def evaluate(
+    predictions: pd.DataFrame, subsets: pd.DataFrame, config: EvaluateConfig, source: str
+) -> Evaluated:
+    """Score the test predictions of all cells of a source.
+
+    A score is the mean over repetitions (seeds) of the metric on the test set. A draw of the
+    bootstrap takes as many repetitions and as many test groups with replacement; all recipes,
+    fractions and modes meet the same draws. Each group counts once (``weigh: group``), so
+    that a duplicated image counts once.
+
+    Args:
+        predictions: ``tables.PREDICTIONS`` of all cells; rows of other splits are passed over.
+        subsets: ``tables.SUBSETS`` of all cells.
+        config: the options.
+        source: its name, for messages.
+
+    Raises:
+        UserError: naming the cell that is missing or does not fit the others.
+    """
+    where = f"the predictions of {source}"
+    check_columns(subsets, SUBSETS, f"the subsets of {source}")
+    arrangement = arrange(predictions, where)
+    draws = draw(len(arrangement.repetitions), arrangement.n_groups, config.draws, config.seed)
+    results = _score_all(arrangement, draws, config)
+    paired = _compare(results, config)
+    log.info(
+        "%s: scored %d curves on %d test images in %d groups, %d repetitions, %d draws; "
+        "%d comparisons",
+        source,
+        len(results.resampled),
+        len(arrangement.images()),
+        arrangement.n_groups,
+        len(arrangement.repetitions),
+        config.draws,
+        len(paired),
+    )
+    return Evaluated(
+        scores=_scores(results, config, source),
+        paired=paired,
+        label_efficiency=_label_efficiency(results, subsets),
+    )
+
+
+def _score_all(arrangement: Arrangement, draws: Draws, config: EvaluateConfig) -> _Results:
+    weights = [
+        _image_weights(test.group, config)[:, None] * draws.groups[test.group]
+        for test in arrangement.tests
+    ]
+    by_seed: dict[Curve, NDArray[np.float64]] = {}
+    resampled: dict[Curve, dict[str, Resampled]] = {}
+    for curve in arrangement.curves():
+        values = np.stack(
+            [
+                score(probabilities, test.truth, weight, config.calibration_bins)
+                for probabilities, test, weight in zip(
+                    arrangement.probabilities[curve], arrangement.tests, weights, strict=True
+                )
+            ],
+            axis=1,
+        )  # (metrics, R, 1 + B)
+        by_seed[curve] = values[:, :, 0]
+        resampled[curve] = {name: combine(values[i], draws) for i, name in enumerate(METRICS)}
+    return _Results(arrangement, by_seed, resampled)
+
+
+def _image_weights(group: NDArray[np.int64], config: EvaluateConfig) -> NDArray[np.float64]:
+    """Return ``(n,)``: 1 an image, or 1 / (images of its group)."""
+    if config.weigh == "image":
+        return np.ones(len(group))
+    weights: NDArray[np.float64] = 1.0 / np.bincount(group)[group]
+    return weights
+
+
+def _compare(results: _Results, config: EvaluateConfig) -> pd.DataFrame:
+    recipes = [recipe for recipe, _, _ in results.resampled]
+    rows = [
+        _row(results, (recipe, other), (mode, fraction), metric, config)
+        for metric in METRICS
+        for mode, fraction in dict.fromkeys(curve[1:] for curve in results.resampled)
+        for recipe, other in chosen_pairs(recipes, config)
+        if (recipe, mode, fraction) in results.resampled
+        and (other, mode, fraction) in results.resampled
+    ]
+    paired = adjust(pd.DataFrame(rows, columns=list(PAIRED)))
+    numbers = ["difference", "low", "high", "p", "p_holm"]
+    return paired.assign(**{name: paired[name].map(_rounded).astype(float) for name in numbers})
+
+
+def _row(
+    results: _Results,
+    pair: tuple[str, str],
+    point: tuple[str, float],
+    metric: str,
+    config: EvaluateConfig,
+) -> dict[str, Any]:
+    one, other = ((recipe, *point) for recipe in pair)
+    drawn = difference(results.resampled[one][metric], results.resampled[other][metric])
+    low, high = interval(drawn.both)
+    p, test = p_value(drawn.both), "two-level bootstrap"
+    if config.test == "sign_flip":
+        place = METRICS.index(metric)
+        seeds = results.by_seed[one][place] - results.by_seed[other][place]
+        p, test = sign_flip(seeds, "evaluate"), "sign-flip over seeds"
+    return {
+        "mode": point[0],
+        "fraction": point[1],
+        "metric": metric,
+        "recipe": pair[0],
+        "against": pair[1],
+        "difference": drawn.both[0],
+        "low": low,
+        "high": high,
+        "p": p,
+        "p_holm": np.nan,
+        "test": test,
+        "n_images": len(results.arrangement.images()),
+        "n_groups": results.arrangement.n_groups,
+        "n_seeds": sum(map(len, results.arrangement.repetitions)),
+    }
+
+
+def _scores(results: _Results, config: EvaluateConfig, source: str) -> dict[str, Any]:
+    arrangement = results.arrangement
+    counts = class_counts(arrangement)
+    nested: dict[str, Any] = {}
+    for (recipe, mode, fraction), metrics in results.resampled.items():
+        figures = {name: _figures(drawn, arrangement) for name, drawn in metrics.items()}
+        nested.setdefault(recipe, {}).setdefault(mode, {})[str(float(fraction))] = figures
+    undefined = max(
+        int(np.isnan(drawn.both[1:]).sum())
+        for metrics in results.resampled.values()
+        for drawn in metrics.values()
+    )
+    return {
+        "source": source,
+        "n_images": len(arrangement.images()),
+        "n_groups": arrangement.n_groups,
+        "n_seeds": sum(map(len, arrangement.repetitions)),
+        "n_repetitions": len(arrangement.repetitions),
+        "draws": config.draws,
+        "weigh": config.weigh,
+        "test": config.test,
+        "classes": counts,
+        "notes": write_notes(arrangement, counts, undefined, config),
+        "scores": nested,
+    }
+
+
+def _figures(drawn: Resampled, arrangement: Arrangement) -> dict[str, float | None]:
+    low, high = interval(drawn.both)
+    groups = interval(drawn.groups)
+    several = len(arrangement.repetitions) > 1
+    seeds = interval(drawn.seeds) if several else (float("nan"), float("nan"))
+    figures = {
+        "value": float(drawn.both[0]),
+        "low": low,
+        "high": high,
+        "seeds_low": seeds[0],
+        "seeds_high": seeds[1],
+        "groups_low": groups[0],
+        "groups_high": groups[1],
+    }
+    return {name: _rounded(value) for name, value in figures.items()}
+
+
+def _label_efficiency(results: _Results, subsets: pd.DataFrame) -> pd.DataFrame:
+    train = subsets[subsets["role"] == "train"]
+    counted = train.groupby(["fraction", "recipe", "seed"]).agg(
+        n_images=("image_id", "nunique"), n_groups=("group", "nunique")
+    )
+    sizes = counted.groupby("fraction").mean()
+    rows = []
+    for (recipe, mode, fraction), metrics in results.resampled.items():
+        n_images, n_groups = (
+            sizes.loc[fraction] if fraction in sizes.index else (np.nan, np.nan)
+        )
+        for name, drawn in metrics.items():
+            low, high = interval(drawn.both)
+            numbers = [_rounded(v) for v in (drawn.both[0], low, high)]
+            rows.append([mode, fraction, n_images, n_groups, recipe, name, *numbers])
+    return pd.DataFrame(rows, columns=list(LABEL_EFFICIENCY))
+
+
+def _rounded(value: float) -> float | None:
+    """Keep 6 significant digits, sign and all; None (``null``) where there is no number."""
+    return None if np.isnan(value) else float(f"{value:.6g}")

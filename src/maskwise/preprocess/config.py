@@ -1,0 +1,110 @@
+"""The options of preprocess: a source's own, and those common to all sources."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from maskwise.artefacts.geometry import GEOMETRIES
+from maskwise.artefacts.images import complete_block
+from maskwise.artefacts.intensity import DEFAULTS, INTENSITIES
+from maskwise.artefacts.raw import MAX_PIXELS
+from maskwise.errors import UserError, hint
+
+
+@dataclass(frozen=True)
+class SourcePreprocessConfig:
+    """A source's block ``preprocess``: what its images become, and how they are split."""
+
+    height: int
+    """Pixels of the network's image, at least 8."""
+    width: int
+    """Pixels of the network's image, at least 8."""
+    channels: int = 1
+    """1 = grey (colour becomes luminance), 3 = colour, n = n sequences."""
+    modality: str = "other"
+    """``ultrasound``, ``mr``, ``ct``, ``xray`` or ``other``."""
+    label: str | None = None
+    """The label that splits are stratified by; null for a source without labels."""
+    geometry: dict[str, Any] = field(default_factory=lambda: {"name": "resize"})
+    """``resize``, ``crop`` or ``pad``, with its options."""
+    intensity: dict[str, Any] | None = None
+    """``range``, ``window`` or ``percentile``, with its options; null = the modality's."""
+    split: Literal["auto", "official", "corrected", "own"] = "auto"
+    """``official`` keeps the publisher's split, leaks and all; ``corrected`` keeps its groups
+    whole (each goes where it would be learnt from first); ``own`` makes one; ``auto`` =
+    official where there is one, else own."""
+    validation_share: float = 0.15
+    """Of the images, in (0, 1)."""
+    test_share: float | None = None
+    """Of the images, in [0, 1); null = 0.15 with a label, else 0: nothing is tested."""
+    folds: int = 0
+    """k: seed s tests on fold s mod k; 0 = one split for all seeds."""
+    split_seed: int = 0
+    """Of the own split; every seed of the study uses the same split."""
+
+    def __post_init__(self) -> None:
+        _refuse(
+            (min(self.height, self.width) < 8, "height and width should be 8 pixels or more"),
+            (self.channels < 1, "channels should be 1 or more"),
+            (self.modality not in DEFAULTS, f"modality: {hint(self.modality, DEFAULTS)}"),
+            (not 0 < self.validation_share < 1, "validation_share should lie in (0, 1)"),
+            (not 0 <= self.share_of_test < 1, "test_share should lie in [0, 1)"),
+            (
+                self.label is not None and self.share_of_test == 0,
+                "test_share should lie above 0 where there is a label to predict",
+            ),
+            (
+                self.validation_share + self.share_of_test >= 1,
+                "validation_share and test_share leave nothing to train on",
+            ),
+            (self.folds < 0 or self.folds in (1, 2), "folds should be 0, or 3 and more"),
+            (
+                self.folds > 0 and self.split in ("official", "corrected"),
+                "folds and an official split exclude each other: set `split: own`",
+            ),
+            (self.split_seed < 0, "split_seed should be 0 or more"),
+        )
+        try:
+            self.complete_geometry()
+            self.complete_intensity()
+        except UserError as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def share_of_test(self) -> float:
+        """Return ``test_share`` with its default filled in."""
+        if self.test_share is None:
+            return 0.0 if self.label is None else 0.15
+        return self.test_share
+
+    def complete_geometry(self) -> dict[str, Any]:
+        """Return the geometry's block with its defaults written out."""
+        return complete_block(GEOMETRIES, self.geometry, "geometry")
+
+    def complete_intensity(self) -> dict[str, Any]:
+        """Return the normalisation's block with its defaults written out."""
+        block = DEFAULTS[self.modality] if self.intensity is None else self.intensity
+        return complete_block(INTENSITIES, block, "intensity")
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """The block ``preprocess``: how every source is prepared."""
+
+    workers: int = 0
+    """Processes; 0 = one a core."""
+    dtype: Literal["auto", "uint8", "uint16"] = "auto"
+    """Of the stored pixels; ``auto`` = uint8 where all files hold 8 bits or fewer."""
+    max_pixels: int = MAX_PIXELS
+    """Refuse to decode an image of more pixels (a decompression bomb)."""
+
+    def __post_init__(self) -> None:
+        _refuse(
+            (self.workers < 0, "workers should be 0 or more"),
+            (self.max_pixels < 1, "max_pixels should be 1 or more"),
+        )
+
+
+def _refuse(*rules: tuple[bool, str]) -> None:
+    problems = [message for broken, message in rules if broken]
+    if problems:
+        raise ValueError("; ".join(problems))

@@ -1,0 +1,178 @@
+"""Decode, prepare and store the images: worker processes write into the mapped store."""
+
+import hashlib
+import os
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwise.artefacts.images import mask_to_network, to_network
+from maskwise.artefacts.raw import read_image, read_mask
+from maskwise.errors import UserError
+
+CHUNK = 64
+"""Images a task."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is the same for all images of a store."""
+
+    raw: Path
+    images: Path
+    """``images.npy``, to be filled."""
+    masks: Path | None
+    """``masks.npy``, to be filled."""
+    geometry: dict[str, Any]
+    intensity: dict[str, Any]
+    channels: int
+    height: int
+    width: int
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run of rows."""
+
+    first: int
+    paths: list[str]
+    frames: list[int]
+    masks: list[list[str]]
+    fine: list[bool]
+    """More than 8 bits: the stored integers then span just the image's own intensities."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a task says of its n images; their pixels are in the store."""
+
+    scale: NDArray[np.float64]
+    """``(n,)``."""
+    offset: NDArray[np.float64]
+    """``(n,)``."""
+    sums: NDArray[np.float64]
+    """``(n, C)``, mean of the stored intensities a channel."""
+    squares: NDArray[np.float64]
+    """``(n, C)``, mean of their squares."""
+    rounding_error: float
+    """Largest, of an intensity in [0, 1]."""
+    lost_lesions: int
+    """Masks with a lesion that is no longer in the image."""
+    digests: bytes
+    """32 bytes an image, of its pixels and its mask."""
+
+
+def fill(job: Job, tasks: Iterable[Task], workers: int) -> Iterator[Filled]:
+    """Do all tasks, in ``workers`` processes (0 = one a core); yield the answers in order.
+
+    Raises:
+        UserError: naming the image that could not be read, or saying that a worker was killed.
+    """
+    processes = workers or len(os.sched_getaffinity(0))
+    if processes == 1:
+        yield from (fill_task(job, task) for task in tasks)
+        return
+    # spawn: this process may hold threads (torch, OpenMP), with which a fork can hang.
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), _leave_interrupts_to_the_parent)
+    try:
+        yield from _in_order(pool, job, iter(tasks), 2 * processes)
+    except BrokenProcessPool:
+        raise UserError(
+            "preprocess: a worker process was killed, perhaps for want of memory; the previous "
+            "store is unchanged. Run it again with fewer processes: set `preprocess.workers: 1`"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _in_order(
+    pool: ProcessPoolExecutor, job: Job, tasks: Iterator[Task], ahead: int
+) -> Iterator[Filled]:
+    """Keep only a few tasks in flight, so that memory does not grow with their number."""
+    waiting: deque[Future[Filled]] = deque(
+        pool.submit(fill_task, job, task) for task in islice(tasks, ahead)
+    )
+    while waiting:
+        yield waiting.popleft().result()
+        waiting.extend(pool.submit(fill_task, job, task) for task in islice(tasks, 1))
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def fill_task(job: Job, task: Task) -> Filled:
+    """Store the task's images and masks."""
+    images = np.load(job.images, mmap_mode="r+")
+    masks = np.load(job.masks, mmap_mode="r+") if job.masks else None
+    n, largest = len(task.paths), np.iinfo(images.dtype).max
+    scale, offset = np.empty(n), np.empty(n)
+    sums, squares = np.empty((n, job.channels)), np.empty((n, job.channels))
+    error, lost, digests = 0.0, 0, b""
+    for i, path in enumerate(task.paths):
+        values = _image(job, path, task.frames[i])
+        pixels, scale[i], offset[i] = quantise(values, int(largest), task.fine[i])
+        images[task.first + i] = pixels
+        stored = pixels.astype(np.float32) * np.float32(scale[i]) + np.float32(offset[i])
+        error = max(error, float(np.abs(stored - values).max()))
+        sums[i] = stored.mean(axis=(1, 2), dtype=np.float64)
+        squares[i] = np.square(stored, dtype=np.float64).mean(axis=(1, 2))
+        digest = hashlib.sha256(images[task.first + i].tobytes())
+        if masks is not None and task.masks[i]:
+            mask = _mask(job, task.masks[i], task.frames[i])
+            small = mask_to_network(mask, job.geometry, job.height, job.width)
+            masks[task.first + i] = small
+            lost += bool(mask.any() and not small.any())
+            digest.update(small.tobytes())
+        digests += digest.digest()
+    return Filled(scale, offset, sums, squares, error, lost, digests)
+
+
+def quantise(
+    values: NDArray[np.float32], largest: int, fine: bool
+) -> tuple[NDArray[np.int64], float, float]:
+    """Return integers from 0 to ``largest``, and the scale and offset that turn them back.
+
+    The integers span [0, 1], so that 8-bit files come through untouched; if ``fine``, they
+    span just the image's own intensities, so that a dark 12-bit image keeps its levels.
+    """
+    low, high = (float(values.min()), float(values.max())) if fine else (0.0, 1.0)
+    scale = (high - low) / largest if high > low else 1.0
+    pixels = np.rint((values.astype(np.float64) - low) / scale).astype(np.int64)
+    return pixels, scale, low
+
+
+def _image(job: Job, path: str, frame: int) -> NDArray[np.float32]:
+    try:
+        image = read_image(job.raw, path, frame, job.max_pixels)
+    except UserError as error:
+        raise _changed(error) from None
+    try:
+        return to_network(
+            image, job.geometry, job.intensity, job.channels, job.height, job.width
+        )
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _mask(job: Job, masks: list[str], frame: int) -> NDArray[np.bool_]:
+    try:
+        return read_mask(job.raw, masks, frame, job.max_pixels)
+    except UserError as error:
+        raise _changed(error) from None
+
+
+def _changed(error: UserError) -> UserError:
+    """Say why an image of the manifest cannot be read; plain, so that it can leave a worker."""
+    return UserError(f"{error}; ingest could read it, so the raw folder changed: run it again")

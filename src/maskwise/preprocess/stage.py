@@ -1,0 +1,216 @@
+"""Preprocess: manifest in, store and splits out."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maskwise.artefacts.manifest import label_columns
+from maskwise.artefacts.splits import count_folds, split_of_fold
+from maskwise.artefacts.store import StoreHeader, writing_store
+from maskwise.errors import UserError
+from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
+from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
+from maskwise.preprocess.splits import make_splits
+from maskwise.progress import bar, note, planning
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """The stage's outputs."""
+
+    write_store: Callable[[Path], None]
+    """Decodes all images into a store at the path; nothing is kept in memory."""
+    splits: pd.DataFrame
+
+
+def preprocess(
+    raw: Path,
+    manifest: pd.DataFrame,
+    source: SourcePreprocessConfig,
+    config: PreprocessConfig,
+    source_name: str,
+) -> Preprocessed:
+    """Split the images, and return the function that writes their store.
+
+    Raises:
+        UserError: if the images cannot be split as asked for, or (by ``write_store``) if one of
+            them cannot be read any more or the disk is full.
+    """
+    where = f"{source_name}.preprocess"
+    if manifest.empty:
+        raise UserError(
+            f"{where}: the manifest of {source_name} holds no image; look at rejects.csv"
+        )
+    splits = make_splits(manifest, source, where)
+    counts = splits["split"].value_counts()
+    log.info(
+        "%s: %d images in %d groups: %s",
+        source_name,
+        len(splits),
+        splits["group"].nunique(),
+        ", ".join(
+            f"{counts[name]} {name}"
+            for name in ("train", "validation", "test")
+            if name in counts
+        ),
+    )
+
+    def write_store(path: Path) -> None:
+        _write_store(raw, manifest, splits, _Settings(source, config, source_name), path)
+
+    return Preprocessed(write_store, splits)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    source: SourcePreprocessConfig
+    config: PreprocessConfig
+    name: str
+
+
+@dataclass
+class _Account:
+    """What is known of the images filled so far; a few numbers an image."""
+
+    scale: list[NDArray[np.float64]] = field(default_factory=list)
+    offset: list[NDArray[np.float64]] = field(default_factory=list)
+    sums: list[NDArray[np.float64]] = field(default_factory=list)
+    squares: list[NDArray[np.float64]] = field(default_factory=list)
+    rounding_error: float = 0.0
+    lost_lesions: int = 0
+    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+
+    def add(self, filled: Filled) -> None:
+        self.scale.append(filled.scale)
+        self.offset.append(filled.offset)
+        self.sums.append(filled.sums)
+        self.squares.append(filled.squares)
+        self.rounding_error = max(self.rounding_error, filled.rounding_error)
+        self.lost_lesions += filled.lost_lesions
+        self.digest.update(filled.digests)
+
+    def moments(self, rows: NDArray[np.bool_]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and std a channel over all pixels of ``rows`` ``(N,)``."""
+        mean = np.concatenate(self.sums)[rows].mean(axis=0)
+        square = np.concatenate(self.squares)[rows].mean(axis=0)
+        std = np.sqrt(np.maximum(square - mean**2, 0.0))
+        # Images of one grey level only: there is nothing to scale.
+        std = np.where(std > 1e-6, std, 1.0)
+        return tuple(map(float, mean)), tuple(map(float, std))
+
+
+def _write_store(
+    raw: Path, manifest: pd.DataFrame, splits: pd.DataFrame, settings: _Settings, path: Path
+) -> None:
+    source, config = settings.source, settings.config
+    bits = manifest["bits"].fillna(64).to_numpy()
+    dtype = (
+        config.dtype if config.dtype != "auto" else ("uint8" if bits.max() <= 8 else "uint16")
+    )
+    shape = (len(manifest), source.channels, source.height, source.width)
+    has_mask = manifest["masks"].map(len).to_numpy() > 0
+    account, start = _Account(), time.perf_counter()
+    with writing_store(path, shape, dtype, bool(has_mask.any())) as writer:
+        job = Job(
+            raw=raw,
+            images=writer.images,
+            masks=writer.masks,
+            geometry=source.complete_geometry(),
+            intensity=source.complete_intensity(),
+            channels=source.channels,
+            height=source.height,
+            width=source.width,
+            max_pixels=config.max_pixels,
+        )
+        tasks = _tasks(manifest, bits > 8)
+        chunks = -(-len(manifest) // CHUNK)
+        # A plan of its own: these are no optimiser steps of the whole run.
+        with planning(chunks), bar("preprocess", settings.name, chunks, CHUNK) as progress:
+            for filled in fill(job, tasks, config.workers):
+                account.add(filled)
+                progress.step()
+        index = _index(manifest, has_mask, account)
+        writer.finish(index, _header(job, index, splits, source, account))
+    note(images_per_second=round(len(manifest) / (time.perf_counter() - start), 1))
+    _report(settings.name, len(manifest), dtype, account)
+
+
+def _tasks(manifest: pd.DataFrame, fine: NDArray[np.bool_]) -> Iterator[Task]:
+    for first in range(0, len(manifest), CHUNK):
+        rows = manifest.iloc[first : first + CHUNK]
+        yield Task(
+            first=first,
+            paths=rows["path"].tolist(),
+            frames=[int(frame) for frame in rows["frame"]],
+            masks=[list(masks) for masks in rows["masks"]],
+            fine=fine[first : first + CHUNK].tolist(),
+        )
+
+
+def _index(
+    manifest: pd.DataFrame, has_mask: NDArray[np.bool_], account: _Account
+) -> pd.DataFrame:
+    columns = ["image_id", "group", *label_columns(manifest)]
+    index = manifest[columns].reset_index(drop=True)
+    index.insert(2, "has_mask", has_mask)
+    index.insert(3, "scale", np.concatenate(account.scale))
+    index.insert(4, "offset", np.concatenate(account.offset))
+    return index
+
+
+def _header(
+    job: Job,
+    index: pd.DataFrame,
+    splits: pd.DataFrame,
+    source: SourcePreprocessConfig,
+    account: _Account,
+) -> StoreHeader:
+    """Describe the store; mean and std are those of the training images."""
+    folds = count_folds(splits)
+    mean, std = account.moments((splits["split"] == "train").to_numpy())
+    fold = splits["fold"].to_numpy()
+    by_fold = [
+        account.moments(split_of_fold(fold, folds, seed) == "train") for seed in range(folds)
+    ]
+    for table in (index, splits):
+        account.digest.update(table.to_csv(index=False).encode())
+    return StoreHeader(
+        channels=job.channels,
+        height=job.height,
+        width=job.width,
+        mean=mean,
+        std=std,
+        modality=source.modality,
+        intensity=job.intensity,
+        geometry=job.geometry,
+        largest_rounding_error=account.rounding_error,
+        data_hash=account.digest.hexdigest(),
+        fold_mean=tuple(mean for mean, _ in by_fold),
+        fold_std=tuple(std for _, std in by_fold),
+    )
+
+
+def _report(name: str, images: int, dtype: str, account: _Account) -> None:
+    log.info(
+        "%s: %d images stored as %s; the largest rounding error is %.2g of the intensity range",
+        name,
+        images,
+        dtype,
+        account.rounding_error,
+    )
+    if account.lost_lesions:
+        log.warning(
+            "%s: in %d images the lesion is gone after the geometry (cropped away, or smaller "
+            "than half a pixel); they count as images without a lesion",
+            name,
+            account.lost_lesions,
+        )

@@ -1,0 +1,68 @@
+"""Which recipes are compared, and the p-values' arithmetic."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from maskwise.errors import UserError
+from maskwise.evaluate.comparisons import chosen_pairs, holm, sign_flip
+from maskwise.evaluate.config import EvaluateConfig
+
+
+def test_every_recipe_is_compared_with_scratch_and_each_named_pair() -> None:
+    config = EvaluateConfig(pairs=(("dqn", "random_box"), ("dqn", "absent")))
+    assert chosen_pairs(["scratch", "random_box", "dqn", "imagenet"], config) == [
+        ("random_box", "scratch"),
+        ("dqn", "scratch"),
+        ("dqn", "random_box"),
+    ]
+
+
+def test_another_reference_and_other_exceptions_can_be_asked_for() -> None:
+    config = EvaluateConfig(against="imagenet", except_recipes=("scratch",))
+    assert chosen_pairs(["scratch", "dqn", "imagenet"], config) == [("dqn", "imagenet")]
+
+
+def test_holm_is_the_hand_made_one() -> None:
+    # .01 x 4; .02 x 3; .03 x 2 = .06, and no less than the one before; .5 x 1.
+    p = np.array([0.02, 0.5, 0.01, 0.03])
+    assert holm(p) == pytest.approx([0.06, 0.5, 0.04, 0.06])
+
+
+def test_holm_never_exceeds_one_and_passes_over_what_is_undefined() -> None:
+    adjusted = holm(np.array([0.6, np.nan, 0.4]))
+    assert adjusted == pytest.approx([0.8, np.nan, 0.8], nan_ok=True)
+    assert holm(np.array([0.9, 0.8])) == pytest.approx([1.0, 1.0])
+
+
+def test_the_sign_flip_p_counts_all_patterns_of_signs() -> None:
+    differences = np.array([0.3, -0.1, 0.2, 0.4, 0.1, -0.2, 0.5, 0.2])
+    slow = [
+        abs(np.dot(signs, differences)) >= abs(differences.sum()) - 1e-9
+        for signs in itertools.product((-1, 1), repeat=8)
+    ]
+    assert sign_flip(differences, "evaluate") == pytest.approx(np.mean(slow))
+
+
+def test_eight_seeds_that_agree_reach_the_least_possible_p() -> None:
+    assert sign_flip(np.full(8, 0.1), "evaluate") == pytest.approx(2 / 2**8)
+
+
+def test_sign_flip_with_five_seeds_is_refused_with_the_reason() -> None:
+    with pytest.raises(UserError, match=r"evaluate\.test: .* 8 to 16 seeds, but there are 5"):
+        sign_flip(np.ones(5), "evaluate")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"draws": 100}, "draws is 100"),
+        ({"calibration_bins": 1}, "calibration_bins is 1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"pairs": (("dqn", "dqn"),)}, "'dqn' stands against itself"),
+    ],
+)
+def test_a_refused_option_is_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluateConfig(**options)  # type: ignore[arg-type]
