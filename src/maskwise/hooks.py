@@ -46,7 +46,7 @@ class MaskwiseHooks:
         known = names_in_files(Path(loader.conf_source), environments, studies)
         check_parameters(context.params, chosen, known)
         name = (run_params["pipeline_names"] or ["__default__"])[0]
-        shown = chosen[0].source if name == "__default__" else name
+        shown = chosen[0].source if name == "__default__" and chosen else name
         check_inputs(pipeline, pipelines[name], catalog, shown)
         self._catalog = catalog
         self._machine = run_facts.describe_machine(context.project_path)
@@ -73,8 +73,9 @@ class MaskwiseHooks:
         """End with the line that a reader looks for."""
         self._run.close()
         for name in sorted(pipeline.all_outputs()):
-            if name.endswith(".report"):
-                log.info("The report is in %s", self._catalog.get(name)._filepath)
+            kind = name.rpartition(".")[2]
+            if kind in ("report", "page"):
+                log.info("The %s is in %s", kind, self._catalog.get(name)._filepath)
 
     @hook_impl
     def on_pipeline_error(self) -> None:

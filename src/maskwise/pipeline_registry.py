@@ -15,6 +15,7 @@ from maskwise.pipelines import (
     finetune,
     generate,
     ingest,
+    predict,
     preprocess,
     pretrain,
     report,
@@ -32,9 +33,9 @@ def register_pipelines() -> dict[str, Pipeline]:
     with warnings.catch_warnings():
         # Kedro would rather keep dots for namespaces; here they separate a cell's names.
         warnings.filterwarnings("ignore", message=".*dataset names contain '.' characters")
-        pipelines = {name: source_pipeline(study, PROJECT) for name, study in studies.items()}
-    default = next(iter(studies))
-    return {"__default__": pipelines[default], **pipelines}
+        sources = {name: source_pipeline(study, PROJECT) for name, study in studies.items()}
+        default = sources[next(iter(studies))]
+        return {"__default__": default, **sources, "predict": predict.create_pipeline()}
 
 
 def source_pipeline(study: Study, project: Path) -> Pipeline:

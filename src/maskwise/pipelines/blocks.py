@@ -97,6 +97,15 @@ def report(block: Any, where: str) -> Any:
     return parse(ReportConfig, block, where)
 
 
+def predict(block: Any, where: str) -> Any:
+    """Options of predict; which model and which scans, only a run of it must say."""
+    from maskwise.config import parse
+    from maskwise.predict.stage import PredictConfig
+
+    options = {key: value for key, value in block.items() if key not in ("model", "scans")}
+    return parse(PredictConfig, options, where)
+
+
 STAGE_BLOCKS: dict[str, Parse] = {
     "ingest": ingest,
     "preprocess": preprocess,
@@ -104,6 +113,7 @@ STAGE_BLOCKS: dict[str, Parse] = {
     "finetune": finetune,
     "evaluate": evaluate,
     "report": report,
+    "predict": predict,
 }
 """One a file ``conf/base/parameters_<stage>.yml``."""
 SOURCE_BLOCKS: dict[str, Parse] = {

@@ -1,0 +1,190 @@
+"""What is refused before any stage runs, what is told of a run, and how."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
+
+from maskwise.cells import Study, read_studies
+from maskwise.checks import check_inputs, check_parameters, names_in_files
+from maskwise.datasets import JsonDataset, RawFolder
+from maskwise.errors import UserError
+from maskwise.pipeline_registry import PROJECT, register_pipelines
+from maskwise.progress import note
+from maskwise.run_facts import AnonymousMemory, Watch, describe_machine, write_facts
+from maskwise.session import telling
+from maskwise.settings import CONFIG_LOADER_ARGS
+
+STUDIES = read_studies(PROJECT)
+KNOWN = names_in_files(PROJECT / "conf", ["base"], STUDIES)
+
+
+def load(**runtime: Any) -> dict[str, Any]:
+    """Return the project's parameters as `kedro run --params` would change them."""
+    arguments: dict[str, Any] = {**CONFIG_LOADER_ARGS, "default_run_env": "base"}
+    loader = OmegaConfigLoader(
+        str(PROJECT / "conf"), runtime_params=runtime or None, **arguments
+    )
+    parameters: dict[str, Any] = loader["parameters"]
+    return parameters
+
+
+def refusal(*sources: str, **runtime: Any) -> str:
+    studies: list[Study] = [STUDIES[name] for name in sources]
+    with pytest.raises(UserError) as caught:
+        check_parameters(load(**runtime), studies, KNOWN)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("source", STUDIES)
+def test_the_settings_that_the_project_ships_are_accepted(source: str) -> None:
+    check_parameters(load(), [STUDIES[source]], KNOWN)
+
+
+def test_the_fractions_of_the_experiment_are_a_parameter() -> None:
+    assert 1.0 in load()["experiment"]["fractions"]
+
+
+def test_a_misspelt_block_on_the_command_line_gets_the_close_match() -> None:
+    assert "pretrian: there is no such parameter; did you mean 'pretrain'?" in refusal(
+        "phantom", pretrian={"steps": 7}
+    )
+
+
+def test_a_misspelt_key_of_a_stage_that_does_not_run_is_refused_too() -> None:
+    message = refusal("phantom", evaluate={"drwas": 7})
+    assert "evaluate.drwas: there is no such option; did you mean 'draws'?" in message
+
+
+def test_all_errors_of_all_files_are_told_at_once() -> None:
+    message = refusal(
+        "phantom",
+        dqn={"polcy": {}},
+        phantom={"pretrain": {"stepz": 3}, "preproces": {}},
+        report={"metrik": "x"},
+    )
+    for part in (
+        "dqn.polcy: there is no such option; did you mean 'policy'?",
+        "phantom.pretrain.stepz: there is no such option; did you mean 'steps'?",
+        "phantom.preproces: there is no such block; did you mean 'preprocess'?",
+        "report.metrik: there is no such option; did you mean 'metric'?",
+    ):
+        assert part in message
+
+
+def test_a_wrong_policy_of_one_recipe_stops_the_run_of_its_source() -> None:
+    message = refusal("phantom", dqn={"policy": {"name": "dqm"}})
+    assert "dqn.policy.name: there is no 'dqm'; did you mean 'dqn'?" in message
+
+
+def test_a_source_that_is_not_run_does_not_stop_the_others() -> None:
+    check_parameters(load(busi={"pretrain": {"stepz": 3}}), [STUDIES["phantom"]], KNOWN)
+
+
+def test_a_grid_that_does_not_fit_the_image_is_refused_before_any_stage() -> None:
+    message = refusal("phantom", phantom={"pretrain": {"grid": [15, 16]}})
+    assert message.startswith("phantom.pretrain.grid: a grid of 15 x 16 cells does not divide")
+
+
+def test_a_source_that_the_project_generates_refuses_a_raw_folder() -> None:
+    assert "raw_root: the source 'phantom' is generated" in refusal("phantom", raw_root="x")
+
+
+def test_a_recipe_without_a_file_is_named_with_its_file() -> None:
+    parameters = {key: value for key, value in load().items() if key != "dqn"}
+    with pytest.raises(UserError, match=r"recipes/parameters_dqn\.yml: should hold a block `dqn`"):
+        check_parameters(parameters, [STUDIES["phantom"]], KNOWN)
+
+
+def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:
+    whole = register_pipelines()["phantom"]
+    catalog = DataCatalog({name: JsonDataset(str(tmp_path / name)) for name in whole.datasets()})
+    chosen = whole.filter(tags=["finetune"], node_namespaces=["dqn.s0"])
+    with pytest.raises(UserError) as caught:
+        check_inputs(chosen, whole, catalog, "phantom")
+    assert "phantom.dqn.s0.encoder: not made yet" in str(caught.value)
+    assert "--tags pretrain --namespaces dqn.s0" in str(caught.value)
+    assert "kedro run --pipelines phantom --tags preprocess" in str(caught.value)
+
+
+def test_absent_raw_files_say_where_to_put_them(tmp_path: Path) -> None:
+    whole = register_pipelines()["busi"]
+    catalog = DataCatalog({"busi.raw": RawFolder(str(tmp_path / "raw"))})
+    with pytest.raises(UserError, match=r"raw: absent or empty.*docs/sources\.md.*raw_root="):
+        check_inputs(whole.filter(tags=["ingest"]), whole, catalog, "busi")
+
+
+def test_what_is_never_on_disk_is_not_looked_for_there() -> None:
+    whole = register_pipelines()["phantom"]
+    chosen = whole.filter(node_names=["evaluate"])
+    catalog = DataCatalog({name: MemoryDataset() for name in chosen.datasets()})
+    with pytest.raises(UserError, match="never on disk; run its stage as a whole"):
+        check_inputs(chosen, whole, catalog, "phantom")
+
+
+def test_a_user_error_is_one_message_with_exit_code_1_on_the_command_line() -> None:
+    with click.Context(click.Command("run")), pytest.raises(click.ClickException) as caught:
+        with telling():
+            try:
+                raise UserError("the disk is full")
+            except UserError as error:
+                raise DatasetError("Failed while saving data") from error
+    assert caught.value.message == "the disk is full"
+    assert caught.value.exit_code == 1
+
+
+def test_a_user_error_stays_one_in_a_notebook() -> None:
+    with pytest.raises(UserError, match="the disk is full"), telling():
+        raise UserError("the disk is full")
+
+
+def test_any_other_error_keeps_its_traceback() -> None:
+    with click.Context(click.Command("run")), pytest.raises(ZeroDivisionError), telling():
+        _ = 1 / 0
+
+
+def test_ctrl_c_ends_with_130_on_the_command_line() -> None:
+    with click.Context(click.Command("run")), pytest.raises(SystemExit) as caught, telling():
+        raise KeyboardInterrupt
+    assert caught.value.code == 130
+
+
+def test_facts_of_a_run_hold_what_the_stage_noted_and_its_memory() -> None:
+    watch = Watch()
+    note(images_per_second=412.0)
+    facts = watch.stop()
+    assert facts["images_per_second"] == 412.0
+    assert facts["peak_anonymous_memory_mb"] > 0
+    assert facts["seconds"] >= 0
+
+
+def test_the_peak_of_memory_counts_what_was_freed_again() -> None:
+    with AnonymousMemory() as small:
+        pass
+    with AnonymousMemory() as large:
+        block = np.ones(2**26, np.uint8)
+        seen = large.peak
+        deadline = time.monotonic() + 30
+        while large.peak < seen + 2**25 and time.monotonic() < deadline:
+            block += 1
+        del block
+    assert large.peak > small.peak + 2**25
+
+
+def test_run_json_keeps_what_another_node_wrote_into_the_folder(tmp_path: Path) -> None:
+    write_facts(tmp_path, "evaluate@phantom", {"seconds": 1})
+    write_facts(tmp_path, "report@phantom", {"seconds": 2})
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert set(facts) == {"evaluate@phantom", "report@phantom"}
+
+
+def test_the_machine_is_described_with_commit_host_and_versions() -> None:
+    machine = describe_machine(PROJECT)
+    assert machine["versions"]["torch"].startswith("2.13.0")
+    assert {"commit", "host", "platform", "python"} <= set(machine)
