@@ -83,6 +83,12 @@ def warn(summary: dict[str, Any]) -> list[str]:
                 f"({facts['low']:.2f} to {facts['high']:.2f})."
             )
     largest = summary["duplicates"]["largest_set"]
+    across = summary["duplicates"]["sets_across_patients"]
+    if across:
+        sentences.append(
+            f"{across} sets of near-duplicates join patients who have different names: look at "
+            "some, and lower duplicate_distance if they are different people."
+        )
     if largest > max(10, summary["images"] / 5):
         sentences.append(
             f"One set of near-duplicates holds {largest} images: duplicate_distance may be too "
@@ -143,12 +149,15 @@ def _masks(images: pd.DataFrame) -> dict[str, Any]:
 
 
 def _duplicates(images: pd.DataFrame, groups: Groups) -> dict[str, Any]:
-    sizes = [len(rows) for rows in duplicate_sets(groups.duplicate)]
+    sets = duplicate_sets(groups.duplicate)
+    sizes = [len(rows) for rows in sets]
+    patients = images["patient"]
     return {
         "sets": len(sizes),
         "images": sum(sizes),
         "independent_images": len(np.unique(groups.duplicate)),
         "pairs": groups.pairs,
+        "sets_across_patients": sum(patients.iloc[rows].nunique() > 1 for rows in sets),
         "largest_set": max(sizes, default=0),
         "sets_by_size": {size: sizes.count(size) for size in sorted(set(sizes))},
         "largest_group": int(images["group"].value_counts().max()),
