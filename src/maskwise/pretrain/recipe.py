@@ -301,6 +301,7 @@ def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
         mean=header.mean,
         std=header.std,
         laterality=run.budget.laterality,
+        rows=len(store),
     )
 
 
