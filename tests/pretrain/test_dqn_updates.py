@@ -1,5 +1,6 @@
 """How ``dqn`` learns: updates, reductions, replay (invariants 5, 6 and 8)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -187,3 +188,20 @@ def test_replay_holds_no_pixels_forgets_the_oldest_and_the_aged() -> None:
         if isinstance(v, Tensor) and v.shape[-1:] == (20,)
     ]
     assert sum(array.numel() * array.element_size() for array in arrays) / 20 <= 40
+
+
+def test_parts_of_a_batch_may_all_be_proposed_before_any_is_learnt_from() -> None:
+    policy, generator = a_policy(IMAGES), Generator().manual_seed(0)
+    parts = [a_batch(IMAGES, torch.arange(8) + start) for start in (0, 8)]
+    proposals = [policy.propose(part, GRID, generator) for part in parts]
+    for proposal in proposals:
+        policy.learn(proposal, zeros(proposal.batch, proposal.mask))
+    again, generator = a_policy(IMAGES), Generator().manual_seed(0)
+    proposals = [again.propose(part, GRID, generator) for part in parts]
+    again.learn(proposals[0], zeros(parts[0], proposals[0].mask))
+    fresh = again._play(
+        parts[1].images, lambda q, allowed, turn: proposals[1].episode.chosen[turn]
+    )
+    late = replace(proposals[1], episode=fresh, step=1)
+    again.learn(late, zeros(parts[1], late.mask))
+    assert equal(list(policy.network.parameters()), list(again.network.parameters()))

@@ -169,6 +169,8 @@ class DqnProposal(Proposal):
     batch: Batch
     episode: Episode
     epsilon: float
+    step: int
+    """How often the network had learnt when Q was computed."""
 
 
 class Dqn:
@@ -223,7 +225,7 @@ class Dqn:
         self.network.train()
         with torch.enable_grad():
             episode = self._play(batch.images, choose)
-        return DqnProposal(episode.hidden[-1], batch, episode, epsilon)
+        return DqnProposal(episode.hidden[-1], batch, episode, epsilon, self.step)
 
     def _play(self, images: Tensor, choose: Chooser) -> Episode:
         config = self.config
@@ -237,7 +239,7 @@ class Dqn:
 
     def learn(self, proposal: DqnProposal, outcome: Outcome) -> dict[str, Tensor]:
         """Regress the chosen places' Q on what they were worth, in one optimiser step."""
-        episode, batch = proposal.episode, proposal.batch
+        batch, episode = proposal.batch, self._up_to_date(proposal)
         raw = self._rewards(episode, batch.images, outcome)
         self._refuse_infinite(raw)
         told = self._shuffled(raw)
@@ -258,6 +260,17 @@ class Dqn:
             )
         self.step += 1
         return self._figures(proposal, raw, outcome, loss.detach(), norm)
+
+    def _up_to_date(self, proposal: DqnProposal) -> Episode:
+        """Return the episode with the present network's Q.
+
+        When gradients accumulate, several parts of a batch are proposed before any is learnt
+        from, and the first part's update outdates the graphs of the others.
+        """
+        places = proposal.episode.chosen
+        if proposal.step == self.step:
+            return proposal.episode
+        return self._play(proposal.batch.images, lambda q, allowed, turn: places[turn])
 
     def _rewards(self, episode: Episode, images: Tensor, outcome: Outcome) -> Tensor:
         """Return what each box was worth, ``(T, B)``, before anything is taken off."""
