@@ -55,6 +55,7 @@ def render(summary: Summary, cards: list[Card]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["percent"] = _percent
     table = summary.table
     refused = table[table["refused"] != ""]
     predicted = table[table["refused"] == ""]
@@ -67,3 +68,10 @@ def render(summary: Summary, cards: list[Card]) -> str:
         counts=[(name, int(counts.get(name, 0))) for name in summary.metadata.classes],
         refused=list(refused[["path", "refused"]].itertuples(index=False, name=None)),
     )
+
+
+def _percent(chance: float) -> str:
+    """Write a probability without ever claiming certainty."""
+    if chance < 0.01:
+        return "< 1 %"
+    return "> 99 %" if chance > 0.99 else f"{100 * chance:.0f} %"

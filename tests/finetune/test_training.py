@@ -1,0 +1,207 @@
+"""Full fine-tuning: its optimiser, its batches, its augmentation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from finetune.patches import small_encoder, write_patches
+from maskwise.encoders.classifier import Classifier
+from maskwise.finetune.augmentation import Augmentation, augment
+from maskwise.finetune.heads import LinearHead
+from maskwise.finetune.training import (
+    FullConfig,
+    Lesson,
+    batches,
+    build_optimiser,
+    fine_tune,
+    schedule,
+)
+from maskwise.progress import bar
+
+CPU = torch.device("cpu")
+FEATURES = {"context_cnn": 24, "resnet18": 120}
+
+
+def lesson(path: Path, **changes: object) -> Lesson:
+    store, _ = write_patches(path / "store", {"a": 8, "b": 8})
+    rows = np.arange(len(store))
+    options = {
+        "store": store,
+        "rows": rows,
+        "targets": (store.index["label_diagnosis"] == "b").to_numpy(np.int64),
+        "weights": np.ones(2),
+        "laterality": False,
+        "steps": 5,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "seed": 0,
+        "device": CPU,
+    }
+    return Lesson(**{**options, **changes})  # type: ignore[arg-type]
+
+
+def start(architecture: str = "context_cnn") -> tuple[Classifier, LinearHead]:
+    encoder = small_encoder(architecture)
+    features = FEATURES[architecture]
+    stages = tuple(range(len(encoder.channels)))  # type: ignore[arg-type]
+    head = LinearHead(
+        np.zeros(features), np.ones(features), np.ones((2, features)), np.zeros(2)
+    )
+    return Classifier(encoder, stages, "mean", features, 2), head
+
+
+def trained(given: Lesson, config: FullConfig, architecture: str = "context_cnn") -> Classifier:
+    model, head = start(architecture)
+    with bar("finetune", "test", given.steps, given.batch_size) as shown:
+        return fine_tune(model, head, given, config, shown)
+
+
+def tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_the_configured_weight_decay_reaches_the_optimiser_but_no_bias_and_no_norm() -> None:
+    model, _ = start()
+    optimiser = build_optimiser(model, 1e-3, FullConfig(weight_decay=0.37))
+    decay_of = {
+        parameter: group["weight_decay"]
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+    }
+    for parameter in model.parameters():
+        assert decay_of[parameter] == (0.37 if parameter.ndim > 1 else 0.0)
+
+
+def test_weight_decay_alone_shrinks_the_weights(tmp_path: Path) -> None:
+    config = FullConfig(weight_decay=50.0, warm_up=0.0, clip=1e-12)
+    plain, decayed = (
+        trained(lesson(tmp_path / str(i)), c).encoder.state_dict()["stages.0.0.weight"]
+        for i, c in enumerate((FullConfig(weight_decay=0.0, warm_up=0.0, clip=1e-12), config))
+    )
+    assert decayed.norm() < 0.95 * plain.norm()
+
+
+def test_an_encoder_rate_of_zero_trains_the_linear_layer_alone(tmp_path: Path) -> None:
+    before = tensors(start()[0].encoder)
+    model = trained(lesson(tmp_path), FullConfig(encoder_rate=0.0))
+    assert all(
+        tensor.equal(before[name]) for name, tensor in model.encoder.state_dict().items()
+    )
+    assert not torch.allclose(model.head.weight, torch.ones(2, 24))  # type: ignore[arg-type]
+
+
+def test_everything_learns_by_default(tmp_path: Path) -> None:
+    before = tensors(start()[0].encoder)
+    after = trained(lesson(tmp_path), FullConfig()).encoder.state_dict()
+    assert not any(tensor.equal(before[name]) for name, tensor in after.items())
+
+
+def test_the_statistics_of_batch_norms_stay_in_full_fine_tuning_too(tmp_path: Path) -> None:
+    before = tensors(start("resnet18")[0].encoder)
+    after = trained(lesson(tmp_path), FullConfig(), "resnet18").encoder.state_dict()
+    running = [name for name in after if "running" in name or "num_batches" in name]
+    assert running
+    assert all(after[name].equal(before[name]) for name in running)
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
+    first = trained(lesson(tmp_path / "1"), FullConfig())
+    torch.rand(1)  # someone else draws from the global generator
+    second = trained(lesson(tmp_path / "2"), FullConfig())
+    assert all(t.equal(second.state_dict()[name]) for name, t in first.state_dict().items())
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    first, second = (trained(lesson(tmp_path / str(s), seed=s), FullConfig()) for s in (0, 1))
+    assert not first.head.weight.equal(second.head.weight)  # type: ignore[arg-type, operator, union-attr]
+
+
+def test_the_model_that_is_handed_in_stays_as_it_was(tmp_path: Path) -> None:
+    model, head = start()
+    before = tensors(model)
+    with bar("finetune", "test", 5, 8) as shown:
+        fine_tune(model, head, lesson(tmp_path), FullConfig(), shown)
+    assert all(tensor.equal(before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("images", [3, 8, 20])
+def test_every_fraction_gets_the_same_steps_of_full_batches(
+    tmp_path: Path, images: int
+) -> None:
+    given = lesson(tmp_path, steps=7, batch_size=8)
+    found = list(batches(images, given))
+    assert [len(positions) for positions in found] == [8] * 7
+    counts = np.bincount(np.concatenate(found), minlength=images)
+    assert counts.max() - counts.min() <= 1
+
+
+def test_the_learning_rate_rises_in_a_line_and_falls_as_a_cosine() -> None:
+    rates = [schedule(step, steps=20, warm_up=0.2) for step in range(20)]
+    np.testing.assert_allclose(rates[:5], [0.25, 0.5, 0.75, 1.0, 1.0])
+    assert rates[12] == pytest.approx(0.5)
+    assert 0 < rates[-1] < 0.02
+
+
+def shifted(image: torch.Tensor, down: int, right: int, flip: bool) -> torch.Tensor:
+    """Move one image ``(C, H, W)``, pixel by pixel."""
+    _, height, width = image.shape
+    moved = torch.empty_like(image)
+    for y in range(height):
+        for x in range(width):
+            column = width - 1 - x if flip else x
+            from_y, from_x = y - down, column - right
+            moved[:, y, x] = image[
+                :, min(max(from_y, 0), height - 1), min(max(from_x, 0), width - 1)
+            ]
+    return moved
+
+
+def test_augmentation_equals_moving_image_by_image() -> None:
+    images = torch.rand(16, 2, 6, 9)
+    found = augment(images, Augmentation(shift=0.3), False, np.random.default_rng(0))
+    for image, moved in zip(images, found, strict=True):
+        choices = [
+            shifted(image, down, right, flip)
+            for down in range(-2, 3)
+            for right in range(-3, 4)
+            for flip in (False, True)
+        ]
+        assert any(moved.equal(choice) for choice in choices)
+    assert not found.equal(images)
+
+
+def test_half_of_the_images_are_flipped_where_left_and_right_do_not_matter() -> None:
+    images = torch.rand(400, 1, 4, 4)
+    found = augment(images, Augmentation(shift=0.0), False, np.random.default_rng(0))
+    flipped = (found == images.flip(3)).flatten(1).all(dim=1)
+    assert 0.4 < flipped.float().mean() < 0.6
+
+
+@pytest.mark.parametrize(("flip", "laterality"), [(True, True), (False, False)])
+def test_no_image_is_flipped_where_left_and_right_matter_or_flips_are_off(
+    flip: bool, laterality: bool
+) -> None:
+    images = torch.rand(50, 1, 4, 4)
+    config = Augmentation(shift=0.0, flip=flip)
+    assert augment(images, config, laterality, np.random.default_rng(0)).equal(images)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"warm_up": 1.0}, "warm_up is 1.0"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"clip": 0.0}, "clip"),
+    ],
+)
+def test_impossible_options_are_refused(changed: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FullConfig(**changed)  # type: ignore[arg-type]
+
+
+def test_a_shift_beyond_half_of_the_image_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"shift is 0.6"):
+        Augmentation(shift=0.6)
