@@ -73,7 +73,7 @@ def make_store(
 
 
 def make_run(folder: Path, block: dict[str, Any], **options: Any) -> PretrainRun:
-    """Return a cell of 9 steps of 4 images; ``options`` go to the budget or the loop's config."""
+    """Return a cell of 9 steps of 4 images; ``options`` change its budget or the loop."""
     budget: dict[str, Any] = {"grid": (8, 8), "steps": 9, "batch_size": 4}
     config: dict[str, Any] = {"device": "cpu", "checkpoint_every": 2}
     seed = options.pop("seed", 0)

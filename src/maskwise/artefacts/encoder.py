@@ -78,6 +78,10 @@ def encoder_metadata(block: Mapping[str, Any]) -> EncoderMetadata:
     """Build the metadata from its JSON block."""
     values = dict(block)
     values["mean"], values["std"] = tuple(values["mean"]), tuple(values["std"])
+    values["arguments"] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in values["arguments"].items()
+    }
     return EncoderMetadata(**values)
 
 
@@ -88,11 +92,7 @@ def build_encoder(metadata: EncoderMetadata, where: str) -> nn.Module:
             f"{where}: needs the encoder {metadata.architecture!r}, which this version of "
             f"maskwise does not have; {hint(metadata.architecture, ENCODERS)}"
         )
-    arguments = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in metadata.arguments.items()
-    }
-    return ENCODERS[metadata.architecture](**arguments).build(metadata.channels)
+    return ENCODERS[metadata.architecture](**metadata.arguments).build(metadata.channels)
 
 
 def write_tensors(tensors: Mapping[str, Tensor], blocks: Mapping[str, Any], path: Path) -> None:
