@@ -11,7 +11,13 @@ from maskwise.artefacts.gallery import Gallery
 from maskwise.report.inputs import ReportConfig, ReportInputs
 
 CLASSES = ("normal", "benign", "malignant")
-TITLES = {"scratch": "no pre-training", "dqn": "Intelligent Masking", "simclr": "SimCLR"}
+TITLES = {
+    "scratch": "no pre-training",
+    "pixels": "8 x 8 pixels",
+    "random_box": "random boxes",
+    "dqn": "Intelligent Masking",
+    "simclr": "SimCLR",
+}
 RECIPES: dict[str, dict[str, Any]] = {
     "scratch": {
         "objective": {"name": "none"},
@@ -94,6 +100,7 @@ def _images() -> tuple[pd.DataFrame, pd.DataFrame]:
             "path": [f"images/scan {i}.png" for i in range(n)],
             "patient": groups,
             "group": groups,
+            "split": None,
             "label_diagnosis": [CLASSES[(i // 2) % 3] for i in range(n)],
         }
     )
@@ -147,8 +154,37 @@ def summary(images: int) -> dict[str, Any]:
     """Make a data summary without a blemish."""
     return {
         "images": images,
-        "duplicates": {"images": 0, "groups": 0},
-        "file_facts": {"auroc": 0.51, "low": 0.46, "high": 0.56, "images": images},
+        "groups": images // 2,
+        "patients": images // 2,
+        "duplicates": {"images": 0, "sets": 0},
+        "contradictions": {
+            "label_sets": 0,
+            "labels": [],
+            "masks": {
+                "agreement": 0.5,
+                "pairs_compared": 0,
+                "median_iou": None,
+                "contradictory": 0,
+                "pairs": [],
+            },
+        },
+        "official_split_leaks": {
+            "official_split": False,
+            "groups": 0,
+            "images": 0,
+            "named": [],
+        },
+        "rejects": {"counted": 0, "by_reason": {}},
+        "file_facts_audit": {
+            "diagnosis": {
+                "auroc": 0.51,
+                "low": 0.46,
+                "high": 0.56,
+                "images": images,
+                "groups": images // 2,
+                "importances": {"bytes": 0.6, "aspect": 0.4},
+            }
+        },
     }
 
 
@@ -207,10 +243,7 @@ def gallery(recipe: str, seed: int, moments: int = 8, probes: int = 6) -> Galler
     far = np.stack([np.hypot(y - cy, 0.8 * (x - cx)) for cy, cx in centres])
     speckle = generator.gamma(4, 0.25, far.shape)
     images = np.clip((60 + 130 * (far < 8)) * speckle, 0, 255).astype(np.uint8)
-    if recipe in ("scratch", "pixels", "simclr"):
-        e = 0
-    else:
-        e = moments
+    e = 0 if recipe in ("scratch", "pixels", "simclr") else moments
     places = GRID - BOX + 1
     masks = np.zeros((e, probes, GRID, GRID), bool)
     maps = np.zeros((e, probes, places, places), np.float16)
@@ -241,8 +274,15 @@ def _value(recipe: str, mode: str, fraction: float, leads: dict[str, float]) -> 
 
 
 def _scores(leads: dict[str, float], seeds: int) -> dict[str, Any]:
-    def figures(value: float) -> dict[str, float]:
-        return {"value": value, "low": round(value - 0.041, 4), "high": round(value + 0.037, 4)}
+    def figures(value: float) -> dict[str, float | None]:
+        spread = {"": 0.041, "seeds_": 0.012, "groups_": 0.035}
+        ends = {
+            f"{part}{end}": round(value + sign * width, 4)
+            for part, width in spread.items()
+            for end, sign in (("low", -1), ("high", 1))
+        }
+        alone = dict.fromkeys(("seeds_low", "seeds_high")) if seeds == 1 else {}
+        return {"value": round(value, 4), **ends, **alone}
 
     scores = {
         recipe: {
@@ -262,7 +302,13 @@ def _scores(leads: dict[str, float], seeds: int) -> dict[str, Any]:
         }
         for recipe in RECIPES
     }
-    return {"scores": scores}
+    return {
+        "draws": 2000,
+        "weigh": "group",
+        "test": "bootstrap",
+        "notes": ["Every test group counts once."],
+        "scores": scores,
+    }
 
 
 def _paired(leads: dict[str, float], half_width: float, seeds: int) -> pd.DataFrame:
@@ -286,6 +332,7 @@ def _paired(leads: dict[str, float], half_width: float, seeds: int) -> pd.DataFr
                         "high": round(lead + half_width, 4),
                         "p": p,
                         "p_holm": min(1.0, 4 * p),
+                        "test": "two-level bootstrap",
                         "n_images": 80,
                         "n_groups": 40,
                         "n_seeds": seeds,

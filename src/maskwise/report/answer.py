@@ -45,11 +45,11 @@ def judge(row: pd.Series) -> str:
 
 
 def _sentence(facts: Facts, rows: pd.DataFrame, verdict: str) -> str:
-    best, reference = rows.iloc[0], facts.title(facts.config.reference)
+    best, reference = rows.iloc[0], facts.title(facts.reference)
     recipe = facts.title(best["recipe"])
     gap = f"{signed(best['difference'])} {interval(best['low'], best['high'])}"
     score = number(facts.value(best["recipe"], facts.mode, facts.fraction))
-    yardstick = number(facts.value(facts.config.reference, facts.mode, facts.fraction))
+    yardstick = number(facts.value(facts.reference, facts.mode, facts.fraction))
     tested = f"{_tested(best)}"
     labels = facts.labels_in_words(facts.fraction)
     ways = (
@@ -91,15 +91,15 @@ def _sureness(facts: Facts, rows: pd.DataFrame) -> str:
         ).replace("p = <", "p <")
     else:
         text = (
-            f"How sure: the 95 % interval includes 0; the data fit anything from "
+            "How sure: the 95 % interval includes 0; the data fit anything from "
             f"{signed(best['low'])} to {signed(best['high'])}."
         )
     if judge(best) == "perhaps":
         text += " After that correction chance remains a fair explanation."
     if int(best["n_seeds"]) == 1:
         text += (
-            " With one seed the interval covers only the choice of test images: trained once more, "
-            "the same recipe may come out differently."
+            " With one seed the interval covers only the choice of test images: trained once "
+            "more, the same recipe may come out differently."
         )
     return text
 
@@ -124,7 +124,7 @@ def _short(facts: Facts, rows: pd.DataFrame, where: tuple[str, float]) -> str:
         "unclear": "not clearly different from",
         "harms": "behind",
     }
-    reference = facts.title(facts.config.reference)
+    reference = facts.title(facts.reference)
     return (
         f"{facts.mode_name(where[0])}, {share(where[1])} of the labels: the best, "
         f"{facts.title(best['recipe'])}, was {verdicts[judge(best)]} {reference}, {gap}."
@@ -134,6 +134,6 @@ def _short(facts: Facts, rows: pd.DataFrame, where: tuple[str, float]) -> str:
 def _nothing_to_compare(facts: Facts) -> str:
     ran = listing(facts.title(name) for name in facts.styles)
     return (
-        f"There is nothing to compare: this page needs {facts.title(facts.config.reference)} and "
-        f"at least one other recipe, and {ran} ran."
+        "There is nothing to compare: the question needs a recipe without pre-training beside "
+        f"at least one with it, and what ran is {ran}."
     )

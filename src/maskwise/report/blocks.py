@@ -9,6 +9,16 @@ from maskwise.report.styles import Style
 
 
 @dataclass(frozen=True)
+class Heading:
+    """A heading inside a section."""
+
+    kind: ClassVar[str] = "heading"
+    text: str
+    style: Style | None = None
+    """Draws the recipe's marker before the text."""
+
+
+@dataclass(frozen=True)
 class Paragraph:
     """One paragraph of prose."""
 
@@ -51,6 +61,9 @@ class Cell:
     """Share of the darkest background, in [0, 1]."""
 
 
+Row = Sequence[str | Cell]
+
+
 @dataclass(frozen=True)
 class Table:
     """A table; the first cell of a row is its heading."""
@@ -58,7 +71,7 @@ class Table:
     kind: ClassVar[str] = "table"
     caption: str
     head: Sequence[str]
-    rows: Sequence[Sequence[str | Cell]]
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,7 @@ class Fold:
     blocks: Sequence["Block"]
 
 
-Block = Paragraph | Items | Commands | Terms | Table | Pictures | Fold
+Block = Heading | Paragraph | Items | Commands | Terms | Table | Pictures | Fold
 
 
 @dataclass(frozen=True)

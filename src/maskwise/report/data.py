@@ -4,16 +4,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from maskwise.report.wording import count, listing, number
+
 
 @dataclass(frozen=True)
 class Audit:
     """How well facts about the files predict the label."""
 
-    value: float
-    """AUROC."""
+    auroc: float
     low: float
     high: float
     images: int
+    groups: int
+    strongest: Sequence[str]
+    """The facts that say most, the strongest first."""
+
+
+@dataclass(frozen=True)
+class Contradictions:
+    """Duplicates that disagree."""
+
+    number: int
+    named: Sequence[str]
+    """A sentence each, with the files' names; of very many only the first."""
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What an official split shares between its parts."""
+
+    groups: int
+    images: int
+    named: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -21,28 +43,86 @@ class DataFacts:
     """Counts and defects of the raw images."""
 
     images: int
+    groups: int
+    patients: int | None
+    """None where the source does not say."""
     duplicate_images: int
-    duplicate_groups: int
-    label_contradictions: Sequence[str]
-    """A sentence a group, naming its files."""
-    mask_contradictions: Sequence[str]
-    leak: str
-    """What an official split shares between its parts; empty where nothing."""
-    file_facts: Audit | None
+    duplicate_sets: int
+    labels: Contradictions
+    masks: Contradictions
+    mask_agreement: str
+    """How well the masks of duplicates agree, in words."""
+    official_split: bool
+    leak: Leak | None
+    rejected: int
+    """Images that could not be used; files that are no image do not count."""
+    reasons: Mapping[str, tuple[int, str]]
+    """Reason -> files, meaning."""
+    audit: Audit | None
+    no_audit: str
+    """Why there is none."""
 
 
-def read_data(summary: Mapping[str, Any]) -> DataFacts:
-    """Read the summary."""
-    duplicates = summary["duplicates"]
-    audit = summary["file_facts"]
+def read_data(summary: Mapping[str, Any], label: str) -> DataFacts:
+    """Read the summary; of several labels the audit of ``label``."""
+    against, leaks = summary["contradictions"], summary["official_split_leaks"]
+    audit = summary["file_facts_audit"].get(label, {"auroc": None, "why_not": "no label"})
+    masks = against["masks"]
     return DataFacts(
-        images=int(summary["images"]),
-        duplicate_images=int(duplicates["images"]),
-        duplicate_groups=int(duplicates["groups"]),
-        label_contradictions=[],
-        mask_contradictions=[],
-        leak="",
-        file_facts=Audit(audit["auroc"], audit["low"], audit["high"], audit["images"])
-        if audit
-        else None,
+        images=summary["images"],
+        groups=summary["groups"],
+        patients=summary["patients"],
+        duplicate_images=summary["duplicates"]["images"],
+        duplicate_sets=summary["duplicates"]["sets"],
+        labels=Contradictions(
+            against["label_sets"], [_by_value(entry["images"]) for entry in against["labels"]]
+        ),
+        masks=Contradictions(
+            masks["contradictory"],
+            [
+                f"{listing(pair['images'])}: overlap {number(pair['iou'], 2)}"
+                for pair in masks["pairs"]
+            ],
+        ),
+        mask_agreement=_agreement(masks),
+        official_split=leaks["official_split"],
+        leak=_leak(leaks) if leaks["groups"] else None,
+        rejected=summary["rejects"]["counted"],
+        reasons={
+            reason: (entry["files"], entry["meaning"])
+            for reason, entry in summary["rejects"]["by_reason"].items()
+        },
+        audit=_audit(audit) if audit["auroc"] is not None else None,
+        no_audit=audit.get("why_not", ""),
+    )
+
+
+def _by_value(images: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{value}: {', '.join(paths)}" for value, paths in images.items())
+
+
+def _agreement(masks: Mapping[str, Any]) -> str:
+    if not masks["pairs_compared"]:
+        return ""
+    return (
+        f"The lesion outlines of {count(masks['pairs_compared'], 'pair')} of duplicates were "
+        "compared; their median overlap (intersection over union) is "
+        f"{number(masks['median_iou'], 2)}, and {masks['contradictory']:,} lie below "
+        f"{masks['agreement']:g}."
+    )
+
+
+def _leak(leaks: Mapping[str, Any]) -> Leak:
+    named = [_by_value(entry["images"]) for entry in leaks["named"]]
+    return Leak(leaks["groups"], leaks["images"], named)
+
+
+def _audit(audit: Mapping[str, Any]) -> Audit:
+    return Audit(
+        audit["auroc"],
+        audit["low"],
+        audit["high"],
+        audit["images"],
+        audit["groups"],
+        [name.replace("_", " ") for name in audit["importances"]],
     )

@@ -8,7 +8,8 @@ from maskwise.report.facts import Facts
 from maskwise.report.wording import count, interval, listing, number, share
 
 FEW_GROUPS = 30
-FEW_SEEDS = 8
+FEW_SEEDS = 10
+GIVEN_AWAY = 0.6
 MANY_REJECTS = 0.01
 
 
@@ -34,8 +35,8 @@ def alarms(facts: Facts) -> list[str]:
         return []
     recipes = listing(facts.title(name) for name in facts.transductive)
     return [
-        f"Transductive: the test images, without labels, took part in the pre-training of {recipes}. "
-        "Their scores say nothing certain about images the network has never seen."
+        "Transductive: the test images, without labels, took part in the pre-training of "
+        f"{recipes}. Their scores say nothing certain about images the network has never seen."
     ]
 
 
@@ -56,19 +57,36 @@ def _generated(facts: Facts) -> Iterator[Caution]:
 
 def _leak(facts: Facts) -> Iterator[Caution]:
     leak = facts.data.leak
-    if leak:
-        yield Caution(95, "The official split leaks", leak)
+    if leak is None:
+        return
+    official = facts.inputs.manifest[["image_id", "split"]].merge(
+        facts.inputs.splits[["image_id", "split"]], on="image_id", suffixes=("", "_used")
+    )
+    moved = int(
+        (official["split"].notna() & (official["split"] != official["split_used"])).sum()
+    )
+    told = (
+        f"It was corrected here: {count(moved, 'image')} stand in another part than officially."
+        if moved
+        else "It was kept: scores may be too good, for copies of test images were trained on."
+    )
+    yield Caution(
+        30 if moved else 95,
+        "The official split leaks",
+        f"{count(leak.groups, 'group')} ({count(leak.images, 'image')}) lie in several of its "
+        f"parts. {told}",
+    )
 
 
 def _file_facts(facts: Facts) -> Iterator[Caution]:
-    audit = facts.data.file_facts
+    audit = facts.data.audit
     if audit is not None and audit.low > 0.5:
         yield Caution(
-            90,
+            90 if audit.low > GIVEN_AWAY else 56,
             "Files give the label away",
-            f"Format, size and bytes of the files alone predict it with an AUROC of "
-            f"{number(audit.value)} {interval(audit.low, audit.high)} (0.5 = not at all). A network "
-            "may have learnt how a class was stored rather than how it looks.",
+            "Format, size and bytes of the files alone predict it with an AUROC of "
+            f"{number(audit.auroc)} {interval(audit.low, audit.high)} (0.5 = not at all). A "
+            "network may have learnt how a class was stored rather than how it looks.",
         )
 
 
@@ -80,8 +98,9 @@ def _few_groups(facts: Facts) -> Iterator[Caution]:
         yield Caution(
             85,
             "Few test groups in a class",
-            f"Independent groups in the test set: {named}; below {FEW_GROUPS} a 95 % interval is "
-            "rough and usually too narrow. It can show a large difference, not rule out a small one.",
+            f"Independent groups in the test set: {named}; below {FEW_GROUPS} a 95 % interval "
+            "is rough and usually too narrow. It can show a large difference, not rule out a "
+            "small one.",
         )
 
 
@@ -91,8 +110,8 @@ def _seeds(facts: Facts) -> Iterator[Caution]:
         yield Caution(
             83,
             "One seed",
-            "Everything was trained once. The intervals cover only the choice of test images; "
-            "how much a second training would differ is unknown.",
+            "Everything was trained once. The intervals cover only the choice of test "
+            "images; how much a second training would differ is unknown.",
         )
     elif seeds < FEW_SEEDS:
         yield Caution(
@@ -112,22 +131,22 @@ def _uncertain(facts: Facts) -> Iterator[Caution]:
         yield Caution(
             80,
             "The difference may be nothing",
-            "The interval of the best recipe's lead includes 0. That is not proof of equality: a "
-            "larger test set or more seeds may still show a difference.",
+            "The interval of the best recipe's lead includes 0. That is not proof of "
+            "equality: a larger test set or more seeds may still show a difference.",
         )
     if verdict == "perhaps":
         yield Caution(
             80,
             "Not sure after correction",
-            "The lead's own interval excludes 0, but several comparisons were made and one of them "
-            "would look so by chance too often.",
+            "The lead's own interval excludes 0, but several comparisons were made and one "
+            "of them would look so by chance too often.",
         )
     if len(rows) > 1:
         yield Caution(
             50,
             "The best was picked afterwards",
-            f"“The best of {len(rows)} recipes” was chosen by the test scores themselves, so its "
-            "lead is rather too large than too small.",
+            f"“The best of {len(rows)} recipes” was chosen by the test scores themselves, so "
+            "its lead is rather too large than too small.",
         )
 
 
@@ -152,17 +171,17 @@ def _pixels(facts: Facts) -> Iterator[Caution]:
 
 
 def _contradictions(facts: Facts) -> Iterator[Caution]:
-    labels, masks = facts.data.label_contradictions, facts.data.mask_contradictions
+    labels, masks = facts.data.labels.number, facts.data.masks.number
     parts = []
     if labels:
-        parts.append(f"{count(len(labels), 'group')} of duplicates with more than one label")
+        parts.append(f"{count(labels, 'set')} of duplicates with more than one label")
     if masks:
-        parts.append(f"{count(len(masks), 'group')} with lesion outlines that disagree")
+        parts.append(f"{count(masks, 'pair')} of duplicates whose lesion outlines disagree")
     if parts:
         yield Caution(
             75 if labels else 40,
             "The data contradict themselves",
-            f"There are {listing(parts)}; they are named below. No method can be right about these.",
+            f"There are {listing(parts)}, named below. No method can be right about these.",
         )
 
 
@@ -172,18 +191,18 @@ def _duplicates(facts: Facts) -> Iterator[Caution]:
         yield Caution(
             45,
             "Duplicates",
-            f"{count(images, 'image')} of {facts.data.images:,} are exact or near copies of another. "
-            "They were kept together in one part of the split.",
+            f"{count(images, 'image')} of {facts.data.images:,} are exact or near copies of "
+            "another. They were kept together in one part of the split.",
         )
 
 
 def _no_patients(facts: Facts) -> Iterator[Caution]:
-    if facts.inputs.manifest["patient"].isna().all():
+    if facts.data.patients is None and not facts.inputs.generated:
         yield Caution(
             65,
             "No patient is named",
-            "The files do not say which images belong to one patient. Only duplicates could be kept "
-            "together, so the same patient may be on both sides of the split.",
+            "The files do not say which images belong to one patient. Only duplicates could "
+            "be kept together, so the same patient may be on both sides of the split.",
         )
 
 
@@ -198,13 +217,13 @@ def _training(facts: Facts) -> Iterator[Caution]:
 
 
 def _rejects(facts: Facts) -> Iterator[Caution]:
-    rejected, read = len(facts.inputs.rejects), len(facts.inputs.manifest)
-    if rejected > MANY_REJECTS * (rejected + read):
+    rejected, used = facts.data.rejected, facts.data.images
+    if rejected > MANY_REJECTS * (rejected + used):
         yield Caution(
             55,
-            "Files were left out",
-            f"{rejected:,} of {rejected + read:,} files could not be used. If they differ from the "
-            "others, the results hold for the others only.",
+            "Images were left out",
+            f"{rejected:,} of {rejected + used:,} images could not be used. If they differ "
+            "from the others, the results hold for the others only.",
         )
 
 
@@ -213,8 +232,8 @@ def _folds(facts: Facts) -> Iterator[Caution]:
         yield Caution(
             58,
             "Seeds and folds go together",
-            "Each seed held out another part of the data, so the spread over seeds is also a spread "
-            "over test sets; the two cannot be told apart.",
+            "Each seed held out another part of the data, so the spread over seeds is also a "
+            "spread over test sets; the two cannot be told apart.",
         )
 
 
@@ -226,8 +245,8 @@ def _validation(facts: Facts) -> Iterator[Caution]:
         yield Caution(
             62,
             "More labels than it says",
-            "All validation labels were used for choosing at every fraction, as the published "
-            "protocol has it: somebody with few labels would not have them.",
+            "All validation labels were used for choosing at every fraction, as the "
+            "published protocol has it: somebody with few labels would not have them.",
         )
 
 

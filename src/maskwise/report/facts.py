@@ -10,7 +10,7 @@ from maskwise.artefacts.gallery import Gallery
 from maskwise.errors import UserError, hint
 from maskwise.report.data import DataFacts, read_data
 from maskwise.report.inputs import ReportConfig, ReportInputs
-from maskwise.report.scores import METRICS, read_scores
+from maskwise.report.scores import METRICS, SMALLER_IS_BETTER, read_scores
 from maskwise.report.styles import Style, styles
 from maskwise.report.wording import number_range, share
 
@@ -31,6 +31,8 @@ class Facts:
     """Of the first sentence."""
     fraction: float
     """Of the first sentence: the smallest."""
+    reference: str
+    """Recipe that evaluate compares the others with; empty where it compared nothing."""
 
     @property
     def config(self) -> ReportConfig:
@@ -138,26 +140,33 @@ class Facts:
             (table["mode"] == mode)
             & (table["fraction"] == fraction)
             & (table["metric"] == self.config.metric)
-            & (table["against"] == self.config.reference)
+            & (table["against"] == self.reference)
             & table["recipe"].map(self.is_pretrained).astype(bool)
         ]
         return chosen.sort_values(["difference", "recipe"], ascending=[False, True])
 
     def test_predictions(self) -> pd.DataFrame:
-        """Return the test images' predictions at the first sentence's mode and fraction."""
+        """Return the test images' predictions at the first sentence's mode and fraction.
+
+        ``weight`` is what an image counts in the scores.
+        """
         table = self.inputs.predictions
-        return table[
+        test = table[
             (table["split"] == "test")
             & (table["mode"] == self.mode)
             & (table["fraction"] == self.fraction)
         ]
+        if self.inputs.scores["weigh"] == "image":
+            return test.assign(weight=1.0)
+        sizes = test.groupby(["recipe", "seed", "group"])["image_id"].transform("size")
+        return test.assign(weight=1.0 / sizes)
 
     # What it rests on.
 
     @property
     def labelled_images(self) -> pd.DataFrame:
         """Return ``image_id, group, split, label`` of every image that has a label."""
-        column = f"label_{dict(self.inputs.settings['preprocess'])['label']}"
+        column = f"label_{self.inputs.settings['preprocess']['label']}"
         labels = self.inputs.manifest[["image_id", column]].rename(columns={column: "label"})
         return self.inputs.splits.merge(labels, on="image_id").dropna(subset=["label"])
 
@@ -192,26 +201,24 @@ class Facts:
 def read_facts(inputs: ReportInputs) -> Facts:
     """Read the inputs, or raise ``UserError`` naming the option that does not fit them."""
     scores, config = read_scores(inputs.scores), inputs.config
-    known = sorted(set(scores["metric"]) & set(METRICS))
+    known = sorted(set(scores["metric"]) - SMALLER_IS_BETTER)
     if config.metric not in known:
         raise UserError(
-            f"report.metric: no score is {config.metric!r}; {hint(config.metric, known)}"
-        )
-    if config.reference not in inputs.recipes:
-        raise UserError(
-            f"report.reference: source {inputs.source!r} has no recipe {config.reference!r}; "
-            f"{hint(config.reference, inputs.recipes)}"
+            f"report.metric: no score of {inputs.source!r} that is better when larger is "
+            f"called {config.metric!r}; {hint(config.metric, known)}"
         )
     ran = set(inputs.predictions["recipe"])
     modes = set(scores["mode"])
     mode = config.mode if config.mode in modes else min(modes)
     return Facts(
         inputs=inputs,
-        data=read_data(inputs.data_summary),
+        data=read_data(inputs.data_summary, str(inputs.settings["preprocess"]["label"])),
         styles=styles([name for name in inputs.recipes if name in ran], config.titles),
         scores=scores,
         mode=mode,
         fraction=min(scores.loc[scores["mode"] == mode, "fraction"]),
+        # Pairs that evaluate.pairs adds are few beside those with evaluate.against.
+        reference=str(inputs.paired["against"].mode().iloc[0]) if len(inputs.paired) else "",
     )
 
 

@@ -20,8 +20,6 @@ class ReportConfig:
     """Of the first sentence, the main figure and the ranking."""
     mode: str = "full"
     """Of the first sentence: ``full`` or ``probe``; the other where this one was not run."""
-    reference: str = "scratch"
-    """Recipe that the others are compared with."""
     images: int = 4
     """Probe images drawn for each policy."""
     moments: int = 5

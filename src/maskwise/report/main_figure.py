@@ -9,10 +9,10 @@ from maskwise.report.scores import METRICS
 from maskwise.report.wording import interval, number, share
 
 
-def efficiency(facts: Facts, metric: str) -> list[Picture]:
-    """Draw one picture a mode."""
-    table = facts.scores[facts.scores["metric"] == metric]
-    return [_picture(facts, metric, table[table["mode"] == mode], mode) for mode in facts.modes]
+def efficiency(facts: Facts, metric: str, mode: str) -> Picture:
+    """Draw one metric in one mode."""
+    table = facts.scores[(facts.scores["metric"] == metric) & (facts.scores["mode"] == mode)]
+    return _picture(facts, metric, table, mode)
 
 
 def main_png(facts: Facts) -> bytes:

@@ -41,7 +41,7 @@ def _html(facts: Facts) -> str:
         answer=answer(facts),
         alarms=alarms(facts),
         cautions=cautions(facts)[:FIRST_CAUTIONS],
-        main_pictures=efficiency(facts, facts.config.metric),
+        main_picture=efficiency(facts, facts.config.metric, facts.mode),
         sections=[build(facts) for build in SECTIONS],
         # The package's own files, no word of the user's data in them.
         style=Markup(loader.get_source(environment, "style.css")[0]),

@@ -8,13 +8,13 @@ from io import BytesIO
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
+from PIL import Image
 
 # Everything is drawn from here, never from the reader's own matplotlibrc. DejaVu comes with
 # matplotlib, so that a page does not depend on the fonts of the machine that made it.
-_RC: dict[str, Any] = {
+_RC: dict[RcKeyType, Any] = {
     "axes.edgecolor": "#5b6670",
     "axes.grid": True,
     "axes.labelcolor": "#1d2730",
@@ -66,20 +66,24 @@ def as_svg(figure: Figure, alternative: str, caption: str) -> Picture:
     """Encode lines and text: sharp on paper and on a phone."""
     buffer = BytesIO()
     with drawing():
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return _picture(figure, buffer.getvalue(), "image/svg+xml", (alternative, caption))
 
 
 def as_png(figure: Figure, alternative: str, caption: str) -> Picture:
     """Encode what consists of scans."""
-    return _picture(figure, png_bytes(figure), "image/png", (alternative, caption))
+    with Image.open(BytesIO(png_bytes(figure))) as image:
+        buffer = BytesIO()
+        # A palette is enough for grey scans and one colour scale, and a third of the size.
+        image.convert("RGB").quantize(256).save(buffer, "PNG", optimize=True)
+    return _picture(figure, buffer.getvalue(), "image/png", (alternative, caption))
 
 
 def png_bytes(figure: Figure) -> bytes:
     """Return the figure as a PNG file, without a word on when or by what it was made."""
     buffer = BytesIO()
     with drawing():
-        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 

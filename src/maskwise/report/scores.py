@@ -13,10 +13,16 @@ METRICS = {
     "average_precision": "average precision",
     "calibration_error": "calibration error",
 }
+"""Metrics in print, in the page's order; one that is not listed keeps its own name."""
+SMALLER_IS_BETTER = frozenset({"calibration_error"})
 
 
 def read_scores(scores: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a row a recipe x mode x fraction x metric."""
+    """Return a row a recipe x mode x fraction x metric.
+
+    Columns ``recipe, mode, fraction, metric, value, low, high``, then the interval with seeds
+    alone resampled (``seeds_low``, ``seeds_high``) and with groups alone; NaN for ``null``.
+    """
     rows = [
         {
             "recipe": recipe,
@@ -30,4 +36,6 @@ def read_scores(scores: Mapping[str, Any]) -> pd.DataFrame:
         for fraction, metrics in fractions.items()
         for metric, figures in metrics.items()
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    numbers = table.columns[4:]
+    return table.astype(dict.fromkeys(numbers, float))

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# Okabe and Ito's colours, safe for the colour-blind; markers repeat the distinction without colour.
+# Okabe and Ito's colours, safe for the colour-blind; markers say the same without colour.
 _KNOWN = {
     "scratch": ("#000000", "o"),
     "pixels": ("#7f7f7f", "X"),
@@ -48,7 +48,7 @@ class Style:
 
     @property
     def glyph(self) -> str:
-        """The marker as a character; the selector keeps phones from making it a coloured emoji."""
+        """The marker as a character, and the selector that forbids a coloured emoji."""
         return f"{_GLYPHS[self.marker]}\ufe0e"
 
 

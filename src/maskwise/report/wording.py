@@ -3,26 +3,30 @@
 import math
 from collections.abc import Iterable
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+
 
 def number(value: float | None, digits: int = 3) -> str:
     """Write a figure; an em dash where there is none."""
     if value is None or not math.isfinite(value):
         return "—"
     text = f"{value:.{digits}f}"
-    return text.replace("-", "−") if float(text) else text.lstrip("-")
+    return text.replace("-", MINUS) if float(text) else text.lstrip("-")
 
 
 def signed(value: float | None, digits: int = 3) -> str:
     """Write a difference with its sign."""
     text = number(value, digits)
-    return text if text == "—" or text.startswith("−") or not float(text) else f"+{text}"
+    return text if text == "—" or text.startswith(MINUS) or not float(text) else f"+{text}"
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
     """Write the two ends of an interval, or nothing where there is none."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    return f"[{number(low, digits)}, {number(high, digits)}]"
+    return f"[{number(low, digits)},{NO_BREAK}{number(high, digits)}]"
 
 
 def with_interval(
@@ -40,8 +44,8 @@ def p_value(p: float | None) -> str:
 
 
 def share(value: float) -> str:
-    """Write a share of the labels as a percentage: 0.1 is "10 %"."""
-    return f"{100 * value:g} %"
+    """Write a share of the labels as a percentage."""
+    return f"{100 * value:g}{NO_BREAK}%"
 
 
 def count(number_of: int, singular: str, plural: str | None = None) -> str:
@@ -61,3 +65,8 @@ def listing(words: Iterable[str]) -> str:
 def number_range(low: int, high: int) -> str:
     """Write whole numbers that may differ between seeds: "46", "46 to 49"."""
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def significant(value: float) -> str:
+    """Write a figure of unknown size to three significant digits."""
+    return f"{value:.3g}".replace("-", MINUS) if math.isfinite(value) else "—"

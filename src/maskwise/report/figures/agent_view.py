@@ -37,7 +37,7 @@ def draw(gallery: Gallery, moments: NDArray[np.int64], images: NDArray[np.int64]
 
 
 def _scan(panel: Axes, gallery: Gallery, at: tuple[int, int]) -> None:
-    panel.imshow(gallery.images[at[1]], cmap="gray", vmin=0, vmax=255)
+    panel.imshow(gallery.images[at[1]], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     _outline(panel, gallery, at)
     _bare(panel)
 

@@ -1,4 +1,4 @@
-"""One logged figure over training, a line a seed or a quantity."""
+"""One logged figure over training, a line a seed."""
 
 from collections.abc import Mapping
 
@@ -11,14 +11,16 @@ _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
 def draw(
-    lines: Mapping[str, pd.Series], colours: Mapping[str, str], title: str, axis: str
+    lines: Mapping[str, pd.Series],
+    colours: Mapping[str, str],
+    title: str,
+    bounds: tuple[float, float] | None,
 ) -> Figure:
-    """Draw each series over its index (epochs); line styles repeat what colours say."""
+    """Draw each series over its index (epochs); dashes tell the seeds apart."""
     with drawing():
-        figure = Figure(figsize=(4.2, 3.1), layout="constrained")
+        figure = Figure(figsize=(4.4, 3.0), layout="constrained")
         panel = figure.subplots()
-        for turn, (label, series) in enumerate(lines.items()):
-            values = series.dropna()
+        for turn, (label, values) in enumerate(lines.items()):
             panel.plot(
                 values.index,
                 values,
@@ -29,7 +31,8 @@ def draw(
             )
         panel.set_title(title)
         panel.set_xlabel("epoch")
-        panel.set_ylabel(axis)
+        if bounds is not None:
+            panel.set_ylim(bounds[0] - 0.03, bounds[1] + 0.03)
         if len(lines) > 1:
-            figure.legend(loc="outside lower center", ncols=2)
+            figure.legend(loc="outside lower center", ncols=3)
     return figure

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -30,7 +31,7 @@ def draw(
     """
     modes = [mode for mode in titles if mode in set(scores["mode"])]
     with drawing():
-        figure = Figure(figsize=(5.4 * len(modes), 4.9), layout="constrained")
+        figure = Figure(figsize=(5.2 * len(modes), 4.6), layout="constrained")
         panels = figure.subplots(1, len(modes), squeeze=False, sharey=True)[0]
         for panel, mode in zip(panels, modes, strict=True):
             rows = scores[scores["mode"] == mode]
@@ -84,12 +85,12 @@ def _dodge(count: int, places: Sequence[float]) -> np.ndarray:
 
 
 def _legend(figure: Figure, panels: Sequence[Axes], columns: int) -> None:
-    handles: dict[str, object] = {}
+    handles: dict[str, Artist] = {}
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     figure.legend(
-        list(handles.values()),  # type: ignore[arg-type]
+        list(handles.values()),
         list(handles),
         loc="outside lower center",
         ncols=min(columns, max(len(handles), 1)),

@@ -14,13 +14,14 @@ LINES = {
 }
 CONTROLS = {
     "lift_oracle": ("oracle", "#5b6670", ":"),
+    "lift_variance": ("most variance", "#5b6670", (0, (5, 1, 1, 1, 1, 1))),
     "lift_centre": ("centre", "#5b6670", "-."),
     "lift_uniform": ("uniform", "#5b6670", "--"),
 }
 
 
 def draw(histories: Mapping[int, pd.DataFrame], title: str) -> Figure:
-    """Draw the seeds' histories of one recipe; one seed shows its interval, several their spread."""
+    """Draw the seeds' histories of one recipe: the interval of one, the spread of several."""
     with drawing():
         figure = Figure(figsize=(5.4, 4.1), layout="constrained")
         panel = figure.subplots()

@@ -13,8 +13,8 @@ COLUMNS = ("scan", "shown to the network", "filled in", "missed by")
 def draw(gallery: Gallery, moment: int, images: NDArray[np.int64]) -> Figure:
     """Draw a row an image: the scan, the scan with its hole, the filling, the absolute error.
 
-    The filling is the network's own output in units of intensity. Nothing of the hidden original,
-    such as its mean or contrast, is used to make it look better.
+    The filling is the network's own output in units of intensity. Nothing of the hidden
+    original, such as its mean or contrast, is used to make it look better.
     """
     with drawing():
         height = 1.6 * len(images) + 0.35
@@ -30,7 +30,7 @@ def draw(gallery: Gallery, moment: int, images: NDArray[np.int64]) -> Figure:
                 ("gray", "gray", "gray", "magma"),
                 strict=True,
             ):
-                panel.imshow(picture, cmap=colours, vmin=0, vmax=255)
+                panel.imshow(picture, cmap=colours, vmin=0, vmax=255, interpolation="nearest")
                 panel.set_axis_off()
     return figure
 

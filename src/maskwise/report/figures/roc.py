@@ -14,9 +14,9 @@ _RATES = np.linspace(0, 1, 101)
 
 
 def draw(predictions: pd.DataFrame, name: str, styles: Mapping[str, Style]) -> Figure:
-    """Draw class ``name`` from rows ``recipe, seed, truth, p_<name>`` of the test split."""
+    """Draw class ``name`` from test rows ``recipe, seed, truth, weight, p_<name>``."""
     with drawing():
-        figure = Figure(figsize=(4.6, 5.2), layout="constrained")
+        figure = Figure(figsize=(4.6, 5.6), layout="constrained")
         panel = figure.subplots()
         panel.plot(
             [0, 1], [0, 1], color="#9aa5ad", linestyle=":", linewidth=1.2, label="chance"
@@ -47,7 +47,9 @@ def _mean_curve(rows: pd.DataFrame, name: str) -> np.ndarray:
     """Average the seeds' curves at equal false-positive rates."""
     curves = []
     for _, seed in rows.groupby("seed"):
-        false, true, _ = roc_curve(seed["truth"] == name, seed[f"p_{name}"])
+        false, true, _ = roc_curve(
+            seed["truth"] == name, seed[f"p_{name}"], sample_weight=seed["weight"]
+        )
         curves.append(np.interp(_RATES, false, true))
     mean = np.mean(curves, axis=0)
     mean[0] = 0.0

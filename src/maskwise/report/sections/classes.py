@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from maskwise.report.blocks import Block, Cell, Paragraph, Pictures, Section, Table
+from maskwise.report.blocks import Block, Cell, Paragraph, Pictures, Row, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.figures import roc
 from maskwise.report.pictures import Picture, as_svg
@@ -16,9 +16,10 @@ def build(facts: Facts) -> Section:
     where = f"{mode}, {share(facts.fraction)} of the labels"
     n = test["image_id"].nunique()
     text = (
-        f"Test images, {where} ({count(n, 'image')} of {count(test['group'].nunique(), 'group')}). "
-        "Curves are averaged over seeds. A confusion table counts each image once for each seed; "
-        "a row is what the image truly showed, a column what the network called it."
+        f"Test images, {where} ({count(n, 'image')} of "
+        f"{count(test['group'].nunique(), 'group')}). Curves are averaged over seeds, and "
+        "images count in them as in the scores. A confusion table counts each image once for "
+        "each seed; a row is what the image truly showed, a column what the network called it."
     )
     blocks: list[Block] = [Paragraph(text), Pictures(_curves(facts, test, where))]
     blocks += [_confusion(facts, test, recipe) for recipe in _shown(facts)]
@@ -45,7 +46,7 @@ def _shown(facts: Facts) -> list[str]:
     """Return the reference and the best of the others."""
     rows = facts.against_reference(facts.mode, facts.fraction)
     best = [str(rows.iloc[0]["recipe"])] if len(rows) else []
-    return [name for name in (facts.config.reference, *best) if name in facts.styles]
+    return [name for name in (facts.reference, *best) if name in facts.styles]
 
 
 def _confusion(facts: Facts, test: pd.DataFrame, recipe: str) -> Table:
@@ -55,7 +56,7 @@ def _confusion(facts: Facts, test: pd.DataFrame, recipe: str) -> Table:
     counts = pd.crosstab(rows["truth"], called).reindex(
         index=facts.classes, columns=facts.classes, fill_value=0
     )
-    lines = []
+    lines: list[Row] = []
     for name in facts.classes:
         total = int(counts.loc[name].sum())
         cells = [

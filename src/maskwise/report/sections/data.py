@@ -1,38 +1,59 @@
 """The images: counts, rejects, duplicates, contradictions, leaks, and what files give away."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
-from maskwise.report.blocks import Block, Cell, Fold, Items, Paragraph, Section, Table
+from maskwise.report.blocks import Block, Fold, Heading, Items, Paragraph, Section, Table
 from maskwise.report.facts import Facts
-from maskwise.report.wording import count, interval, number
+from maskwise.report.wording import count, interval, listing, number
 
 SPLITS = ("train", "validation", "test")
-SHOWN_REJECTS = 50
+SHOWN = 200
+"""Files, or groups of them, that a list names; the artefacts hold all."""
 
 
 def build(facts: Facts) -> Section:
     """Describe the source and its defects."""
-    blocks: list[Block] = [_counts(facts), *_rejects(facts), Paragraph(_duplicates(facts))]
-    for words, sentences in (
-        ("Groups of duplicates with contradictory labels", facts.data.label_contradictions),
-        ("Groups of duplicates whose lesion outlines disagree", facts.data.mask_contradictions),
-    ):
-        if sentences:
-            summary = f"{words}: {len(sentences)}"
-            blocks.append(Fold(summary, [Items(sentences)]))
-    blocks += [Paragraph(_leak(facts)), Paragraph(_file_facts(facts))]
+    blocks: list[Block] = [
+        Paragraph(_overview(facts)),
+        _counts(facts),
+        Heading("Left out"),
+        *_rejects(facts),
+        Heading("Duplicates and contradictions"),
+        *_duplicates(facts),
+        Heading("Leak audit"),
+        *_leak(facts),
+        Heading("What the files give away"),
+        Paragraph(_file_facts(facts)),
+    ]
     return Section("data", "Data", blocks)
+
+
+def _overview(facts: Facts) -> str:
+    data = facts.data
+    patients = (
+        "the source does not name patients"
+        if data.patients is None
+        else f"from {count(data.patients, 'patient')}"
+    )
+    return (
+        f"{count(data.images, 'image')} in {count(data.groups, 'group')} ({patients}). A group "
+        "holds images of one patient and near-copies of one picture; it is never divided by "
+        "the split."
+    )
 
 
 def _counts(facts: Facts) -> Table:
     table = facts.labelled_images
     lines = [(name, *_line(table[table["label"] == name])) for name in facts.classes]
     lines.append(("all with a label", *_line(table)))
-    unlabelled = facts.inputs.splits[~facts.inputs.splits["image_id"].isin(table["image_id"])]
+    splits = facts.inputs.splits
+    unlabelled = splits[~splits["image_id"].isin(table["image_id"])]
     if len(unlabelled):
         lines.append(("without a label", *_line(unlabelled)))
-    head = ("class", *(f"{split}: images (groups)" for split in SPLITS), "all: images (groups)")
-    return Table("Images and groups in each part of the split", head, lines)
+    head = ("class", *SPLITS, "all")
+    return Table("Images (groups) in each part of the split", head, lines)
 
 
 def _line(rows: pd.DataFrame) -> tuple[str, ...]:
@@ -41,61 +62,91 @@ def _line(rows: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _rejects(facts: Facts) -> list[Block]:
-    rejects, read = facts.inputs.rejects, len(facts.inputs.manifest)
+    rejects, read = facts.inputs.rejects, count(facts.data.images, "image")
     if rejects.empty:
-        return [Paragraph(f"All files could be read: {count(read, 'image')}, none left out.")]
-    reasons = rejects["reason"].value_counts()
-    rows = [(str(reason), f"{n:,}") for reason, n in reasons.items()]
-    listed = [
-        (str(row["path"]), str(row["reason"]), Cell(str(row["detail"])))
-        for _, row in rejects.head(SHOWN_REJECTS).iterrows()
+        return [Paragraph(f"Nothing: all files could be used ({read}).")]
+    rows = [
+        (reason, f"{files:,}", meaning)
+        for reason, (files, meaning) in facts.data.reasons.items()
     ]
-    more = f" (the first {SHOWN_REJECTS})" if len(rejects) > SHOWN_REJECTS else ""
+    listed = [
+        (str(row["path"]), str(row["reason"]), str(row["detail"]))
+        for _, row in rejects.head(SHOWN).iterrows()
+    ]
     return [
-        Paragraph(f"{count(read, 'image')} could be used; {len(rejects):,} were left out."),
-        Table("Left out, by reason", ("reason", "files"), rows),
+        Paragraph(
+            f"{read} could be used; {count(len(rejects), 'file')} could not, of which "
+            f"{facts.data.rejected:,} should have been an image."
+        ),
+        Table("Left out, by reason", ("reason", "files", "meaning"), rows),
         Fold(
-            f"Which files were left out{more}",
+            f"Which files were left out{_first(len(rejects))}",
             [Table("Files left out", ("file", "reason", "detail"), listed)],
         ),
     ]
 
 
-def _duplicates(facts: Facts) -> str:
+def _duplicates(facts: Facts) -> list[Block]:
     data = facts.data
-    if not data.duplicate_images:
-        return "No image is an exact or near copy of another."
-    return (
-        f"{count(data.duplicate_images, 'image')} are exact or near copies of another and form "
-        f"{count(data.duplicate_groups, 'group')}; a group always stays in one part of the split."
+    if not data.duplicate_sets:
+        return [Paragraph("No image is an exact or near copy of another.")]
+    text = (
+        f"{count(data.duplicate_images, 'image')} are exact or near copies of another, in "
+        f"{count(data.duplicate_sets, 'set')}. {data.mask_agreement}"
     )
+    return [
+        Paragraph(text.strip()),
+        *_named("Duplicates with contradictory labels", data.labels.number, data.labels.named),
+        *_named(
+            "Duplicates whose lesion outlines disagree", data.masks.number, data.masks.named
+        ),
+    ]
 
 
-def _leak(facts: Facts) -> str:
-    if facts.data.leak:
-        return f"Leak audit: {facts.data.leak}"
-    splits = facts.inputs.splits
+def _leak(facts: Facts) -> list[Block]:
+    data, splits = facts.data, facts.inputs.splits
     parts = splits.groupby(["fold", "group"])["split"].nunique()
     shared = int((parts > 1).sum())
-    if shared:
-        return f"Leak audit: {count(shared, 'group')} stand in more than one part of the split."
-    return (
-        f"Leak audit: none of {count(splits['group'].nunique(), 'group')} stands in more than one "
-        "part of the split."
+    ours = (
+        f"Of {count(splits['group'].nunique(), 'group')}, "
+        f"{'none stands' if not shared else f'{shared:,} stand'} in more than one part of the "
+        "split used here."
     )
+    if not data.official_split:
+        return [Paragraph(f"{ours} The source has no official split.")]
+    if data.leak is None:
+        return [Paragraph(f"{ours} The source's official split keeps groups together.")]
+    text = (
+        f"{ours} The source's official split shares {count(data.leak.groups, 'group')} "
+        f"({count(data.leak.images, 'image')}) between its parts."
+    )
+    leaking = "Groups that the official split shares between its parts"
+    return [Paragraph(text), *_named(leaking, data.leak.groups, data.leak.named)]
+
+
+def _named(words: str, number_of: int, sentences: Sequence[str]) -> list[Block]:
+    if not number_of:
+        return []
+    summary = f"{words}: {number_of:,}{_first(number_of)}"
+    return [Fold(summary, [Items(sentences[:SHOWN])])]
+
+
+def _first(number_of: int) -> str:
+    return f" (the first {SHOWN} are named)" if number_of > SHOWN else ""
 
 
 def _file_facts(facts: Facts) -> str:
-    audit = facts.data.file_facts
+    audit = facts.data.audit
     if audit is None:
-        return "File facts: there are too few labels to ask whether files give them away."
-    finding = (
-        "the files give the label away to some degree"
-        if audit.low > 0.5
-        else "no sign that the files give the label away"
-    )
+        return f"Whether files give the label away could not be asked: {facts.data.no_audit}."
+    if audit.low > 0.5:
+        strongest = listing(audit.strongest[:3])
+        finding = f"The files give the label away to some degree, most of all by {strongest}."
+    else:
+        finding = "There is no sign that the files give the label away."
     return (
-        f"File facts: a small model that sees only format, colour mode, size and bytes predicts the "
-        f"label with an AUROC of {number(audit.value)} {interval(audit.low, audit.high)} on "
-        f"{count(audit.images, 'image')} (0.5 = guessing): {finding}."
+        "A small model that never sees a pixel, only format, colour mode, size and bytes of "
+        f"each file, predicts the label with a macro AUROC of {number(audit.auroc)} "
+        f"{interval(audit.low, audit.high)} on {count(audit.images, 'image')} of "
+        f"{count(audit.groups, 'group')} (0.5 = guessing). {finding}"
     )

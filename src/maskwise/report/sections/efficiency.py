@@ -9,16 +9,12 @@ from maskwise.report.scores import METRICS
 def build(facts: Facts) -> Section:
     """Draw every metric over the number of labels."""
     text = (
-        "How each figure grows with the number of labelled images. The number of training steps is "
-        "the same at every point, so fewer labels do not also mean shorter training."
+        "How each figure changes with the number of labelled images. The number of training "
+        "steps is the same at every point, so fewer labels do not also mean shorter training."
     )
     metrics = [name for name in METRICS if name in set(facts.scores["metric"])]
-    pictures = [
-        picture
-        for metric in metrics
-        if metric != facts.config.metric
-        for picture in efficiency(facts, metric)
-    ]
+    metrics.sort(key=lambda name: name != facts.config.metric)
+    pictures = [efficiency(facts, metric, mode) for metric in metrics for mode in facts.modes]
     return Section(
         "efficiency", "Label-efficiency curves", [Paragraph(text), Pictures(pictures)]
     )

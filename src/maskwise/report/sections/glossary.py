@@ -6,18 +6,20 @@ TERMS = (
     ("source", "One collection of raw scans and the way it is read."),
     (
         "group",
-        "Images that must stay together because they show the same patient or are duplicates. "
-        "Groups, not images, are counted as independent.",
+        "Images that must stay together because they show the same patient or are "
+        "duplicates. Groups, not images, are counted as independent.",
     ),
     (
         "recipe",
-        "One way of training: what the network must do with unlabelled images (objective), where "
-        "parts of them are hidden (policy), the network itself (encoder) and how it is optimised.",
+        "One way of training: what the network must do with unlabelled images (objective), "
+        "where parts of them are hidden (policy), the network itself (encoder) and how it is "
+        "optimised.",
     ),
     ("encoder", "The network that turns a scan into features; it is what leaves the project."),
     (
         "objective",
-        "The task without labels: fill in the hidden part, or recognise two views of one image.",
+        "The task without labels: fill in the hidden part, or recognise two views of one "
+        "image.",
     ),
     ("policy", "What decides where the mask lies. A policy that learns is called an agent."),
     ("mask", "The hidden cells of an image."),
@@ -25,17 +27,18 @@ TERMS = (
     ("box", "A rectangle of grid cells hidden together."),
     (
         "Q-map",
-        "What the agent expects of each place: how badly the network would fill in a box there.",
+        "What the agent expects of each place: how badly the network would fill in a box "
+        "there.",
     ),
     (
         "mask lift",
-        "Share of the lesion that is hidden, divided by the share of the image that is hidden; "
-        "averaged over images that show a lesion.",
+        "Share of the lesion that is hidden, divided by the share of the image that is "
+        "hidden; averaged over images that show a lesion.",
     ),
     (
         "content lift",
-        "Mask lift minus the lift of the same masks laid over images of other groups: what the "
-        "agent took from the image rather than from habit. 0 = it ignores the image.",
+        "Mask lift minus the lift of the same masks laid over images of other groups: what "
+        "the agent took from the image rather than from habit. 0 = it ignores the image.",
     ),
     ("uniform, centre", "Lift of boxes put anywhere with equal chance, or in the middle."),
     (
@@ -44,7 +47,8 @@ TERMS = (
     ),
     (
         "position share",
-        "Share of the map's variation that is the same in every image; 1 = it knows places only.",
+        "Share of the map's variation that is the same in every image; 1 = it knows places "
+        "only.",
     ),
     (
         "entropy",
@@ -62,28 +66,30 @@ TERMS = (
     ("full fine-tuning", "Encoder and classifier are trained together on the labels."),
     (
         "seed",
-        "One independent repetition of everything: pre-training, choice of labels, fine-tuning.",
+        "One independent repetition of everything: pre-training, choice of labels, "
+        "fine-tuning.",
     ),
     (
         "AUROC",
-        "Chance that a random image of a class gets a higher probability of it than a random image "
-        "of another class: 0.5 = guessing, 1 = perfect. Macro = averaged over classes.",
+        "Chance that a random image of a class gets a higher probability of it than a random "
+        "image of another class: 0.5 = guessing, 1 = perfect. Macro = averaged over classes.",
     ),
     ("balanced accuracy", "Share of images called rightly, averaged over classes."),
     ("macro F1", "Balance of finding a class and not overcalling it, averaged over classes."),
     (
         "calibration error",
-        "How far stated probabilities lie from observed frequencies; 0 = can be taken at face value.",
+        "How far stated probabilities lie from observed frequencies; 0 = can be taken at "
+        "face value.",
     ),
     (
         "95 % interval",
-        "Where the figure would fall in 95 of 100 repetitions with other seeds and other patients "
-        "of the same kind, as far as resampling these can tell.",
+        "Where the figure would fall in 95 of 100 repetitions with other seeds and other "
+        "patients of the same kind, as far as resampling these can tell.",
     ),
     (
         "p (Holm)",
-        "How surprising the difference would be if there were none, made larger because several "
-        "comparisons were made at once.",
+        "How surprising the difference would be if there were none, made larger because "
+        "several comparisons were made at once.",
     ),
 )
 

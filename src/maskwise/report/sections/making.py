@@ -12,15 +12,17 @@ def build(facts: Facts) -> Section:
     raw = "" if facts.inputs.generated else " --params raw_root=<folder of the raw files>"
     seeds = listing(str(seed) for seed in facts.seeds)
     text = (
-        f"Maskwise {__version__}; seeds {seeds}. The page holds no date and no name of a machine, "
-        "so that the same inputs give the same file; commit, machine, speed and memory of each "
-        "step stand in run.json beside its output. Every figure here is computed from "
-        "predictions.parquet, subsets.parquet, history.csv and gallery.npz of the runs."
+        f"Maskwise {__version__}; seeds {seeds}. The page holds no date and no name of a "
+        "machine, so that the same inputs give the same file; commit, machine, speed and "
+        "memory of each step stand in run.json beside its output. Every figure here is "
+        "computed from predictions.parquet, subsets.parquet, history.csv and gallery.npz of "
+        "the runs."
     )
     commands = Commands(
         [
             f"kedro run --pipelines {source}{raw}",
-            f"kedro run --pipelines {source} --tags evaluate   # scores alone, nothing retrained",
+            f"kedro run --pipelines {source} --tags evaluate   # scores alone, nothing "
+            "retrained",
             f"kedro run --pipelines {source} --tags report     # this page alone",
         ]
     )

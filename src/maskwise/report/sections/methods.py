@@ -3,13 +3,32 @@
 import pandas as pd
 
 from maskwise.report.answer import judge
-from maskwise.report.blocks import Block, Cell, Fold, Items, Paragraph, Pictures, Section, Table
+from maskwise.report.blocks import (
+    Block,
+    Cell,
+    Fold,
+    Items,
+    Paragraph,
+    Pictures,
+    Row,
+    Section,
+    Table,
+)
 from maskwise.report.facts import Facts
 from maskwise.report.figures import differences
 from maskwise.report.pictures import Picture, as_svg
 from maskwise.report.scores import METRICS
-from maskwise.report.wording import count, interval, p_value, share, signed, with_interval
+from maskwise.report.wording import (
+    count,
+    interval,
+    number,
+    p_value,
+    share,
+    signed,
+    with_interval,
+)
 
+_TESTS = {"bootstrap": "same draws", "sign_flip": "exact sign-flip test over seeds"}
 _VERDICTS = {
     "helps": "better",
     "perhaps": "perhaps better (the interval excludes 0, but not after correction)",
@@ -20,7 +39,7 @@ _VERDICTS = {
 
 def build(facts: Facts) -> Section:
     """Set every recipe beside the others."""
-    blocks: list[Block] = [Paragraph(_reading(facts))]
+    blocks: list[Block] = [Paragraph(_reading(facts)), Items(facts.inputs.scores["notes"])]
     blocks += [_scores(facts, mode, facts.config.metric) for mode in facts.modes]
     pictures = [
         picture
@@ -31,8 +50,8 @@ def build(facts: Facts) -> Section:
     if pictures:
         blocks += [
             Paragraph(
-                f"The same test images judge both sides of a pair, so a paired difference from "
-                f"{facts.title(facts.config.reference)} is sharper than two intervals side by side."
+                "The same test images judge both sides of a pair, so a paired difference from "
+                f"{facts.title(facts.reference)} is sharper than two intervals side by side."
             ),
             Pictures(pictures),
             Items(_in_words(facts)),
@@ -40,15 +59,24 @@ def build(facts: Facts) -> Section:
     if len(facts.inputs.paired):
         main = facts.inputs.paired["metric"] == facts.config.metric
         blocks.append(_paired("Paired differences", facts, facts.inputs.paired[main]))
-    blocks.append(Fold("All metrics", [*_all_metrics(facts)]))
+    blocks += [
+        Fold(
+            "How much of each interval is the seeds' and how much the test images'",
+            _parts(facts),
+        ),
+        Fold("All metrics", _all_metrics(facts)),
+    ]
     return Section("methods", "Methods side by side", blocks)
 
 
 def _reading(facts: Facts) -> str:
+    scores = facts.inputs.scores
     return (
         f"Each figure is the {facts.metric_name} on the test images, averaged over "
         f"{count(len(facts.seeds), 'seed')}, with its 95 % interval. Intervals come from "
-        "resampling seeds and, within the test set, whole groups of images."
+        f"drawing seeds and whole groups of test images anew, {scores['draws']:,} times; p "
+        f"from the {_TESTS.get(scores['test'], scores['test'])}, corrected after Holm for all "
+        "comparisons of one metric on this page."
     )
 
 
@@ -59,7 +87,7 @@ def _scores(facts: Facts, mode: str, metric: str) -> Table:
     )
     name = METRICS.get(metric, metric)
     head = ("recipe", *(f"{share(f)} of the labels" for f in reversed(facts.fractions)))
-    lines = []
+    lines: list[Row] = []
     for recipe, style in facts.styles.items():
         if recipe not in rows.index.get_level_values("recipe"):
             continue
@@ -76,10 +104,36 @@ def _score(rows: pd.DataFrame, recipe: str, fraction: float) -> str:
 
 
 def _all_metrics(facts: Facts) -> list[Block]:
-    metrics = [name for name in dict.fromkeys(facts.scores["metric"])]
-    return [_scores(facts, mode, metric) for mode in facts.modes for metric in metrics] + [
-        _paired("All paired differences", facts, facts.inputs.paired)
+    metrics = list(dict.fromkeys(facts.scores["metric"]))
+    tables = [_scores(facts, mode, metric) for metric in metrics for mode in facts.modes]
+    return [*tables, _paired("All paired differences", facts, facts.inputs.paired)]
+
+
+def _parts(facts: Facts) -> list[Block]:
+    table = facts.scores
+    rows: list[Row] = [
+        (
+            Cell(facts.title(row["recipe"]), style=facts.styles.get(row["recipe"])),
+            facts.mode_name(row["mode"]).lower(),
+            share(row["fraction"]),
+            number(row["value"]),
+            *(
+                interval(row[f"{part}low"], row[f"{part}high"]) or "—"
+                for part in ("", "seeds_", "groups_")
+            ),
+        )
+        for _, row in table[table["metric"] == facts.config.metric].iterrows()
     ]
+    head = (
+        "recipe",
+        "mode",
+        "labels",
+        facts.metric_name,
+        "both",
+        "seeds alone",
+        "test groups alone",
+    )
+    return [Table("95 % intervals by what was drawn anew", head, rows)]
 
 
 def _forest(facts: Facts, mode: str, fraction: float) -> list[Picture]:
@@ -88,12 +142,12 @@ def _forest(facts: Facts, mode: str, fraction: float) -> list[Picture]:
         (paired["mode"] == mode)
         & (paired["fraction"] == fraction)
         & (paired["metric"] == facts.config.metric)
-        & (paired["against"] == facts.config.reference)
+        & (paired["against"] == facts.reference)
     ]
     if rows.empty:
         return []
     title = f"{facts.mode_name(mode)}, {share(fraction)} of the labels"
-    reference = facts.title(facts.config.reference)
+    reference = facts.title(facts.reference)
     figure = differences.draw(
         rows, facts.styles, title, f"{facts.metric_name} above {reference}"
     )
@@ -143,7 +197,7 @@ def _paired(caption: str, facts: Facts, paired: pd.DataFrame) -> Table:
         "groups",
         "seeds",
     )
-    rows = [
+    rows: list[Row] = [
         (
             Cell(facts.title(row["recipe"]), style=facts.styles.get(row["recipe"])),
             facts.title(row["against"]),

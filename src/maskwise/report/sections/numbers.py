@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from maskwise.report.blocks import Paragraph, Section, Table
+from maskwise.report.blocks import Cell, Paragraph, Row, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.wording import share
 
@@ -10,9 +10,10 @@ from maskwise.report.wording import share
 def build(facts: Facts) -> Section:
     """Count images and groups behind scores, labels and masks."""
     text = (
-        "The parts of the split are counted under Data. Scores and confusion rest on the test images; labels of training and validation images "
-        "were available at each fraction as counted here; lift rests on validation images with "
-        "lesions. Groups are what counts as independent."
+        "The parts of the split are counted under Data. Scores and confusion rest on the test "
+        "images; labels of training and validation images were available at each fraction as "
+        "counted here; lift rests on validation images with lesions. Groups are what counts "
+        "as independent."
     )
     return Section("numbers", "How many", [Paragraph(text), _labels(facts), _scored(facts)])
 
@@ -42,23 +43,20 @@ def _scored(facts: Facts) -> Table:
     table = facts.inputs.predictions
     counted = (
         table[table["split"] == "test"]
-        .groupby(["recipe", "mode", "fraction"], sort=False)
+        .groupby(["recipe", "mode"], sort=False)
         .agg(
             images=("image_id", "nunique"),
             groups=("group", "nunique"),
             seeds=("seed", "nunique"),
         )
     )
-    rows = [
+    rows: list[Row] = [
         (
-            facts.title(recipe),
-            facts.mode_name(mode).lower(),
-            share(fraction),
-            f"{row['images']:,}",
-            f"{row['groups']:,}",
-            f"{row['seeds']:,}",
+            Cell(facts.title(str(recipe)), style=facts.styles.get(str(recipe))),
+            facts.mode_name(str(mode)).lower(),
+            *(f"{row[column]:,}" for column in ("images", "groups", "seeds")),
         )
-        for (recipe, mode, fraction), row in counted.iterrows()
+        for (recipe, mode), row in counted.iterrows()
     ]
-    head = ("recipe", "mode", "labels", "test images", "test groups", "seeds")
-    return Table("Test images behind every score", head, rows)
+    head = ("recipe", "mode", "test images", "test groups", "seeds")
+    return Table("Test images behind every score, at each fraction", head, rows)

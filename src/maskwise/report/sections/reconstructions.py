@@ -5,8 +5,8 @@ import pandas as pd
 from maskwise.report.blocks import Block, Cell, Paragraph, Pictures, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.figures import reconstructions
-from maskwise.report.pictures import as_png
-from maskwise.report.sections.agent import shown_images
+from maskwise.report.pictures import Picture, as_png
+from maskwise.report.sections.agent import pairs
 from maskwise.report.wording import count, number
 
 _ERRORS = ("error", "error_mean_image", "error_smooth_fill")
@@ -15,17 +15,18 @@ _ERRORS = ("error", "error_mean_image", "error_smooth_fill")
 def build(facts: Facts) -> Section:
     """Show the fillings and their errors."""
     title = "Reconstructions"
-    drawn = [block for name in facts.styles for block in _pictures(facts, name)]
-    rows = [row for name in facts.styles for row in _rows(facts, name)]
+    drawn = [Pictures(found) for name in facts.masking if (found := _pictures(facts, name))]
+    rows = [row for name in facts.masking for row in _rows(facts, name)]
     if not drawn and not rows:
         text = "No recipe of this page fills anything in."
         return Section("reconstructions", title, [Paragraph(text)])
     blocks: list[Block] = [
         Paragraph(
-            "A network that fills in a hidden box should beat two answers that know nothing of "
-            "the image's content: the mean of all training images, and a smooth filling from the "
-            "hole's border. Where it does not, it has not learnt anatomy yet. The fillings are "
-            "drawn as they came out; nothing of the hidden part helped to draw them."
+            "A network that fills in a hidden box should beat two answers that know nothing "
+            "of the image's content: the mean of all training images, and a smooth filling "
+            "from the hole's border. Where it does not, it has not learnt anatomy yet. The "
+            "fillings are drawn as they came out; nothing of the hidden part helped to draw "
+            "them."
         )
     ]
     if rows:
@@ -73,19 +74,19 @@ def _measured(history: pd.DataFrame) -> pd.DataFrame:
     return history.dropna(subset=list(_ERRORS))
 
 
-def _pictures(facts: Facts, name: str) -> list[Block]:
+def _pictures(facts: Facts, name: str) -> list[Picture]:
     found = facts.gallery(name)
     if found is None or not found[1].reconstructions.size or not found[1].masks.size:
         return []
     seed, gallery = found
-    images = shown_images(gallery, facts.config.images)
     moment = len(gallery.epochs) - 1
-    epoch = gallery.epochs[moment]
-    title = facts.title(name)
-    caption = f"{title}, seed {seed}, epoch {epoch}: bright on the right is what was missed."
-    alternative = (
-        f"{count(len(images), 'scan')} with a hidden box, what {title} filled in at epoch {epoch}, "
-        "and the absolute difference."
-    )
-    figure = reconstructions.draw(gallery, moment, images)
-    return [Pictures([as_png(figure, alternative, caption)])]
+    epoch, title = gallery.epochs[moment], facts.title(name)
+    return [
+        as_png(
+            reconstructions.draw(gallery, moment, images),
+            f"{count(len(images), 'validation scan')} with a hidden part, what {title} filled "
+            f"in at epoch {epoch}, and by how much it was wrong.",
+            f"{title}, seed {seed}, epoch {epoch}: bright on the right is what was missed.",
+        )
+        for images in pairs(gallery, facts.config.images)
+    ]

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from maskwise.report.blocks import Block, Cell, Paragraph, Section, Table
+from maskwise.report.blocks import Block, Cell, Fold, Paragraph, Section, Table
 from maskwise.report.facts import Facts
-from maskwise.report.wording import count, listing, share
+from maskwise.report.wording import TIMES, count, listing, share
 
 
 def build(facts: Facts) -> Section:
@@ -13,24 +13,24 @@ def build(facts: Facts) -> Section:
     pretrain = facts.inputs.settings.get("pretrain", {})
     blocks: list[Block] = [Paragraph(_overview(facts)), _recipes(facts)]
     if pretrain:
-        blocks.append(_settings(facts))
+        blocks.append(Fold("The source's settings and its budget", [_settings(facts)]))
     return Section("run", "What was run", blocks)
 
 
 def _overview(facts: Facts) -> str:
-    recipes = count(len(facts.styles), "recipe")
-    repeated = count(len(facts.seeds), "seed")
     shares = listing(share(fraction) for fraction in facts.fractions)
     modes = listing(facts.mode_name(mode).lower() for mode in facts.modes)
+    seen = (
+        f"For {listing(map(facts.title, facts.transductive))} the test images, without their "
+        "labels, took part in pre-training."
+        if facts.transductive
+        else "The test images took part in nothing until they were scored."
+    )
     return (
-        f"{recipes} ran on the source {facts.inputs.source}, each with {repeated}. A recipe first "
-        "trains an encoder on the training images without their labels; the encoder then learns "
-        f"the diagnosis from {shares} of the labels, by {modes}. A seed is one independent "
-        "repetition of everything. The test images took part in nothing until they were scored."
-        if not facts.transductive
-        else f"{recipes} ran on the source {facts.inputs.source}, each with {repeated}, on {shares} "
-        f"of the labels, by {modes}. For {listing(map(facts.title, facts.transductive))} the test "
-        "images, without their labels, took part in pre-training."
+        f"{count(len(facts.styles), 'recipe')} ran on the source {facts.inputs.source}, each "
+        f"with {count(len(facts.seeds), 'seed')}. A recipe first trains an encoder on images "
+        f"without their labels; the encoder then learns the diagnosis from {shares} of the "
+        f"labels, by {modes}. A seed is one independent repetition of everything. {seen}"
     )
 
 
@@ -61,7 +61,7 @@ def _named(block: Mapping[str, Any], part: str) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} {_short(item)}" for key, item in value.items()) + "}"
-    return " × ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return f" {TIMES} ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _seeds(facts: Facts, recipe: str) -> list[int]:
@@ -76,4 +76,4 @@ def _settings(facts: Facts) -> Table:
         if isinstance(block, Mapping)
         for key, value in block.items()
     ]
-    return Table("The source's settings and its budget", ("stage", "option", "value"), rows)
+    return Table(f"Source {facts.inputs.source}", ("stage", "option", "value"), rows)

@@ -1,50 +1,70 @@
 """Training curves of every recipe that trains."""
 
-from maskwise.report.blocks import Paragraph, Pictures, Section
+import pandas as pd
+
+from maskwise.report.blocks import Block, Heading, Paragraph, Pictures, Section
 from maskwise.report.facts import Facts
 from maskwise.report.figures import curves
 from maskwise.report.pictures import Picture, as_svg
-from maskwise.report.wording import number
+from maskwise.report.wording import count, significant
 
 _CURVES = {
     "loss": "loss",
     "reward": "reward",
     "policy_loss": "the policy's loss",
+    "epsilon": "share of random places (ε)",
     "gradient_norm": "gradient norm",
     "learning_rate": "learning rate",
-    "epsilon": "share of random places (ε)",
 }
 
 
 def build(facts: Facts) -> Section:
     """Draw what was logged, a picture a recipe and quantity."""
+    blocks = [block for name in facts.styles for block in _recipe(facts, name)]
+    text = (
+        "Losses of different recipes measure different tasks: compare shapes, not heights."
+        if blocks
+        else "No recipe of this page was trained before it met the labels."
+    )
+    return Section("training", "Training curves", [Paragraph(text), *blocks])
+
+
+def _recipe(facts: Facts, name: str) -> list[Block]:
     pictures = [
-        picture
-        for name in facts.styles
+        drawing(facts, name, (column, words), lines)
         for column, words in _CURVES.items()
-        for picture in _picture(facts, name, (column, words))
+        if (lines := series(facts, name, column))
     ]
     if not pictures:
-        text = "No recipe of this page was trained before it met the labels."
-        return Section("training", "Training curves", [Paragraph(text)])
-    text = "Losses of different recipes measure different tasks: compare shapes, not heights."
-    return Section("training", "Training curves", [Paragraph(text), Pictures(pictures)])
+        return []
+    return [Heading(facts.title(name), facts.styles[name]), Pictures(pictures)]
 
 
-def _picture(facts: Facts, name: str, quantity: tuple[str, str]) -> list[Picture]:
-    column, words = quantity
-    lines = {
-        f"seed {seed}": history.set_index("epoch")[column]
+def series(facts: Facts, name: str, column: str) -> dict[str, pd.Series]:
+    """Return a logged figure over epochs, a series a seed, those that have none left out."""
+    return {
+        f"seed {seed}": history.set_index("epoch")[column].dropna()
         for seed, history in facts.histories(name).items()
         if column in history and history[column].notna().any()
     }
-    if not lines:
-        return []
-    title = facts.title(name)
-    colours = dict.fromkeys(lines, facts.styles[name].colour)
+
+
+def drawing(
+    facts: Facts, name: str, quantity: tuple[str, str], lines: dict[str, pd.Series]
+) -> Picture:
+    """Draw one quantity ``(column, words)`` of one recipe."""
+    column, words = quantity
     first, last = (
-        ", ".join(number(line.dropna().iloc[end]) for line in lines.values()) for end in (0, -1)
+        significant(sum(float(line.iloc[end]) for line in lines.values()) / len(lines))
+        for end in (0, -1)
     )
-    figure = curves.draw(lines, colours, f"{title}: {words}", words)
-    alternative = f"{title}: {words} over training, from {first} to {last}."
-    return [as_svg(figure, alternative, f"{title}: {words}, {first} → {last}.")]
+    told = f"{words}, from {first} to {last}"
+    told += f" (mean of {count(len(lines), 'seed')})" if len(lines) > 1 else ""
+    colours = dict.fromkeys(lines, facts.styles[name].colour)
+    bounds = (0.0, 1.0) if column in SHARES else None
+    figure = curves.draw(lines, colours, words, bounds)
+    return as_svg(figure, f"{facts.title(name)}: {told}.", f"{told[0].upper()}{told[1:]}.")
+
+
+SHARES = frozenset({"entropy", "top_share", "position_share", "epsilon"})
+"""Figures that lie in [0, 1] and are drawn so."""
