@@ -69,13 +69,13 @@ def header(side: int) -> StoreHeader:
 
 
 def small_encoder(
-    architecture: str = "context_cnn", seed: int = 0, **options: object
+    architecture: str = "context_cnn", seed: int = 0, channels: int = 1
 ) -> nn.Module:
     """Build an encoder with its metadata, as ``load_encoder`` would return it."""
-    arguments = options or SMALL[architecture]
+    arguments = SMALL[architecture]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = ENCODERS[architecture](**arguments).build(1)
+        encoder = ENCODERS[architecture](**arguments).build(channels)
     encoder.metadata = metadata(architecture, dict(arguments))  # type: ignore[assignment]
     return encoder.eval()
 

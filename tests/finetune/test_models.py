@@ -43,7 +43,7 @@ def written(keep: Keep, folder: Path) -> list[str]:
 def test_best_is_the_lowest_validation_loss_of_the_largest_fraction(tmp_path: Path) -> None:
     assert written("best", tmp_path / "models") == ["best.safetensors", "index.json"]
     model = load_model(tmp_path / "models" / "best.safetensors")
-    assert (model.metadata.mode, model.metadata.fraction) == ("full", 1.0)  # type: ignore[union-attr]
+    assert model.metadata == TRAINED[1]
 
 
 def test_all_keeps_a_file_a_mode_and_fraction(tmp_path: Path) -> None:

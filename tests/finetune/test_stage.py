@@ -198,7 +198,7 @@ def test_the_published_protocol_chooses_on_the_whole_validation_part(patches: Pa
 def test_balanced_class_weights_find_more_of_the_rare_class(patches: Patches) -> None:
     found = {}
     for weights in ("none", "balanced"):
-        task = DiagnosisConfig(class_weights=weights)  # type: ignore[arg-type]
+        task = DiagnosisConfig(class_weights=weights)
         run = replace(with_config(modes=("probe",)), budget=replace(RUN.budget, task=task))
         found[weights] = finetune(small_encoder(), *patches, run).predictions["p_a"].mean()
     assert found["balanced"] > found["none"]

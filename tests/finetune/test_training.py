@@ -40,7 +40,7 @@ def lesson(path: Path, **changes: object) -> Lesson:
         "seed": 0,
         "device": CPU,
     }
-    return Lesson(**{**options, **changes})  # type: ignore[arg-type]
+    return Lesson(**{**options, **changes})
 
 
 def start(architecture: str = "context_cnn") -> tuple[Classifier, LinearHead]:
@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> Non
 
 def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     first, second = (trained(lesson(tmp_path / str(s), seed=s), FullConfig()) for s in (0, 1))
-    assert not first.head.weight.equal(second.head.weight)  # type: ignore[arg-type, operator, union-attr]
+    assert not first.head.weight.equal(second.head.weight)  # type: ignore[arg-type, operator]
 
 
 def test_the_model_that_is_handed_in_stays_as_it_was(tmp_path: Path) -> None:

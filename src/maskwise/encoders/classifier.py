@@ -40,7 +40,8 @@ class Classifier(nn.Module):
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Return calibrated probabilities ``(B, classes)``: softmax of logits / temperature."""
-        return (self(images) / self.temperature).softmax(dim=1)
+        logits = cast(Tensor, self(images))
+        return (logits / self.temperature).softmax(dim=1)
 
 
 def pool(features: Tensor, pooling: str) -> Tensor:

@@ -92,11 +92,7 @@ def _of_folder(folder: Path) -> Scans:
 
 def _of_table(place: Path, column: str, root: Path) -> Scans:
     try:
-        table = (
-            pd.read_parquet(place)
-            if place.suffix.lower() == ".parquet"
-            else pd.read_csv(place, sep=None, engine="python", skipinitialspace=True)
-        )
+        table = _read_table(place)
     except Exception as error:
         # Broken bytes raise what they like out of a parser: ArrowInvalid, ParserError, …
         raise UserError(f"{place}: cannot be read as a table ({error})") from None
@@ -116,6 +112,16 @@ def _of_table(place: Path, column: str, root: Path) -> Scans:
     )
     rows = zip(paths, frames, modalities, strict=True)
     return Scans(root, tuple(Scan(*row) for row in rows), ())
+
+
+def _read_table(place: Path) -> pd.DataFrame:
+    if place.suffix.lower() == ".parquet":
+        return pd.read_parquet(place)
+    with place.open(encoding="utf-8-sig") as file:
+        header = file.readline()
+    # The commonest of what spreadsheets write; a table of one column has none of them.
+    separator = max(",;\t", key=header.count)
+    return pd.read_csv(place, sep=separator, skipinitialspace=True, encoding="utf-8-sig")
 
 
 def count_frames(root: Path, path: str) -> int:

@@ -1,0 +1,167 @@
+"""A fine-tuned model on its way out of the project, and back in elsewhere."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from finetune.patches import metadata, small_encoder
+from maskwise import load_encoder, load_model
+from maskwise.artefacts.encoder import read_tensors, write_encoder, write_tensors
+from maskwise.artefacts.model import ModelMetadata, write_model
+from maskwise.artefacts.model import load_model as load_classifier
+from maskwise.encoders.classifier import Classifier, pool
+from maskwise.errors import UserError
+
+OPTIONS: dict[str, object] = {"widths": (8, 16), "convolutions": (1, 1)}
+METADATA = ModelMetadata(
+    encoder=metadata("context_cnn", OPTIONS),
+    task="diagnosis",
+    classes=("benign", "malignant"),
+    mode="full",
+    fraction=0.25,
+    images=10,
+    stages=(0, 1),
+    pooling="mean",
+    features=24,
+    temperature=2.0,
+    validation_log_loss=0.5,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = Classifier(small_encoder(), (0, 1), "mean", 24, 2, temperature=2.0)
+    write_model(model, METADATA, tmp_path / "models" / "best.safetensors")
+    torch.save(model.state_dict(), tmp_path / "as it was.pt")
+    return tmp_path / "models" / "best.safetensors"
+
+
+def test_a_model_comes_back_with_every_tensor_and_its_metadata(path: Path) -> None:
+    model = load_model(path)
+    written = torch.load(path.parents[1] / "as it was.pt", weights_only=True)
+    assert all(tensor.equal(written[name]) for name, tensor in model.state_dict().items())
+    assert model.metadata == METADATA
+    assert not model.training
+
+
+def test_a_model_answers_with_logits_and_calibrated_probabilities(path: Path) -> None:
+    model, images = load_classifier(path), torch.rand(5, 1, 16, 16)
+    with torch.inference_mode():
+        logits, probabilities = model(images), model.probabilities(images)
+    assert logits.shape == (5, 2)
+    torch.testing.assert_close(probabilities, (logits / 2.0).softmax(dim=1))
+
+
+def test_loading_says_how_many_tensors_found_their_place(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        tensors = len(load_model(path).state_dict())
+    assert f"{tensors} of {tensors} tensors" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda t: t.pop("head.bias"),
+            r"17 of 18 tensors fit; nothing was loaded\n.*missing: head.b",
+        ),
+        (
+            lambda t: t.update(other=torch.zeros(1)),
+            r"18 of 18 tensors fit.*\n.*unexpected: other",
+        ),
+        (
+            lambda t: t.update({"head.bias": torch.zeros(3)}),
+            r"17 of 18 tensors fit.*\n.*misshapen: head.bias is \(3,\), not \(2,\)",
+        ),
+    ],
+)
+def test_a_tensor_too_few_too_many_or_misshapen_stops_it_by_name(
+    path: Path, change: object, message: str
+) -> None:
+    tensors, blocks = read_tensors(path)
+    change(tensors)  # type: ignore[operator]
+    write_tensors(tensors, blocks, path)
+    with pytest.raises(UserError, match=message):
+        load_model(path)
+
+
+def test_an_encoder_is_no_model_and_a_model_no_encoder(path: Path, tmp_path: Path) -> None:
+    encoder = tmp_path / "encoder.safetensors"
+    write_encoder(small_encoder(), METADATA.encoder, encoder)
+    with pytest.raises(UserError, match=r"holds an encoder: use maskwise.load_encoder"):
+        load_model(encoder)
+    with pytest.raises(UserError, match="no encoder"):
+        load_encoder(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"best.safetensors: no such file"):
+        load_model(tmp_path / "best.safetensors")
+
+
+def test_a_model_of_an_architecture_from_the_future_is_refused(path: Path) -> None:
+    tensors, blocks = read_tensors(path)
+    blocks["model"]["encoder"]["architecture"] = "context_cmm"
+    write_tensors(tensors, blocks, path)
+    with pytest.raises(UserError, match=r"needs the encoder 'context_cmm'.*mean 'context_cnn'"):
+        load_model(path)
+
+
+def test_a_model_is_loaded_without_pandas_kedro_and_the_rest_of_the_pipeline(
+    path: Path,
+) -> None:
+    heavy = ("kedro", "dvc", "pandas", "pyarrow", "pydantic", "sklearn", "scipy", "PIL", "tqdm")
+    code = (
+        "import sys, numpy, safetensors.torch, torch\n"
+        "theirs = set(sys.modules)\n"
+        "import maskwise\n"
+        f"assert isinstance(maskwise.load_model({str(path)!r}), torch.nn.Module)\n"
+        f"print([name for name in {heavy!r} if name in set(sys.modules) - theirs])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [
+        ("mean", [[1.5, 5.5]]),
+        ("mean_max", [[1.5, 5.5, 3.0, 7.0]]),
+        ("places", [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]]),
+    ],
+)
+def test_pooling_turns_a_feature_map_into_numbers(
+    pooling: str, expected: list[list[float]]
+) -> None:
+    features = torch.arange(8.0).reshape(1, 2, 2, 2)
+    np.testing.assert_array_equal(pool(features, pooling).numpy(), expected)
+
+
+def test_an_unknown_pooling_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no pooling 'median'"):
+        pool(torch.zeros(1, 1, 2, 2), "median")
+
+
+def test_a_classifier_sees_the_named_stages_alone() -> None:
+    model = Classifier(small_encoder(), (1,), "mean", 16, 2)
+    images = torch.rand(3, 1, 16, 16)
+    with torch.inference_mode():
+        expected = model.head(model.encoder(images)[1].mean(dim=(2, 3)))
+        torch.testing.assert_close(model(images), expected)
+
+
+def test_metadata_survive_being_changed_and_written_again(path: Path, tmp_path: Path) -> None:
+    model = load_model(path)
+    changed = replace(METADATA, temperature=3.0)
+    write_model(model, changed, tmp_path / "again.safetensors")
+    assert load_model(tmp_path / "again.safetensors").temperature == 3.0

@@ -1,0 +1,329 @@
+"""A trained model over scans that nobody labelled."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
+
+from finetune.patches import MEAN, STD, metadata, small_encoder
+from maskwise import load_model
+from maskwise.artefacts.model import ModelMetadata, write_model
+from maskwise.encoders.classifier import Classifier
+from maskwise.errors import UserError
+from maskwise.predict.stage import PredictConfig, parse_request, predict
+
+SIDE = 16
+METADATA = ModelMetadata(
+    encoder=metadata("context_cnn", {"widths": (8, 16), "convolutions": (1, 1)}),
+    task="diagnosis",
+    classes=("benign", "malignant"),
+    mode="full",
+    fraction=1.0,
+    images=120,
+    stages=(0, 1),
+    pooling="mean",
+    features=24,
+    temperature=2.0,
+    validation_log_loss=0.5,
+)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save(METADATA, tmp_path / "best.safetensors")
+
+
+def save(described: ModelMetadata, path: Path, channels: int = 1) -> Path:
+    torch.manual_seed(0)
+    encoder = small_encoder(channels=channels)
+    classifier = Classifier(encoder, (0, 1), "mean", 24, 2, described.temperature)
+    with torch.no_grad():
+        classifier.head.weight.mul_(20)  # type: ignore[operator]
+    write_model(classifier, described, path)
+    return path
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Six grey scans in a folder with a subfolder; names as people give them."""
+    for i in range(6):
+        draw(tmp_path / "scans" / ("ältere" if i % 2 else "") / f"scan {i} 50%.png", seed=i)
+    return tmp_path / "scans"
+
+
+def draw(path: Path, shape: tuple[int, ...] = (SIDE, SIDE), seed: int = 0) -> NDArray[np.uint8]:
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def refusal(table: pd.DataFrame, path: str) -> str:
+    (row,) = table[table["path"] == path].itertuples()
+    assert row.prediction == ""
+    return str(row.refused)
+
+
+def test_every_scan_of_a_folder_and_its_subfolders_has_calibrated_probabilities(
+    model: Path, scans: Path
+) -> None:
+    table = predict(model, scans, PredictConfig()).table
+    assert list(table.columns) == [
+        "path", "frame", "prediction", "p_benign", "p_malignant", "refused",
+    ]  # fmt: skip
+    assert len(table) == 6
+    network = load_model(model)
+    for row in table.itertuples():
+        pixels = np.asarray(Image.open(scans / row.path), np.float32) / 255
+        image = torch.from_numpy((pixels - MEAN) / STD)[None, None]
+        with torch.inference_mode():
+            expected = (network(image) / 2.0).softmax(dim=1).numpy()[0]
+        np.testing.assert_allclose([row.p_benign, row.p_malignant], expected, atol=1e-5)
+        assert row.prediction == METADATA.classes[expected.argmax()]
+
+
+def test_a_table_names_the_scans_relative_to_itself(model: Path, scans: Path) -> None:
+    names = ["scan 0 50%.png", "ältere/scan 1 50%.png"]
+    pd.DataFrame({"file": names}).to_csv(scans / "list.csv", index=False)
+    table = predict(model, scans / "list.csv", PredictConfig(column="file")).table
+    assert list(table["path"]) == names
+    assert (table["refused"] == "").all()
+
+
+def test_a_parquet_table_elsewhere_says_what_its_paths_are_relative_to(
+    model: Path, scans: Path, tmp_path: Path
+) -> None:
+    pd.DataFrame({"path": ["scan 0 50%.png"]}).to_parquet(tmp_path / "list.parquet")
+    table = predict(model, tmp_path / "list.parquet", PredictConfig(root=scans)).table
+    assert list(table["refused"]) == [""]
+
+
+def test_the_pages_of_a_tiff_are_scans_of_their_own(model: Path, tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((SIDE, SIDE), 60 * i, np.uint8)) for i in range(3)]
+    (tmp_path / "scans").mkdir()
+    pages[0].save(tmp_path / "scans" / "cine.tif", save_all=True, append_images=pages[1:])
+    table = predict(model, tmp_path / "scans", PredictConfig()).table
+    assert list(table["frame"]) == [0, 1, 2]
+    assert table["p_benign"].nunique() == 3
+
+
+def test_what_cannot_be_read_is_listed_with_the_reason_and_costs_no_other_scan(
+    model: Path, scans: Path
+) -> None:
+    (scans / "cut.png").write_bytes((scans / "scan 0 50%.png").read_bytes()[:60])
+    (scans / "empty.png").touch()
+    (scans / "notes.txt").write_text("nothing to see")
+    result = predict(model, scans, PredictConfig())
+    assert "cannot be decoded" in refusal(result.table, "cut.png")
+    assert "0 bytes" in refusal(result.table, "empty.png")
+    assert "neither suffix nor content of an image" in refusal(result.table, "notes.txt")
+    assert (result.table["refused"] == "").sum() == 6
+    assert "cut.png" in result.page
+
+
+def test_a_mask_beside_its_image_is_no_scan(model: Path, scans: Path) -> None:
+    draw(scans / "scan 0 50%_mask.png")
+    table = predict(model, scans, PredictConfig()).table
+    assert "is the mask of 'scan 0 50%'" in refusal(table, "scan 0 50%_mask.png")
+
+
+def test_a_folder_called_mask_is_a_folder_like_any_other(model: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "a_mask" / "one.png")
+    assert list(predict(model, tmp_path / "a_mask", PredictConfig()).table["refused"]) == [""]
+
+
+def test_another_modality_is_refused(model: Path, scans: Path) -> None:
+    message = r"predict.modality: the modality is mr, but the model was trained on ultrasound"
+    with pytest.raises(UserError, match=message):
+        predict(model, scans, PredictConfig(modality="mr"))
+
+
+def test_the_models_own_modality_is_welcome(model: Path, scans: Path) -> None:
+    assert len(predict(model, scans, PredictConfig(modality="ultrasound")).table) == 6
+
+
+def test_a_row_of_another_modality_is_refused_alone(model: Path, scans: Path) -> None:
+    names, modalities = (
+        ["scan 0 50%.png", "scan 2 50%.png", "scan 4 50%.png"],
+        ["ct", "ultrasound", None],
+    )
+    pd.DataFrame({"path": names, "modality": modalities}).to_csv(
+        scans / "list.csv", index=False
+    )
+    table = predict(model, scans / "list.csv", PredictConfig()).table
+    assert list(table["refused"] == "") == [False, True, True]
+    assert "the modality is ct" in table["refused"][0]
+
+
+def test_a_colour_scan_is_refused_by_a_grey_model_unless_grey_is_asked_for(
+    model: Path, scans: Path
+) -> None:
+    draw(scans / "doppler.png", (SIDE, SIDE, 3))
+    table = predict(model, scans, PredictConfig()).table
+    assert "has 3 channels, the model takes 1" in refusal(table, "doppler.png")
+    table = predict(model, scans, PredictConfig(colour="grey")).table
+    assert (table["refused"] == "").all()
+
+
+def test_a_grey_scan_stored_as_rgb_is_a_grey_scan(model: Path, tmp_path: Path) -> None:
+    grey = draw(tmp_path / "scans" / "grey.png")
+    Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2)).save(tmp_path / "scans" / "rgb.png")
+    table = predict(model, tmp_path / "scans", PredictConfig()).table
+    assert table["p_benign"][0] == table["p_benign"][1]
+
+
+def test_a_grey_scan_is_refused_by_a_model_of_three_channels(
+    scans: Path, tmp_path: Path
+) -> None:
+    encoder = replace(METADATA.encoder, channels=3, mean=(MEAN,) * 3, std=(STD,) * 3)
+    model = save(replace(METADATA, encoder=encoder), tmp_path / "three.safetensors", channels=3)
+    draw(scans / "colour.png", (SIDE, SIDE, 3))
+    table = predict(model, scans, PredictConfig()).table
+    assert refusal(table, "scan 0 50%.png") == "the scan has 1 channels, the model takes 3"
+    assert list(table.query("refused == ''")["path"]) == ["colour.png"]
+
+
+def test_a_scan_too_small_for_the_model_is_refused(model: Path, scans: Path) -> None:
+    draw(scans / "icon.png", (SIDE, SIDE // 2 - 1))
+    assert "16 x 7 pixels" in refusal(predict(model, scans, PredictConfig()).table, "icon.png")
+
+
+def test_a_scan_too_large_for_a_model_that_pads_is_refused(scans: Path, tmp_path: Path) -> None:
+    encoder = replace(METADATA.encoder, geometry={"name": "pad"})
+    model = save(replace(METADATA, encoder=encoder), tmp_path / "pad.safetensors")
+    draw(scans / "large.png", (SIDE + 1, SIDE))
+    draw(scans / "small.png", (3, 3))
+    table = predict(model, scans, PredictConfig()).table
+    assert "does not fit" in refusal(table, "large.png")
+    assert len(table.query("refused == ''")) == 7
+
+
+def test_when_every_scan_is_refused_the_run_stops_with_the_commonest_reason(
+    model: Path, tmp_path: Path
+) -> None:
+    for i in range(3):
+        draw(tmp_path / "scans" / f"{i}.png", (SIDE, SIDE, 3), seed=i)
+    with pytest.raises(
+        UserError, match=r"all 3 scans were refused \(3 times: the scan has 3 cha"
+    ):
+        predict(model, tmp_path / "scans", PredictConfig())
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda place: None, "there is no such folder or table"),
+        (lambda place: place.mkdir(), "the folder is empty"),
+        (lambda place: draw_text(place / "notes.txt"), "holds no image among 1 files"),
+    ],
+)
+def test_a_place_without_scans_is_fatal(
+    model: Path, tmp_path: Path, prepare: Any, message: str
+) -> None:
+    prepare(tmp_path / "scans")
+    with pytest.raises(UserError, match=message):
+        predict(model, tmp_path / "scans", PredictConfig())
+
+
+def draw_text(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text("nothing to see")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("list.csv", "paths\na.png\n", r"has no column 'path'; .*did you mean 'paths'"),
+        ("list.csv", "path;x\n", "names no scan"),
+        ("list.parquet", "no parquet", "cannot be read as a table"),
+        ("list.xlsx", "x", "should be a folder, or a table"),
+    ],
+)
+def test_a_table_without_scans_is_fatal(
+    model: Path, tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        predict(model, tmp_path / name, PredictConfig())
+
+
+def test_a_table_may_not_lead_out_of_its_folder(model: Path, scans: Path) -> None:
+    names = ["../best.safetensors", "scan 0 50%.png", "gone.png"]
+    pd.DataFrame({"path": names}).to_csv(scans / "list.csv", index=False)
+    table = predict(model, scans / "list.csv", PredictConfig()).table
+    assert "leads out of the raw folder" in table["refused"][0]
+    assert "no such file" in table["refused"][2]
+
+
+def shown(page: str) -> list[int]:
+    """Return the numbers of the scans on the page, in order."""
+    return [
+        int(part[0])
+        for part in page.split('<p class="name">')[1:]
+        for part in [part.split("scan ")[1]]
+    ]
+
+
+def test_the_page_can_be_ordered_by_the_probability_of_a_class(
+    model: Path, scans: Path
+) -> None:
+    result = predict(model, scans, PredictConfig(sort_by="malignant"))
+    expected = result.table.sort_values("p_malignant", ascending=False)["path"]
+    assert shown(result.page) == [int(path.split("scan ")[1][0]) for path in expected]
+
+
+def test_the_page_shows_no_more_than_asked_for_and_says_so(model: Path, scans: Path) -> None:
+    result = predict(model, scans, PredictConfig(shown=2))
+    assert len(shown(result.page)) == 2
+    assert "Only 2 of 6 are shown" in result.page
+    assert len(result.table) == 6
+
+
+def test_the_page_says_what_it_is_not_and_asks_nothing_of_the_network(
+    model: Path, scans: Path
+) -> None:
+    page = predict(model, scans, PredictConfig()).page
+    assert "not a medical device" in page
+    assert "120 labelled ultrasound images" in page
+    assert "http" not in page
+    assert "<script" not in page
+
+
+def test_a_name_cannot_smuggle_markup_into_the_page(model: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "scans" / "<b>bold.png")
+    page = predict(model, tmp_path / "scans", PredictConfig()).page
+    assert "<b>bold" not in page
+    assert "&lt;b&gt;bold" in page
+
+
+def test_a_class_that_the_model_does_not_know_cannot_order_the_page(
+    model: Path, scans: Path
+) -> None:
+    with pytest.raises(
+        UserError, match=r"predict.sort_by: .*'malignent'; did you mean 'malignant'"
+    ):
+        predict(model, scans, PredictConfig(sort_by="malignent"))
+
+
+def test_a_request_needs_a_model_and_scans_and_is_told_of_misspelt_options() -> None:
+    file = Path(__file__).parents[2] / "conf/base/parameters_predict.yml"
+    shipped = yaml.safe_load(file.read_text(encoding="utf-8"))["predict"]
+    with pytest.raises(
+        UserError, match=r"predict.model: missing; .*--params predict.model=PATH"
+    ):
+        parse_request(shipped, "predict")
+    with pytest.raises(UserError, match=r"predict.scans: missing"):
+        parse_request({**shipped, "model": "m"}, "predict")
+    with pytest.raises(UserError, match=r"predict.color: .*did you mean 'colour'"):
+        parse_request({"model": "m", "scans": "s", "color": "grey"}, "predict")
+    with pytest.raises(UserError, match="shown is 0"):
+        parse_request({"model": "m", "scans": "s", "shown": 0}, "predict")
+    request = parse_request({**shipped, "model": "m", "scans": "s"}, "predict")
+    assert request == (Path("m"), Path("s"), PredictConfig())
