@@ -1,13 +1,15 @@
 """Artefacts of a small made-up study, in the shapes that the stages write."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from maskwise.artefacts.gallery import Gallery
+from maskwise.artefacts.tables import PAIRED
 from maskwise.report.inputs import ReportConfig, ReportInputs
 
 CLASSES = ("normal", "benign", "malignant")
@@ -59,13 +61,13 @@ LEADS = {"random_box": 0.02, "dqn": 0.05, "simclr": 0.09}
 def study(
     seeds: Sequence[int] = (0, 1, 2),
     half_width: float = 0.03,
-    leads: dict[str, float] | None = None,
+    leads: Mapping[str, float] = MappingProxyType(LEADS),
+    recipes: Sequence[str] = tuple(RECIPES),
     **changes: Any,
 ) -> ReportInputs:
     """Make the inputs of a page; ``half_width`` is that of every interval of a difference."""
     manifest, splits = _images()
-    leads = LEADS if leads is None else leads
-    runs = [(recipe, seed) for recipe in RECIPES for seed in seeds]
+    runs = [(recipe, seed) for recipe in recipes for seed in seeds]
     inputs = ReportInputs(
         source="phantom",
         generated=True,
@@ -77,9 +79,9 @@ def study(
         predictions=_predictions(manifest, splits, runs),
         histories={run: history(*run) for run in runs},
         galleries={run: gallery(*run) for run in runs},
-        scores=_scores(leads, len(seeds)),
-        paired=_paired(leads, half_width, len(seeds)),
-        recipes=RECIPES,
+        scores=_scores(recipes, leads, len(seeds)),
+        paired=_paired(recipes, leads, half_width, len(seeds)),
+        recipes={recipe: RECIPES[recipe] for recipe in recipes},
         settings={
             "ingest": {"name": "phantom", "images": 240},
             "preprocess": {"height": SIDE, "width": SIDE, "label": "diagnosis"},
@@ -89,6 +91,11 @@ def study(
         config=ReportConfig(titles=TITLES),
     )
     return replace(inputs, **changes)
+
+
+def plain(text: str) -> str:
+    """Return what the page says in characters of a keyboard."""
+    return text.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
 
 
 def _images() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -268,12 +275,12 @@ def gallery(recipe: str, seed: int, moments: int = 8, probes: int = 6) -> Galler
     )
 
 
-def _value(recipe: str, mode: str, fraction: float, leads: dict[str, float]) -> float:
+def _value(recipe: str, mode: str, fraction: float, leads: Mapping[str, float]) -> float:
     start = {1.0: 0.81, 0.1: 0.667}[fraction] - (0.03 if mode == "probe" else 0)
     return round(start + leads.get(recipe, 0.0) * (1 if fraction < 1 else 0.3), 4)
 
 
-def _scores(leads: dict[str, float], seeds: int) -> dict[str, Any]:
+def _scores(recipes: Sequence[str], leads: Mapping[str, float], seeds: int) -> dict[str, Any]:
     def figures(value: float) -> dict[str, float | None]:
         spread = {"": 0.041, "seeds_": 0.012, "groups_": 0.035}
         ends = {
@@ -300,7 +307,7 @@ def _scores(leads: dict[str, float], seeds: int) -> dict[str, Any]:
             }
             for mode in _modes(recipe)
         }
-        for recipe in RECIPES
+        for recipe in recipes
     }
     return {
         "draws": 2000,
@@ -311,11 +318,13 @@ def _scores(leads: dict[str, float], seeds: int) -> dict[str, Any]:
     }
 
 
-def _paired(leads: dict[str, float], half_width: float, seeds: int) -> pd.DataFrame:
+def _paired(
+    recipes: Sequence[str], leads: Mapping[str, float], half_width: float, seeds: int
+) -> pd.DataFrame:
     rows = []
     for mode in ("probe", "full"):
         for fraction in FRACTIONS:
-            for recipe in RECIPES:
+            for recipe in recipes:
                 if recipe == "scratch" or mode not in _modes(recipe):
                     continue
                 lead = round(leads.get(recipe, 0.0) * (1 if fraction < 1 else 0.3), 4)
@@ -338,4 +347,4 @@ def _paired(leads: dict[str, float], half_width: float, seeds: int) -> pd.DataFr
                         "n_seeds": seeds,
                     }
                 )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(PAIRED))

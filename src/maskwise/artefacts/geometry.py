@@ -2,7 +2,7 @@
 
 Every geometry is a frozen config whose ``apply`` takes one plane ``(h, w)`` float32 and a
 Pillow resampling filter, and returns ``(height, width)`` float32. An image goes through it
-with a triangle filter, its mask with an area mean, so that both keep the same places.
+with a triangle filter, its mask with a box filter, so that both keep the same places.
 """
 
 from dataclasses import dataclass

@@ -54,7 +54,7 @@ def to_network(
 def mask_to_network(
     mask: NDArray[np.bool_], geometry: Mapping[str, Any], height: int, width: int
 ) -> NDArray[np.bool_]:
-    """Return ``(height, width)`` bool: a pixel is lesion where at least half its area is."""
+    """Return ``(height, width)`` bool: lesion where at least half of what lies under is."""
     # Where `edge` repeats the border of an image, there still is no lesion outside it.
     block = {**geometry, "fill": "black"} if "fill" in geometry else geometry
     shape = _geometry(json.dumps(block, sort_keys=True))

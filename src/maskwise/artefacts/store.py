@@ -70,7 +70,7 @@ class Store:
         """Return the rows of ``image_ids``, in their order."""
         position = pd.Index(self.index["image_id"]).get_indexer(pd.Index(image_ids))
         if (position < 0).any():
-            absent = list(np.asarray(image_ids)[position < 0][:3])
+            absent = ", ".join(np.asarray(image_ids, str)[position < 0][:3])
             raise UserError(
                 f"{self.path}: holds no image {absent}; the store and the splits are not of "
                 "the same run: run preprocess again"

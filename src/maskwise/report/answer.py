@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from maskwise.report.facts import Facts
-from maskwise.report.wording import count, interval, listing, number, p_value, share, signed
+from maskwise.report.wording import count, interval, labels, listing, number, p_value, signed
 
 CONVINCING = 0.05
 """Holm-adjusted p below which a difference whose interval excludes 0 is called shown."""
@@ -84,15 +84,16 @@ def _tested(row: pd.Series) -> str:
 
 def _sureness(facts: Facts, rows: pd.DataFrame) -> str:
     best = rows.iloc[0]
-    if best["low"] > 0 or best["high"] < 0:
-        text = (
-            f"How sure: the 95 % interval excludes 0, and p = {p_value(best['p_holm'])} after "
-            "correction for the number of comparisons (Holm)."
-        ).replace("p = <", "p <")
-    else:
+    if judge(best) == "unclear":
         text = (
             "How sure: the 95 % interval includes 0; the data fit anything from "
             f"{signed(best['low'])} to {signed(best['high'])}."
+        )
+    else:
+        text = (
+            f"How sure: the 95 % interval excludes 0, and {p_value(best['p_holm'])} after "
+            f"correction for the {facts.comparisons} comparisons of {facts.metric_name} on "
+            "this page (Holm)."
         )
     if judge(best) == "perhaps":
         text += " After that correction chance remains a fair explanation."
@@ -126,7 +127,7 @@ def _short(facts: Facts, rows: pd.DataFrame, where: tuple[str, float]) -> str:
     }
     reference = facts.title(facts.reference)
     return (
-        f"{facts.mode_name(where[0])}, {share(where[1])} of the labels: the best, "
+        f"{facts.mode_name(where[0])}, {labels(where[1])}: the best, "
         f"{facts.title(best['recipe'])}, was {verdicts[judge(best)]} {reference}, {gap}."
     )
 

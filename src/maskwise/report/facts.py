@@ -12,7 +12,7 @@ from maskwise.report.data import DataFacts, read_data
 from maskwise.report.inputs import ReportConfig, ReportInputs
 from maskwise.report.scores import METRICS, SMALLER_IS_BETTER, read_scores
 from maskwise.report.styles import Style, styles
-from maskwise.report.wording import number_range, share
+from maskwise.report.wording import labels, number_range
 
 MODES = {"full": "full fine-tuning", "probe": "linear probe"}
 
@@ -77,6 +77,11 @@ class Facts:
         return name[0].upper() + name[1:]
 
     # What the recipes are.
+
+    @property
+    def comparisons(self) -> int:
+        """Number of paired differences in the main metric: the family of Holm's correction."""
+        return int((self.inputs.paired["metric"] == self.config.metric).sum())
 
     def is_pretrained(self, recipe: str) -> bool:
         """Say whether the recipe's encoder has learnt anything before it met a label."""
@@ -188,8 +193,7 @@ class Facts:
 
     def labels_in_words(self, fraction: float) -> str:
         """Say how many labels: "10 % of the labels (46 training images)"."""
-        labels = "all labels" if fraction == 1 else f"{share(fraction)} of the labels"
-        return f"{labels} ({number_range(*self.sizes[fraction])} training images)"
+        return f"{labels(fraction)} ({number_range(*self.sizes[fraction])} training images)"
 
     def test_groups(self) -> pd.Series:
         """Count the groups of the test split a class."""

@@ -36,16 +36,27 @@ def with_interval(
     return f"{number(value, digits)} {interval(low, high, digits)}".strip()
 
 
-def p_value(p: float | None) -> str:
+def p_figure(p: float) -> str:
     """Write a p to three digits, never as 0."""
-    if p is None or not math.isfinite(p):
+    if not math.isfinite(p):
         return "—"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def p_value(p: float) -> str:
+    """Write a p inside a sentence: "p = 0.020", "p < 0.001"."""
+    text = p_figure(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def share(value: float) -> str:
     """Write a share of the labels as a percentage."""
     return f"{100 * value:g}{NO_BREAK}%"
+
+
+def labels(fraction: float) -> str:
+    """Say which share of the labels."""
+    return "all labels" if fraction == 1 else f"{share(fraction)} of the labels"
 
 
 def count(number_of: int, singular: str, plural: str | None = None) -> str:

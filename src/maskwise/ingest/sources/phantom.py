@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwise.ingest.contracts import Listing
+from maskwise.ingest.listing import check_distance
 from maskwise.ingest.sources.phantom_scene import (
     CLASSES,
     Patient,
@@ -36,6 +37,7 @@ class PhantomConfig:
         return "ultrasound"
 
     def __post_init__(self) -> None:
+        check_distance(self.duplicate_distance)
         if self.images < 12:
             raise ValueError(f"images is {self.images}, but must be at least 12")
         if not 32 <= self.smallest_side <= self.largest_side:

@@ -64,15 +64,15 @@ def _csv(data: bytes, name: str) -> pd.DataFrame:
         rows = pd.read_csv(
             io.StringIO(text),
             sep=_delimiter(text),
+            header=None,  # pandas would rename a column that stands twice
             dtype=str,
             keep_default_na=False,
             skipinitialspace=True,
-            index_col=False,
         )
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+    except pd.errors.ParserError as error:
         raise UserError(f"{name}: cannot be read as CSV ({error})") from None
-    rows = rows.fillna("")
-    return rows.apply(lambda cells: cells.str.strip())
+    rows = rows.fillna("").apply(lambda cells: cells.str.strip())
+    return rows.iloc[1:].set_axis(list(rows.iloc[0]), axis=1)
 
 
 def _delimiter(text: str) -> str:

@@ -391,7 +391,8 @@ class Dqn:
         self.network.eval()
         with torch.no_grad():
             episodes = [self._first_q(chunk) for chunk in chunks]
-        return torch.cat(episodes).unflatten(1, self.places.shape)
+        q: Tensor = torch.cat(episodes)
+        return q.reshape(-1, *self.places.shape)
 
     def _first_q(self, images: Tensor) -> Tensor:
         hidden = images.new_zeros((len(images), *self.setting.grid), dtype=torch.bool)

@@ -22,6 +22,7 @@ from maskwise.report.wording import (
     count,
     interval,
     number,
+    p_figure,
     p_value,
     share,
     signed,
@@ -171,11 +172,10 @@ def _in_words(facts: Facts) -> list[str]:
 
 
 def _sentence(facts: Facts, row: pd.Series) -> str:
-    p = f"p = {p_value(row['p_holm'])}".replace("= <", "<")
     return (
         f"{facts.title(row['recipe'])} against {facts.title(row['against'])}: "
         f"{_VERDICTS[judge(row)]}, {signed(row['difference'])} "
-        f"{interval(row['low'], row['high'])}, {p} after Holm, on "
+        f"{interval(row['low'], row['high'])}, {p_value(row['p_holm'])} after Holm, on "
         f"{count(int(row['n_images']), 'image')} of {count(int(row['n_groups']), 'group')}, "
         f"{count(int(row['n_seeds']), 'seed')} ({share(row['fraction'])} of the labels, "
         f"{facts.mode_name(row['mode']).lower()})."
@@ -206,8 +206,8 @@ def _paired(caption: str, facts: Facts, paired: pd.DataFrame) -> Table:
             METRICS.get(row["metric"], row["metric"]),
             signed(row["difference"]),
             interval(row["low"], row["high"]),
-            p_value(row["p"]),
-            p_value(row["p_holm"]),
+            p_figure(row["p"]),
+            p_figure(row["p_holm"]),
             f"{row['n_images']:,}",
             f"{row['n_groups']:,}",
             f"{row['n_seeds']:,}",

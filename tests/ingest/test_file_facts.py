@@ -1,0 +1,76 @@
+"""The file-facts audit finds a leak where there is one, and nothing where there is none."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from maskwise.ingest.audit import audit, macro_auroc
+
+
+def files(leak: bool, images: int = 240) -> pd.DataFrame:
+    """Return facts of files of two classes; with a leak the sick ones are wider."""
+    rng = np.random.default_rng(0)
+    sick = np.arange(images) % 2
+    return pd.DataFrame(
+        {
+            "width": rng.integers(200, 260, images) + (30 * sick if leak else 0),
+            "height": rng.integers(200, 260, images),
+            "bytes": rng.integers(20_000, 40_000, images),
+            "format": "PNG",
+            "mode": "L",
+            "group": [f"g{i // 2}" for i in rng.permutation(images)],
+            "label_d": np.where(sick, "sick", "well"),
+        }
+    )
+
+
+def test_width_that_tells_the_class_is_found_and_named() -> None:
+    facts = audit(files(leak=True), "label_d")
+    assert facts["low"] > 0.7
+    assert next(iter(facts["importances"])) in ("width", "aspect")
+    assert (facts["images"], facts["groups"]) == (240, 120)
+
+
+def test_facts_that_tell_nothing_have_an_interval_that_holds_one_half() -> None:
+    facts = audit(files(leak=False), "label_d")
+    assert facts["low"] < 0.5 < facts["high"]
+
+
+def test_a_group_that_repeats_its_class_cannot_be_learnt_by_heart() -> None:
+    images = files(leak=False)
+    # Ten files of each group are equal and of one class: only a cross-validation that kept
+    # groups together does not find them again.
+    rows = images.iloc[np.repeat(np.arange(24), 10)].reset_index(drop=True)
+    rows["group"] = [f"g{i // 10}" for i in range(240)]
+    facts = audit(rows, "label_d")
+    assert facts["low"] < 0.5
+
+
+def test_a_class_of_one_group_says_why_there_is_no_answer() -> None:
+    images = files(leak=False)
+    images.loc[images["label_d"] == "sick", "group"] = "one"
+    assert audit(images, "label_d") == {
+        "auroc": None,
+        "why_not": "a class has fewer than 2 groups",
+    }
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_auroc_equals_scikit_learns_with_and_without_weights(classes: int) -> None:
+    rng = np.random.default_rng(1)
+    truth = np.r_[np.arange(classes), rng.integers(0, classes, 80)]
+    scores = rng.integers(0, 6, (len(truth), classes)) / 5.0  # many ties
+    weights = np.stack([np.ones(len(truth)), rng.integers(1, 4, len(truth))])
+    expected = [
+        np.mean(
+            [roc_auc_score(truth == k, scores[:, k], sample_weight=row) for k in range(classes)]
+        )
+        for row in weights
+    ]
+    np.testing.assert_allclose(macro_auroc(scores, truth, weights), expected)
+
+
+def test_a_resample_without_a_class_has_no_auroc() -> None:
+    truth, scores = np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    assert np.isnan(macro_auroc(scores, truth, np.array([[1, 0]]))).all()

@@ -1,0 +1,83 @@
+"""The search for near-duplicates against a comparison of everyone with everyone."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from maskwise.ingest.duplicates import near_duplicates, near_pairs
+
+
+def all_pairs(hashes: NDArray[np.uint64], distance: int) -> set[tuple[int, int]]:
+    """Return every pair within ``distance``, the slow way."""
+    values = [int(value) for value in hashes]
+    return {
+        (i, j)
+        for i in range(len(values))
+        for j in range(i + 1, len(values))
+        if (values[i] ^ values[j]).bit_count() <= distance
+    }
+
+
+def found_pairs(hashes: NDArray[np.uint64], distance: int) -> list[tuple[int, int]]:
+    """Return what the search yields, each pair in ascending order."""
+    return [
+        (min(pair), max(pair))
+        for first, second in near_pairs(hashes, distance)
+        for pair in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+
+
+@st.composite
+def clustered(draw: st.DrawFn) -> NDArray[np.uint64]:
+    """Draw hashes of which many are a few bits apart, as duplicates' are."""
+    centres = draw(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4))
+    flips = st.lists(st.integers(0, 63), max_size=6)
+    members = draw(
+        st.lists(st.tuples(st.sampled_from(centres), flips), min_size=1, max_size=30)
+    )
+    return np.array([c ^ sum({1 << bit for bit in bits}) for c, bits in members], np.uint64)
+
+
+@given(hashes=clustered(), distance=st.integers(1, 16))
+def test_every_pair_within_the_distance_is_found_once(
+    hashes: NDArray[np.uint64], distance: int
+) -> None:
+    found = found_pairs(hashes, distance)
+    assert len(found) == len(set(found))
+    assert set(found) == all_pairs(hashes, distance)
+
+
+@given(hashes=clustered(), distance=st.integers(0, 16))
+def test_linked_images_get_one_number_and_pairs_are_counted(
+    hashes: NDArray[np.uint64], distance: int
+) -> None:
+    pairs = all_pairs(hashes, distance)
+    near = near_duplicates(hashes, distance)
+    number = list(range(len(hashes)))
+    for _ in number:
+        for i, j in pairs:
+            number[i] = number[j] = min(number[i], number[j])
+    assert near.pairs == len(pairs)
+    for i, j in combinations(range(len(hashes)), 2):
+        assert (near.component[i] == near.component[j]) == (number[i] == number[j])
+
+
+@pytest.mark.parametrize("tile", [1, 3, 2048])
+def test_the_size_of_the_tiles_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, tile: int
+) -> None:
+    hashes = np.arange(40, dtype=np.uint64)
+    monkeypatch.setattr("maskwise.ingest.duplicates._TILE", tile)
+    assert set(found_pairs(hashes, 2)) == all_pairs(hashes, 2)
+
+
+def test_many_links_are_reduced_on_the_way_without_losing_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashes = np.array([(1 << i) - 1 for i in range(60)], dtype=np.uint64)  # a chain
+    monkeypatch.setattr("maskwise.ingest.duplicates._MANY", 3)
+    assert set(near_duplicates(hashes, 1).component) == {0}

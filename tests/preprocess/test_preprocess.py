@@ -1,0 +1,327 @@
+"""The stage: a manifest and its raw files in; the store and the splits out."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from preprocess.miniature import pixels_of, source, write_raw
+
+from maskwise.artefacts.images import mask_to_network, to_network
+from maskwise.artefacts.splits import for_seed
+from maskwise.artefacts.store import Store, open_store
+from maskwise.errors import UserError
+from maskwise.preprocess import fill
+from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
+from maskwise.preprocess.fill import quantise
+from maskwise.preprocess.stage import preprocess
+
+ONE = PreprocessConfig(workers=1)
+
+
+def run(
+    folder: Path,
+    block: SourcePreprocessConfig | None = None,
+    config: PreprocessConfig = ONE,
+    manifest: pd.DataFrame | None = None,
+) -> tuple[Store, pd.DataFrame]:
+    """Preprocess ``folder/raw`` into ``folder/store``."""
+    manifest = write_raw(folder / "raw") if manifest is None else manifest
+    out = preprocess(folder / "raw", manifest, block or source(), config, "phantom")
+    out.write_store(folder / "store")
+    return open_store(folder / "store"), out.splits
+
+
+def expected(i: int) -> NDArray[np.float32]:
+    """Return image ``i`` as a network should see it, before its mean is taken off."""
+    return to_network(pixels_of(i), {"name": "resize"}, {"name": "range"}, 1, 16, 16)
+
+
+def test_the_store_holds_every_image_to_within_half_a_grey_level(tmp_path: Path) -> None:
+    store, _ = run(tmp_path)
+    assert store.images.dtype == np.uint8
+    found = store.intensities(np.arange(24))
+    error = np.abs(found - np.stack([expected(i) for i in range(24)])).max()
+    assert error <= 0.5 / 255 + 1e-6
+    assert store.header.largest_rounding_error == pytest.approx(error, abs=1e-7)
+
+
+def test_eight_bit_images_that_are_not_scaled_come_through_to_the_bit(tmp_path: Path) -> None:
+    block = source(height=20, width=30, geometry={"name": "pad"})
+    store, _ = run(tmp_path, block)
+    assert all(np.array_equal(store.images[i, 0], pixels_of(i)) for i in range(24))
+    assert store.header.largest_rounding_error < 1e-6
+
+
+def test_sixteen_bit_images_keep_their_levels_however_dark(tmp_path: Path) -> None:
+    manifest = write_raw(tmp_path / "raw", dtype=np.uint16)
+    for i in range(24):  # 12-bit images in 16-bit files
+        dark = pixels_of(i, np.uint16) // 16
+        Image.fromarray(dark).save(tmp_path / "raw" / f"{i:05d}.png")
+    block = source(height=20, width=30, geometry={"name": "pad"})
+    store, _ = run(tmp_path, block, manifest=manifest)
+    assert store.images.dtype == np.uint16
+    levels = store.intensities(np.array([3]))[0, 0] * 65535
+    assert np.array_equal(np.rint(levels), pixels_of(3, np.uint16) // 16)
+
+
+def test_sixteen_bit_images_may_be_stored_in_eight(tmp_path: Path) -> None:
+    manifest = write_raw(tmp_path / "raw", dtype=np.uint16)
+    store, _ = run(
+        tmp_path, config=PreprocessConfig(workers=1, dtype="uint8"), manifest=manifest
+    )
+    assert store.images.dtype == np.uint8
+    # Each image's own range over 255 levels.
+    assert 0 < store.header.largest_rounding_error <= 0.5 * store.index["scale"].max() + 1e-6
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([255, 65535]), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_stored_integers_turn_back_into_the_intensity(
+    seed: int, largest: int, fine: bool
+) -> None:
+    generator = np.random.default_rng(seed)
+    ends = np.sort(generator.random(2))
+    values = generator.uniform(*ends, (1, 6, 6)).astype(np.float32)
+    pixels, scale, offset = quantise(values, largest, fine)
+    assert 0 <= pixels.min() <= pixels.max() <= largest
+    assert np.abs(pixels * scale + offset - values).max() <= scale / 2 + 1e-7
+
+
+def test_a_flat_image_is_stored_without_dividing_by_nothing() -> None:
+    pixels, scale, offset = quantise(np.full((1, 4, 4), 0.3, np.float32), 255, fine=True)
+    assert np.allclose(pixels * scale + offset, 0.3)
+
+
+def test_masks_are_united_and_brought_to_the_images_place(tmp_path: Path) -> None:
+    store, _ = run(tmp_path)
+    lesion = np.zeros((20, 30), bool)
+    lesion[5:15, 3:13] = lesion[5:15, 15:25] = True
+    assert store.masks is not None
+    assert np.array_equal(store.masks[0], mask_to_network(lesion, {"name": "resize"}, 16, 16))
+    assert store.index["has_mask"].tolist() == [(i // 2) % 3 != 2 for i in range(24)]
+    assert not store.masks[4:6].any()
+
+
+def test_a_source_without_masks_has_a_store_without_masks(tmp_path: Path) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    manifest["masks"] = [[] for _ in range(24)]
+    store, _ = run(tmp_path, manifest=manifest)
+    assert store.masks is None
+    assert not store.index["has_mask"].any()
+
+
+def test_a_lesion_that_the_crop_cuts_away_is_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    corner = np.zeros((20, 30), np.uint8)
+    corner[:2, :2] = 255
+    for name in ("00000_mask.png", "00000_mask_1.png"):
+        Image.fromarray(corner).save(tmp_path / "raw" / name)
+    run(tmp_path, source(geometry={"name": "crop"}), manifest=manifest)
+    assert "in 1 images the lesion is gone after the geometry" in caplog.text
+
+
+def test_mean_and_std_are_those_of_the_training_images_alone(tmp_path: Path) -> None:
+    store, splits = run(tmp_path)
+    pixels = store.intensities(np.flatnonzero(splits["split"] == "train")).astype(np.float64)
+    assert store.header.mean == pytest.approx([pixels.mean()], abs=1e-7)
+    assert store.header.std == pytest.approx([pixels.std()], abs=1e-7)
+    everything = store.intensities(np.arange(24))
+    assert store.header.mean != pytest.approx([everything.mean()], abs=1e-5)
+
+
+def test_with_folds_each_seed_takes_the_mean_of_its_own_training_images(
+    tmp_path: Path,
+) -> None:
+    store, splits = run(tmp_path, source(folds=4))
+    for seed in (1, 6):
+        own = for_seed(splits, seed)
+        pixels = store.intensities(np.flatnonzero(own["split"] == "train"))
+        assert store.for_seed(seed).header.mean == pytest.approx([pixels.mean()], abs=1e-6)
+
+
+def test_a_colour_store_has_a_mean_a_channel(tmp_path: Path) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    for i in range(24):
+        colour = np.stack([pixels_of(i), pixels_of(i) // 2, 0 * pixels_of(i)], axis=2)
+        Image.fromarray(colour).save(tmp_path / "raw" / f"{i:05d}.png")
+    store, _ = run(tmp_path, source(channels=3), manifest=manifest)
+    red, green, blue = store.header.mean
+    assert green == pytest.approx(red / 2, abs=0.01)
+    assert (blue, store.header.std[2]) == (0.0, 1.0)  # a channel of one level is left alone
+
+
+def test_the_header_says_how_to_prepare_images_to_come(tmp_path: Path) -> None:
+    header = run(tmp_path, source(modality="mr"))[0].header
+    assert header.geometry == {"name": "resize", "aspect": "stretch", "fill": "black"}
+    assert header.intensity == {"name": "percentile", "low": 0.5, "high": 99.5}
+    image = to_network(pixels_of(5), header.geometry, header.intensity, 1, 16, 16)
+    stored = open_store(tmp_path / "store").intensities(np.array([5]))[0]
+    assert np.abs(image - stored).max() <= 0.5 / 255 + 1e-6
+
+
+def test_the_number_of_workers_changes_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    monkeypatch.setattr("maskwise.preprocess.stage.CHUNK", 5)
+    run(tmp_path, config=ONE, manifest=manifest)
+    alone = {p.name: p.read_bytes() for p in (tmp_path / "store").iterdir()}
+    run(tmp_path, config=PreprocessConfig(workers=2), manifest=manifest)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "store").iterdir()} == alone
+
+
+def data_hash(folder: Path, **changes: Any) -> str:
+    manifest = write_raw(folder / "raw")
+    if "pixel" in changes:
+        image = pixels_of(7)
+        image[0, 0] ^= 128
+        Image.fromarray(image).save(folder / "raw" / "00007.png")
+    if "mask" in changes:
+        Image.fromarray(np.full((20, 30), 255, np.uint8)).save(
+            folder / "raw" / "00000_mask.png"
+        )
+    if "label" in changes:
+        manifest.loc[0, "label_diagnosis"] = "malignant"
+    block = source(split_seed=1) if "split" in changes else source()
+    return run(folder, block, manifest=manifest)[0].header.data_hash
+
+
+def test_the_data_hash_is_the_same_for_the_same_data_only(tmp_path: Path) -> None:
+    first = data_hash(tmp_path / "a")
+    assert data_hash(tmp_path / "b") == first
+    others = {
+        data_hash(tmp_path / change, **{change: True})
+        for change in ("pixel", "mask", "label", "split")
+    }
+    assert len(others | {first}) == 5
+
+
+def test_a_source_without_labels_is_stored_all_the_same(tmp_path: Path) -> None:
+    manifest = write_raw(tmp_path / "raw").drop(columns="label_diagnosis")
+    store, splits = run(tmp_path, source(label=None), manifest=manifest)
+    assert len(store) == 24
+    assert set(splits["split"]) == {"train", "validation"}
+
+
+def test_labels_of_all_kinds_go_into_the_index(tmp_path: Path) -> None:
+    manifest = write_raw(tmp_path / "raw").assign(label_side="left")
+    store, _ = run(tmp_path, manifest=manifest)
+    assert store.index["label_diagnosis"].tolist() == manifest["label_diagnosis"].tolist()
+    assert set(store.index["label_side"]) == {"left"}
+
+
+def test_an_empty_manifest_is_refused(tmp_path: Path) -> None:
+    manifest = write_raw(tmp_path / "raw").head(0)
+    with pytest.raises(UserError, match="the manifest of phantom holds no image"):
+        preprocess(tmp_path / "raw", manifest, source(), ONE, "phantom")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_image_that_vanished_since_ingest_is_named_and_the_store_stays(
+    tmp_path: Path, workers: int
+) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    run(tmp_path, manifest=manifest)
+    before = (tmp_path / "store" / "store.json").read_text()
+    (tmp_path / "raw" / "00013.png").unlink()
+    with pytest.raises(UserError, match=r"00013\.png.*the raw folder changed: run it again"):
+        run(tmp_path, config=PreprocessConfig(workers=workers), manifest=manifest)
+    assert (tmp_path / "store" / "store.json").read_text() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw", "store"]
+
+
+def test_a_mask_that_vanished_since_ingest_is_named(tmp_path: Path) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    (tmp_path / "raw" / "00000_mask_1.png").unlink()
+    with pytest.raises(UserError, match=r"00000_mask_1\.png.*run it again"):
+        run(tmp_path, manifest=manifest)
+
+
+def test_an_image_too_large_to_decode_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"00000\.png.*max_pixels"):
+        run(tmp_path, config=PreprocessConfig(workers=1, max_pixels=100))
+
+
+def test_an_image_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"00000\.png: an image of 20 x 30 pixels does not fit"):
+        run(tmp_path, source(geometry={"name": "pad"}))
+
+
+def test_a_killed_worker_is_told_as_such_and_the_store_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    run(tmp_path, manifest=manifest)
+    before = (tmp_path / "store" / "store.json").read_text()
+    in_order = fill._in_order
+
+    def and_one_dies(*arguments: Any) -> Iterator[fill.Filled]:
+        for filled in in_order(*arguments):
+            yield filled
+            for child in multiprocessing.active_children():
+                os.kill(child.pid or 0, signal.SIGKILL)
+
+    monkeypatch.setattr(fill, "_in_order", and_one_dies)
+    monkeypatch.setattr("maskwise.preprocess.stage.CHUNK", 1)
+    with pytest.raises(UserError, match=r"a worker process was killed.*workers: 1"):
+        run(tmp_path, config=PreprocessConfig(workers=2), manifest=manifest)
+    assert (tmp_path / "store" / "store.json").read_text() == before
+
+
+def test_a_disk_that_is_full_while_saving_leaves_the_previous_store(tmp_path: Path) -> None:
+    disk = tmp_path / "small disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if (
+        os.geteuid()
+        or not shutil.which("mount")
+        or subprocess.run(mount, capture_output=True, check=False).returncode
+    ):
+        pytest.skip("mounting a small disk needs root")
+    try:
+        manifest = write_raw(tmp_path / "raw")
+        small, large = source(), source(height=128, width=128)
+        preprocess(tmp_path / "raw", manifest, small, ONE, "x").write_store(disk / "store")
+        before = (disk / "store" / "store.json").read_text()
+        out = preprocess(tmp_path / "raw", manifest, large, ONE, "x")
+        with pytest.raises(UserError, match="store: the disk is full; free some space"):
+            out.write_store(disk / "store")
+        assert (disk / "store" / "store.json").read_text() == before
+        assert [p.name for p in disk.iterdir()] == ["store"]
+        assert len(open_store(disk / "store")) == 24
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_real_ultrasound_is_stored_with_the_lesions_in_place(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    folder = shared_data / "busi" / "Dataset_BUSI_with_GT" / "benign"
+    manifest = write_raw(tmp_path / "raw")
+    for i in range(24):
+        shutil.copy(folder / f"benign ({i + 1}).png", tmp_path / "raw" / f"{i:05d}.png")
+        shutil.copy(
+            folder / f"benign ({i + 1})_mask.png", tmp_path / "raw" / f"{i:05d}_mask.png"
+        )
+    manifest["masks"] = [[f"{i:05d}_mask.png"] for i in range(24)]
+    store, _ = run(tmp_path, source(height=64, width=64), manifest=manifest)
+    assert store.masks is not None
+    lesions = np.asarray(store.masks)
+    # Benign lesions are darker than what surrounds them.
+    inside, outside = store.images[:, 0][lesions].mean(), store.images[:, 0][~lesions].mean()
+    assert inside < 0.75 * outside
+    assert lesions.any(axis=(1, 2)).all()

@@ -1,0 +1,199 @@
+"""The probe: which images, what is measured, what is drawn."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from maskwise.artefacts.store import Store, StoreHeader, open_store, writing_store
+from maskwise.encoders import ENCODERS
+from maskwise.masks import Grid
+from maskwise.pretrain.contracts import Batch, Outcome, Setting
+from maskwise.pretrain.diagnostics import Probe
+from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
+from maskwise.pretrain.policies.none import NoneConfig
+from maskwise.pretrain.policies.random_box import RandomBoxConfig
+from pretrain.dqn_toys import a_policy
+
+GRID: Grid = (8, 8)
+LIFTS = {"lift", "content_lift", "lift_uniform", "lift_centre", "lift_variance", "lift_oracle"}
+
+
+def a_store(path: Path, number: int = 60, masks: bool = True) -> tuple[Store, pd.DataFrame]:
+    """Write images with a bright square each, every fourth without; thirds are the splits."""
+    rng = np.random.default_rng(0)
+    header = StoreHeader(
+        1, 32, 32, (0.5,), (0.25,), "other", {}, {}, largest_rounding_error=0.0, data_hash="x"
+    )
+    index = pd.DataFrame(
+        {
+            "image_id": [f"i{i:03}" for i in range(number)],
+            "group": [f"g{i // 2}" for i in range(number)],
+            "has_mask": masks,
+            "scale": 1 / 255,
+            "offset": 0.0,
+        }
+    )
+    with writing_store(path, (number, 1, 32, 32), np.uint8, masks) as writer:
+        for i in range(number):
+            y, x = rng.integers(0, 24, 2)
+            writer.images[i] = rng.integers(100, 140, (1, 32, 32))
+            if i % 4:
+                writer.images[i, 0, y : y + 8, x : x + 8] = rng.integers(0, 256, (8, 8))
+                if writer.masks is not None:
+                    writer.masks[i, y : y + 8, x : x + 8] = True
+        writer.finish(index, header)
+    splits = index[["image_id", "group"]].assign(fold=-1)
+    splits["split"] = np.repeat(["train", "validation", "test"], number // 3)
+    return open_store(path), splits
+
+
+class Fixed:
+    """Hides given masks."""
+
+    def __init__(self, masks: Tensor) -> None:
+        self.masks = masks
+
+    def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+        return self.masks[: len(images)]
+
+    def maps(self, images: Tensor, grid: Grid) -> Tensor | None:
+        return None
+
+
+def a_setting() -> Setting:
+    return Setting(1, 32, 32, GRID, 10, 1.0, 8, "other", lambda index, seed: torch.zeros(0))
+
+
+def test_the_probe_is_validation_images_with_lesions_and_never_test(tmp_path: Path) -> None:
+    store, splits = a_store(tmp_path / "store")
+    probe = Probe.build(store, splits, GRID, 0)
+    wanted = [f"i{i:03}" for i in range(20, 40) if i % 4]
+    assert probe.image_ids.tolist() == wanted
+    assert probe.lesions is not None
+    assert probe.lesions.flatten(1).any(1).all()
+    assert probe.groups.max() + 1 == len({i // 2 for i in range(20, 40) if i % 4})
+
+
+def test_the_probe_holds_at_most_256_images(tmp_path: Path) -> None:
+    store, splits = a_store(tmp_path / "store", number=1200)
+    assert len(Probe.build(store, splits, GRID, 0).images) == 256
+
+
+def test_without_lesions_the_lifts_are_left_out_and_the_rest_works(tmp_path: Path) -> None:
+    store, splits = a_store(tmp_path / "store", masks=False)
+    probe = Probe.build(store, splits, GRID, 0)
+    assert len(probe.images) == 20
+    policy = a_policy(torch.zeros(4, 1, 32, 32))
+    figures = probe.measure(policy, Generator().manual_seed(0))
+    assert not LIFTS & set(figures)
+    assert {"hidden_share", "entropy", "top_share", "variance_correlation"} <= set(figures)
+
+
+def test_without_validation_images_training_images_are_looked_at(tmp_path: Path) -> None:
+    store, splits = a_store(tmp_path / "store")
+    splits = splits.replace({"split": {"validation": "train"}})
+    probe = Probe.build(store, splits, GRID, 0)
+    assert set(probe.image_ids) <= set(splits.loc[splits["split"] == "train", "image_id"])
+
+
+def test_masks_on_the_lesions_have_a_lift_near_the_oracle_with_an_interval(
+    tmp_path: Path,
+) -> None:
+    store, splits = a_store(tmp_path / "store")
+    probe = Probe.build(store, splits, GRID, 0)
+    assert probe.lesions is not None
+    pooled = torch.nn.functional.avg_pool2d(probe.lesions[:, None].float(), 4)[:, 0]
+    figures = probe.measure(Fixed(pooled == 1), Generator())  # type: ignore[arg-type]
+    assert figures["lift_low"] <= figures["lift"] <= figures["lift_high"]
+    assert figures["content_lift_low"] > 0
+    assert figures["lift_uniform"] < figures["lift"]
+    assert figures["hidden_share"] == pytest.approx(float((pooled == 1).double().mean()))
+
+
+def test_measuring_twice_gives_the_same_figures(tmp_path: Path) -> None:
+    store, splits = a_store(tmp_path / "store")
+    policy = RandomBoxConfig(box=(3, 3)).build(a_setting())
+    first, second = (
+        Probe.build(store, splits, GRID, 0).measure(policy, Generator().manual_seed(1))
+        for _ in range(2)
+    )
+    assert first == second
+    assert set(first) >= LIFTS
+
+
+def test_a_policy_that_hides_nothing_has_a_hidden_share_and_no_more(tmp_path: Path) -> None:
+    store, splits = a_store(tmp_path / "store")
+    probe = Probe.build(store, splits, GRID, 0)
+    figures = probe.measure(NoneConfig().build(a_setting()), Generator())
+    assert figures == {"hidden_share": 0.0}
+
+
+def test_the_gallery_shows_images_lesions_masks_maps_and_answers(tmp_path: Path) -> None:
+    store, splits = a_store(tmp_path / "store")
+    probe = Probe.build(store, splits, GRID, 0)
+    policy = a_policy(torch.zeros(4, 1, 32, 32))
+    objective = ContextEncoderConfig().build(a_setting(), ENCODERS["context_cnn"]().build(1))
+    frames = [probe.draw(policy, objective, Generator()) for _ in range(2)]
+    gallery = probe.gallery([1, 5], frames)
+    shown = 12
+    assert gallery.epochs.tolist() == [1, 5]
+    assert gallery.images.shape == gallery.lesions.shape == (shown, 32, 32)
+    assert gallery.masks.shape == (2, shown, 8, 8)
+    assert gallery.maps.shape == (2, shown, 6, 6)
+    assert gallery.reconstructions.shape == (2, shown, 32, 32)
+    hidden = np.kron(gallery.masks[0], np.ones((4, 4), bool))
+    assert (gallery.reconstructions[0] == gallery.images)[~hidden].all()
+    assert (gallery.images == store.images[probe.index[:shown].numpy()][:, 0]).all()
+    assert objective.training
+    assert set(frames[0].errors) == {"error", "error_mean_image", "error_smooth_fill"}
+
+
+def test_an_objective_that_draws_nothing_leaves_the_answers_empty(tmp_path: Path) -> None:
+    class Silent(torch.nn.Module):
+        def forward(self, batch: Batch, mask: Tensor) -> Outcome:
+            return Outcome(torch.zeros(()), torch.zeros(mask.shape))
+
+    store, splits = a_store(tmp_path / "store")
+    probe = Probe.build(store, splits, GRID, 0)
+    silent: Any = Silent()
+    frame = probe.draw(NoneConfig().build(a_setting()), silent, Generator())
+    gallery = probe.gallery([1], [frame])
+    assert frame.errors == {}
+    assert gallery.reconstructions.size == gallery.maps.size == 0
+    assert probe.gallery([], []).masks.size == 0
+
+
+def test_a_perfect_answer_has_no_error_and_the_mean_image_has_that_of_the_mean(
+    tmp_path: Path,
+) -> None:
+    class Perfect(torch.nn.Module):
+        def forward(self, batch: Batch, mask: Tensor) -> Outcome:
+            return Outcome(
+                torch.zeros(()), torch.zeros(mask.shape), torch.zeros_like(batch.images)
+            )
+
+    store, splits = a_store(tmp_path / "store")
+    probe = Probe.build(store, splits, GRID, 0)
+    mask = torch.zeros(1, *GRID, dtype=torch.bool)
+    mask[:, 2:5, 2:5] = True
+    masks = mask.expand(len(probe.images), -1, -1)
+    perfect: Any = Perfect()
+    policy: Any = Fixed(masks)
+    errors = probe.draw(policy, perfect, Generator()).errors
+    training = (store.images[:20, 0] / 255.0 - 0.5) / 0.25
+    hole = (probe.images[:, 0].numpy() - training.mean(0))[:, 8:20, 8:20]
+    assert errors["error"] == 0
+    assert errors["error_mean_image"] == pytest.approx(float((hole**2).mean()), rel=1e-4)
+    assert errors["error_smooth_fill"] > 0
+
+
+def test_the_probe_moves_to_a_device_with_all_that_it_holds(tmp_path: Path) -> None:
+    store, splits = a_store(tmp_path / "store")
+    probe = Probe.build(store, splits, GRID, 0).to("meta")
+    tensors = [probe.images, probe.index, probe.mean_image, probe.mean, probe.std]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}

@@ -1,0 +1,66 @@
+"""Warnings: each symptom with its likely cause, none for a healthy run."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from maskwise.pretrain.diagnostics import warnings
+
+HEALTHY: dict[str, Any] = {
+    "epoch": np.arange(1, 9),
+    "loss": np.linspace(1.0, 0.4, 8),
+    "entropy": 0.8,
+    "top_share": 0.1,
+    "position_share": 0.2,
+    "variance_correlation": 0.4,
+    "error": [np.nan] * 7 + [0.2],
+    "error_mean_image": [np.nan] * 7 + [0.9],
+    "error_smooth_fill": [np.nan] * 7 + [0.3],
+}
+
+
+def a_history(**columns: Any) -> pd.DataFrame:
+    return pd.DataFrame({**HEALTHY, **columns})
+
+
+def test_a_healthy_run_is_not_warned_of() -> None:
+    assert warnings(a_history()) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"loss": [1.0, 0.5, np.nan, *[np.nan] * 5]},
+            "not a number from epoch 3 on: the learning",
+        ),
+        ({"loss": [1.0, 0.5, np.inf, *[0.5] * 5]}, "not a number from epoch 3"),
+        ({"loss": [1.0, 0.4, 0.4, 0.5, 0.7, 0.9, 1.0, 1.1]}, "rose from 0.4 to 1.1"),
+        ({"loss": [1.0] * 8}, "stayed at 1 .*learning rate is too low"),
+        ({"entropy": 0.2}, "collapsed: it hides the same place .* explore more"),
+        ({"top_share": 0.6}, "the same place in 60 % of the images"),
+        ({"position_share": 0.95}, "ignores the image: position alone explains 95 %"),
+        ({"variance_correlation": 0.93}, "found texture.*pool_px"),
+        ({"error": 0.35}, "no better than smooth filling from the border"),
+        ({"error": 0.35, "error_mean_image": 0.25}, "no better than the mean image"),
+    ],
+)
+def test_a_symptom_is_named_with_its_likely_cause(
+    columns: dict[str, Any], message: str
+) -> None:
+    found = warnings(a_history(**columns))
+    assert len(found) == 1
+    assert pd.Series(found).str.contains(message, regex=True).all()
+
+
+def test_a_policy_without_an_opinion_cannot_collapse() -> None:
+    centre = a_history(entropy=0.0, top_share=1.0).drop(columns="position_share")
+    assert warnings(centre) == []
+
+
+def test_histories_of_any_shape_are_read() -> None:
+    assert warnings(pd.DataFrame(columns=["epoch", "loss"])) == []
+    assert warnings(pd.DataFrame({"epoch": [1]})) == []
+    assert warnings(pd.DataFrame({"epoch": [1], "loss": [0.3]})) == []

@@ -1,0 +1,152 @@
+"""Contrast: the loss by a loop, which images are strangers, and the views."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from maskwise.config import parse
+from maskwise.encoders.context_cnn import ContextCnnConfig
+from maskwise.errors import UserError
+from maskwise.pretrain.contracts import Batch, Setting
+from maskwise.pretrain.objectives.simclr import Simclr, SimclrConfig, chance, contrast
+
+GRID = (4, 4)
+STRANGERS = torch.arange(4)
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def loss_by_loop(embeddings: Tensor, group: Tensor, temperature: float) -> list[float]:
+    """Say for each view how surprising its partner is among all strangers and the partner."""
+    unit = [e.double() / e.double().norm() for e in embeddings]
+    b, losses = len(group), []
+    for i, one in enumerate(unit):
+        partner, terms = (i + b) % (2 * b), []
+        for j, other in enumerate(unit):
+            if j == partner or int(group[i % b]) != int(group[j % b]):
+                terms.append(math.exp(float(one @ other) / temperature))
+        own = math.exp(float(one @ unit[partner]) / temperature)
+        losses.append(-math.log(own / sum(terms)))
+    return losses
+
+
+@pytest.mark.parametrize("group", [[0, 1, 2, 3], [0, 0, 1, 2], [0, 0, 0, 0]])
+@pytest.mark.parametrize("temperature", [0.05, 0.2, 1.0])
+def test_the_loss_is_that_of_a_loop_over_views(group: list[int], temperature: float) -> None:
+    embeddings = draw(8, 5).double()
+    losses, _ = contrast(embeddings, torch.tensor(group), temperature)
+    expected = torch.tensor(loss_by_loop(embeddings, torch.tensor(group), temperature))
+    torch.testing.assert_close(losses, expected.double(), atol=1e-10, rtol=1e-10)
+
+
+def test_images_of_one_group_are_no_negatives_of_each_other() -> None:
+    embeddings = draw(8, 5)
+    embeddings[[1, 5]] = embeddings[[0, 4]]  # image 1 is a duplicate of image 0
+    together, _ = contrast(embeddings, torch.tensor([0, 0, 1, 2]), 0.1)
+    apart, _ = contrast(embeddings, STRANGERS, 0.1)
+    assert together[0] < apart[0]
+
+
+def test_swapping_the_views_changes_no_image_s_loss() -> None:
+    embeddings = draw(8, 5)
+    losses, _ = contrast(embeddings, STRANGERS, 0.2)
+    swapped, _ = contrast(embeddings.roll(4, 0), STRANGERS, 0.2)
+    torch.testing.assert_close(swapped, losses.roll(4))
+
+
+def test_a_network_that_tells_no_images_apart_is_at_chance() -> None:
+    losses, _ = contrast(torch.ones(8, 5), STRANGERS, 0.2)
+    torch.testing.assert_close(losses, torch.full((8,), chance(4)))
+    assert chance(4) == math.log(7)
+
+
+def test_the_loss_is_finite_at_a_low_temperature_and_for_equal_images() -> None:
+    embeddings = (100 * draw(1, 5)).expand(8, 5).clone().requires_grad_()
+    losses, _ = contrast(embeddings, STRANGERS, 0.05)
+    losses.mean().backward()
+    assert losses.isfinite().all()
+    assert embeddings.grad is not None
+    assert embeddings.grad.isfinite().all()
+
+
+def build(block: dict[str, Any] | None = None, modality: str = "ultrasound") -> Simclr:
+    setting = Setting(
+        channels=1,
+        height=32,
+        width=32,
+        grid=GRID,
+        steps=10,
+        steps_per_epoch=5.0,
+        batch_size=4,
+        modality=modality,
+        images=lambda index, augmentation_seed: index,
+        mean=(0.5,),
+        std=(0.25,),
+    )
+    torch.manual_seed(0)
+    encoder = ContextCnnConfig(widths=(8, 16), convolutions=(1, 1)).build(1)
+    options = {"hidden": 8, "embedding": 8, **(block or {})}
+    return parse(SimclrConfig, options, "objective").build(setting, encoder)
+
+
+def batch(seeds: Tensor = STRANGERS) -> Batch:
+    images = draw(4, 1, 32, 32, seed=1)
+    return Batch(images, STRANGERS, group=STRANGERS, augmentation_seed=seeds, progress=0.0)
+
+
+NOTHING = torch.zeros(4, *GRID, dtype=torch.bool)
+
+
+def test_every_parameter_is_taught_and_the_figures_are_finite() -> None:
+    objective = build()
+    outcome = objective(batch(), NOTHING)
+    outcome.loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in objective.parameters())
+    assert {"alignment", "uniformity"} == set(outcome.figures)
+    assert all(figure.isfinite() for figure in outcome.figures.values())
+
+
+def test_equal_seeds_give_equal_losses_and_other_seeds_others() -> None:
+    objective = build()
+    first, again = objective(batch(), NOTHING).loss, objective(batch(), NOTHING).loss
+    other = objective(batch(STRANGERS + 100), NOTHING).loss
+    assert first == again
+    assert first != other
+
+
+def test_with_a_mask_an_image_s_loss_is_the_error_of_its_hidden_cells() -> None:
+    mask = NOTHING.clone()
+    mask[:, 1:3, 1:3] = True
+    outcome = build()(batch(), mask)
+    errors = outcome.error_map[mask].reshape(4, 4)
+    assert torch.equal(outcome.error_map.isnan(), ~mask)
+    assert (errors == errors[:, :1]).all()
+    torch.testing.assert_close(errors[:, 0].mean(), outcome.loss.detach())
+
+
+def test_hiding_cells_changes_the_task_and_hiding_none_does_not() -> None:
+    objective, mask = build(), NOTHING.clone()
+    bare = objective(batch(), NOTHING).loss
+    mask[:, :2] = True
+    assert objective(batch(), mask).loss != bare
+    assert objective(batch(), NOTHING).error_map.isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"temperature": 0}, r"temperature is 0.0, but should be above 0"),
+        ({"hidden": 0}, "hidden and embedding should be 1 or more"),
+        ({"views": {"least_area": 2}}, r"least_area is 2.0, but should lie in \(0, 1\]"),
+        ({"views": {"aspect": 0.5}}, r"aspect is 0.5, but should be 1 or more"),
+        ({"views": {"noise": -1}}, r"noise is -1.0, but should be 0 or more"),
+    ],
+)
+def test_a_wrong_option_is_named(block: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build(block)

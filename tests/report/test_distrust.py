@@ -1,0 +1,147 @@
+"""What the page tells its readers to distrust."""
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from maskwise.report.distrust import alarms, cautions
+from maskwise.report.facts import read_facts
+from maskwise.report.inputs import ReportInputs
+from report.synthetic import RECIPES, plain, study
+
+
+def doubts(inputs: ReportInputs) -> dict[str, str]:
+    """Return title -> text, the gravest first."""
+    return {each.title: plain(each.text) for each in cautions(read_facts(inputs))}
+
+
+def with_summary(**changes: Any) -> ReportInputs:
+    inputs = study()
+    return replace(inputs, data_summary={**inputs.data_summary, **changes})
+
+
+def test_generated_images_are_the_first_thing_to_distrust() -> None:
+    assert next(iter(doubts(study()))) == "These are not patients"
+    assert "These are not patients" not in doubts(study(generated=False))
+
+
+def test_few_test_groups_in_a_class_are_counted_by_name() -> None:
+    assert (
+        "normal 13, benign 13 and malignant 14" in doubts(study())["Few test groups in a class"]
+    )
+
+
+@pytest.mark.parametrize(("seeds", "title"), [((0,), "One seed"), ((0, 1, 2), "Only 3 seeds")])
+def test_few_seeds_are_said(seeds: tuple[int, ...], title: str) -> None:
+    assert title in doubts(study(seeds=seeds))
+
+
+def test_an_interval_that_holds_0_is_no_proof_of_equality() -> None:
+    assert "no proof" not in str(doubts(study(half_width=0.03)))
+    assert (
+        "not proof of equality"
+        in doubts(study(half_width=0.2))["The difference may be nothing"]
+    )
+
+
+def test_files_that_give_the_label_away_are_distrusted() -> None:
+    audit = {
+        "auroc": 0.82,
+        "low": 0.76,
+        "high": 0.87,
+        "images": 240,
+        "groups": 120,
+        "importances": {"bytes": 1.0},
+    }
+    inputs = with_summary(file_facts_audit={"diagnosis": audit})
+
+    assert "0.820 [0.760, 0.870]" in doubts(inputs)["Files give the label away"]
+    assert "Files give the label away" not in doubts(study())
+
+
+def test_an_official_split_that_leaks_is_distrusted_more_when_it_was_kept() -> None:
+    leaks = {"official_split": True, "groups": 2, "images": 5, "named": []}
+    kept = with_summary(official_split_leaks=leaks)
+    splits = kept.splits.set_index("image_id")["split"]
+    official = kept.manifest["image_id"].map(splits)
+    kept = replace(kept, manifest=kept.manifest.assign(split=official))
+    corrected = replace(
+        kept, splits=kept.splits.assign(split=[*kept.splits["split"][1:], "train"])
+    )
+
+    assert "2 groups (5 images)" in doubts(kept)["The official split leaks"]
+    assert "It was kept" in doubts(kept)["The official split leaks"]
+    assert "corrected here: 3 images" in doubts(corrected)["The official split leaks"]
+
+
+def test_contradictory_labels_are_distrusted() -> None:
+    against = study().data_summary["contradictions"]
+    found = [{"label": "diagnosis", "images": {"benign": ["a.png"], "malignant": ["b.png"]}}]
+    inputs = with_summary(contradictions={**against, "label_sets": 1, "labels": found})
+
+    assert "1 set of duplicates with more than one label" in str(doubts(inputs))
+
+
+def test_raw_pixels_that_do_as_well_are_named() -> None:
+    inputs = study(leads={"pixels": 0.3, "simclr": 0.09})
+
+    text = doubts(inputs)["Raw pixels do as well"]
+
+    assert "random boxes, Intelligent Masking and SimCLR" in text
+
+
+def test_warnings_of_training_reach_the_first_screen_s_list() -> None:
+    inputs = study(warnings={("dqn", 1): ["the policy collapsed", "the loss is flat"]})
+
+    text = doubts(inputs)["Training gave warnings"]
+
+    assert (
+        text == "Intelligent Masking, seed 1: the policy collapsed (1 further warning below.)"
+    )
+
+
+def test_a_transductive_recipe_is_an_alarm_above_all() -> None:
+    block = {**RECIPES["simclr"], "transductive": True}
+    inputs = study(recipes=("scratch", "simclr"))
+    inputs = replace(inputs, recipes={**inputs.recipes, "simclr": block})
+
+    facts = read_facts(inputs)
+
+    assert "pre-training of SimCLR" in alarms(facts)[0]
+    assert cautions(facts)[0].title == "The test images were used"
+    assert alarms(read_facts(study())) == []
+
+
+def test_folds_are_said_to_be_confounded_with_seeds() -> None:
+    inputs = study()
+    folds = [i % 2 for i in range(len(inputs.splits))]
+
+    assert "Seeds and folds go together" in doubts(
+        replace(inputs, splits=inputs.splits.assign(fold=folds))
+    )
+
+
+def test_full_validation_labels_at_every_fraction_are_said() -> None:
+    inputs = study()
+    everything = inputs.subsets[inputs.subsets["fraction"] == 1]
+    subsets = pd.concat([everything, everything.assign(fraction=0.1)])
+    inputs = replace(inputs, subsets=subsets)
+
+    assert "More labels than it says" in doubts(inputs)
+    assert "More labels than it says" not in doubts(study())
+
+
+def test_rejected_images_are_counted() -> None:
+    inputs = with_summary(
+        rejects={"counted": 9, "by_reason": {"damaged": {"files": 9, "meaning": "cut off"}}}
+    )
+
+    assert "9 of 249 images could not be used" in str(doubts(inputs))
+
+
+def test_there_are_always_three_things_to_distrust() -> None:
+    inputs = study(seeds=tuple(range(10)), generated=False, recipes=("scratch", "simclr"))
+
+    assert len(doubts(inputs)) >= 3
