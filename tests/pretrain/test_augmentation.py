@@ -25,7 +25,7 @@ from maskwise.pretrain.views import Views, ViewsConfig
 
 SEEDS = torch.arange(16) * 1_000_003
 IMAGES = torch.rand(16, 1, 12, 20, generator=torch.Generator().manual_seed(0))
-PLAIN = {name: 0.0 for name in ("rotation", "brightness", "contrast", "gamma", "blur", "noise")}
+PLAIN = dict.fromkeys(("rotation", "brightness", "contrast", "gamma", "blur", "noise"), 0.0)
 IDENTITY = ViewsConfig(least_area=1.0, aspect=1.0, elastic=0.0, **PLAIN)
 
 

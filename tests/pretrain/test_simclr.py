@@ -40,8 +40,9 @@ def loss_by_loop(embeddings: Tensor, group: Tensor, temperature: float) -> list[
 def test_the_loss_is_that_of_a_loop_over_views(group: list[int], temperature: float) -> None:
     embeddings = draw(8, 5).double()
     losses, _ = contrast(embeddings, torch.tensor(group), temperature)
-    expected = torch.tensor(loss_by_loop(embeddings, torch.tensor(group), temperature))
-    torch.testing.assert_close(losses, expected.double(), atol=1e-10, rtol=1e-10)
+    by_loop = loss_by_loop(embeddings, torch.tensor(group), temperature)
+    expected = torch.tensor(by_loop, dtype=torch.float64)
+    torch.testing.assert_close(losses, expected, atol=1e-10, rtol=1e-10)
 
 
 def test_images_of_one_group_are_no_negatives_of_each_other() -> None:
