@@ -167,8 +167,10 @@ def test_a_full_disk_is_told_as_such_and_the_previous_output_stays(
     assert callable(writer)
     path = small_disk / "output"
     write(path, "first", "file")
-    with pytest.raises(UserError, match="output: the disk is full; free some space"):
-        with replacing(path) as temporary:
-            writer(temporary)
+    with (
+        pytest.raises(UserError, match="output: the disk is full; free some space"),
+        replacing(path) as temporary,
+    ):
+        writer(temporary)
     assert read(path) == "first"
     assert [p.name for p in small_disk.iterdir()] == ["output"]

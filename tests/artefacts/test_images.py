@@ -55,8 +55,8 @@ def test_colour_becomes_the_luminance_that_pillow_computes() -> None:
 def test_opacity_is_no_intensity(channels: int) -> None:
     colour = noise(16, 16, channels)
     opaque = np.concatenate([colour, np.full((16, 16, 1), 7, np.uint8)], axis=2)
-    with_alpha, without = (to_network(i, PAD, RANGE, channels, 16, 16) for i in (opaque, colour))
-    assert np.array_equal(with_alpha, without)
+    with_alpha = to_network(opaque, PAD, RANGE, channels, 16, 16)
+    assert np.array_equal(with_alpha, to_network(colour, PAD, RANGE, channels, 16, 16))
 
 
 def test_a_grey_image_fills_all_channels_that_are_asked_for() -> None:
@@ -106,7 +106,7 @@ def test_pad_puts_the_untouched_pixels_in_the_middle() -> None:
 
 
 def test_pad_refuses_a_larger_image_unless_it_may_crop() -> None:
-    with pytest.raises(UserError, match="20 x 30 pixels does not fit into 16 x 32.*larger: crop"):
+    with pytest.raises(UserError, match=r"20 x 30 pixels .* fit into 16 x 32.*larger: crop"):
         to_network(noise(20, 30), PAD, RANGE, 1, 16, 32)
     block = {"name": "pad", "larger": "crop"}
     image = to_network(noise(20, 30), block, RANGE, 1, 16, 32)[0] * 255

@@ -265,8 +265,8 @@ def test_the_label_efficiency_curve_says_how_many_labels_there_were() -> None:
     table = pd.concat([table, table.assign(fraction=0.1)])
     curve = evaluate(table, subsets_of(table), QUICK, "phantom").label_efficiency
     sizes = curve.groupby("fraction")[["n_images", "n_groups"]].first()
-    assert sizes.loc[1.0].tolist() == [40, 20]
-    assert sizes.loc[0.1].tolist() == [4, 2]
+    assert list(sizes.loc[1.0]) == [40, 20]
+    assert list(sizes.loc[0.1]) == [4, 2]
 
 
 def test_the_sign_flip_test_says_that_it_was_used() -> None:

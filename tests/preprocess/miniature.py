@@ -1,5 +1,6 @@
 """A small raw folder and its manifest, as ingest would have written it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ def source(**options: Any) -> SourcePreprocessConfig:
     return SourcePreprocessConfig(**{**block, **options})
 
 
-def manifest_of(groups: list[str], labels: list[str | None], **columns: Any) -> pd.DataFrame:
+def manifest_of(
+    groups: Sequence[str], labels: Sequence[str | None], **columns: Any
+) -> pd.DataFrame:
     """Return a manifest of images that nobody reads."""
     n = len(groups)
     table = {

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from preprocess.miniature import manifest_of, source
 
 from maskwise.artefacts.splits import for_seed, leaking_groups
 from maskwise.errors import UserError
 from maskwise.preprocess.splits import make_splits, refuse_leaks
+from preprocess.miniature import manifest_of, source
 
 
 @st.composite
@@ -55,7 +55,7 @@ def test_every_class_has_its_shares_to_within_one_group(
     groups = [f"g{i // 2}" for i in range(400)]
     labels = ["benign" if i < 300 else "malignant" for i in range(400)]
     config = source(split_seed=seed, validation_share=validation, test_share=test)
-    splits = make_splits(manifest_of(groups, list(labels)), config, "busi.preprocess")
+    splits = make_splits(manifest_of(groups, labels), config, "busi.preprocess")
     for name, share in (("validation", validation), ("test", test)):
         inside = (splits["split"] == name).to_numpy()
         assert abs(inside[:300].sum() - 300 * share) <= 2
@@ -83,7 +83,7 @@ def test_a_group_that_contradicts_itself_stands_with_its_rarer_class() -> None:
     # Three groups hold the only malignant images, each beside a benign one.
     groups = ["m0", "m0", "m1", "m1", "m2", "m2", *[f"b{i}" for i in range(30)]]
     labels = ["malignant", "benign"] * 3 + ["benign"] * 30
-    splits = make_splits(manifest_of(groups, list(labels)), source(), "x")
+    splits = make_splits(manifest_of(groups, labels), source(), "x")
     assert set(splits["split"][:6]) == {"train", "validation", "test"}
 
 
@@ -112,7 +112,7 @@ def test_a_source_without_labels_may_have_a_test_split() -> None:
 def test_folds_have_equal_shares_of_every_class() -> None:
     labels = ["a"] * 50 + ["b"] * 25
     splits = make_splits(
-        manifest_of([f"g{i}" for i in range(75)], list(labels)), source(folds=5), "x"
+        manifest_of([f"g{i}" for i in range(75)], labels), source(folds=5), "x"
     )
     table = pd.crosstab(splits["fold"], pd.Series(labels))
     assert table["a"].tolist() == [10] * 5

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from preprocess.miniature import pixels_of, source, write_raw
 
 from maskwise.artefacts.images import mask_to_network, to_network
 from maskwise.artefacts.splits import for_seed
@@ -26,6 +25,7 @@ from maskwise.preprocess import fill
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import quantise
 from maskwise.preprocess.stage import preprocess
+from preprocess.miniature import pixels_of, source, write_raw
 
 ONE = PreprocessConfig(workers=1)
 
@@ -92,8 +92,8 @@ def test_stored_integers_turn_back_into_the_intensity(
     seed: int, largest: int, fine: bool
 ) -> None:
     generator = np.random.default_rng(seed)
-    ends = np.sort(generator.random(2))
-    values = generator.uniform(*ends, (1, 6, 6)).astype(np.float32)
+    low, span = generator.random(2)
+    values = (low + (1 - low) * span * generator.random((1, 6, 6))).astype(np.float32)
     pixels, scale, offset = quantise(values, largest, fine)
     assert 0 <= pixels.min() <= pixels.max() <= largest
     assert np.abs(pixels * scale + offset - values).max() <= scale / 2 + 1e-7

@@ -109,11 +109,16 @@ class Store:
 
     @cached_property
     def _scale(self) -> NDArray[np.float32]:
-        return self.index["scale"].to_numpy(np.float32)[:, None, None, None]
+        return _column(self.index["scale"])
 
     @cached_property
     def _offset(self) -> NDArray[np.float32]:
-        return self.index["offset"].to_numpy(np.float32)[:, None, None, None]
+        return _column(self.index["offset"])
+
+
+def _column(values: pd.Series) -> NDArray[np.float32]:
+    """Return ``(N, 1, 1, 1)``, to meet images ``(N, C, H, W)``."""
+    return np.asarray(values, np.float32)[:, None, None, None]
 
 
 def open_store(path: Path) -> Store:

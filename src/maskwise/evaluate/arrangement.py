@@ -63,7 +63,7 @@ def arrange(predictions: pd.DataFrame, where: str) -> Arrangement:
             did not predict the same test images with the same seeds.
     """
     check_columns(predictions, PREDICTIONS, where)
-    columns = [name for name in predictions if name.startswith("p_")]
+    columns = [str(name) for name in predictions if str(name).startswith("p_")]
     classes = tuple(name.removeprefix("p_") for name in columns)
     test = predictions[(predictions["split"] == "test") & predictions["truth"].notna()]
     if test.empty or len(classes) < 2:

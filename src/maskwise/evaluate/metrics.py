@@ -139,7 +139,9 @@ def _diagonal(table: Floats) -> Floats:
 
 def _share(part: Floats, whole: Floats) -> Floats:
     """Divide; NaN where there is nothing to divide by."""
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    shares: Floats = np.full(np.shape(whole), np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares
 
 
 def _mean_over_classes(values: Floats) -> Floats:

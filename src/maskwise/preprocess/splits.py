@@ -138,8 +138,9 @@ def _corrected(split: NDArray[np.object_], group: NDArray[np.object_]) -> NDArra
     So the corrected test set is a part of the published one.
     """
     rank = pd.Series(split).map({name: i for i, name in enumerate(SPLITS)})
-    names: NDArray[np.object_] = np.array(SPLITS, object)
-    return names[rank.groupby(group).transform("min").to_numpy()]
+    earliest = rank.groupby(group).transform("min").to_numpy()
+    moved: NDArray[np.object_] = np.array(SPLITS, object)[earliest]
+    return moved
 
 
 def _with_missing_parts(
