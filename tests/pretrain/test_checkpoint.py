@@ -1,0 +1,202 @@
+"""Killed at any instant and started again: the same weights, bit for bit."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store
+
+import maskwise
+from maskwise.errors import UserError
+from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
+from maskwise.pretrain.recipe import pretrain
+
+TESTS, SOURCE = Path(__file__).parents[1], Path(maskwise.__file__).parents[1]
+DQN: dict[str, Any] = {**RANDOM_BOX, "policy": {"name": "dqn", "box": [2, 2]}}
+BATCH_NORM: dict[str, Any] = {
+    **RANDOM_BOX,
+    "encoder": {**RANDOM_BOX["encoder"], "norm": "batch"},
+}
+
+RUN = """
+import json, os, signal, sys
+from pathlib import Path
+import torch
+from pretrain.toys import make_run
+from maskwise.artefacts.store import open_store
+from maskwise.artefacts.splits import read_splits
+from maskwise.pretrain import loop
+from maskwise.pretrain.recipe import pretrain
+
+folder, instant, block = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+what, _, number = instant.partition(" ")
+
+def at_the_nth(call, sent):
+    calls = []
+    def counted(*arguments, **named):
+        calls.append(1)
+        if len(calls) == int(number):
+            os.kill(os.getpid(), sent)
+        return call(*arguments, **named)
+    return counted
+
+if what == "step":
+    loop.Loop._one_step = at_the_nth(loop.Loop._one_step, signal.SIGKILL)
+elif what == "write":
+    os.replace = at_the_nth(os.replace, signal.SIGKILL)
+elif what in ("SIGTERM", "SIGINT"):
+    loop.Loop._one_step = at_the_nth(loop.Loop._one_step, getattr(signal, what))
+run = make_run(folder / "checkpoints", block)
+result = pretrain(open_store(folder / "store"), read_splits(folder / "splits.parquet"), run)
+torch.save(result.encoder.state_dict(), folder / "weights.pt")
+result.history.to_csv(folder / "history.csv")
+"""
+
+
+def start(
+    folder: Path, instant: str, block: dict[str, Any]
+) -> subprocess.CompletedProcess[str]:
+    """Run the cell in a process of its own; ``instant`` says when it is hit, if at all."""
+    import json
+
+    path = os.pathsep.join([str(TESTS), str(SOURCE)])
+    command = [sys.executable, "-c", RUN, str(folder), instant, json.dumps(block)]
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    _, splits = make_store(tmp_path / "store")
+    splits.to_parquet(tmp_path / "splits.parquet")
+    return tmp_path
+
+
+def outputs(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    return weights, (folder / "history.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "block", [RANDOM_BOX, SIMCLR, DQN, BATCH_NORM], ids=["random_box", "simclr", "dqn", "batch"]
+)
+def test_a_run_killed_twice_ends_with_the_weights_of_an_undisturbed_one(
+    folder: Path, block: dict[str, Any]
+) -> None:
+    undisturbed = start(folder, "never", block)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    weights, history = outputs(folder)
+    (folder / "weights.pt").unlink()
+    # Once between a checkpoint and the next, once while the next is being put in place.
+    for instant in ("step 4", "write 2"):
+        assert start(folder, instant, block).returncode == -signal.SIGKILL
+        assert not (folder / "weights.pt").exists()
+    resumed = start(folder, "never", block)
+    assert resumed.returncode == 0, resumed.stderr
+    again, history_again = outputs(folder)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
+    assert history == history_again
+
+
+@pytest.mark.parametrize(
+    ("sent", "error"), [("SIGTERM", "UserError"), ("SIGINT", "KeyboardInterrupt")]
+)
+def test_a_run_asked_to_stop_saves_first_and_says_how_to_go_on(
+    folder: Path, sent: str, error: str
+) -> None:
+    undisturbed = start(folder, "never", RANDOM_BOX)
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    weights, _ = outputs(folder)
+    stopped = start(folder, f"{sent} 4", RANDOM_BOX)
+    assert stopped.returncode != 0
+    last = stopped.stderr.strip().splitlines()[-1]
+    assert error in last
+    assert "stopped after step 4 of 9" in last
+    assert "run the same command again to go on from there" in last
+    assert start(folder, "never", RANDOM_BOX).returncode == 0
+    assert all(
+        torch.equal(tensor, outputs(folder)[0][name]) for name, tensor in weights.items()
+    )
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.name != "lock")
+
+
+def test_the_checkpoint_is_removed_when_the_stage_ends_well(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    pretrain(store, splits, make_run(tmp_path / "checkpoints", RANDOM_BOX))
+    assert files(tmp_path / "checkpoints") == []
+
+
+def test_a_broken_run_keeps_its_last_good_checkpoint_and_a_changed_recipe_starts_anew(
+    tmp_path: Path,
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    block = {**RANDOM_BOX, "optimisation": {"learning_rate": 1e18, "warm_up": 0.5}}
+    with pytest.raises(UserError, match="The last good checkpoint is kept"):
+        pretrain(store, splits, make_run(tmp_path / "a", block, checkpoint_every=1, steps=30))
+    (kept,) = files(tmp_path / "a")
+    healthy = pretrain(store, splits, make_run(tmp_path / "a", RANDOM_BOX))
+    alone = pretrain(store, splits, make_run(tmp_path / "b", RANDOM_BOX))
+    assert files(tmp_path / "a") == [kept]
+    assert healthy.history.equals(alone.history)
+
+
+def test_a_second_run_of_a_cell_at_work_leaves_with_a_message(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    run = make_run(tmp_path / "checkpoints", RANDOM_BOX)
+    first = Checkpoint(run.checkpoints, "of the first run")
+    with (
+        first.lock("leave", run.cell),
+        pytest.raises(
+            UserError,
+            match=r"recipe seed 0: another run of this cell is at work .* second_run: wait",
+        ),
+    ):
+        pretrain(store, splits, run)
+
+
+def test_a_second_run_that_waits_begins_when_the_first_has_ended(tmp_path: Path) -> None:
+    holder = (
+        "import sys; from pathlib import Path; from maskwise.pretrain.checkpoint import *\n"
+        "with Checkpoint(Path(sys.argv[1]), 'key').lock('leave', 'cell'):\n"
+        "    print('held', flush=True); sys.stdin.read()\n"
+        "    (Path(sys.argv[1]) / 'order').write_text('first')\n"
+    )
+    command = [sys.executable, "-c", holder, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdin is not None
+        assert first.stdout.readline() == "held\n"
+        first.stdin.close()
+        with Checkpoint(tmp_path, "key").lock("wait", "cell"):
+            assert (tmp_path / "order").read_text() == "first"
+
+
+def test_a_checkpoint_that_cannot_be_read_is_named_with_the_remedy(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path, "key")
+    checkpoint.save({"step": 3})
+    checkpoint.path.write_bytes(checkpoint.path.read_bytes()[:-50])
+    with pytest.raises(UserError, match=r"key.pt: the checkpoint cannot be read .* delete it"):
+        checkpoint.load()
+
+
+def test_nothing_but_tensors_and_plain_containers_is_unpickled(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path, "key")
+    torch.save({"step": checkpoint}, checkpoint.path)
+    with pytest.raises(UserError, match="the checkpoint cannot be read"):
+        checkpoint.load()
+
+
+def test_a_checkpoint_s_name_follows_from_everything_that_shapes_the_result() -> None:
+    assert fingerprint({"a": 1}, [2]) == fingerprint({"a": 1}, [2])
+    assert len({fingerprint({"a": 1}), fingerprint({"a": 2}), fingerprint({"b": 1})}) == 3

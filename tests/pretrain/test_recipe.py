@@ -1,0 +1,219 @@
+"""Recipes: what YAML may say, what goes together, and what comes out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from pretrain.toys import RANDOM_BOX, SIMCLR, SMALL, make_run, make_store
+
+from maskwise.artefacts.encoder import load_encoder, write_encoder
+from maskwise.config import parse
+from maskwise.encoders import ENCODERS
+from maskwise.errors import UserError
+from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe, pretrain
+
+CONF = Path(__file__).parents[2] / "conf/base"
+SCRATCH: dict[str, Any] = {
+    "objective": {"name": "none"},
+    "policy": {"name": "none"},
+    "encoder": SMALL,
+}
+
+
+def changed(block: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    return {**block, **parts}
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "recipes").glob("*.yml")), ids=lambda p: p.stem)
+def test_every_recipe_of_the_project_is_understood_and_says_what_it_reproduces(
+    path: Path,
+) -> None:
+    text = path.read_text(encoding="utf-8")
+    blocks = yaml.safe_load(text)
+    (name,) = blocks
+    parse_recipe(blocks[name], name)
+    assert path.stem == f"parameters_{name}"
+    assert text.startswith("# ")
+
+
+def test_the_project_s_options_of_the_loop_are_its_defaults() -> None:
+    block = yaml.safe_load((CONF / "parameters_pretrain.yml").read_text(encoding="utf-8"))
+    assert parse(PretrainConfig, block["pretrain"], "pretrain") == PretrainConfig()
+
+
+def test_all_mistakes_of_a_recipe_are_named_at_once() -> None:
+    block = {
+        "objective": {"name": "context_encoder", "skip": True},
+        "policy": {"name": "random_bx"},
+        "optimization": {},
+        "transductive": "yes",
+    }
+    with pytest.raises(UserError) as caught:
+        parse_recipe(block, "mine")
+    for sentence in (
+        "mine.objective.skip: there is no such option; did you mean 'skips'?",
+        "mine.policy.name: there is no 'random_bx'; did you mean 'random_box'?",
+        "mine.encoder.name: missing; choose from",
+        "mine.optimization: there is no such option; did you mean 'optimisation'?",
+        "mine.transductive: should be true or false, not 'yes'",
+    ):
+        assert sentence in str(caught.value)
+
+
+def test_filling_in_without_a_policy_that_hides_is_refused() -> None:
+    with pytest.raises(UserError, match=r"recipe.policy.name: objective context_encoder fills"):
+        parse_recipe(changed(RANDOM_BOX, policy={"name": "none"}), "recipe")
+
+
+def test_a_policy_that_nobody_asks_is_refused() -> None:
+    with pytest.raises(UserError, match=r"recipe.policy.name: objective none trains nothing"):
+        parse_recipe(changed(SCRATCH, policy={"name": "random_box"}), "recipe")
+
+
+def test_a_recipe_knows_whether_it_trains() -> None:
+    assert parse_recipe(SIMCLR, "recipe").trains
+    assert not parse_recipe(SCRATCH, "recipe").trains
+
+
+@pytest.mark.parametrize(
+    ("config", "block", "message"),
+    [
+        (Budget, {"steps": 0}, "steps is 0, but should be 1 or more"),
+        (Budget, {"batch_size": 0}, "batch_size is 0, but should be 1 or more"),
+        (Budget, {"laterality": "left"}, "laterality: .*'free' or 'fixed'"),
+        (PretrainConfig, {"checkpoint_every": 0}, "checkpoint_every is 0"),
+        (PretrainConfig, {"gallery_moments": 0}, "gallery_moments is 0"),
+        (PretrainConfig, {"device": "gpu"}, "device: .*'auto', 'cpu' or 'cuda'"),
+        (PretrainConfig, {"second_run": "stay"}, "second_run: .*'leave' or 'wait'"),
+    ],
+)
+def test_a_wrong_budget_or_option_is_named(
+    config: type[Any], block: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        parse(config, block, "block")
+
+
+def test_scratch_is_an_initialised_encoder_at_once(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    result = pretrain(store, splits, make_run(tmp_path, SCRATCH))
+    assert len(result.history) == 0
+    assert list(result.history.columns[:3]) == ["epoch", "step", "loss"]
+    assert len(result.gallery.epochs) == 0
+    assert not result.encoder.training
+
+
+def test_recipes_of_one_seed_start_from_the_same_encoder(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    still = changed(RANDOM_BOX, optimisation={"learning_rate": 1e-12, "weight_decay": 0.0})
+    scratch = pretrain(store, splits, make_run(tmp_path / "a", SCRATCH)).encoder.state_dict()
+    trained = pretrain(store, splits, make_run(tmp_path / "b", still)).encoder.state_dict()
+    other = pretrain(store, splits, make_run(tmp_path / "c", SCRATCH, seed=1)).encoder
+    for name, tensor in scratch.items():
+        torch.testing.assert_close(tensor, trained[name], atol=1e-6, rtol=0)
+    assert not torch.equal(
+        other.state_dict()["stages.0.0.weight"], scratch["stages.0.0.weight"]
+    )
+
+
+def test_initialising_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    torch.manual_seed(5)
+    pretrain(store, splits, make_run(tmp_path, RANDOM_BOX, steps=2))
+    drawn = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(3))
+
+
+def test_the_encoder_is_written_and_loaded_with_what_its_users_must_know(
+    tmp_path: Path,
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    result = pretrain(store, splits, make_run(tmp_path, RANDOM_BOX, seed=2))
+    write_encoder(result.encoder, result.metadata, tmp_path / "encoder.safetensors")
+    loaded: Any = load_encoder(tmp_path / "encoder.safetensors")
+    images = torch.from_numpy(store.normalised(np.arange(2)))
+    assert torch.equal(loaded(images)[-1], result.encoder(images)[-1])
+    assert loaded.metadata == result.metadata
+    assert (loaded.metadata.recipe, loaded.metadata.seed) == ("recipe", 2)
+    assert loaded.metadata.data_hash == "toy"
+
+
+def test_local_weights_fill_the_whole_encoder(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    resnet = {"name": "resnet18", "width": 8}
+    published = parse(ENCODERS["resnet18"], {"width": 8}, "encoder").build(3).state_dict()
+    published["fc.weight"] = torch.zeros(10, 64)
+    torch.save(published, tmp_path / "weights.pth")
+    objective = {"name": "none", "weights": str(tmp_path / "weights.pth")}
+    block = changed(SCRATCH, objective=objective, encoder=resnet)
+    loaded = pretrain(store, splits, make_run(tmp_path, block)).encoder.state_dict()
+    assert torch.equal(loaded["layer4.1.conv2.weight"], published["layer4.1.conv2.weight"])
+    assert torch.equal(loaded["conv1.weight"], published["conv1.weight"].sum(1, keepdim=True))
+
+
+def test_weights_that_do_not_fit_stop_the_run_and_are_named(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    wide = parse(ENCODERS["resnet18"], {"width": 16}, "encoder").build(3).state_dict()
+    torch.save(wide, tmp_path / "weights.pth")
+    objective = {"name": "none", "weights": str(tmp_path / "weights.pth")}
+    block = changed(SCRATCH, objective=objective, encoder={"name": "resnet18", "width": 8})
+    with pytest.raises(
+        UserError, match=r"(?s)recipe.objective.weights: .* tensors fit.*misshap"
+    ):
+        pretrain(store, splits, make_run(tmp_path, block))
+
+
+def test_absent_weights_are_named_with_the_remedy(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    block = changed(SCRATCH, objective={"name": "none", "weights": "nowhere.pth"})
+    with pytest.raises(UserError, match=r"recipe.objective.weights: nowhere.pth: no such file"):
+        pretrain(store, splits, make_run(tmp_path, block))
+
+
+def test_a_grid_that_does_not_divide_the_image_is_named(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    with pytest.raises(UserError, match=r"toy.pretrain.grid: a grid of 7 x 8 cells"):
+        pretrain(store, splits, make_run(tmp_path, RANDOM_BOX, grid=(7, 8)))
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (
+            changed(RANDOM_BOX, policy={"name": "random_box", "box": [7, 7]}),
+            r"recipe.policy.box: 1 x 7 x 7 cells may hide more than half of the grid of 8 x 8",
+        ),
+        (
+            changed(RANDOM_BOX, augmentation={"vertical_flip": True}),
+            r"recipe.augmentation.vertical_flip: ultrasound has a depth",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_images_is_named_with_the_recipe(
+    tmp_path: Path, block: dict[str, Any], message: str
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    with pytest.raises(UserError, match=message):
+        pretrain(store, splits, make_run(tmp_path, block))
+
+
+def test_a_source_without_training_images_is_named(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    with pytest.raises(UserError, match="source toy has no training image"):
+        pretrain(store, splits.assign(split="validation"), make_run(tmp_path, RANDOM_BOX))
+
+
+def test_bfloat16_and_cuda_are_refused_where_the_machine_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    with pytest.raises(UserError, match=r"pretrain.device: this machine has no CUDA device"):
+        pretrain(store, splits, make_run(tmp_path, RANDOM_BOX, device="cuda"))
+    with pytest.raises(UserError, match=r"pretrain.precision: this cpu has no bfloat16"):
+        pretrain(store, splits, make_run(tmp_path, RANDOM_BOX, precision="bfloat16"))
