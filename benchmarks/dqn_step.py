@@ -1,7 +1,7 @@
 """What a step of ``dqn`` costs, as a multiple of a step of ``random_box`` at the same batch.
 
 Both steps run in this process, by turns and in changing order; printed is the median of the
-ratios of neighbouring steps, so that other work on the machine falls on both. Aim: at most 1.15.
+ratios of neighbouring steps, so that other work falls on both. Aim: at most 1.15.
 
     python benchmarks/dqn_step.py [--rounds 40] [--side 64] [--batch 32]
 """

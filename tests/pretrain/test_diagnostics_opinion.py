@@ -20,13 +20,13 @@ def test_one_mask_for_all_images_has_no_entropy_and_every_mask_once_has_all() ->
     same[:, 1, 1] = True
     assert choice_spread(same, 16) == (0.0, 1.0)
     each = np.eye(16, dtype=bool).reshape(16, 4, 4)
-    assert choice_spread(each, 16) == (pytest.approx(1.0), 1 / 16)
+    assert choice_spread(each, 16) == pytest.approx((1.0, 1 / 16))
 
 
 def test_entropy_is_that_of_the_shares_of_masks() -> None:
     masks = np.eye(16, dtype=bool).reshape(16, 4, 4)[[0, 0, 0, 5]]
     expected = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) / math.log(4)
-    assert choice_spread(masks, 16) == (pytest.approx(expected), 0.75)
+    assert choice_spread(masks, 16) == pytest.approx((expected, 0.75))
 
 
 def test_rank_correlation_is_scipys_averaged_over_images() -> None:

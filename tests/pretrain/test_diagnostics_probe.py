@@ -38,14 +38,17 @@ def a_store(path: Path, number: int = 60, masks: bool = True) -> tuple[Store, pd
             "offset": 0.0,
         }
     )
-    with writing_store(path, (number, 1, 32, 32), np.uint8, masks) as writer:
-        for i in range(number):
-            y, x = rng.integers(0, 24, 2)
-            writer.images[i] = rng.integers(100, 140, (1, 32, 32))
-            if i % 4:
-                writer.images[i, 0, y : y + 8, x : x + 8] = rng.integers(0, 256, (8, 8))
-                if writer.masks is not None:
-                    writer.masks[i, y : y + 8, x : x + 8] = True
+    images = rng.integers(100, 140, (number, 1, 32, 32)).astype(np.uint8)
+    lesions = np.zeros((number, 32, 32), bool)
+    for i in range(number):
+        y, x = rng.integers(0, 24, 2)
+        if i % 4:
+            images[i, 0, y : y + 8, x : x + 8] = rng.integers(0, 256, (8, 8))
+            lesions[i, y : y + 8, x : x + 8] = True
+    with writing_store(path, images.shape, "uint8", masks) as writer:
+        np.load(writer.images, mmap_mode="r+")[:] = images
+        if writer.masks is not None:
+            np.load(writer.masks, mmap_mode="r+")[:] = lesions
         writer.finish(index, header)
     splits = index[["image_id", "group"]].assign(fold=-1)
     splits["split"] = np.repeat(["train", "validation", "test"], number // 3)

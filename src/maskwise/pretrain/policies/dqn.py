@@ -89,13 +89,13 @@ class DqnConfig:
     clip: float = 5.0
     """Deviations."""
     loss: Literal["huber", "squared"] = "huber"
-    learning_rate: float = 1e-3
-    """Of Adam."""
+    learning_rate: float = 2e-3
+    """Of Adam; the release has 1e-3."""
     gradient_clip: float | None = 10.0
     """Largest norm of the Q-network's gradient; null = none."""
     q_network: Literal["small", "encoder_copy"] = "small"
-    width: int = 24
-    """Channels of the small network."""
+    width: int = 16
+    """Channels of the small network; 24 doubled its time and taught it nothing more."""
     norm: Norm = "group"
     head: Head = "box"
     dueling: bool = False
@@ -120,6 +120,7 @@ class DqnConfig:
             "scale": "none",
             "loss": "squared",
             "gradient_clip": None,
+            "learning_rate": 1e-3,
             "q_network": "encoder_copy",
         },
     }
