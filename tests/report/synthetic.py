@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.tables import PAIRED
-from maskwise.report.inputs import ReportConfig, ReportInputs
+from maskwise.report.inputs import ReportConfig, ReportInputs, Run
 
 CLASSES = ("normal", "benign", "malignant")
 TITLES = {
@@ -67,7 +68,7 @@ def study(
 ) -> ReportInputs:
     """Make the inputs of a page; ``half_width`` is that of every interval of a difference."""
     manifest, splits = _images()
-    runs = [(recipe, seed) for recipe in recipes for seed in seeds]
+    runs = tuple((recipe, seed) for recipe in recipes for seed in seeds)
     inputs = ReportInputs(
         source="phantom",
         generated=True,
@@ -75,8 +76,8 @@ def study(
         rejects=pd.DataFrame(columns=["path", "reason", "detail"]),
         data_summary=summary(len(manifest)),
         splits=splits,
-        subsets=_subsets(manifest, splits, runs),
-        predictions=_predictions(manifest, splits, runs),
+        subsets=_subsets(runs),
+        predictions=_predictions(runs),
         histories={run: history(*run) for run in runs},
         galleries={run: gallery(*run) for run in runs},
         scores=_scores(recipes, leads, len(seeds)),
@@ -98,6 +99,7 @@ def plain(text: str) -> str:
     return text.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
 
 
+@cache
 def _images() -> tuple[pd.DataFrame, pd.DataFrame]:
     n = 240
     groups = [f"g{i // 2:03d}" for i in range(n)]
@@ -116,9 +118,9 @@ def _images() -> tuple[pd.DataFrame, pd.DataFrame]:
     return manifest, splits
 
 
-def _subsets(
-    manifest: pd.DataFrame, splits: pd.DataFrame, runs: Sequence[tuple[str, int]]
-) -> pd.DataFrame:
+@cache
+def _subsets(runs: tuple[Run, ...]) -> pd.DataFrame:
+    manifest, splits = _images()
     images = splits.assign(label=manifest["label_diagnosis"])
     parts = []
     for recipe, seed in runs:
@@ -136,9 +138,9 @@ def _modes(recipe: str) -> tuple[str, ...]:
     return ("probe",) if recipe == "pixels" else ("probe", "full")
 
 
-def _predictions(
-    manifest: pd.DataFrame, splits: pd.DataFrame, runs: Sequence[tuple[str, int]]
-) -> pd.DataFrame:
+@cache
+def _predictions(runs: tuple[Run, ...]) -> pd.DataFrame:
+    manifest, splits = _images()
     images = splits.assign(truth=manifest["label_diagnosis"])
     images = images[images["split"] != "train"]
     onehot = np.array([[name == truth for name in CLASSES] for truth in images["truth"]])
@@ -195,6 +197,7 @@ def summary(images: int) -> dict[str, Any]:
     }
 
 
+@cache
 def history(recipe: str, seed: int, epochs: int = 12) -> pd.DataFrame:
     """Make the history of a run that learnt to find lesions, or of one that does not mask."""
     if recipe in ("scratch", "pixels"):
@@ -242,6 +245,7 @@ def history(recipe: str, seed: int, epochs: int = 12) -> pd.DataFrame:
     return table
 
 
+@cache
 def gallery(recipe: str, seed: int, moments: int = 8, probes: int = 6) -> Gallery:
     """Draw bright spots; the dqn's boxes move onto them."""
     generator = np.random.default_rng(seed)

@@ -15,6 +15,7 @@ def told(inputs: ReportInputs) -> Answer:
         plain(found.sentence),
         plain(found.sureness),
         tuple(map(plain, found.rest)),
+        tuple(map(plain, found.agents)),
     )
 
 
@@ -23,8 +24,8 @@ def test_a_clear_lead_is_told_with_recipe_n_size_and_certainty() -> None:
 
     assert said.verdict == "helps"
     assert said.sentence == (
-        "Yes, pre-training helped: with 10 % of the labels (12 training images), SimCLR reached "
-        "a macro AUROC of 0.757 against 0.667 with no pre-training (difference +0.090 "
+        "Yes, pre-training helped: with 10 % of the labels (12 training images), SimCLR "
+        "reached a macro AUROC of 0.757 against 0.667 with no pre-training (difference +0.090 "
         "[0.060, 0.120]), on 80 test images of 40 groups with 3 seeds."
     )
     assert said.sureness == (
@@ -38,8 +39,9 @@ def test_a_lead_whose_interval_holds_0_is_not_called_help() -> None:
 
     assert said.verdict == "unclear"
     assert said.sentence.startswith(
-        "Not shown: with 10 % of the labels (12 training images), no recipe was clearly better "
-        "than no pre-training. SimCLR, the best of 3 recipes, reached a macro AUROC of 0.757"
+        "Not shown: with 10 % of the labels (12 training images), no recipe was clearly "
+        "better than no pre-training. SimCLR, the best of 3 recipes, reached a macro AUROC of "
+        "0.757"
     )
     assert "the data fit anything from -0.110 to +0.290" in said.sureness
 
@@ -95,3 +97,21 @@ def test_without_a_yardstick_the_page_says_that_nothing_can_be_compared() -> Non
 
     assert said.verdict == "none"
     assert said.sentence.startswith("There is nothing to compare")
+
+
+def test_an_agent_whose_content_lift_excludes_0_follows_the_image() -> None:
+    said = told(study(seeds=(0,)))
+
+    assert said.agents == (
+        "Intelligent Masking hid 4.5 times as much of a lesion as of the image (boxes "
+        "anywhere: 1.4); content lift +2.14 [1.92, 2.37], so its choice does follow the "
+        "image.",
+    )
+
+
+def test_an_agent_whose_content_lift_includes_0_was_not_shown_to() -> None:
+    inputs = study(seeds=(0,))
+    blind = inputs.histories["dqn", 0].assign(content_lift_low=-0.1)
+    inputs = replace(inputs, histories={**inputs.histories, ("dqn", 0): blind})
+
+    assert told(inputs).agents[0].endswith("so its choice was not shown to follow the image.")

@@ -21,25 +21,26 @@ class Answer:
     sureness: str
     rest: tuple[str, ...]
     """The same question for the other modes and fractions, a sentence each."""
+    agents: tuple[str, ...]
+    """Whether each learnt policy looks at what is in the image, a sentence each."""
 
 
 def answer(facts: Facts) -> Answer:
     """Answer from the paired differences to the reference at the smallest fraction."""
     rows = facts.against_reference(facts.mode, facts.fraction)
+    agents = tuple(_agent(facts, name) for name in facts.masking if facts.learns_where(name))
     if rows.empty:
-        return Answer("none", _nothing_to_compare(facts), "", ())
-    best = rows.iloc[0]
-    verdict = judge(best)
-    return Answer(
-        verdict, _sentence(facts, rows, verdict), _sureness(facts, rows), _rest(facts)
-    )
+        return Answer("none", _nothing_to_compare(facts), "", (), agents)
+    verdict = judge(rows.iloc[0])
+    sentence = _sentence(facts, rows, verdict)
+    return Answer(verdict, sentence, _sureness(facts, rows), _rest(facts), agents)
 
 
 def judge(row: pd.Series) -> str:
     """Say what one paired difference shows."""
     if row["high"] < 0:
         return "harms"
-    if row["low"] <= 0:
+    if not row["low"] > 0:  # as well where no interval could be drawn
         return "unclear"
     return "helps" if row["p_holm"] < CONVINCING else "perhaps"
 
@@ -129,6 +130,28 @@ def _short(facts: Facts, rows: pd.DataFrame, where: tuple[str, float]) -> str:
     return (
         f"{facts.mode_name(where[0])}, {labels(where[1])}: the best, "
         f"{facts.title(best['recipe'])}, was {verdicts[judge(best)]} {reference}, {gap}."
+    )
+
+
+def _agent(facts: Facts, recipe: str) -> str:
+    """Say whether the recipe's masks follow the image, by content lift at the end."""
+    title = facts.title(recipe)
+    last = facts.lifts(recipe)
+    if last.empty:
+        return f"{title}: no outlined lesion to measure it on."
+    seen = int((last["content_lift_low"] > 0).sum())
+    content = f"content lift {signed(last['content_lift'].mean(), 2)}"
+    if len(last) == 1:
+        row = last.iloc[0]
+        content += f" {interval(row['content_lift_low'], row['content_lift_high'], 2)}"
+        where = {1: "does follow the image", 0: "was not shown to follow the image"}[seen]
+    else:
+        content += f" as the mean of {len(last)} seeds"
+        where = f"follows the image in {seen} of {len(last)} seeds"
+    return (
+        f"{title} hid {number(last['lift'].mean(), 1)} times as much of a lesion as of the "
+        f"image (boxes anywhere: {number(last['lift_uniform'].mean(), 1)}); {content}, so its "
+        f"choice {where}."
     )
 
 

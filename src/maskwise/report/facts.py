@@ -116,6 +116,15 @@ class Facts:
             if name == recipe and len(table)
         }
 
+    def lifts(self, recipe: str) -> pd.DataFrame:
+        """Return what was measured last of the recipe's masks, a row a seed."""
+        rows = [
+            history.dropna(subset=["lift"]).iloc[-1:].assign(seed=seed)
+            for seed, history in self.histories(recipe).items()
+            if "lift" in history
+        ]
+        return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+
     def gallery(self, recipe: str) -> tuple[int, Gallery] | None:
         """Return the first seed's gallery, None where nothing was drawn."""
         for (name, seed), gallery in sorted(

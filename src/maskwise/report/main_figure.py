@@ -25,14 +25,13 @@ def main_png(facts: Facts) -> bytes:
 
 def _picture(facts: Facts, metric: str, rows: pd.DataFrame, mode: str) -> Picture:
     name, title = METRICS.get(metric, metric), facts.mode_name(mode)
-    figure = label_efficiency.draw(rows, facts.sizes, facts.styles, {mode: title}, name)
+    heading = {mode: f"{name[0].upper()}{name[1:]}, {title.lower()}"}
+    figure = label_efficiency.draw(rows, facts.sizes, facts.styles, heading, name)
     values = "; ".join(
         f"{facts.title(row['recipe'])} at {share(row['fraction'])}: {number(row['value'])} "
         f"{interval(row['low'], row['high'])}"
         for _, row in rows.iterrows()
     )
     alternative = f"{name} over the number of labelled images, {title.lower()}. {values}."
-    caption = (
-        f"{title}: {name} with 95 % intervals (points are moved apart to keep them readable)."
-    )
+    caption = "Bars are 95 % intervals; points are moved apart sideways to keep them readable."
     return as_svg(figure, alternative, caption)

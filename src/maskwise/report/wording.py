@@ -44,9 +44,10 @@ def p_figure(p: float) -> str:
 
 
 def p_value(p: float) -> str:
-    """Write a p inside a sentence: "p = 0.020", "p < 0.001"."""
+    """Write a p inside a sentence: "p = 0.020", or "p < 0.001"."""
     text = p_figure(p)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
+    sign = "" if text.startswith("<") else "= "
+    return f"p {sign}{text}".replace(" ", NO_BREAK)
 
 
 def share(value: float) -> str:

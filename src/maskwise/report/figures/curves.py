@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from maskwise.report.pictures import drawing
 
@@ -31,6 +32,7 @@ def draw(
             )
         panel.set_title(title)
         panel.set_xlabel("epoch")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         if bounds is not None:
             panel.set_ylim(bounds[0] - 0.03, bounds[1] + 0.03)
         if len(lines) > 1:

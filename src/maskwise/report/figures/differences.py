@@ -10,8 +10,20 @@ from maskwise.report.pictures import drawing
 from maskwise.report.styles import Style
 
 
-def draw(paired: pd.DataFrame, styles: Mapping[str, Style], title: str, axis: str) -> Figure:
-    """Draw ``recipe, difference, low, high``: one comparison a row, zero marked."""
+def draw(
+    paired: pd.DataFrame,
+    styles: Mapping[str, Style],
+    words: tuple[str, str],
+    bounds: tuple[float, float],
+) -> Figure:
+    """Draw ``recipe, difference, low, high``: one comparison a row, zero marked.
+
+    Args:
+        paired: the comparisons.
+        styles: a style a recipe, in the order of the rows.
+        words: title and horizontal axis.
+        bounds: least and greatest value shown, the same in all pictures of a kind.
+    """
     recipes = [name for name in styles if name in set(paired["recipe"])]
     rows = paired.set_index("recipe").loc[recipes]
     with drawing():
@@ -36,6 +48,8 @@ def draw(paired: pd.DataFrame, styles: Mapping[str, Style], title: str, axis: st
         )
         panel.set_ylim(-0.6, len(recipes) - 0.4)
         panel.grid(axis="y", visible=False)
-        panel.set_title(title)
-        panel.set_xlabel(axis)
+        margin = 0.04 * (bounds[1] - bounds[0])
+        panel.set_xlim(bounds[0] - margin, bounds[1] + margin)
+        panel.set_title(words[0])
+        panel.set_xlabel(words[1])
     return figure

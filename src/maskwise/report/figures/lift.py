@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from maskwise.report.pictures import drawing
 
@@ -35,6 +36,7 @@ def draw(histories: Mapping[int, pd.DataFrame], title: str) -> Figure:
                 panel.plot(mean.index, mean, color=colour, linestyle=dashes, label=label)
         panel.set_title(title)
         panel.set_xlabel("epoch")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.set_ylabel("lift")
         figure.legend(loc="outside lower center", ncols=3)
     return figure

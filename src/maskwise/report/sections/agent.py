@@ -28,7 +28,7 @@ _BEHAVIOUR = {
     "entropy": "entropy of the places",
     "top_share": "share of the top place",
     "position_share": "position share",
-    "variance_correlation": "rank correlation of the map with local variance",
+    "variance_correlation": "correlation with variance",
 }
 _READING = (
     "Mask lift says how much more of a lesion is hidden than of the image: 1 is indifference. "

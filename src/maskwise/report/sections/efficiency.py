@@ -1,6 +1,6 @@
-"""Label-efficiency curves of the other metrics."""
+"""Label-efficiency curves of all metrics."""
 
-from maskwise.report.blocks import Paragraph, Pictures, Section
+from maskwise.report.blocks import Block, Fold, Paragraph, Pictures, Section
 from maskwise.report.facts import Facts
 from maskwise.report.main_figure import efficiency
 from maskwise.report.scores import METRICS
@@ -12,9 +12,13 @@ def build(facts: Facts) -> Section:
         "How each figure changes with the number of labelled images. The number of training "
         "steps is the same at every point, so fewer labels do not also mean shorter training."
     )
-    metrics = [name for name in METRICS if name in set(facts.scores["metric"])]
-    metrics.sort(key=lambda name: name != facts.config.metric)
-    pictures = [efficiency(facts, metric, mode) for metric in metrics for mode in facts.modes]
-    return Section(
-        "efficiency", "Label-efficiency curves", [Paragraph(text), Pictures(pictures)]
-    )
+    main = facts.config.metric
+    others = [name for name in METRICS if name in set(facts.scores["metric"]) and name != main]
+    pictures = [efficiency(facts, metric, mode) for metric in others for mode in facts.modes]
+    blocks: list[Block] = [
+        Paragraph(text),
+        Pictures([efficiency(facts, main, mode) for mode in facts.modes]),
+    ]
+    if pictures:
+        blocks.append(Fold("The same for the other metrics", [Pictures(pictures)]))
+    return Section("efficiency", "Label-efficiency curves", blocks)

@@ -51,6 +51,11 @@ TERMS = (
         "only.",
     ),
     (
+        "correlation with variance",
+        "Rank correlation between the agent's map and the variance of the pixels in each "
+        "box; near 1 = it merely looks for texture.",
+    ),
+    (
         "entropy",
         "How widely the chosen places are spread: 1 = evenly, 0 = always the same place.",
     ),

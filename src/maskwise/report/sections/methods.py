@@ -21,6 +21,7 @@ from maskwise.report.scores import METRICS
 from maskwise.report.wording import (
     count,
     interval,
+    labels,
     number,
     p_figure,
     p_value,
@@ -58,8 +59,10 @@ def build(facts: Facts) -> Section:
             Items(_in_words(facts)),
         ]
     if len(facts.inputs.paired):
-        main = facts.inputs.paired["metric"] == facts.config.metric
-        blocks.append(_paired("Paired differences", facts, facts.inputs.paired[main]))
+        table = facts.inputs.paired
+        main = table[table["metric"] == facts.config.metric]
+        main = main.sort_values(["mode", "fraction"], kind="stable")
+        blocks.append(_paired(f"Paired differences, {facts.metric_name}", facts, main))
     blocks += [
         Fold(
             "How much of each interval is the seeds' and how much the test images'",
@@ -73,7 +76,7 @@ def build(facts: Facts) -> Section:
 def _reading(facts: Facts) -> str:
     scores = facts.inputs.scores
     return (
-        f"Each figure is the {facts.metric_name} on the test images, averaged over "
+        f"Each figure is the {facts.metric_name} on the test images, the mean of "
         f"{count(len(facts.seeds), 'seed')}, with its 95 % interval. Intervals come from "
         f"drawing seeds and whole groups of test images anew, {scores['draws']:,} times; p "
         f"from the {_TESTS.get(scores['test'], scores['test'])}, corrected after Holm for all "
@@ -83,25 +86,19 @@ def _reading(facts: Facts) -> str:
 
 def _scores(facts: Facts, mode: str, metric: str) -> Table:
     table = facts.scores
-    rows = table[(table["mode"] == mode) & (table["metric"] == metric)].set_index(
-        ["recipe", "fraction"]
-    )
-    name = METRICS.get(metric, metric)
-    head = ("recipe", *(f"{share(f)} of the labels" for f in reversed(facts.fractions)))
-    lines: list[Row] = []
-    for recipe, style in facts.styles.items():
-        if recipe not in rows.index.get_level_values("recipe"):
-            continue
-        cells = [_score(rows, recipe, fraction) for fraction in reversed(facts.fractions)]
-        lines.append((Cell(style.title, style=style), *cells))
-    return Table(f"{name}, {facts.mode_name(mode).lower()}", head, lines)
-
-
-def _score(rows: pd.DataFrame, recipe: str, fraction: float) -> str:
-    if (recipe, fraction) not in rows.index:
-        return "—"
-    row = rows.loc[(recipe, fraction)]
-    return with_interval(row["value"], row["low"], row["high"])
+    rows = table[(table["mode"] == mode) & (table["metric"] == metric)]
+    found = {
+        (row["recipe"], row["fraction"]): with_interval(row["value"], row["low"], row["high"])
+        for _, row in rows.iterrows()
+    }
+    fractions = facts.fractions[::-1]
+    lines: list[Row] = [
+        (Cell(style.title, style=style), *(found.get((recipe, f), "—") for f in fractions))
+        for recipe, style in facts.styles.items()
+        if recipe in set(rows["recipe"])
+    ]
+    head = ("recipe", *(f"{share(fraction)} of the labels" for fraction in fractions))
+    return Table(f"{METRICS.get(metric, metric)}, {facts.mode_name(mode).lower()}", head, lines)
 
 
 def _all_metrics(facts: Facts) -> list[Block]:
@@ -138,20 +135,19 @@ def _parts(facts: Facts) -> list[Block]:
 
 
 def _forest(facts: Facts, mode: str, fraction: float) -> list[Picture]:
-    paired = facts.inputs.paired
-    rows = paired[
-        (paired["mode"] == mode)
-        & (paired["fraction"] == fraction)
-        & (paired["metric"] == facts.config.metric)
-        & (paired["against"] == facts.reference)
+    table = facts.inputs.paired
+    table = table[
+        (table["metric"] == facts.config.metric) & (table["against"] == facts.reference)
     ]
+    rows = table[(table["mode"] == mode) & (table["fraction"] == fraction)]
     if rows.empty:
         return []
-    title = f"{facts.mode_name(mode)}, {share(fraction)} of the labels"
+    ends = table[["difference", "low", "high"]]
+    bounds = (min(0.0, float(ends.min().min())), max(0.0, float(ends.max().max())))
+    title = f"{facts.mode_name(mode)}, {labels(fraction)}"
     reference = facts.title(facts.reference)
-    figure = differences.draw(
-        rows, facts.styles, title, f"{facts.metric_name} above {reference}"
-    )
+    axis = f"{facts.metric_name} above {reference}"
+    figure = differences.draw(rows, facts.styles, (title, axis), bounds)
     words = "; ".join(
         f"{facts.title(row['recipe'])} {signed(row['difference'])} "
         f"{interval(row['low'], row['high'])}"
@@ -177,7 +173,7 @@ def _sentence(facts: Facts, row: pd.Series) -> str:
         f"{_VERDICTS[judge(row)]}, {signed(row['difference'])} "
         f"{interval(row['low'], row['high'])}, {p_value(row['p_holm'])} after Holm, on "
         f"{count(int(row['n_images']), 'image')} of {count(int(row['n_groups']), 'group')}, "
-        f"{count(int(row['n_seeds']), 'seed')} ({share(row['fraction'])} of the labels, "
+        f"{count(int(row['n_seeds']), 'seed')} ({labels(row['fraction'])}, "
         f"{facts.mode_name(row['mode']).lower()})."
     )
 
@@ -193,7 +189,7 @@ def _paired(caption: str, facts: Facts, paired: pd.DataFrame) -> Table:
         "95 % interval",
         "p",
         "p (Holm)",
-        "images",
+        "test images",
         "groups",
         "seeds",
     )
@@ -208,9 +204,7 @@ def _paired(caption: str, facts: Facts, paired: pd.DataFrame) -> Table:
             interval(row["low"], row["high"]),
             p_figure(row["p"]),
             p_figure(row["p_holm"]),
-            f"{row['n_images']:,}",
-            f"{row['n_groups']:,}",
-            f"{row['n_seeds']:,}",
+            *(f"{row[name]:,}" for name in ("n_images", "n_groups", "n_seeds")),
         )
         for _, row in paired.iterrows()
     ]

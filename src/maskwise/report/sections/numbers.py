@@ -43,7 +43,7 @@ def _scored(facts: Facts) -> Table:
     table = facts.inputs.predictions
     counted = (
         table[table["split"] == "test"]
-        .groupby(["recipe", "mode"], sort=False)
+        .groupby(["recipe", "mode"], sort=False, as_index=False)
         .agg(
             images=("image_id", "nunique"),
             groups=("group", "nunique"),
@@ -52,11 +52,11 @@ def _scored(facts: Facts) -> Table:
     )
     rows: list[Row] = [
         (
-            Cell(facts.title(str(recipe)), style=facts.styles.get(str(recipe))),
-            facts.mode_name(str(mode)).lower(),
+            Cell(facts.title(row["recipe"]), style=facts.styles.get(row["recipe"])),
+            facts.mode_name(row["mode"]).lower(),
             *(f"{row[column]:,}" for column in ("images", "groups", "seeds")),
         )
-        for (recipe, mode), row in counted.iterrows()
+        for _, row in counted.iterrows()
     ]
     head = ("recipe", "mode", "test images", "test groups", "seeds")
     return Table("Test images behind every score, at each fraction", head, rows)
