@@ -9,7 +9,7 @@ from torch import nn
 
 from finetune.patches import small_encoder, write_patches
 from maskwise.encoders.classifier import Classifier
-from maskwise.finetune.augmentation import Augmentation, augment
+from maskwise.finetune.augmentation import Augmentation, Laterality, augment
 from maskwise.finetune.heads import LinearHead
 from maskwise.finetune.training import (
     FullConfig,
@@ -33,7 +33,7 @@ def lesson(path: Path, **changes: object) -> Lesson:
         "rows": rows,
         "targets": (store.index["label_diagnosis"] == "b").to_numpy(np.int64),
         "weights": np.ones(2),
-        "laterality": False,
+        "laterality": "free",
         "steps": 5,
         "batch_size": 8,
         "learning_rate": 1e-3,
@@ -161,7 +161,7 @@ def shifted(image: torch.Tensor, down: int, right: int, flip: bool) -> torch.Ten
 
 def test_augmentation_equals_moving_image_by_image() -> None:
     images = torch.rand(16, 2, 6, 9)
-    found = augment(images, Augmentation(shift=0.3), False, np.random.default_rng(0))
+    found = augment(images, Augmentation(shift=0.3), "free", np.random.default_rng(0))
     for image, moved in zip(images, found, strict=True):
         choices = [
             shifted(image, down, right, flip)
@@ -175,14 +175,14 @@ def test_augmentation_equals_moving_image_by_image() -> None:
 
 def test_half_of_the_images_are_flipped_where_left_and_right_do_not_matter() -> None:
     images = torch.rand(400, 1, 4, 4)
-    found = augment(images, Augmentation(shift=0.0), False, np.random.default_rng(0))
+    found = augment(images, Augmentation(shift=0.0), "free", np.random.default_rng(0))
     flipped = (found == images.flip(3)).flatten(1).all(dim=1)
     assert 0.4 < flipped.float().mean() < 0.6
 
 
-@pytest.mark.parametrize(("flip", "laterality"), [(True, True), (False, False)])
+@pytest.mark.parametrize(("flip", "laterality"), [(True, "fixed"), (False, "free")])
 def test_no_image_is_flipped_where_left_and_right_matter_or_flips_are_off(
-    flip: bool, laterality: bool
+    flip: bool, laterality: Laterality
 ) -> None:
     images = torch.rand(50, 1, 4, 4)
     config = Augmentation(shift=0.0, flip=flip)

@@ -1,10 +1,14 @@
 """Small changes to training images that no diagnosis depends on."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Laterality = Literal["free", "fixed"]
+"""``fixed`` where left and right matter to the task."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Augmentation:
     shift: float = 0.06
     """Largest shift along each side, as a share of it; what is uncovered repeats the border."""
     flip: bool = True
-    """Swap left and right in half of the images, unless the task says ``laterality: true``."""
+    """Swap left and right in half of the images, unless the task says ``laterality: fixed``."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.shift <= 0.5:
@@ -25,27 +29,27 @@ class Augmentation:
 
 
 def augment(
-    images: Tensor, config: Augmentation, laterality: bool, generator: np.random.Generator
+    images: Tensor, config: Augmentation, laterality: Laterality, generator: np.random.Generator
 ) -> Tensor:
     """Shift and flip images ``(B, C, H, W)``, each for itself.
 
     Args:
         images: normalised.
         config: how far.
-        laterality: True where left and right matter, so that no image is flipped.
+        laterality: of the task; ``fixed``: no image is flipped.
         generator: draws the same numbers whatever the options and the size of the images.
     """
     b, _, h, w = images.shape
     draws = torch.from_numpy(generator.random((3, b), dtype=np.float32)).to(images.device)
     down, right = (_pixels(draws[axis], config.shift, size) for axis, size in ((0, h), (1, w)))
-    flipped = (draws[2] < 0.5) & config.flip & (not laterality)
+    flipped = (draws[2] < 0.5) & (config.flip and laterality == "free")
     rows = (torch.arange(h, device=images.device) - down[:, None]).clamp(0, h - 1)  # (B, H)
     columns = (torch.arange(w, device=images.device) - right[:, None]).clamp(0, w - 1)
     columns = torch.where(flipped[:, None], columns.flip(1), columns)
     image = torch.arange(b, device=images.device)
     # Advanced indices round a slice put the sliced axis last: (B, H, W, C).
     moved = images[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-    return moved.permute(0, 3, 1, 2).contiguous()
+    return moved.permute(0, 3, 1, 2)
 
 
 def _pixels(draws: Tensor, shift: float, size: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from maskwise.artefacts.store import Store
 from maskwise.encoders.classifier import Classifier
-from maskwise.finetune.augmentation import Augmentation, augment
+from maskwise.finetune.augmentation import Augmentation, Laterality, augment
 from maskwise.finetune.features import IMAGES_AT_ONCE
 from maskwise.finetune.heads import LinearHead, TrainableHead
 from maskwise.progress import Bar
@@ -55,7 +55,7 @@ class Lesson:
     """``(n,)`` class indices."""
     weights: NDArray[np.float64]
     """``(K,)`` of the classes, by class index."""
-    laterality: bool
+    laterality: Laterality
     steps: int
     batch_size: int
     learning_rate: float
@@ -70,7 +70,9 @@ def fine_tune(
     network = copy.deepcopy(model)
     trainable = TrainableHead(head)
     network.head = trainable
-    _to_training(network.to(lesson.device))
+    # Convolutions are faster with channels last; `augment` returns images in that order.
+    network.to(lesson.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _to_training(network)
     optimiser = build_optimiser(network, lesson.learning_rate, config)
     rates = [group["lr"] for group in optimiser.param_groups]
     weights = torch.tensor(lesson.weights, dtype=torch.float32, device=lesson.device)
@@ -90,7 +92,8 @@ def fine_tune(
         optimiser.step()
         bar.step()
     network.head = trainable.frozen().folded()
-    return network.cpu().eval()
+    network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return network.eval()
 
 
 def _to_training(network: Classifier) -> None:

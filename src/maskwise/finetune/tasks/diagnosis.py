@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.errors import UserError, hint
+from maskwise.finetune.augmentation import Laterality
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class DiagnosisConfig:
     """The store's column ``label_<label>``."""
     class_weights: Literal["none", "balanced"] = "none"
     """``balanced`` weighs class c by N / (K n_c); it distorts the probabilities."""
-    laterality: bool = False
-    """True where the class depends on left and right: images are then never flipped."""
+    laterality: Laterality = "free"
+    """``fixed`` where the class depends on left and right: images are then never flipped."""
 
     def build(self, index: pd.DataFrame, where: str) -> "Diagnosis":
         """Read the classes off a store's index; ``where`` is the task's path in the YAML.
@@ -54,7 +55,7 @@ class Diagnosis:
     """Sorted; position = class index."""
 
     @property
-    def laterality(self) -> bool:
+    def laterality(self) -> Laterality:
         """Whether left and right matter."""
         return self.config.laterality
 
