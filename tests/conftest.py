@@ -15,7 +15,13 @@ import yaml
 PROJECT = Path(__file__).parents[1]
 SHARED = PROJECT / os.environ.get("MASKWISE_SHARED", "../shared/data")
 NO_IMAGES = "needs real images"
-_PARTS = ("conf", "src", "dvc.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore")
+_PARTS = (
+    "conf",
+    "src",
+    "dvc.yaml",
+    ".dvcignore",
+    *(f".dvc/{name}" for name in ("config", ".gitignore", "plots")),
+)
 _FILES = (".gitignore", ".telemetry", "pyproject.toml", "README.md", "LICENSE")
 _NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.egg-info", "local")
 
@@ -51,7 +57,7 @@ class Project:
     def run(self, *command: str, fails: bool = False) -> str:
         """Run a command of the environment; return what it wrote to both streams."""
         done = subprocess.run(
-            [str(Path(sys.executable).with_name(command[0])), *command[1:]],
+            command,
             cwd=self.root,
             env={**os.environ, **_ENVIRONMENT},
             stdout=subprocess.PIPE,
@@ -102,7 +108,8 @@ def copy_project(root: Path) -> Project:
             shutil.copytree(origin, copy, ignore=_NOT_COPIED)
         elif origin.exists():
             shutil.copy(origin, copy)
-    (root / "conf" / "local").mkdir()
+    (root / "conf/local").mkdir()
+    (root / "conf/local/.gitkeep").touch()
     _merge(
         root / "conf/base/sources/parameters_phantom.yml",
         PROJECT / "conf/test/sources/parameters_phantom.yml",
@@ -126,7 +133,7 @@ def _merge(path: Path, other: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a committed copy with a budget of seconds and three recipes; tests must not edit it."""
+    """Return a committed copy with a budget of seconds and three recipes, not to be edited."""
     project = copy_project(tmp_path_factory.mktemp("tiny") / "project with spaces")
     project.edit(
         "conf/base/experiment.yml", experiment__recipes=["scratch", "random_box", "dqn"]

@@ -30,6 +30,11 @@ def test_a_source_may_have_its_own_seeds_and_fractions() -> None:
     assert study.fractions_parameter == "params:experiment.sources.busi.fractions"
 
 
+def test_a_source_that_dvc_does_not_reproduce_may_be_generated_too() -> None:
+    sources = {"phantom": {}, "large": {"generated": True}}
+    assert parse_studies({**BLOCK, "sources": sources})["large"].raw == "large.generated"
+
+
 def test_a_cell_is_named_alike_in_the_catalog_in_kedro_and_in_dvc() -> None:
     cell = Cell("phantom", "scratch", 3)
     assert cell.dataset("encoder") == "phantom.scratch.s3.encoder"
@@ -48,7 +53,14 @@ def test_raw_files_that_the_project_makes_and_those_of_the_user_have_different_n
     ("changes", "message"),
     [
         ({"recepies": []}, r"experiment\.recepies: .* mean 'recipes'"),
-        ({"reproduce": ["fantom"]}, r"experiment\.reproduce: .*'fantom'; did you mean 'phantom'"),
+        (
+            {"reproduce": ["fantom"]},
+            r"experiment\.reproduce: .*'fantom'; did you mean 'phantom'",
+        ),
+        (
+            {"generated": ["phantom", "busi"], "sources": {"phantom": {}, "busi": {}}},
+            "'busi' does not stand under `reproduce`; write `generated: true`",
+        ),
         ({"sources": {"phantom": {"seed": [1]}}}, r"sources\.phantom\.seed: .* mean 'seeds'"),
         ({"sources": {"phantom": {"seeds": [1]}}}, "stands under `reproduce`"),
         ({"recipes": ["my-recipe"]}, "'my-recipe' should hold only a-z, 0-9 and '_'"),

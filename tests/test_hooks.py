@@ -98,13 +98,17 @@ def test_a_source_that_the_project_generates_refuses_a_raw_folder() -> None:
 
 def test_a_recipe_without_a_file_is_named_with_its_file() -> None:
     parameters = {key: value for key, value in load().items() if key != "dqn"}
-    with pytest.raises(UserError, match=r"recipes/parameters_dqn\.yml: should hold a block `dqn`"):
+    with pytest.raises(
+        UserError, match=r"recipes/parameters_dqn\.yml: should hold a block `dqn`"
+    ):
         check_parameters(parameters, [STUDIES["phantom"]], KNOWN)
 
 
 def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:
     whole = register_pipelines()["phantom"]
-    catalog = DataCatalog({name: JsonDataset(str(tmp_path / name)) for name in whole.datasets()})
+    catalog = DataCatalog(
+        {name: JsonDataset(str(tmp_path / name)) for name in whole.datasets()}
+    )
     chosen = whole.filter(tags=["finetune"], node_namespaces=["dqn.s0"])
     with pytest.raises(UserError) as caught:
         check_inputs(chosen, whole, catalog, "phantom")

@@ -41,7 +41,10 @@ class Graphs:
 @pytest.fixture(scope="module")
 def graphs() -> Iterator[Graphs]:
     bootstrap_project(PROJECT)
-    with KedroSession.create(project_path=PROJECT, env="base") as session, Repo(PROJECT) as repo:
+    with (
+        KedroSession.create(project_path=PROJECT, env="base") as session,
+        Repo(PROJECT) as repo,
+    ):
         yield Graphs(
             stages={stage.addressing: stage for stage in repo.index.stages if stage.cmd},
             pipelines=register_pipelines(),
@@ -77,7 +80,9 @@ def test_dvc_has_a_stage_for_every_stage_and_cell_of_the_reproduced_sources(
         expected.add(f"{stage}@phantom")
     for recipe in studies["phantom"].recipes:
         for seed in studies["phantom"].seeds:
-            expected |= {f"{stage}@phantom-{recipe}-{seed}" for stage in ("pretrain", "finetune")}
+            expected |= {
+                f"{stage}@phantom-{recipe}-{seed}" for stage in ("pretrain", "finetune")
+            }
     assert set(graphs.stages) == expected
 
 

@@ -17,7 +17,7 @@ from maskwise.errors import UserError, hint
 EXPERIMENT = Path("conf/base/experiment.yml")
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _KEYS = ("reproduce", "generated", "recipes", "seeds", "fractions", "sources")
-_OVERRIDES = ("recipes", "seeds", "fractions")
+_OVERRIDES = ("recipes", "seeds", "fractions", "generated")
 
 
 @dataclass(frozen=True)
@@ -113,14 +113,24 @@ def parse_studies(block: Mapping[str, Any]) -> dict[str, Study]:
                 where = f"experiment.{key}"
                 raise UserError(f"{where}: there is no source {name!r}; {hint(name, sources)}")
     studies = {name: _study(name, own or {}, block) for name, own in sources.items()}
+    _check_reproduced(block)
+    return studies
+
+
+def _check_reproduced(block: Mapping[str, Any]) -> None:
+    for name in block["generated"]:
+        if name not in block["reproduce"]:
+            raise UserError(
+                f"experiment.generated: {name!r} does not stand under `reproduce`; write "
+                f"`generated: true` under experiment.sources.{name} instead"
+            )
     for name in block["reproduce"]:
-        if sources[name]:
+        if block["sources"][name]:
             raise UserError(
                 f"experiment.sources.{name}: stands under `reproduce` and so takes the common "
                 "recipes, seeds and fractions; take its own away, or give the study a source "
                 "name of its own"
             )
-    return studies
 
 
 def _study(name: str, own: Mapping[str, Any], block: Mapping[str, Any]) -> Study:
@@ -128,13 +138,14 @@ def _study(name: str, own: Mapping[str, Any], block: Mapping[str, Any]) -> Study
         if key not in _OVERRIDES:
             where = f"experiment.sources.{name}.{key}"
             raise UserError(f"{where}: there is no such option; {hint(key, _OVERRIDES)}")
-    values = {key: own.get(key, block[key]) for key in _OVERRIDES}
+    shared = {**block, "generated": name in block["generated"]}
+    values = {key: own.get(key, shared[key]) for key in _OVERRIDES}
     parameter = (
         f"experiment.sources.{name}.fractions" if "fractions" in own else "experiment.fractions"
     )
     study = Study(
         source=name,
-        generated=name in block["generated"],
+        generated=bool(values["generated"]),
         recipes=tuple(values["recipes"]),
         seeds=tuple(values["seeds"]),
         fractions=tuple(float(share) for share in values["fractions"]),

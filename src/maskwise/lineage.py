@@ -1,8 +1,8 @@
 """`make lineage`: kedro-viz as a static site that can be put on any web server.
 
-What kedro-viz 12.5 builds asks Google for its fonts, lacks ``api/metadata`` (so that the console
-shows an error), names files of the machine that built it, and opens under a tour that covers a
-quarter of the page. All four are mended after the build.
+What kedro-viz 12.5 builds asks Google for its fonts, lacks ``api/metadata`` (so that the
+console shows an error), names files of the machine that built it, and opens under a tour that
+covers a quarter of the page. All four are mended after the build.
 """
 
 import json

@@ -36,7 +36,7 @@ def collect_predictions(*tables: Any, cells: tuple[Cell, ...]) -> Predicted:
 
 def evaluate(
     options: dict[str, Any], *predicted: Predicted, source: str
-) -> tuple[dict[str, Any], Any, Any]:
+) -> tuple[dict[str, Any], dict[str, Any], Any, Any]:
     """Score all cells of the source: the only reader of the test split's truth."""
     from maskwise.evaluate import stage
 
@@ -47,7 +47,23 @@ def evaluate(
         blocks.evaluate(options, "evaluate"),
         source,
     )
-    return result.scores, result.paired, result.label_efficiency
+    return result.scores, headline(result.scores), result.paired, result.label_efficiency
+
+
+def headline(scores: dict[str, Any]) -> dict[str, Any]:
+    """Return what `dvc metrics diff` shows: the macro AUROC a recipe, mode and fraction."""
+    figures = {
+        recipe: {
+            mode: {
+                f"{float(fraction):.0%}": metrics["macro_auroc"]["value"]
+                for fraction, metrics in fractions.items()
+            }
+            for mode, fractions in modes.items()
+        }
+        for recipe, modes in scores["scores"].items()
+    }
+    counts = {key: scores[key] for key in ("n_images", "n_groups", "n_seeds")}
+    return {"macro_auroc": figures, "test": counts}
 
 
 def join(*predicted: Predicted) -> Predicted:
@@ -66,11 +82,12 @@ def create_pipeline(study: Study) -> Pipeline:
     Joined inside the recipe's namespace, for what a cell writes and nobody in its namespace
     reads lies open on kedro-viz's first page, once a seed.
     """
+    artefacts = ("scores", "metrics", "paired", "label_efficiency")
     joined = [study.collected(recipe, "predictions") for recipe in study.recipes]
     node = Node(
         bind(evaluate, source=study.source),
         ["params:evaluate", *joined],
-        [study.dataset(artefact) for artefact in ("scores", "paired", "label_efficiency")],
+        [study.dataset(artefact) for artefact in artefacts],
         name="evaluate",
         tags="evaluate",
     )

@@ -1,0 +1,173 @@
+"""DVC as its users meet it: what a change makes stale, two clones and a remote, a queue."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import networkx as nx
+import pytest
+from conftest import Project, copy_project
+from dvc.repo import Repo
+
+# DVC's own, in its dependency pygtrie.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+
+CELLS = ("phantom-scratch-0", "phantom-random_box-0")
+EVALUATION = {"evaluate@phantom", "report@phantom"}
+FINETUNING = {f"finetune@{cell}" for cell in CELLS} | EVALUATION
+PRETRAINING = {f"pretrain@{cell}" for cell in CELLS} | FINETUNING
+PREPARATION = {"preprocess@phantom"} | PRETRAINING
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A machine that trained two cells, told DVC, and pushed; tests must not change it."""
+    folder = tmp_path_factory.mktemp("dvc")
+    project = copy_project(folder / "trained")
+    project.edit("conf/base/experiment.yml", experiment__recipes=["scratch", "random_box"])
+    project.run("dvc", "remote", "add", "-q", "-d", "storage", str(folder / "remote"))
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "A study of two cells")
+    # One process for all stages, which spares the imports of nine; `.ci/run` does `dvc repro`.
+    project.run("kedro", "run", "--env", "base")
+    project.run("dvc", "commit", "-f", "-q")
+    project.git("add", "dvc.lock")
+    project.git("commit", "-q", "-m", "What came out")
+    project.run("dvc", "push", "-q")
+    return project
+
+
+@pytest.fixture
+def copy(trained: Project, tmp_path: Path) -> Project:
+    """The trained machine's folder, to be changed."""
+    shutil.copytree(trained.root, tmp_path / "copy", symlinks=True)
+    return Project(tmp_path / "copy")
+
+
+@pytest.fixture
+def clone(trained: Project, tmp_path: Path) -> Project:
+    """A second machine: a clone without data, with a remote of its own to spoil."""
+    shutil.copytree(trained.root.parent / "remote", tmp_path / "remote")
+    trained.git("clone", "-q", str(trained.root), str(tmp_path / "clone"))
+    project = Project(tmp_path / "clone")
+    project.run(
+        "dvc", "remote", "modify", "--local", "storage", "url", str(tmp_path / "remote")
+    )
+    return project
+
+
+def stale(project: Project) -> set[str]:
+    """Return the stages that `dvc repro` would run: those that changed, and all after them."""
+    with Repo(project.root) as repo:
+        changed = set(repo.status())
+        graph = repo.index.graph  # an edge leads from a stage to what it needs
+        return {
+            stage.addressing
+            for stage in graph
+            if changed & {s.addressing for s in (stage, *nx.descendants(graph, stage))}
+        }
+
+
+def test_a_run_that_dvc_was_told_of_is_up_to_date_and_leaves_git_clean(
+    trained: Project,
+) -> None:
+    assert stale(trained) == set()
+    assert trained.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "expected"),
+    [
+        ("parameters_report", "report__images", 2, {"report@phantom"}),
+        ("parameters_evaluate", "evaluate__draws", 300, EVALUATION),
+        ("experiment", "experiment__fractions", [1.0, 0.5], FINETUNING),
+        ("parameters_finetune", "finetune__keep", "all", FINETUNING),
+        ("sources/parameters_phantom", "phantom__finetune__steps", 9, FINETUNING),
+        ("sources/parameters_phantom", "phantom__pretrain__steps", 9, PRETRAINING),
+        ("parameters_pretrain", "pretrain__gallery_moments", 3, PRETRAINING),
+        ("sources/parameters_phantom", "phantom__preprocess__split_seed", 1, PREPARATION),
+        (
+            "recipes/parameters_random_box",
+            "random_box__transductive",
+            True,
+            {"pretrain@phantom-random_box-0", "finetune@phantom-random_box-0", *EVALUATION},
+        ),
+        (
+            "sources/parameters_phantom",
+            "phantom__ingest__images",
+            60,
+            {"generate@phantom", "ingest@phantom", *PREPARATION},
+        ),
+        ("parameters_predict", "predict__shown", 3, set()),
+        ("sources/parameters_busi", "busi__pretrain__steps", 3, set()),
+    ],
+)
+def test_a_changed_parameter_makes_stale_exactly_what_depends_on_it(
+    copy: Project, file: str, key: str, value: object, expected: set[str]
+) -> None:
+    copy.edit(f"conf/base/{file}.yml", **{key: value})
+    assert stale(copy) == expected
+
+
+def test_changed_code_makes_its_own_stage_stale_and_what_follows(copy: Project) -> None:
+    with (copy.root / "src/maskwise/evaluate/stage.py").open("a") as file:
+        file.write("\n# changed\n")
+    assert stale(copy) == EVALUATION
+
+
+def test_one_more_seed_makes_nothing_stale_of_the_first(copy: Project) -> None:
+    copy.edit("conf/base/experiment.yml", experiment__seeds=[0, 1])
+    new = {f"{stage}@{c[:-1]}1" for stage in ("pretrain", "finetune") for c in CELLS}
+    assert stale(copy) == new | EVALUATION
+
+
+def test_a_machine_that_pulls_retrains_nothing(clone: Project) -> None:
+    clone.run("dvc", "pull", "-q")
+    assert "Running stage" not in clone.run("dvc", "repro")
+    assert clone.git("status", "--porcelain") == ""
+
+
+def test_a_model_that_is_missing_from_the_remote_stops_the_gate_by_name(
+    clone: Project, tmp_path: Path
+) -> None:
+    lock = (clone.root / "dvc.lock").read_text()
+    encoder = "data/06_models/phantom/encoders/random_box/s0/encoder.safetensors"
+    md5 = re.search(rf"path: {encoder}\s+hash: md5\s+md5: (\w+)", lock)
+    assert md5
+    (tmp_path / "remote/files/md5" / md5[1][:2] / md5[1][2:]).unlink()
+    message = clone.run("sh", "-c", "dvc pull && dvc repro", fails=True)
+    assert encoder in message
+    assert "Running stage" not in message
+
+
+def test_a_queue_of_two_experiments_runs_and_shows_its_differences(copy: Project) -> None:
+    for setting in ("draws=300", "weigh=image"):
+        change = f"conf/base/parameters_evaluate.yml:evaluate.{setting}"
+        copy.run("dvc", "exp", "run", "--queue", "--name", setting[:5], "-S", change)
+    copy.run("dvc", "exp", "run", "--run-all")
+    differences = json.loads(copy.run("dvc", "metrics", "diff", "--json", "HEAD", "weigh"))
+    scores = differences["data/08_reporting/phantom/metrics.json"]
+    assert "macro_auroc.random_box.full.100%" in scores
+    parameters = json.loads(copy.run("dvc", "params", "diff", "--json", "HEAD", "draws"))
+    changed = parameters["conf/base/parameters_evaluate.yml"]["evaluate.draws"]
+    assert (changed["old"], changed["new"]) == (2000, 300)
+    assert copy.git("status", "--porcelain") == ""
+
+
+def test_plots_draw_a_line_a_recipe_over_two_revisions(trained: Project) -> None:
+    plots = json.loads(trained.run("dvc", "plots", "diff", "--json", "HEAD"))["data"]
+    for name in ("label_efficiency", "training"):
+        (plot,) = plots[f"data/08_reporting/phantom/plots/{name}.csv"]
+        values = plot["content"]["data"]["values"]
+        assert {row["rev"] for row in values} == {"HEAD", "workspace"}
+        assert "random_box" in {row["recipe"] for row in values}
+        assert '"field": "recipe"' in json.dumps(plot["content"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_analytics() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        yield
