@@ -129,7 +129,9 @@ def _subsets(runs: tuple[Run, ...]) -> pd.DataFrame:
                 rows = images[images["split"] == role]
                 rows = rows.iloc[: round(fraction * len(rows))]
                 parts.append(
-                    rows.assign(fraction=fraction, role=role, recipe=recipe, seed=seed)
+                    rows.assign(
+                        source="phantom", fraction=fraction, role=role, recipe=recipe, seed=seed
+                    )
                 )
     return pd.concat(parts, ignore_index=True)
 

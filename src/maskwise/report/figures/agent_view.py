@@ -11,80 +11,97 @@ from maskwise.report.pictures import drawing
 
 _HIDDEN = "#ff8c1a"
 _LESION = "#35d6f0"
+_NOWHERE = "#00204d"
+"""The lower end of the map's colours: no box has its centre so near the edge."""
+_GAP = 0.05
+_INCHES = 1.25
+Place = tuple[float, float]
+"""Left and top of a tile of side 1."""
 
 
 def draw(gallery: Gallery, moments: NDArray[np.int64], images: NDArray[np.int64]) -> Figure:
     """Draw a column a moment; for each image a row of masks and, where there is one, of maps.
 
-    ``moments`` and ``images`` are positions in the gallery's arrays.
+    ``moments`` and ``images`` are positions in the gallery's arrays. All tiles stand in one
+    panel, for a panel each would take seconds.
     """
-    with_maps = gallery.maps.size > 0
-    rows = len(images) * (2 if with_maps else 1)
+    lines = 2 if gallery.maps.size else 1
+    width = len(moments) * (1 + _GAP) - _GAP
+    height = len(images) * lines * (1 + _GAP) - _GAP
     with drawing():
-        figure = Figure(figsize=(1.25 * len(moments) + 0.1, 1.25 * rows + 0.35))
-        figure.subplots_adjust(0.005, 0.005, 0.995, 1 - 0.33 / (1.25 * rows + 0.35), 0.04, 0.04)
-        panels = figure.subplots(rows, len(moments), squeeze=False)
+        figure = Figure(figsize=(_INCHES * width, _INCHES * (height + 0.25)))
+        panel = figure.add_axes((0, 0, 1, height / (height + 0.25)))
         for column, moment in enumerate(moments):
-            panels[0, column].set_title(
-                f"epoch {gallery.epochs[moment]}", loc="center", size=10
-            )
+            left = column * (1 + _GAP)
+            words = f"epoch {gallery.epochs[moment]}"
+            panel.text(left + 0.5, -0.05, words, ha="center", weight="bold", size=10)
             for row, image in enumerate(images):
-                line = row * (2 if with_maps else 1)
-                _scan(panels[line, column], gallery, (int(moment), int(image)))
-                if with_maps:
-                    _map(panels[line + 1, column], gallery, (int(moment), int(image)))
+                top = row * lines * (1 + _GAP)
+                at = (int(moment), int(image))
+                _scan(panel, gallery, at, (left, top))
+                if lines == 2:
+                    _map(panel, gallery, at, (left, top + 1 + _GAP))
+        panel.set_xlim(0, width)
+        panel.set_ylim(height, 0)
+        panel.set_axis_off()
     return figure
 
 
-def _scan(panel: Axes, gallery: Gallery, at: tuple[int, int]) -> None:
-    panel.imshow(gallery.images[at[1]], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    _outline(panel, gallery, at)
-    _bare(panel)
+def _scan(panel: Axes, gallery: Gallery, at: tuple[int, int], place: Place) -> None:
+    left, top = place
+    panel.imshow(
+        gallery.images[at[1]],
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        interpolation="nearest",
+        extent=(left, left + 1, top + 1, top),
+    )
+    _outline(panel, gallery, at, place)
 
 
-def _map(panel: Axes, gallery: Gallery, at: tuple[int, int]) -> None:
+def _map(panel: Axes, gallery: Gallery, at: tuple[int, int], place: Place) -> None:
     """Draw the map with each place at the centre of its box, on a scale of its own."""
-    height, width = gallery.images.shape[1:]
+    left, top = place
     gh, gw = gallery.masks.shape[2:]
     values = gallery.maps[at].astype(np.float32)
     ph, pw = values.shape
-    top, left = (gh - ph) / 2 * height / gh, (gw - pw) / 2 * width / gw
-    panel.set_facecolor("#00204d")  # the lower end of cividis: no box has its centre there
+    edge_y, edge_x = (gh - ph) / 2 / gh, (gw - pw) / 2 / gw
+    panel.add_patch(Rectangle(place, 1, 1, facecolor=_NOWHERE))
     panel.imshow(
         values,
         cmap="cividis",
-        extent=(left - 0.5, width - left - 0.5, height - top - 0.5, top - 0.5),
         interpolation="nearest",
+        extent=(left + edge_x, left + 1 - edge_x, top + 1 - edge_y, top + edge_y),
     )
-    _outline(panel, gallery, at)
-    panel.set_xlim(-0.5, width - 0.5)
-    panel.set_ylim(height - 0.5, -0.5)
-    _bare(panel)
+    _outline(panel, gallery, at, place)
 
 
-def _outline(panel: Axes, gallery: Gallery, at: tuple[int, int]) -> None:
+def _outline(panel: Axes, gallery: Gallery, at: tuple[int, int], place: Place) -> None:
     mask, lesion = gallery.masks[at], gallery.lesions[at[1]]
-    height, width = gallery.images.shape[1:]
-    scale_y, scale_x = height / mask.shape[0], width / mask.shape[1]
     if lesion.any():
-        panel.contour(lesion.astype(float), levels=[0.5], colors=_LESION, linewidths=1.1)
-    pixels = np.kron(mask, np.ones((round(scale_y), round(scale_x))))
+        _contour(panel, lesion, place, (_LESION, 1.1))
     if _is_box(mask):
+        gh, gw = mask.shape
         ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        corner = (xs[0] * scale_x - 0.5, ys[0] * scale_y - 0.5)
-        sides = (len(xs) * scale_x, len(ys) * scale_y)
-        panel.add_patch(Rectangle(corner, *sides, fill=False, edgecolor=_HIDDEN, linewidth=1.8))
+        corner = (place[0] + xs[0] / gw, place[1] + ys[0] / gh)
+        sides = (len(xs) / gw, len(ys) / gh)
+        box = Rectangle(corner, *sides, fill=False, edgecolor=_HIDDEN, linewidth=1.8)
+        panel.add_patch(box)
     elif mask.any() and not mask.all():
-        panel.contour(pixels, levels=[0.5], colors=_HIDDEN, linewidths=1.5)
+        _contour(panel, np.kron(mask, np.ones((4, 4))) > 0, place, (_HIDDEN, 1.5))
+
+
+def _contour(
+    panel: Axes, region: NDArray[np.bool_], place: Place, look: tuple[str, float]
+) -> None:
+    height, width = region.shape
+    x = place[0] + (np.arange(width) + 0.5) / width
+    y = place[1] + (np.arange(height) + 0.5) / height
+    colour, line = look
+    panel.contour(x, y, region.astype(float), levels=[0.5], colors=colour, linewidths=line)
 
 
 def _is_box(mask: NDArray[np.bool_]) -> bool:
-    return bool(mask.any()) and bool(mask[np.ix_(mask.any(axis=1), mask.any(axis=0))].all())
-
-
-def _bare(panel: Axes) -> None:
-    panel.set_xticks([])
-    panel.set_yticks([])
-    panel.grid(visible=False)
-    for spine in panel.spines.values():
-        spine.set_visible(False)
+    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    return bool(mask.any()) and bool(mask[np.ix_(rows, columns)].all())

@@ -7,7 +7,13 @@ from numpy.typing import NDArray
 from maskwise.artefacts.gallery import Gallery
 from maskwise.report.pictures import drawing
 
-COLUMNS = ("scan", "shown to the network", "filled in", "missed by")
+COLUMNS = {
+    "scan": "gray",
+    "shown to the network": "gray",
+    "filled in": "gray",
+    "missed by": "magma",
+}
+"""Titles and their scales of colour."""
 
 
 def draw(gallery: Gallery, moment: int, images: NDArray[np.int64]) -> Figure:
@@ -24,13 +30,9 @@ def draw(gallery: Gallery, moment: int, images: NDArray[np.int64]) -> Figure:
         for title, panel in zip(COLUMNS, panels[0], strict=True):
             panel.set_title(title, loc="center", size=10)
         for row, image in zip(panels, images, strict=True):
-            for panel, picture, colours in zip(
-                row,
-                _pictures(gallery, moment, int(image)),
-                ("gray", "gray", "gray", "magma"),
-                strict=True,
-            ):
-                panel.imshow(picture, cmap=colours, vmin=0, vmax=255, interpolation="nearest")
+            pictures = _pictures(gallery, moment, int(image))
+            for panel, picture, scale in zip(row, pictures, COLUMNS.values(), strict=True):
+                panel.imshow(picture, cmap=scale, vmin=0, vmax=255, interpolation="nearest")
                 panel.set_axis_off()
     return figure
 

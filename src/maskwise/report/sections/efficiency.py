@@ -14,11 +14,12 @@ def build(facts: Facts) -> Section:
     )
     main = facts.config.metric
     others = [name for name in METRICS if name in set(facts.scores["metric"]) and name != main]
-    pictures = [efficiency(facts, metric, mode) for metric in others for mode in facts.modes]
+    pictures = [efficiency(facts, metric, facts.mode) for metric in others]
     blocks: list[Block] = [
         Paragraph(text),
         Pictures([efficiency(facts, main, mode) for mode in facts.modes]),
     ]
     if pictures:
-        blocks.append(Fold("The same for the other metrics", [Pictures(pictures)]))
+        words = f"The other metrics, {facts.mode_name(facts.mode).lower()}"
+        blocks.append(Fold(words, [Pictures(pictures)]))
     return Section("efficiency", "Label-efficiency curves", blocks)

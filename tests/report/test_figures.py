@@ -1,0 +1,111 @@
+"""Figures: what is drawn where, and that recipes keep their looks."""
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskwise.report.facts import read_facts
+from maskwise.report.figures import agent_view, label_efficiency, reconstructions
+from maskwise.report.sections.agent import spread
+from maskwise.report.styles import styles
+from maskwise.report.wording import number, p_value, signed
+from report.synthetic import GRID, gallery, study
+
+
+def test_a_recipe_keeps_its_colour_and_marker_whatever_stands_beside_it() -> None:
+    alone = styles(["dqn"], {})["dqn"]
+    beside = styles(["scratch", "simclr", "mine", "dqn"], {})["dqn"]
+
+    assert (alone.colour, alone.marker) == (beside.colour, beside.marker)
+
+
+@given(st.lists(st.text("abcdefgh_0123", min_size=1), min_size=1, max_size=20, unique=True))
+def test_no_two_recipes_look_the_same(names: list[str]) -> None:
+    looks = {(style.colour, style.marker) for style in styles(names, {}).values()}
+
+    assert len(looks) == len(names)
+
+
+def test_a_place_of_the_map_lies_at_the_centre_of_its_box() -> None:
+    drawn = gallery("dqn", 0)
+    figure = agent_view.draw(drawn, np.array([7]), np.array([0]))
+    scan, places = figure.axes[0].get_images()
+    left, right, bottom, top = places.get_extent()
+    values = np.asarray(places.get_array())
+    row, column = np.unravel_index(values.argmax(), values.shape)
+
+    centre_y = top + (row + 0.5) * (bottom - top) / values.shape[0]
+    centre_x = left + (column + 0.5) * (right - left) / values.shape[1]
+
+    ys, xs = np.nonzero(drawn.masks[7, 0])
+    _, _, tile_bottom, _ = scan.get_extent()
+    tile_top = tile_bottom + 0.05  # the map's tile stands below the scan's
+    np.testing.assert_allclose(centre_y - tile_top, (ys.min() + ys.max() + 1) / 2 / GRID)
+    np.testing.assert_allclose(centre_x, (xs.min() + xs.max() + 1) / 2 / GRID)
+
+
+def test_a_filling_is_drawn_as_it_came_out_and_only_where_the_scan_was_hidden() -> None:
+    drawn = gallery("random_box", 0)
+    figure = reconstructions.draw(drawn, 3, np.array([1]))
+    scan, shown, filled, missed = (
+        np.asarray(panel.get_images()[0].get_array()) for panel in figure.axes
+    )
+    hidden = np.kron(drawn.masks[3, 1], np.ones((4, 4))).astype(bool)
+
+    assert (scan == drawn.images[1]).all()
+    assert (shown[~hidden] == scan[~hidden]).all()
+    assert (shown[hidden] == shown[hidden][0]).all()
+    assert (filled[hidden] == drawn.reconstructions[3, 1][hidden]).all()
+    assert (filled[~hidden] == scan[~hidden]).all()
+    assert (missed[~hidden] == 0).all()
+
+
+def test_a_curve_stands_at_the_number_of_labelled_images() -> None:
+    scores = pd.DataFrame(
+        {
+            "recipe": "dqn",
+            "mode": "full",
+            "fraction": [1.0, 0.1],
+            "value": [0.8, 0.7],
+            "low": [0.7, 0.6],
+            "high": [0.9, 0.8],
+        }
+    )
+    sizes = {1.0: (120, 120), 0.1: (12, 14)}
+
+    figure = label_efficiency.draw(
+        scores, sizes, styles(["dqn"], {}), {"full": "Full"}, "macro AUROC"
+    )
+
+    panel = figure.axes[0]
+    assert list(panel.get_xticks()) == [13, 120]
+    assert [text.get_text() for text in panel.get_xticklabels()] == [
+        "10\xa0%\n12 to 14",
+        "100\xa0%\n120",
+    ]
+    points = np.asarray(panel.get_lines()[0].get_xydata())
+    np.testing.assert_allclose(points, np.array([[13, 0.7], [120, 0.8]]))
+
+
+@given(st.integers(1, 50), st.integers(1, 12))
+def test_moments_are_spread_over_the_whole_training(length: int, wanted: int) -> None:
+    chosen = spread(length, wanted)
+
+    assert len(chosen) == min(wanted, length)
+    assert chosen[0] == 0
+    assert wanted == 1 or chosen[-1] == length - 1
+
+
+def test_numbers_are_written_without_a_negative_zero_or_a_p_of_0() -> None:
+    assert number(-0.0001) == "0.000"
+    assert signed(0.0) == "0.000"
+    assert signed(-0.5) == "\N{MINUS SIGN}0.500"
+    assert number(float("nan")) == "—"
+    assert p_value(1e-6).replace("\xa0", " ") == "p < 0.001"
+
+
+def test_labels_are_counted_over_seeds() -> None:
+    facts = read_facts(study())
+
+    assert facts.sizes == {0.1: (12, 12), 1.0: (120, 120)}

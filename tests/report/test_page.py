@@ -1,0 +1,112 @@
+"""The page as a file: what it holds, and that data cannot break it."""
+
+from dataclasses import replace
+from io import BytesIO
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from maskwise.errors import UserError
+from maskwise.evaluate.stage import EvaluateConfig, evaluate
+from maskwise.report.inputs import Report, ReportConfig, ReportInputs
+from maskwise.report.page import render
+from report.synthetic import study
+
+
+@pytest.fixture(scope="module")
+def small() -> ReportInputs:
+    """Return a study of one seed and two recipes, quick to draw."""
+    config = ReportConfig(images=1, moments=2)
+    return study(seeds=(0,), recipes=("scratch", "dqn"), config=config)
+
+
+@pytest.fixture(scope="module")
+def page(small: ReportInputs) -> Report:
+    return render(small)
+
+
+def test_the_same_artefacts_give_the_same_bytes(small: ReportInputs, page: Report) -> None:
+    again = render(small)
+
+    assert again.html == page.html
+    assert again.figure == page.figure
+
+
+def test_names_from_the_data_are_text_and_never_markup(small: ReportInputs) -> None:
+    evil = "<script>alert(1)</script>"
+    predictions = small.predictions.rename(columns={"p_normal": f"p_{evil}"})
+    rejects = pd.DataFrame([(f"{evil}.png", "damaged", f"{evil} & more")])
+    rejects.columns = pd.Index(["path", "reason", "detail"])
+    inputs = replace(
+        small,
+        source=evil,
+        predictions=predictions.replace({"truth": {"normal": evil}}),
+        rejects=rejects,
+        warnings={("dqn", 0): [evil]},
+        histories={},
+        galleries={},
+    )
+
+    html = render(inputs).html
+
+    assert html.count("<script>") == 1  # the page's own
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in html
+
+
+def test_the_main_figure_is_a_png_for_kedro_viz(page: Report) -> None:
+    with Image.open(BytesIO(page.figure)) as figure:
+        assert figure.format == "PNG"
+        assert figure.width > 900
+
+
+def test_the_training_table_holds_every_history(small: ReportInputs, page: Report) -> None:
+    rows = sum(len(history) for history in small.histories.values())
+
+    assert list(page.training.columns[:3]) == ["recipe", "seed", "epoch"]
+    assert len(page.training) == rows == 12
+    assert page.training.query("recipe == 'dqn'")["content_lift"].notna().all()
+
+
+def test_a_study_without_training_still_makes_a_page() -> None:
+    inputs = study(seeds=(0,), recipes=("scratch", "pixels"))
+
+    page = render(inputs)
+
+    assert "No recipe of this page hides a part of the image" in page.html
+    assert list(page.training.columns) == ["recipe", "seed", "epoch"]
+
+
+def test_a_page_is_made_of_what_evaluate_writes(small: ReportInputs) -> None:
+    result = evaluate(small.predictions, small.subsets, EvaluateConfig(draws=199), "phantom")
+    inputs = replace(small, scores=result.scores, paired=result.paired)
+
+    html = render(inputs).html
+
+    value = result.scores["scores"]["dqn"]["full"]["0.1"]["macro_auroc"]["value"]
+    assert f"{value:.3f}" in html
+    assert "One seed: the intervals hold the chance of the test set alone" in html
+
+
+def test_a_misspelt_metric_is_refused_with_the_close_match(small: ReportInputs) -> None:
+    inputs = replace(small, config=ReportConfig(metric="macro_aurocs"))
+
+    with pytest.raises(UserError, match=r"report\.metric.*did you mean 'macro_auroc'"):
+        render(inputs)
+
+
+def test_a_metric_that_is_better_when_small_cannot_lead(small: ReportInputs) -> None:
+    inputs = replace(small, config=ReportConfig(metric="calibration_error"))
+
+    with pytest.raises(UserError, match="better when larger"):
+        render(inputs)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"mode": "half"}, {"images": 0}, {"moments": 0}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ReportConfig(**wrong)  # type: ignore[arg-type]
