@@ -114,11 +114,12 @@ def test_the_release_preset_does_what_the_release_does_and_written_keys_win() ->
 
 
 def test_the_release_preset_overhangs_and_says_how_much_of_its_reward_is_outside() -> None:
-    policy = a_policy(IMAGES, **RELEASE, seed=1)
-    figures = step(policy, a_batch(IMAGES), Generator().manual_seed(0))[1]
+    policy = a_policy(IMAGES, **RELEASE, **GREEDY, seed=1)
+    proposal, figures = step(policy, a_batch(IMAGES), Generator().manual_seed(0))
     assert 0 < float(figures["overhanging"]) < 1
-    # Of 16 cells a whole box hides 4; the network that draws 0 errs everywhere alike.
-    assert float(figures["reward_outside"]) == pytest.approx(0.8, abs=0.05)
+    # The network that draws 0 errs alike everywhere, so what is visible earns its share.
+    visible = 1 - float(proposal.mask.double().mean())
+    assert float(figures["reward_outside"]) == pytest.approx(visible, abs=0.02)
 
 
 MACHINE: dict[str, Any] = {

@@ -108,3 +108,11 @@ def test_an_episode_ends_where_no_place_is_left_and_is_counted() -> None:
     assert proposal.mask.sum((1, 2)).tolist() == [4] * 8
     assert proposal.episode.played.tolist() == [[True] * 8, [False] * 8]
     assert float(figures["ended_early"]) == 1.0
+
+
+def test_the_release_never_explores_a_place_where_the_box_overhangs() -> None:
+    policy = a_policy(IMAGES, **{**RELEASE, **RANDOM})
+    generator = Generator().manual_seed(0)
+    proposals = [policy.propose(a_batch(IMAGES), (4, 4), generator) for _ in range(20)]
+    chosen = torch.cat([proposal.episode.chosen[0] for proposal in proposals]).unique()
+    assert chosen.tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]  # 3 x 3 of the 4 x 4 places

@@ -23,8 +23,12 @@ def patches(number: int, seed: int) -> tuple[Tensor, Tensor]:
     return torch.where(to_pixels(cells, 32, 32), noise, 0.0), cells
 
 
-def share_covered(**options: bool) -> float:
-    """Train on patches against a network that draws 0; return how many it then covers whole."""
+def after_training(**options: bool) -> tuple[float, float]:
+    """Train on patches against a network that draws 0, and look at held-out ones.
+
+    Returns the share of images whose greedy box covers the patch whole, and how far Q at the
+    places that would cover it lies above Q elsewhere, in deviations of the reward.
+    """
     images, _ = patches(640, 0)
     policy = a_policy(images, epsilon={"schedule": "linear", "share": 0.6}, **options)
     generator = Generator().manual_seed(0)
@@ -33,15 +37,19 @@ def share_covered(**options: bool) -> float:
         step(policy, a_batch(images, rows, number / 250), generator)
     held_out, cells = patches(200, 1)
     masks = policy.probe(held_out, GRID, generator)
-    return float((masks & cells).sum((1, 2)).eq(4).double().mean())
+    covered = (masks & cells).sum((1, 2)).eq(4).double().mean()
+    best = policy.places.box_sums(cells.float()) > 3.5
+    q = policy.maps(held_out, GRID).flatten(1)
+    return float(covered), float(q[best].mean() - q[~best].mean())
 
 
-def test_after_a_few_hundred_steps_the_greedy_box_covers_the_patch() -> None:
-    assert share_covered() >= 0.9
-
-
-def test_told_the_rewards_of_other_images_it_does_not() -> None:
-    assert share_covered(shuffle_rewards=True) < 0.3
+def test_the_greedy_box_learns_to_cover_the_patch_and_not_from_rewards_of_others() -> None:
+    covered, above = after_training()
+    # Greedily, a taste born of noise may cover every patch, or none: its size tells them apart.
+    _, above_of_control = after_training(shuffle_rewards=True)
+    assert covered >= 0.9
+    assert above > 1.0
+    assert abs(above_of_control) < 0.2
 
 
 @pytest.mark.parametrize("skips", [True, False])

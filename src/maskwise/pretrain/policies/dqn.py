@@ -30,26 +30,11 @@ from maskwise.pretrain.policies.dqn_places import Places
 from maskwise.pretrain.policies.dqn_replay import Memory, Remembered, Replay
 from maskwise.pretrain.policies.dqn_reward import Baseline, Expectation, Form
 from maskwise.pretrain.policies.dqn_schedule import Epsilon
+from maskwise.pretrain.policies.dqn_target import Target
 from maskwise.pretrain.policies.random_box import check_boxes, check_room
 
 CHECK_EVERY = 50
 """Steps between looks at whether rewards are finite, on a GPU that a look would make wait."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """The network that values the next state: every ``every`` steps it moves by ``tau``.
-
-    ``every: 1, tau: 1`` is no target network at all; ``every: K, tau: 1`` a hard copy;
-    ``every: 1, tau: 0.01`` Polyak averaging. It matters for episodes of several boxes only.
-    """
-
-    every: int = 1
-    tau: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.every < 1 or not 0 < self.tau <= 1:
-            raise ValueError("every must be at least 1 step and tau lie in (0, 1]")
 
 
 @dataclass(frozen=True)
@@ -63,7 +48,7 @@ class DqnConfig:
     stride: int = 1
     """Grid cells between neighbouring places."""
     actions: Literal["valid", "all_cells"] = "valid"
-    """``all_cells``: boxes may overhang and are cropped, as in the release."""
+    """``all_cells``: as in the release, the greedy box may overhang and is cropped."""
     boxes: int = 1
     """Boxes an episode, T."""
     discount: float = 0.9
@@ -221,7 +206,10 @@ class Dqn:
         def choose(q: Tensor, allowed: Tensor, turn: int) -> Tensor:
             coin, share = draws[turn]
             best = self._greedy(q, allowed, batch.index, turn)
-            return torch.where(coin < epsilon, nth_allowed(allowed, share), best)
+            # As in the release, no box overhangs while exploring, unless no other is left.
+            whole = allowed & self.places.inside(allowed.device)
+            explored = torch.where(whole.any(1, keepdim=True), whole, allowed)
+            return torch.where(coin < epsilon, nth_allowed(explored, share), best)
 
         self.network.train()
         with torch.enable_grad():
@@ -260,7 +248,13 @@ class Dqn:
                 self.step,
             )
         self.step += 1
-        return self._figures(proposal, raw, outcome, loss.detach(), norm)
+        figures = {
+            "reward": raw.sum(0).mean(),
+            "policy_loss": loss.detach(),
+            "policy_gradient_norm": norm,
+            "epsilon": norm.new_tensor(proposal.epsilon),
+        }
+        return figures | self._own_figures(episode, raw, outcome)
 
     def _up_to_date(self, proposal: DqnProposal) -> Episode:
         """Return the episode with the present network's Q.
@@ -286,7 +280,7 @@ class Dqn:
         return dqn_reward.unexplained(means, images, episode.fresh, area, floor)
 
     def _shuffled(self, rewards: Tensor) -> Tensor:
-        """Tell every image the reward of another, a different one each step (the control)."""
+        """Tell every image the reward of another, a different one each step."""
         others = rewards.shape[1] - 1
         if not self.config.shuffle_rewards or others < 1:
             return rewards
@@ -340,50 +334,26 @@ class Dqn:
         norm: Tensor = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
         self.optimiser.step()
         if (self.step + 1) % self.config.target.every == 0:
-            self._move_target()
+            self.config.target.follow(self.network, self.target)
         return norm
-
-    def _move_target(self) -> None:
-        ours, theirs = self.network.state_dict(), self.target.state_dict()
-        for name, tensor in ours.items():
-            if self.config.target.tau == 1 or not tensor.is_floating_point():
-                theirs[name].copy_(tensor)
-            else:
-                theirs[name].lerp_(tensor, self.config.target.tau)
 
     def _refuse_infinite(self, rewards: Tensor) -> None:
         if rewards.device.type != "cpu" and self.step % CHECK_EVERY:
             return
-        broken = int((~rewards.isfinite()).sum())
-        if broken:
-            epoch = self.step / max(self.setting.steps_per_epoch, 1e-9)
-            raise UserError(
-                f"pretrain, policy dqn: {broken} of {rewards.numel()} rewards "
-                f"({100 * broken / rewards.numel():.0f} %) are not finite at step {self.step} "
-                f"(epoch {epoch:.1f}); lower the objective's learning rate, or look for images "
-                "with values that are not finite"
-            )
+        dqn_reward.refuse_infinite(rewards, self.step, self.setting.steps_per_epoch)
 
-    def _figures(
-        self, proposal: DqnProposal, raw: Tensor, outcome: Outcome, loss: Tensor, norm: Tensor
+    def _own_figures(
+        self, episode: Episode, raw: Tensor, outcome: Outcome
     ) -> dict[str, Tensor]:
-        episode = proposal.episode
-        figures = {
-            "reward": raw.sum(0).mean(),
-            "policy_loss": loss,
-            "policy_gradient_norm": norm,
-            "epsilon": loss.new_tensor(proposal.epsilon),
-        }
+        """Return the figures that only some options have."""
+        figures: dict[str, Tensor] = {}
         if self.config.boxes > 1:
             figures["ended_early"] = (~episode.played.all(0)).float().mean()
         if self.config.actions == "all_cells":
-            whole = self.config.box[0] * self.config.box[1]
-            figures["overhanging"] = (proposal.mask.sum((1, 2)) < whole).float().mean()
+            whole = self.places.inside(raw.device)
+            figures["overhanging"] = (~whole[episode.chosen]).float().mean()
         if self.config.reward == "sum_full":
-            pixels = proposal.batch.images[0, 0].numel() / proposal.mask[0].numel()
-            inside = (outcome.error_map.nan_to_num(0.0) * proposal.mask).sum((1, 2)) * pixels
-            total = raw[0] / proposal.batch.images.shape[1]
-            figures["reward_outside"] = 1 - (inside / total).mean()
+            figures["reward_outside"] = dqn_reward.share_outside(outcome, raw[0])
         return figures
 
     def maps(self, images: Tensor, grid: Grid) -> Tensor:

@@ -59,6 +59,11 @@ class Places:
         sums: Tensor = means[:, 0, :: self.stride, :: self.stride] * (self.box[0] * self.box[1])
         return sums.flatten(1)
 
+    def inside(self, device: torch.device) -> Tensor:
+        """Tell at which places the whole box lies in the image: bool ``(ph * pw,)``."""
+        whole = self.box_sums(torch.ones(1, *self.grid, device=device))[0]
+        return whole > self.box[0] * self.box[1] - 0.5
+
     def allowed(self, hidden: Tensor, least: float) -> Tensor:
         """Tell where a box would newly hide at least the share ``least`` of itself.
 

@@ -42,6 +42,14 @@ def full_sums(outcome: Outcome) -> Tensor:
     return _residual(outcome, "reward: sum_full").square().sum((1, 2, 3))[None]
 
 
+def share_outside(outcome: Outcome, sums: Tensor) -> Tensor:
+    """Return the share of ``full_sums`` ``(B,)`` that visible pixels contribute, ``()``."""
+    residual = _residual(outcome, "reward: sum_full")
+    values = residual[0].numel() / outcome.error_map[0].numel()  # a cell
+    inside = outcome.error_map.nan_to_num(0.0).sum((1, 2)) * values
+    return 1 - (inside / sums).mean()
+
+
 def unexplained(
     means: Tensor, images: Tensor, fresh: Tensor, area: Tensor, floor: float
 ) -> Tensor:
@@ -63,6 +71,18 @@ def unexplained(
     share = fresh.sum((2, 3)) / area
     error = means / share.clamp_min(1e-6)
     return share * torch.log((error + floor) / (variance + floor))
+
+
+def refuse_infinite(rewards: Tensor, step: int, steps_per_epoch: float) -> None:
+    """Raise ``UserError`` saying where and how many, unless all ``rewards`` are finite."""
+    broken = int((~rewards.isfinite()).sum())
+    if broken:
+        raise UserError(
+            f"pretrain, policy dqn: {broken} of {rewards.numel()} rewards "
+            f"({100 * broken / rewards.numel():.0f} %) are not finite at step {step} "
+            f"(epoch {step / max(steps_per_epoch, 1e-9):.1f}); lower the objective's learning "
+            "rate, or look for images with values that are not finite"
+        )
 
 
 def _residual(outcome: Outcome, option: str) -> Tensor:
