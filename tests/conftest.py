@@ -59,7 +59,7 @@ class Project:
         done = subprocess.run(
             command,
             cwd=self.root,
-            env={**os.environ, **_ENVIRONMENT},
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -67,6 +67,22 @@ class Project:
         )
         assert (done.returncode != 0) == fails, done.stdout
         return done.stdout
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command of the environment, which the caller ends."""
+        return subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the commands see: the test's Python first, one thread, no telemetry."""
+        return {**os.environ, **_ENVIRONMENT}
 
     def git(self, *arguments: str) -> str:
         """Run Git."""
@@ -100,7 +116,7 @@ _IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
 
 
 def copy_project(root: Path) -> Project:
-    """Copy what Git holds of the project that a run needs, with the settings of ``conf/test``."""
+    """Copy what a run needs of the project, with the settings of ``conf/test``."""
     for part in (*_PARTS, *_FILES):
         origin, copy = PROJECT / part, root / part
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -141,3 +157,22 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.git("add", "-A")
     project.git("commit", "-q", "-m", "A tiny project")
     return project
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A project after `kedro run`, and what the run wrote to the terminal."""
+
+    project: Project
+    log: str
+
+    @property
+    def data(self) -> Path:
+        """The folder of all artefacts."""
+        return self.project.root / "data"
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_project: Project) -> Finished:
+    """Return the tiny project after `kedro run`; tests must leave its artefacts alone."""
+    return Finished(tiny_project, tiny_project.run("kedro", "run"))

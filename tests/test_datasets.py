@@ -65,7 +65,7 @@ def test_a_table_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
 
 
 def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="the columns .*truth.* are missing"):
+    with pytest.raises(DatasetError, match=r"the columns .*truth.* are missing"):
         datasets.PredictionsDataset(str(tmp_path / "p.csv")).save(pd.DataFrame({"a": [1]}))
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import networkx as nx
 import pytest
-from conftest import Project, copy_project
 from dvc.repo import Repo
+
+from conftest import Project, copy_project
 
 # DVC's own, in its dependency pygtrie.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -61,12 +62,12 @@ def clone(trained: Project, tmp_path: Path) -> Project:
 def stale(project: Project) -> set[str]:
     """Return the stages that `dvc repro` would run: those that changed, and all after them."""
     with Repo(project.root) as repo:
-        changed = set(repo.status())
+        changed = {address.rpartition(":")[2] for address in repo.status()}
         graph = repo.index.graph  # an edge leads from a stage to what it needs
         return {
-            stage.addressing
+            stage.name
             for stage in graph
-            if changed & {s.addressing for s in (stage, *nx.descendants(graph, stage))}
+            if changed & {needed.name for needed in (stage, *nx.descendants(graph, stage))}
         }
 
 

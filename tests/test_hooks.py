@@ -133,12 +133,11 @@ def test_what_is_never_on_disk_is_not_looked_for_there() -> None:
 
 
 def test_a_user_error_is_one_message_with_exit_code_1_on_the_command_line() -> None:
-    with click.Context(click.Command("run")), pytest.raises(click.ClickException) as caught:
-        with telling():
-            try:
-                raise UserError("the disk is full")
-            except UserError as error:
-                raise DatasetError("Failed while saving data") from error
+    wrapped = DatasetError("Failed while saving data")
+    wrapped.__cause__ = UserError("the disk is full")
+    command_line = click.Context(click.Command("run"))
+    with command_line, pytest.raises(click.ClickException) as caught, telling():
+        raise wrapped
     assert caught.value.message == "the disk is full"
     assert caught.value.exit_code == 1
 

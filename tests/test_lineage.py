@@ -20,6 +20,8 @@ RECIPES = Path("conf/base/recipes")
 
 @dataclass(frozen=True)
 class Graphs:
+    """The project as DVC and as Kedro see it."""
+
     stages: dict[str, PipelineStage]
     pipelines: dict[str, Pipeline]
     catalog: Any

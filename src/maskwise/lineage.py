@@ -62,16 +62,27 @@ def mend(site: Path, project: Path) -> None:
     text = _FONTS.sub("", index.read_text(encoding="utf-8"))
     index.write_text(text.replace("<script", f"{_NO_TOUR}<script", 1), encoding="utf-8")
     (site / "api" / "metadata").write_text(json.dumps(_METADATA), encoding="utf-8")
+    (site / "telemetry.html").unlink(missing_ok=True)
     for answer in (site / "api").rglob("*"):
         if answer.is_file():
-            content = answer.read_text(encoding="utf-8")
-            answer.write_text(without_folder(content, project), encoding="utf-8")
+            content = without_folder(answer.read_text(encoding="utf-8"), project)
+            answer.write_text(with_short_names(content), encoding="utf-8")
 
 
 def without_folder(content: str, project: Path) -> str:
     """Return the JSON ``content`` with paths relative to ``project``."""
     quoted = json.dumps(str(project))[1:-1]
     return content.replace(f"{quoted}/", "").replace(quoted, ".")
+
+
+def with_short_names(content: str) -> str:
+    """Return a graph's JSON with data sets called as in their own source: ``scores``."""
+    graph = json.loads(content)
+    for node in graph.get("nodes", []):
+        if node.get("type") == "data":
+            source, _, rest = node["name"].partition(".")
+            node["name"] = rest or source
+    return json.dumps(graph)
 
 
 def _run_viz(project: Path) -> None:

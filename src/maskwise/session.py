@@ -40,10 +40,10 @@ def telling() -> Iterator[None]:
     on_command_line = click.get_current_context(silent=True) is not None
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if not on_command_line:
             raise
-        log.warning("Interrupted. Run the same command again to go on.")
+        log.warning("%s", str(interrupt) or "Interrupted; run the same command again.")
         sys.exit(INTERRUPTED)
     except Exception as error:
         mendable = _mendable(error)

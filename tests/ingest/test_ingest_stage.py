@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,13 @@ import pytest
 from PIL import Image
 
 from maskwise.artefacts.manifest import read_manifest, write_manifest
-from maskwise.artefacts.rejects import REASONS, read_rejects, write_rejects
+from maskwise.artefacts.reasons import REASONS
+from maskwise.artefacts.rejects import read_rejects, write_rejects
 from maskwise.config import choose, parse
 from maskwise.errors import UserError
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.sources.phantom import PhantomConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
-from maskwise.ingest.workers import map_chunks
 from sources import busi, image_folder, medmnist, phantom, table
 from sources.drawing import disc, save, save_mask, scan
 
@@ -98,28 +97,6 @@ def test_two_workers_say_what_one_says(folder: Path) -> None:
     pd.testing.assert_frame_equal(alone.rejects, together.rejects)
 
 
-def die(chunk: int) -> int:
-    """Kill the process that works on chunk 1, as the system does when memory runs out."""
-    if chunk == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return chunk
-
-
-def test_a_dying_worker_gives_one_message_that_names_the_remedy() -> None:
-    with pytest.raises(UserError, match="worker process died .* fewer `ingest.workers`"):
-        list(map_chunks(die, range(4), workers=2))
-
-
-def test_an_error_in_a_worker_reaches_the_caller() -> None:
-    with pytest.raises(ZeroDivisionError):
-        list(map_chunks(divide, range(4), workers=2))
-
-
-def divide(chunk: int) -> float:
-    """Fail on chunk 0."""
-    return 1 / chunk
-
-
 def test_what_cannot_be_read_is_named_with_its_reason_and_the_rest_goes_on(
     folder: Path,
 ) -> None:
@@ -181,12 +158,12 @@ def test_readmes_and_tables_do_not_count_as_lost_images(folder: Path) -> None:
 def test_a_folder_of_which_nothing_can_be_read_says_why(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").touch()
-    with pytest.raises(UserError, match="no image could be taken.*\n.*1 x empty"):
+    with pytest.raises(UserError, match=r"no image could be taken.*\n.*1 x empty"):
         run(tmp_path)
 
 
 def test_an_absent_folder_says_how_to_name_another(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no such folder; .*raw_root=FOLDER"):
+    with pytest.raises(UserError, match=r"there is no such folder; .*raw_root=FOLDER"):
         run(tmp_path / "absent")
 
 
@@ -409,3 +386,9 @@ def test_the_figure_is_a_png_also_without_labels(tmp_path: Path) -> None:
     for number in range(3):
         save(scan(number), tmp_path / f"{number}.png")
     assert run(tmp_path, layout="flat").figure.startswith(b"\x89PNG")
+
+
+def test_the_figure_takes_class_names_as_they_are(tmp_path: Path) -> None:
+    for name in ("_x$y^{", "50 % $", "a"):
+        save(scan(len(name)), tmp_path / name / "1.png")
+    assert run(tmp_path).figure.startswith(b"\x89PNG")

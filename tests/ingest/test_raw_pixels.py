@@ -14,7 +14,7 @@ from PIL import Image
 
 from maskwise.artefacts.decode import FORMATS
 from maskwise.artefacts.raw import check_raw, read_image, read_mask, walk
-from maskwise.artefacts.rejects import RejectedError
+from maskwise.artefacts.reasons import RejectedError
 from maskwise.errors import UserError
 from sources import medmnist
 from sources.drawing import disc, save, save_mask, scan

@@ -184,6 +184,13 @@ def test_the_number_of_workers_changes_no_byte(
     assert {p.name: p.read_bytes() for p in (tmp_path / "store").iterdir()} == alone
 
 
+def test_few_images_are_not_worth_another_process() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert fill.processes_for(24, None) == 1
+    assert fill.processes_for(10**6, None) == cores
+    assert fill.processes_for(24, 3) == 3
+
+
 def data_hash(folder: Path, **changes: Any) -> str:
     manifest = write_raw(folder / "raw")
     if "pixel" in changes:

@@ -1,73 +1,50 @@
 """Killed at any instant and started again: the same weights, bit for bit."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store
 
 import maskwise
 from maskwise.errors import UserError
 from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
 from maskwise.pretrain.recipe import pretrain
+from pretrain import killed
+from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store
 
-TESTS, SOURCE = Path(__file__).parents[1], Path(maskwise.__file__).parents[1]
+SOURCE = Path(maskwise.__file__).parents[1]
 DQN: dict[str, Any] = {**RANDOM_BOX, "policy": {"name": "dqn", "box": [2, 2]}}
 BATCH_NORM: dict[str, Any] = {
     **RANDOM_BOX,
     "encoder": {**RANDOM_BOX["encoder"], "norm": "batch"},
 }
 
-RUN = """
-import json, os, signal, sys
-from pathlib import Path
-import torch
-from pretrain.toys import make_run
-from maskwise.artefacts.store import open_store
-from maskwise.artefacts.splits import read_splits
-from maskwise.pretrain import loop
-from maskwise.pretrain.recipe import pretrain
-
-folder, instant, block = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
-what, _, number = instant.partition(" ")
-
-def at_the_nth(call, sent):
-    calls = []
-    def counted(*arguments, **named):
-        calls.append(1)
-        if len(calls) == int(number):
-            os.kill(os.getpid(), sent)
-        return call(*arguments, **named)
-    return counted
-
-if what == "step":
-    loop.Loop._one_step = at_the_nth(loop.Loop._one_step, signal.SIGKILL)
-elif what == "write":
-    os.replace = at_the_nth(os.replace, signal.SIGKILL)
-elif what in ("SIGTERM", "SIGINT"):
-    loop.Loop._one_step = at_the_nth(loop.Loop._one_step, getattr(signal, what))
-run = make_run(folder / "checkpoints", block)
-result = pretrain(open_store(folder / "store"), read_splits(folder / "splits.parquet"), run)
-torch.save(result.encoder.state_dict(), folder / "weights.pt")
-result.history.to_csv(folder / "history.csv")
-"""
+# Each run is a process of its own; the server imports torch once for all of them.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["pretrain.killed"])
 
 
-def start(
-    folder: Path, instant: str, block: dict[str, Any]
-) -> subprocess.CompletedProcess[str]:
-    """Run the cell in a process of its own; ``instant`` says when it is hit, if at all."""
-    import json
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended."""
 
-    path = os.pathsep.join([str(TESTS), str(SOURCE)])
-    command = [sys.executable, "-c", RUN, str(folder), instant, json.dumps(block)]
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    returncode: int | None
+    stderr: str
+
+
+def start(folder: Path, instant: str, block: dict[str, Any]) -> Ended:
+    """Run the cell; ``instant`` says when it is hit, if at all (see ``killed.py``)."""
+    process = PROCESSES.Process(target=killed.run_cell, args=(folder, instant, block))
+    process.start()
+    process.join()
+    return Ended(process.exitcode, (folder / "stderr").read_text())
 
 
 @pytest.fixture
@@ -156,7 +133,7 @@ def test_a_second_run_of_a_cell_at_work_leaves_with_a_message(tmp_path: Path) ->
         first.lock("leave", run.cell),
         pytest.raises(
             UserError,
-            match=r"recipe seed 0: another run of this cell is at work .* second_run: wait",
+            match=r"recipe seed 0: another run of this cell is at work .*wait until",
         ),
     ):
         pretrain(store, splits, run)

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store
 from torch import Generator, Tensor, nn
 
 from maskwise import progress, seeds
@@ -19,6 +18,7 @@ from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
 from maskwise.pretrain.recipe import Pretrained, PretrainRun, pretrain
+from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store
 
 
 def equal(one: nn.Module, two: nn.Module) -> bool:
@@ -194,7 +194,7 @@ def test_a_batch_that_cannot_be_cut_evenly_is_refused(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
     block = {**RANDOM_BOX, "optimisation": {"accumulate": 3}}
     with pytest.raises(
-        UserError, match=r"recipe.optimisation.accumulate: 3 parts .* of 4 images"
+        UserError, match=r"recipe.optimisation.accumulate: 3 parts do not divide .* of 4"
     ):
         pretrain(store, splits, make_run(tmp_path, block))
 

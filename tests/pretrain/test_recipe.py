@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from pretrain.toys import RANDOM_BOX, SIMCLR, SMALL, make_run, make_store
 
 from maskwise.artefacts.encoder import load_encoder, write_encoder
 from maskwise.config import parse
 from maskwise.encoders import ENCODERS
 from maskwise.errors import UserError
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe, pretrain
+from pretrain.toys import RANDOM_BOX, SIMCLR, SMALL, make_run, make_store
 
 CONF = Path(__file__).parents[2] / "conf/base"
 SCRATCH: dict[str, Any] = {

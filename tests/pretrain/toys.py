@@ -27,7 +27,8 @@ def smooth_images(number: int, side: int) -> np.ndarray:
     """Return uint8 ``(number, 1, side, side)`` whose hidden parts follow from their edges."""
     walks = np.random.default_rng(0).normal(size=(number, 1, side, side)).cumsum(2).cumsum(3)
     low, high = walks.min((2, 3), keepdims=True), walks.max((2, 3), keepdims=True)
-    return (255 * (walks - low) / (high - low)).astype(np.uint8)
+    images: np.ndarray = (255 * (walks - low) / (high - low)).astype(np.uint8)
+    return images
 
 
 def make_store(

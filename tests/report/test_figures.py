@@ -1,12 +1,16 @@
 """Figures: what is drawn where, and that recipes keep their looks."""
 
+from io import BytesIO
+
 import numpy as np
 import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from maskwise.report.facts import read_facts
 from maskwise.report.figures import agent_view, label_efficiency, reconstructions
+from maskwise.report.pictures import png_bytes
 from maskwise.report.sections.agent import spread
 from maskwise.report.styles import styles
 from maskwise.report.wording import number, p_value, signed
@@ -43,6 +47,16 @@ def test_a_place_of_the_map_lies_at_the_centre_of_its_box() -> None:
     tile_top = tile_bottom + 0.05  # the map's tile stands below the scan's
     np.testing.assert_allclose(centre_y - tile_top, (ys.min() + ys.max() + 1) / 2 / GRID)
     np.testing.assert_allclose(centre_x, (xs.min() + xs.max() + 1) / 2 / GRID)
+
+
+def test_the_map_is_seen_and_not_hidden_by_its_background() -> None:
+    figure = agent_view.draw(gallery("dqn", 0), np.array([7]), np.array([0]))
+
+    with Image.open(BytesIO(png_bytes(figure))) as picture:
+        colours = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+
+    brightest_of_cividis = (254, 232, 56)
+    assert (np.abs(colours - brightest_of_cividis).sum(axis=1) < 30).any()
 
 
 def test_a_filling_is_drawn_as_it_came_out_and_only_where_the_scan_was_hidden() -> None:

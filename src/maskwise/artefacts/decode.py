@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskwise.artefacts.rejects import RejectedError
+from maskwise.artefacts.reasons import RejectedError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP")
 SUFFIXES = {
@@ -92,13 +92,14 @@ def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:
     """
     if not data:
         raise RejectedError(path, "empty", "the file has 0 bytes")
-    if sniff(data[:16]) is None:
+    announced = sniff(data[:16])
+    if announced is None:
         raise RejectedError(path, "not_an_image", describe(data[:132]))
     # Damaged metadata make Pillow warn of what does not concern the pixels.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            with Image.open(io.BytesIO(data), formats=(announced,)) as image:
                 return _decode_frame(image, path, frame, max_pixels)
         except RejectedError:
             raise

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from maskwise.artefacts.rejects import RejectedError
+from maskwise.artefacts.reasons import RejectedError
 
 PARTS = {"train": "train", "val": "validation", "test": "test"}
 """Prefix of a member -> split; frames count through train, then validation, then test."""

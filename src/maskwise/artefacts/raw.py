@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from maskwise.artefacts.decode import SUFFIXES, Decoded, decode, sniff
 from maskwise.artefacts.frames import FrameReader
-from maskwise.artefacts.rejects import Reject, RejectedError
+from maskwise.artefacts.reasons import Reject, RejectedError
 from maskwise.errors import UserError
 
 MAX_PIXELS = 50_000_000
@@ -39,6 +39,7 @@ def walk(raw: Path) -> tuple[list[str], list[Reject]]:
 
     Hidden names and what desktops leave behind (``Thumbs.db``, ``__MACOSX``) are passed over.
     """
+    _real.cache_clear()  # what a link points to may have changed since the last look
     files: list[str] = []
     rejects: list[Reject] = []
     folders = [""]
@@ -83,9 +84,12 @@ def locate(raw: Path, path: str) -> Path:
         raise RejectedError(
             path.replace("\0", "?"), "missing_file", "the name holds a null character"
         )
-    root = os.path.realpath(raw)
-    target = os.path.realpath(os.path.join(root, path))
-    if os.path.commonpath([root, target]) != root:
+    folder, name = os.path.split(path)
+    root, parent = _real(os.fspath(raw)), _real(os.path.join(raw, folder))
+    target = os.path.join(parent, name)
+    if name in ("", ".", "..") or os.path.islink(target):
+        target = os.path.realpath(target)
+    if target != root and not target.startswith(os.path.join(root, "")):
         raise RejectedError(path, "link", "leads out of the raw folder")
     try:
         mode = os.stat(target).st_mode
@@ -175,8 +179,8 @@ def _mask(raw: Path, path: str, frame: int, max_pixels: int) -> NDArray[np.bool_
     if decoded.frames > 1 and frame:
         decoded = decode(data, path, frame, max_pixels)
     threshold = 127 if decoded.format == "JPEG" else 0
-    pixels: NDArray[Any] = decoded.pixels
-    return np.asarray((pixels > threshold).any(axis=2))
+    lesion: NDArray[np.bool_] = decoded.pixels > threshold
+    return lesion[..., 0] if lesion.shape[2] == 1 else np.asarray(lesion.any(axis=2))
 
 
 def _is_archive(raw: Path, path: str) -> bool:
@@ -200,6 +204,12 @@ def _open_frames(file: Path, path: str, version: tuple[int, ...]) -> FrameReader
     """Keep archives open; ``version`` tells a changed file or a forked process from the old."""
     del version
     return FrameReader(file, path)
+
+
+@functools.lru_cache(maxsize=1024)
+def _real(folder: str) -> str:
+    """Resolve the links of a folder, once for all the files in it."""
+    return os.path.realpath(folder)
 
 
 def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -16,6 +16,7 @@ from maskwise.seeds import stream
 
 DRAWS = 1000
 FOLDS = 5
+TREES = 50
 LARGEST = 10_000
 """Images that are audited; of more, whole groups are drawn."""
 MOST_CLASSES = 50
@@ -103,7 +104,7 @@ def _predict(
     importances = np.zeros(values.shape[1])
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=_SEED)
     for train, test in splitter.split(values, truth, groups):
-        forest = RandomForestClassifier(100, min_samples_leaf=5, random_state=_SEED)
+        forest = RandomForestClassifier(TREES, min_samples_leaf=5, random_state=_SEED)
         forest.fit(values[train], truth[train])
         scores[np.ix_(test, forest.classes_)] = forest.predict_proba(values[test])
         importances += forest.feature_importances_ / folds

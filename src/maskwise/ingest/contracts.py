@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
-from maskwise.artefacts.rejects import Reject
+from maskwise.artefacts.reasons import Reject
 
 LISTED = ("path", "frame", "patient", "split", "masks")
 """Columns of ``Listing.images``: ``path`` and ``masks`` (a list) relative to raw, ``frame``

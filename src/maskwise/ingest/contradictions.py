@@ -33,14 +33,13 @@ class MaskComparison:
 
 def label_contradictions(images: pd.DataFrame, groups: Groups) -> list[dict[str, Any]]:
     """Return one entry a set of duplicates with several values of a label: value -> paths."""
-    found = []
+    found, names = [], _names(images)
     for members in duplicate_sets(groups.duplicate):
-        rows = images.iloc[members]
         for column in label_columns(images):
-            by_value = rows.dropna(subset=[column]).groupby(column)
-            names = {str(value): _names(named) for value, named in by_value}
-            if len(names) > 1:
-                found.append({"label": column.removeprefix(LABEL), "images": names})
+            values = images[column].iloc[members].to_numpy(dtype=object)
+            if len(pd.unique(values[pd.notna(values)])) > 1:
+                by_value = _by_value(names[members], values)
+                found.append({"label": column.removeprefix(LABEL), "images": by_value})
     return found
 
 
@@ -72,6 +71,7 @@ def mask_contradictions(
         overlap = intersection_over_union(masks.read(first), masks.read(second))
         if overlap is not None:
             compared.append((overlap, first, second))
+    names = _names(images)
     below = sorted(entry for entry in compared if entry[0] < comparison.agreement)
     return {
         "agreement": comparison.agreement,
@@ -80,7 +80,7 @@ def mask_contradictions(
         "median_iou": float(np.median([entry[0] for entry in compared])) if compared else None,
         "contradictory": len(below),
         "pairs": [
-            {"images": _names(images.iloc[[first, second]]), "iou": overlap}
+            {"images": [names[first], names[second]], "iou": overlap}
             for overlap, first, second in below[:NAMED]
         ],
     }
@@ -88,14 +88,14 @@ def mask_contradictions(
 
 def split_leaks(images: pd.DataFrame) -> dict[str, Any]:
     """Return the groups that lie in several parts of an official split, by name."""
-    official = images.dropna(subset=["split"])
+    official = images.assign(name=_names(images)).dropna(subset=["split"])
     parts = official.groupby("group")["split"].nunique()
     leaking = official[official["group"].isin(parts.index[parts > 1])]
     named: list[dict[str, Any]] = []
     for group, rows in leaking.groupby("group", sort=True):
         if len(named) == NAMED:
             break
-        by_split = {str(split): _names(part) for split, part in rows.groupby("split")}
+        by_split = _by_value(rows["name"].to_numpy(), rows["split"].to_numpy(dtype=object))
         named.append({"group": group, "images": by_split})
     return {
         "official_split": bool(len(official)),
@@ -136,8 +136,14 @@ class _Masks:
         return self._known[row]
 
 
-def _names(rows: pd.DataFrame) -> list[str]:
-    frames = rows["frame"] if rows["path"].duplicated().any() or rows["frame"].any() else None
-    if frames is None:
-        return list(rows["path"])
-    return [f"{path}#{frame}" for path, frame in zip(rows["path"], frames, strict=True)]
+def _by_value(names: NDArray[Any], values: NDArray[Any]) -> dict[str, list[str]]:
+    """Return value -> names, both sorted; null values left out."""
+    given = sorted({str(value) for value in values[pd.notna(values)]})
+    return {value: list(names[values == value]) for value in given}
+
+
+def _names(images: pd.DataFrame) -> NDArray[np.object_]:
+    """Return the path of each image, and its frame where one file holds several images."""
+    frames = "#" + images["frame"].astype(str)
+    several = images["path"].duplicated(keep=False)
+    return np.asarray(images["path"] + frames.where(several, ""), dtype=object)

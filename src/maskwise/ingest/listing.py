@@ -8,7 +8,7 @@ import pandas as pd
 
 from maskwise.artefacts.manifest import COLUMNS
 from maskwise.artefacts.raw import looks_like_image, walk
-from maskwise.artefacts.rejects import Reject
+from maskwise.artefacts.reasons import Reject
 from maskwise.ingest.contracts import LISTED, Listing
 
 MAX_DISTANCE = 16

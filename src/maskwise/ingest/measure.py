@@ -13,13 +13,13 @@ from PIL import Image
 
 from maskwise.artefacts.decode import Decoded
 from maskwise.artefacts.raw import read_frame, read_mask
-from maskwise.artefacts.rejects import Reject, RejectedError
+from maskwise.artefacts.reasons import Reject, RejectedError
 
 BLANK_BELOW = 2.0
 """Standard deviation, grey levels of 255, under which a picture shows nothing: its perceptual
 hash is noise, and that two are alike says nothing about whose they are."""
 
-_WHITE = 256
+_LEVELS = np.arange(256.0)
 
 
 class Task(NamedTuple):
@@ -109,7 +109,7 @@ def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
         intensity_std=intensities[1],
         intensity_min=intensities[2],
         intensity_max=intensities[3],
-        blank=_moments(grey)[1] < BLANK_BELOW,
+        blank=_deviation(grey, decoded.pixels.dtype, intensities) < BLANK_BELOW,
         lesion_share=_lesion_share(look, task, frame, (height, width)),
     )
     return measured, decoded.frames
@@ -119,8 +119,10 @@ def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float,
     """Return an 8-bit grey picture, and mean, deviation, least and largest stored value."""
     pixels = decoded.pixels
     if pixels.dtype == np.uint8:
-        picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
-        grey = picture.convert("L")
+        colour = pixels.shape[2] == 3
+        grey = (
+            Image.fromarray(pixels).convert("L") if colour else Image.fromarray(pixels[..., 0])
+        )
         return grey, _moments(grey)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise RejectedError(path, "damaged", "holds values that are no finite numbers")
@@ -131,12 +133,19 @@ def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float,
     return Image.fromarray(scaled.round().astype(np.uint8)), intensities
 
 
+def _deviation(
+    grey: Image.Image, stored: np.dtype[Any], intensities: tuple[float, float, float, float]
+) -> float:
+    """Return the deviation of the grey picture, 0 to 255, without computing it twice."""
+    return intensities[1] if stored == np.uint8 else _moments(grey)[1]
+
+
 def _moments(grey: Image.Image) -> tuple[float, float, float, float]:
     """Return mean, deviation, least and largest of an 8-bit picture, from its histogram."""
     counts = np.asarray(grey.histogram(), dtype=np.float64)
-    levels = np.arange(_WHITE)
-    mean = float(counts @ levels / counts.sum())
-    deviation = float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
+    pixels = counts.sum()
+    mean = float(counts @ _LEVELS / pixels)
+    deviation = float(np.sqrt(counts @ np.square(_LEVELS - mean) / pixels))
     present = np.flatnonzero(counts)
     return mean, deviation, float(present[0]), float(present[-1])
 
@@ -161,4 +170,4 @@ def _lesion_share(look: Look, task: Task, frame: int, size: tuple[int, int]) -> 
         (h, w), (height, width) = mask.shape, size
         detail = f"the mask {task.masks[0]!r} is {w} x {h} pixels, the image {width} x {height}"
         raise RejectedError(task.path, "mask_size", detail)
-    return float(mask.mean())
+    return int(np.count_nonzero(mask)) / mask.size

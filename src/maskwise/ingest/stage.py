@@ -17,7 +17,8 @@ from tqdm import tqdm
 from maskwise.artefacts.decode import PIXEL_LIMIT
 from maskwise.artefacts.manifest import COLUMNS, LABEL, check_manifest, label_columns
 from maskwise.artefacts.raw import MAX_PIXELS, check_raw
-from maskwise.artefacts.rejects import UNCOUNTED, Reject, rejects_table
+from maskwise.artefacts.reasons import UNCOUNTED, Reject
+from maskwise.artefacts.rejects import rejects_table
 from maskwise.errors import UserError
 from maskwise.ingest import contradictions as against
 from maskwise.ingest.audit import audit

@@ -8,7 +8,7 @@ import pandas as pd
 
 from maskwise.artefacts.decode import SUFFIXES
 from maskwise.artefacts.manifest import LABEL, label_columns
-from maskwise.artefacts.rejects import REASONS, UNCOUNTED
+from maskwise.artefacts.reasons import REASONS, UNCOUNTED
 from maskwise.artefacts.splits import SPLITS
 from maskwise.ingest.groups import Groups, duplicate_sets
 

@@ -145,5 +145,8 @@ def planned_steps(stage: str, study: Study, name: str, parameters: Mapping[str, 
     if stage == "finetune":
         budget = finetune_source(parameters[source]["finetune"], f"{source}.finetune")
         config = finetune(parameters["finetune"], "finetune")
+        images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
+        if not list(chosen.encoder.build(images.channels).parameters()):
+            return 0
         return int(budget.planned_steps(len(study.fractions), config))
     return 0

@@ -16,7 +16,7 @@ from maskwise.artefacts.raw import (
     read_frame,
     walk,
 )
-from maskwise.artefacts.rejects import Reject, RejectedError
+from maskwise.artefacts.reasons import Reject, RejectedError
 from maskwise.errors import UserError, hint
 
 _MASK = re.compile(r"(?P<image>.+)_mask(_\d+)?\Z", re.DOTALL)

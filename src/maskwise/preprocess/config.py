@@ -90,8 +90,8 @@ class SourcePreprocessConfig:
 class PreprocessConfig:
     """The block ``preprocess``: how every source is prepared."""
 
-    workers: int = 0
-    """Processes; 0 = one a core."""
+    workers: int | None = None
+    """Processes; null = one a core, fewer for few images."""
     dtype: Literal["auto", "uint8", "uint16"] = "auto"
     """Of the stored pixels; ``auto`` = uint8 where all files hold 8 bits or fewer."""
     max_pixels: int = MAX_PIXELS
@@ -99,7 +99,7 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         _refuse(
-            (self.workers < 0, "workers should be 0 or more"),
+            (self.workers is not None and self.workers < 1, "workers should be 1 or more"),
             (self.max_pixels < 1, "max_pixels should be 1 or more"),
         )
 

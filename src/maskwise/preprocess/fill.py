@@ -22,6 +22,8 @@ from maskwise.errors import UserError
 
 CHUNK = 64
 """Images a task."""
+WORTH_A_WORKER = 400
+"""Images under which starting another process costs more than it saves."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,19 @@ class Filled:
     """32 bytes an image, of its pixels and its mask."""
 
 
-def fill(job: Job, tasks: Iterable[Task], workers: int) -> Iterator[Filled]:
-    """Do all tasks, in ``workers`` processes (0 = one a core); yield the answers in order.
+def processes_for(images: int, workers: int | None) -> int:
+    """Return how many processes to take: ``workers``, or one a core where it pays."""
+    if workers is not None:
+        return workers
+    return max(1, min(len(os.sched_getaffinity(0)), images // WORTH_A_WORKER))
+
+
+def fill(job: Job, tasks: Iterable[Task], processes: int) -> Iterator[Filled]:
+    """Do all tasks in so many processes; yield the answers in the tasks' order.
 
     Raises:
         UserError: naming the image that could not be read, or saying that a worker was killed.
     """
-    processes = workers or len(os.sched_getaffinity(0))
     if processes == 1:
         yield from (fill_task(job, task) for task in tasks)
         return

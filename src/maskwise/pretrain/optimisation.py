@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Objective
 from maskwise.pretrain.schedule import ScheduleName, learning_rate
 
@@ -35,6 +36,14 @@ class OptimisationConfig:
             raise ValueError(f"warm_up is {self.warm_up}, but should lie in [0, 1)")
         if self.accumulate < 1:
             raise ValueError(f"accumulate is {self.accumulate}, but should be 1 or more")
+
+    def check(self, batch_size: int) -> None:
+        """Raise ``UserError`` unless a batch can be cut into equal parts."""
+        if batch_size % self.accumulate:
+            raise UserError(
+                f"optimisation.accumulate: {self.accumulate} parts do not divide a batch of "
+                f"{batch_size} images; choose a number that does"
+            )
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of ``step`` (from 0) of ``steps``."""

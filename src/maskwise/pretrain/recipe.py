@@ -212,7 +212,7 @@ def _pretrain(
     else:
         _load_weights(encoder, run, store.header.channels)
         history, gallery = pd.DataFrame(columns=list(COLUMNS)), probe.gallery([], [])
-    encoder.to("cpu").eval()
+    cast(Any, encoder).to("cpu").to(memory_format=torch.contiguous_format).eval()
     checkpoint.remove()
     return Pretrained(encoder, _metadata(store, run), history, gallery)
 
@@ -230,6 +230,7 @@ def _train(
     setting = _setting(store, run, batches)
     try:
         run.recipe.augmentation.check(setting.modality, setting.height, setting.width)
+        run.recipe.optimisation.check(run.budget.batch_size)
         objective = _initialised(
             run, "objective", lambda: run.recipe.objective.build(setting, encoder)
         )

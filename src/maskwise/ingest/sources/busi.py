@@ -7,7 +7,7 @@
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from maskwise.artefacts.rejects import Reject
+from maskwise.artefacts.reasons import Reject
 from maskwise.errors import hint
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.listing import build_listing, check_distance, find_images, pair_masks

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from maskwise.artefacts.rejects import Reject
+from maskwise.artefacts.reasons import Reject
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.listing import (
     build_listing,

@@ -13,7 +13,7 @@ import pandas as pd
 
 from maskwise.artefacts.manifest import LABEL
 from maskwise.artefacts.raw import looks_like_image, walk
-from maskwise.artefacts.rejects import Reject
+from maskwise.artefacts.reasons import Reject
 from maskwise.errors import UserError, hint
 from maskwise.ingest.contracts import LISTED, Listing
 from maskwise.ingest.listing import RESERVED, canonical_split, check_distance, other_file

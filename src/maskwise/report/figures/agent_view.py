@@ -67,7 +67,8 @@ def _map(panel: Axes, gallery: Gallery, at: tuple[int, int], place: Place) -> No
     values = gallery.maps[at].astype(np.float32)
     ph, pw = values.shape
     edge_y, edge_x = (gh - ph) / 2 / gh, (gw - pw) / 2 / gw
-    panel.add_patch(Rectangle(place, 1, 1, facecolor=_NOWHERE))
+    # Below the images, which matplotlib draws at 0.
+    panel.add_patch(Rectangle(place, 1, 1, facecolor=_NOWHERE, zorder=-1))
     panel.imshow(
         values,
         cmap="cividis",

@@ -1,0 +1,102 @@
+"""Speed of ingest, as a share of a bare loop that decodes and hashes with the same libraries.
+
+The bare loop opens every file, decodes images and masks with Pillow, and computes of each image
+the SHA-256 of file and pixels and the perceptual hash, in as many spawned processes and in
+chunks of the same size; it checks nothing and keeps nothing. Both run by turns, in changing
+order; printed are the medians of the ratios of neighbouring runs: of the reading alone, and of
+the whole stage (listing, groups, contradictions, audit, figure). Aim: at least 0.8.
+
+    python benchmarks/ingest.py [--rounds 20] [--images 2000] [--side 224] [--workers 2]
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import imagehash
+import numpy as np
+import PIL
+from PIL import Image
+
+from maskwise.ingest.sources.phantom import PhantomConfig
+from maskwise.ingest.stage import CHUNK, IngestConfig, ingest
+from maskwise.progress import collecting_facts
+
+
+def hash_files(paths: list[Path]) -> int:
+    """Decode and hash; the loop that somebody in a hurry would write."""
+    for path in paths:
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = np.asarray(image)
+            if not path.stem.endswith("_mask"):
+                hashlib.sha256(data).hexdigest()
+                hashlib.sha256(pixels.tobytes()).hexdigest()
+                str(imagehash.phash(image))
+    return len(paths)
+
+
+def bare_loop(paths: list[Path], workers: int) -> None:
+    """Spread ``hash_files`` over processes."""
+    size = 2 * CHUNK  # an image and its mask
+    chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        list(pool.map(hash_files, chunks))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return the seconds that ``work`` takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print the ratios and the machine."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    source = PhantomConfig(options.images, 0, options.side, options.side)
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder)
+        for name, content in source.files():
+            (raw / name).parent.mkdir(exist_ok=True)
+            (raw / name).write_bytes(content)
+        paths = sorted((raw / "images").iterdir())
+        config = IngestConfig(workers=options.workers)
+        loop = partial(bare_loop, paths, options.workers)
+        stage = partial(ingest, raw, source, config, "phantom")
+        reading, whole = [], []
+        for number in range(options.rounds):
+            with collecting_facts() as facts:
+                first = seconds(stage) if number % 2 else seconds(loop)
+                second = seconds(loop) if number % 2 else seconds(stage)
+            bare, ours = (second, first) if number % 2 else (first, second)
+            read = options.images / float(facts.values["images_per_second"])
+            reading.append(bare / read)
+            whole.append(bare / ours)
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(f"Pillow {PIL.__version__}, NumPy {np.__version__}")
+    print(
+        f"{options.images} images and masks, {options.side} px, {options.workers} workers, "
+        f"{options.rounds} rounds"
+    )
+    print(f"reading / bare loop: {statistics.median(reading):.2f}")
+    print(f"whole stage / bare loop: {statistics.median(whole):.2f} (aim: at least 0.8)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Why a file or a row of a table is not taken; light, for every worker process imports it."""
+
+from typing import NamedTuple
+
+from maskwise.errors import UserError
+
+REASONS = {
+    "other_file": "neither the suffix nor the content of an image, and no table names it",
+    "not_an_image": "suffix or table says image, but the content is none that is read here",
+    "empty": "a file of 0 bytes",
+    "damaged": "the header is an image's, but the pixels cannot be decoded (cut off, corrupt)",
+    "too_large": "more pixels or bytes than max_pixels allows; found before decoding",
+    "unreadable": "the operating system refuses to open it (permission, device error)",
+    "not_a_file": "a pipe, socket, device or folder where a file should be; never opened",
+    "link": "a link that leads out of the raw folder, to a folder, or nowhere; never followed",
+    "bad_name": "the file's name is not valid UTF-8",
+    "missing_file": "a row of the table names a file that is not there",
+    "missing_label": "a file that no row of the table and no class folder labels",
+    "unknown_label": "a label, or a class folder, that the source does not know",
+    "unknown_split": "a split that is none of train, validation, test",
+    "repeated_row": "the table names the file again, with the same content",
+    "contradictory_rows": "the table names the file several times, with different content",
+    "missing_mask": "the mask that layout or table promises is not there",
+    "damaged_mask": "a mask is there but cannot be decoded",
+    "mask_size": "a mask has another size than its image",
+    "mask_without_image": "a mask whose image is not there",
+}
+"""The closed list, each explained in a line; ``docs/sources.md`` says what to do."""
+
+UNCOUNTED = frozenset({"other_file", "repeated_row"})
+"""Reasons that cost no image, so that ``max_reject_share`` leaves them out."""
+
+
+class Reject(NamedTuple):
+    """One row: ``path`` relative to the raw folder, ``reason`` out of ``REASONS``."""
+
+    path: str
+    reason: str
+    detail: str
+
+
+class RejectedError(UserError):
+    """A file cannot be taken; ``reject`` is its row."""
+
+    def __init__(self, path: str, reason: str, detail: str) -> None:
+        self.reject = Reject(path, reason, detail)
+        super().__init__(f"{path}: {detail} ({reason})")
+
+    def __reduce__(self) -> tuple[type["RejectedError"], Reject]:
+        return RejectedError, self.reject  # it travels from a worker process

@@ -1,0 +1,182 @@
+"""`kedro run` as its users meet it, on the generated source, in seconds."""
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import Finished, Project
+
+CELL = "dqn/s0"
+
+
+def test_a_run_ends_with_one_line_that_says_where_the_report_is(finished: Finished) -> None:
+    last = finished.log.strip().splitlines()[-1]
+    path = re.search(r"The report is in (.+\.html)$", last)
+    assert path
+    assert Path(path[1]).stat().st_size > 10_000
+
+
+def test_a_run_says_how_long_it_will_take_after_its_first_twenty_steps(
+    finished: Finished,
+) -> None:
+    assert re.search(r"4 steps are left, about .*the whole run takes about", finished.log)
+
+
+def test_the_bars_show_stage_cell_epoch_and_speed(finished: Finished) -> None:
+    assert re.search(r"pretrain dqn seed 0, epoch \d+ of \d+: .*images/s", finished.log)
+
+
+def test_a_run_leaves_git_clean(finished: Finished) -> None:
+    assert finished.project.git("status", "--porcelain") == ""
+
+
+def test_a_run_shows_neither_a_traceback_nor_a_warning_of_python(finished: Finished) -> None:
+    assert "Traceback" not in finished.log
+    assert not re.search(r"\b\w*Warning:", finished.log)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "02_intermediate/phantom/manifest.parquet",
+        "02_intermediate/phantom/rejects.csv",
+        "03_primary/phantom/store/store.json",
+        "05_model_input/phantom/splits.parquet",
+        f"06_models/phantom/encoders/{CELL}/encoder.safetensors",
+        f"06_models/phantom/models/{CELL}",
+        f"07_model_output/phantom/training/{CELL}/history.csv",
+        f"07_model_output/phantom/training/{CELL}/gallery.npz",
+        f"07_model_output/phantom/predictions/{CELL}/predictions.parquet",
+        f"07_model_output/phantom/predictions/{CELL}/subsets.parquet",
+        "08_reporting/phantom/data_summary.json",
+        "08_reporting/phantom/scores.json",
+        "08_reporting/phantom/metrics.json",
+        "08_reporting/phantom/plots/label_efficiency.csv",
+        "08_reporting/phantom/plots/paired.csv",
+        "08_reporting/phantom/plots/training.csv",
+        "08_reporting/phantom/report.html",
+    ],
+)
+def test_every_artefact_lies_where_the_design_says(finished: Finished, path: str) -> None:
+    assert (finished.data / path).exists()
+
+
+def test_no_temporary_file_is_left(finished: Finished) -> None:
+    assert not [path for path in finished.data.rglob(".*") if path.name != ".gitkeep"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "key"),
+    [
+        ("02_intermediate/phantom", "ingest@phantom"),
+        (f"06_models/phantom/encoders/{CELL}", "pretrain@phantom-dqn-0"),
+        (f"07_model_output/phantom/predictions/{CELL}", "finetune@phantom-dqn-0"),
+        ("08_reporting/phantom", "evaluate@phantom"),
+        ("08_reporting/phantom", "report@phantom"),
+    ],
+)
+def test_beside_a_node_s_outputs_stands_how_it_ran(
+    finished: Finished, folder: str, key: str
+) -> None:
+    facts = json.loads((finished.data / folder / "run.json").read_text())[key]
+    assert facts["commit"] == finished.project.git("rev-parse", "HEAD").strip()
+    assert {"host", "versions", "seconds", "peak_anonymous_memory_mb"} <= set(facts)
+
+
+def test_the_speed_of_training_stands_beside_the_encoder(finished: Finished) -> None:
+    path = finished.data / "06_models/phantom/encoders" / CELL / "run.json"
+    assert json.loads(path.read_text())["pretrain@phantom-dqn-0"]["images_per_second"] > 0
+
+
+def test_checkpoints_are_gone_after_a_run_that_ended_well(finished: Finished) -> None:
+    folder = finished.data / "06_models/phantom/checkpoints"
+    assert {path.name for path in folder.rglob("*") if path.is_file()} <= {"lock"}
+
+
+def test_a_cell_run_again_gives_the_same_encoder_bit_for_bit(finished: Finished) -> None:
+    path = finished.data / "06_models/phantom/encoders" / CELL / "encoder.safetensors"
+    before = path.read_bytes()
+    finished.project.run("kedro", "run", "--namespaces", "dqn.s0", "--tags", "pretrain")
+    assert path.read_bytes() == before
+
+
+def test_a_misspelt_parameter_is_one_message_and_no_stage_runs(tiny_project: Project) -> None:
+    message = tiny_project.run("kedro", "run", "--params", "pretrian.epochs=7", fails=True)
+    lines = message.strip().splitlines()
+    assert lines == ["Error: pretrian: there is no such parameter; did you mean 'pretrain'?"]
+
+
+def test_settings_of_an_environment_write_to_a_folder_of_their_own(finished: Finished) -> None:
+    finished.project.run("kedro", "run", "--env", "test", "--tags", "generate")
+    assert any((finished.data / "test/01_raw/phantom").iterdir())
+
+
+def test_ctrl_c_ends_with_one_line_and_130_and_the_run_can_go_on(finished: Finished) -> None:
+    command = ["kedro", "run", "--namespaces", "random_box.s0", "--tags", "pretrain"]
+    encoder = finished.data / "06_models/phantom/encoders/random_box/s0/encoder.safetensors"
+    before = encoder.read_bytes()
+    run = finished.project.start(*command, "--params", "phantom.pretrain.steps=100000")
+    assert run.stderr
+    written = ""
+    while "pretrain random_box seed 0:" not in written or "images/s" not in written:
+        line = run.stderr.readline()
+        assert line, written
+        written += line
+    run.send_signal(signal.SIGINT)
+    _, rest = run.communicate(timeout=120)
+    assert run.returncode == 130, rest
+    assert "Traceback" not in rest
+    assert re.search(r"stopped after step \d+ of 100000", rest.splitlines()[-1])
+    assert encoder.read_bytes() == before
+
+
+def test_breast_ultrasound_goes_through_the_whole_chain(
+    tiny_project: Project, shared_data: Path, tmp_path: Path
+) -> None:
+    images = shared_data / "busi/Dataset_BUSI_with_GT"
+    for kind in ("benign", "malignant", "normal"):
+        folder = tmp_path / "übung 100 % mask/Dataset_BUSI_with_GT" / kind
+        folder.mkdir(parents=True)
+        for number in range(1, 25):
+            for path in images.glob(f"{kind}/{kind} ({number})*.png"):
+                (folder / path.name).write_bytes(path.read_bytes())
+    parameters = f"raw_root={tmp_path / 'übung 100 % mask'},busi.pretrain.steps=4"
+    tiny_project.run(
+        "kedro", "run", "--pipelines", "busi", "--params", f"{parameters},busi.finetune.steps=2"
+    )
+    assert (tiny_project.root / "data/08_reporting/busi/report.html").exists()
+
+
+def test_the_raw_folder_may_be_named_on_the_command_line_only_for_real_sources(
+    tiny_project: Project,
+) -> None:
+    message = tiny_project.run("kedro", "run", "--params", "raw_root=x", fails=True)
+    assert message.startswith("Error: raw_root: the source 'phantom' is generated")
+
+
+def test_an_absent_source_folder_is_one_message(tiny_project: Project) -> None:
+    command = ["kedro", "run", "--pipelines", "busi", "--params", "raw_root=nowhere"]
+    message = tiny_project.run(*command, fails=True)
+    assert message.startswith("Error: ")
+    assert "nowhere: absent or empty" in message
+    assert "docs/sources.md" in message
+    assert len(message.strip().splitlines()) == 1
+
+
+def test_python_m_maskwise_is_kedro_run(tiny_project: Project) -> None:
+    done = subprocess.run(
+        ["python", "-m", "maskwise", "--pipelines", "fantom"],
+        cwd=tiny_project.root,
+        env=tiny_project.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "Error: --pipelines: there is no 'fantom'; did you mean 'phantom'?"
+    )
