@@ -6,7 +6,7 @@ import numpy as np
 
 
 def stream(seed: int, *names: str | int) -> np.random.Generator:
-    """Return the generator of the stream ``names`` of ``seed``; the same names, the same draws."""
+    """Return the generator of the stream ``names`` of ``seed``; same names, same draws."""
     return np.random.default_rng(_sequence(seed, names))
 
 
