@@ -290,6 +290,17 @@ def test_patient_split_masks_and_further_columns_are_kept(tmp_path: Path) -> Non
     assert second["masks"] == []
 
 
+def test_spacing_is_taken_as_millimetres_and_must_be_positive(tmp_path: Path) -> None:
+    write_table(tmp_path, "path,spacing_y,label_x\n0.png,0.2,a\n1.png,,b\n", 2)
+    images = read(tmp_path, "table").images
+    assert images["spacing_y"][0] == 0.2
+    assert pd.isna(images["spacing_y"][1])
+    assert list(images["table_label_x"]) == ["a", "b"]
+    write_table(tmp_path, "path,spacing_y\n0.png,0.2\n1.png,-1\n", 2)
+    with pytest.raises(UserError, match="spacing_y is '-1' in row 2"):
+        read(tmp_path, "table")
+
+
 def test_a_blank_label_means_unlabelled(tmp_path: Path) -> None:
     text = "path,d\n0.png,a\n1.png,\n"
     listing = read(write_table(tmp_path, text, 2), "table", labels={"diagnosis": "d"})

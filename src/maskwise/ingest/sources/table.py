@@ -20,6 +20,8 @@ from maskwise.ingest.listing import RESERVED, canonical_split, check_distance, o
 from maskwise.ingest.sources.table_reading import as_numbers, read_rows
 
 BETWEEN_MASKS = ";"
+SPACING = ("spacing_y", "spacing_x")
+"""Columns that are taken as millimetres a pixel."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,21 @@ class TableConfig:
             images[LABEL + label] = rows[column].replace("", None)
         for column in rows.columns:
             if column not in self._columns():
-                name = f"table_{column}" if column in RESERVED | set(LISTED) else column
-                images[name] = as_numbers(rows[column])
+                images[_own_name(column)] = self._own(rows, column)
         return images
+
+    def _own(self, rows: pd.DataFrame, column: str) -> pd.Series:
+        values = as_numbers(rows[column])
+        if column in SPACING:
+            wrong = rows[column][
+                ~(pd.to_numeric(values, errors="coerce") > 0) & (rows[column] != "")
+            ]
+            if len(wrong):
+                raise UserError(
+                    f"{self.table}: {column} is {wrong.iloc[0]!r} in row {wrong.index[0] + 1}, but "
+                    "must be millimetres a pixel, above 0, or blank"
+                )
+        return values
 
     def _paths(self, rows: pd.DataFrame) -> list[str]:
         if "{" not in self.path:
@@ -152,6 +166,11 @@ class TableConfig:
             ), rejects
         detail = f"{self.table} does not name it; to take it unlabelled say `unlisted: keep`"
         return pd.DataFrame(), [*rejects, *(Reject(p, "missing_label", detail) for p in images)]
+
+
+def _own_name(column: str) -> str:
+    reserved = column not in SPACING and column in RESERVED | set(LISTED)
+    return f"table_{column}" if reserved or column.startswith(LABEL) else column
 
 
 def _relative(raw: Path, path: str, known: Mapping[str, str]) -> str:
