@@ -19,8 +19,8 @@ from pretrain.toys import make_run
 def run_cell(folder: Path, instant: str, block: dict[str, Any]) -> None:
     """Pre-train what lies in ``folder`` and write weights and history there.
 
-    ``instant``: ``step 4`` (SIGKILL before the fourth step of this process), ``write 2`` (SIGKILL
-    before the second file is put in place), ``SIGTERM 4``, ``SIGINT 4``, or ``never``.
+    ``instant``: ``step 4`` (SIGKILL before the fourth step of this process), ``write 2``
+    (SIGKILL before the second file is put in place), ``SIGTERM 4``, ``SIGINT 4``, or ``never``.
     """
     with (folder / "stderr").open("w") as errors:
         os.dup2(errors.fileno(), sys.stderr.fileno())

@@ -28,7 +28,7 @@ BATCH_NORM: dict[str, Any] = {
 
 # Each run is a process of its own; the server imports torch once for all of them.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["pretrain.killed"])
+PROCESSES.set_forkserver_preload(["maskwise.pretrain.recipe"])
 
 
 @dataclass(frozen=True)
