@@ -11,6 +11,8 @@ import pytest
 from kedro.io import DataCatalog, DatasetError
 
 from maskwise import datasets
+from maskwise.artefacts.encoder import write_tensors
+from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.errors import UserError
 
 
@@ -94,6 +96,16 @@ def test_kedro_viz_sees_a_figure(tmp_path: Path) -> None:
     dataset = datasets.FigureDataset(str(tmp_path / "f.png"))
     dataset.save(b"PNG")
     assert dataset.preview() == "UE5H"
+
+
+def test_the_same_encoder_is_the_same_bytes_whenever_it_is_written(tmp_path: Path) -> None:
+    encoder = ContextCnnConfig(widths=(8,), convolutions=(1,)).build(1)
+    written = set()
+    for number in range(8):
+        path = tmp_path / f"{number}.safetensors"
+        write_tensors(encoder.state_dict(), {"encoder": {}, "model": {}, "other": {}}, path)
+        written.add(path.read_bytes())
+    assert len(written) == 1
 
 
 def test_every_entry_of_the_catalog_is_a_class_of_the_project() -> None:

@@ -77,12 +77,14 @@ def without_folder(content: str, project: Path) -> str:
 
 def with_short_names(content: str) -> str:
     """Return a graph's JSON with data sets called as in their own source: ``scores``."""
-    graph = json.loads(content)
-    for node in graph.get("nodes", []):
-        if node.get("type") == "data":
+    answer = json.loads(content)
+    if "layers" not in answer:  # of all answers only a graph has layers
+        return content
+    for node in answer["nodes"]:
+        if node["type"] == "data":
             source, _, rest = node["name"].partition(".")
             node["name"] = rest or source
-    return json.dumps(graph)
+    return json.dumps(answer)
 
 
 def _run_viz(project: Path) -> None:

@@ -101,6 +101,24 @@ def write_tensors(tensors: Mapping[str, Tensor], blocks: Mapping[str, Any], path
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         save_file(contiguous, temporary, {"format": FORMAT, **metadata})
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata in order, in place: equal weights must be equal bytes, which DVC hashes.
+
+    safetensors keeps the metadata in a hash map, whose order differs from run to run. The file
+    begins with the header's length (8 bytes, little endian) and the header, JSON and blanks.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > length:
+            raise ValueError(f"the header of {path} grew from {length} to {len(text)} bytes")
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -34,7 +34,7 @@ def pretrain(
         checkpoints=checkpoints,
     )
     result = recipes.pretrain(store, splits, run)
-    result.encoder.metadata = result.metadata
+    result.encoder.metadata = result.metadata  # type: ignore[assignment]
     return result.encoder, result.history, result.gallery
 
 
