@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow
+import pyarrow.parquet
 from pandera.errors import SchemaErrors
 
 from maskwise.artefacts.atomic import replacing
@@ -57,15 +59,28 @@ def read_manifest(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: no such file; run the stage ingest first")
     try:
-        manifest = pd.read_parquet(path)
+        manifest = _read_columns(path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: is no readable manifest ({error}); run ingest again"
         ) from None
-    if "masks" in manifest:
-        manifest["masks"] = [list(masks) for masks in manifest["masks"]]
     check_manifest(manifest, str(path))
     return manifest
+
+
+def _read_columns(path: Path) -> pd.DataFrame:
+    """Read column by column, so that 100,000 images take little more than they hold.
+
+    Arrow's own allocator keeps what decoding took, more than the columns themselves.
+    """
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+    columns: dict[str, pd.Series] = {}
+    for name in pyarrow.parquet.read_schema(path).names:
+        column = pd.read_parquet(path, columns=[name], use_threads=False, pre_buffer=False)[name]
+        columns[name] = column
+        if name == "masks":
+            columns[name] = pd.Series([list(masks) for masks in column], dtype=object)
+    return pd.DataFrame(columns)
 
 
 def label_columns(manifest: pd.DataFrame) -> list[str]:

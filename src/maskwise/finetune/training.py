@@ -27,7 +27,7 @@ class FullConfig:
 
     head: Literal["probe", "fresh"] = "probe"
     """Where the linear layer starts: at the probe's solution, or at zero."""
-    encoder_rate: float = 1.0
+    encoder_rate: float = 0.1
     """Learning rate of the encoder, as a multiple of the linear layer's."""
     weight_decay: float = 0.05
     """AdamW's; biases and norms (one dimension) are spared."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,31 @@ from maskwise.seeds import stream
 
 log = logging.getLogger(__name__)
 
-UNLABELLED = "(no label)"
+Codes = NDArray[np.int64]
+"""Integers in place of names: a table of 100,000 images stays small."""
+UNLABELLED = -1
+
+
+@dataclass(frozen=True)
+class Strata:
+    """The class of each image."""
+
+    code: Codes
+    """``(N,)``, ``UNLABELLED`` where there is none."""
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What may not be divided, in the order of their names."""
+
+    code: Codes
+    """``(N,)``, the group of each image."""
+    size: Codes
+    """``(G,)``, images."""
+    stratum: Codes
+    """``(G,)``, the rarest of the group's classes, or ``UNLABELLED``."""
+    classes: tuple[str, ...]
 
 
 def make_splits(
@@ -35,7 +60,7 @@ def make_splits(
         UserError: if the label or an official split is missing, if there is one class only, or
             if there are fewer groups, of all or of a class, than splits or folds.
     """
-    strata = label_of(manifest, config.label, where)
+    strata = strata_of(manifest, config.label, where)
     _refuse_one_class(strata, config, where)
     has_official = "split" in manifest and bool(manifest["split"].notna().any())
     if config.split in ("official", "corrected") and not has_official:
@@ -48,42 +73,59 @@ def make_splits(
     return _official(manifest, strata, config, where)
 
 
-def label_of(manifest: pd.DataFrame, label: str | None, where: str) -> pd.Series:
-    """Return each image's class, ``UNLABELLED`` where it has none."""
+def strata_of(manifest: pd.DataFrame, label: str | None, where: str) -> Strata:
+    """Return each image's class."""
     if label is None:
-        return pd.Series(UNLABELLED, index=manifest.index)
+        return Strata(np.full(len(manifest), UNLABELLED), ())
     known = [name.removeprefix(LABEL) for name in label_columns(manifest)]
     if label not in known:
         raise UserError(f"{where}.label: there is no label {label!r}; {hint(label, known)}")
-    return manifest[f"{LABEL}{label}"].astype(object).fillna(UNLABELLED).astype(str)
+    code, names = pd.factorize(manifest[f"{LABEL}{label}"], sort=True)
+    return Strata(code.astype(np.int64), tuple(map(str, names)))
 
 
-def _refuse_one_class(strata: pd.Series, config: SourcePreprocessConfig, where: str) -> None:
-    classes = strata[strata != UNLABELLED].value_counts()
-    if config.label is None or len(classes) > 1:
+def group_images(group: pd.Series, strata: Strata) -> Groups:
+    """Return the groups of images whose classes are ``strata``."""
+    code, names = pd.factorize(group, sort=True)
+    classes = len(strata.classes)
+    labelled = strata.code[strata.code != UNLABELLED]
+    by_rarity = np.argsort(np.bincount(labelled, minlength=classes), kind="stable")
+    rank = np.empty(classes + 1, np.int64)
+    rank[by_rarity], rank[UNLABELLED] = np.arange(classes), classes
+    rarest = np.full(len(names), classes)
+    np.minimum.at(rarest, code, rank[strata.code])
+    return Groups(
+        code=code.astype(np.int64),
+        size=np.bincount(code, minlength=len(names)),
+        stratum=np.append(by_rarity, UNLABELLED)[rarest],
+        classes=strata.classes,
+    )
+
+
+def _refuse_one_class(strata: Strata, config: SourcePreprocessConfig, where: str) -> None:
+    if config.label is None or len(strata.classes) > 1:
         return
-    found = ", ".join(f"{count} images of {name!r}" for name, count in classes.items())
+    count = int((strata.code != UNLABELLED).sum())
+    found = f"{count} images of {strata.classes[0]!r}" if count else "no image has a label"
     raise UserError(
         f"{where}.label: the label {config.label!r} has one class only "
-        f"({found or 'no image has a label'} among {len(strata)} images), so there is nothing "
-        "to tell apart; add the other classes, or set `label: null` to pre-train without labels"
+        f"({found} among {len(strata.code)} images), so there is nothing to tell apart; add "
+        "the other classes, or set `label: null` to pre-train without labels"
     )
 
 
 def _own(
-    manifest: pd.DataFrame, strata: pd.Series, config: SourcePreprocessConfig, where: str
+    manifest: pd.DataFrame, strata: Strata, config: SourcePreprocessConfig, where: str
 ) -> pd.DataFrame:
-    groups = _group_table(manifest["group"], strata)
+    groups = group_images(manifest["group"], strata)
     generator = stream(config.split_seed, "split")
     if config.folds:
         names = [f"fold {fold}" for fold in range(config.folds)]
-        part = allocate(groups, names, [1 / config.folds] * config.folds, generator, where)
-        # Nothing can be tested on an image without a label: it is trained on by every seed.
-        part = np.where(
-            (groups["stratum"] == UNLABELLED) & (config.label is not None), -1, part
-        )
-        fold = part[_codes(manifest["group"], groups)]
-        split = split_of_fold(fold, config.folds, seed=0)
+        fold = allocate(groups, names, [1 / config.folds] * config.folds, generator, where)
+        # Nothing can be tested on an image without a label: every seed trains on it.
+        fold[(groups.stratum == UNLABELLED) & (config.label is not None)] = -1
+        split = split_of_fold(fold, config.folds, seed=0)[groups.code]
+        splits = _table(manifest, split, fold[groups.code])
     else:
         shares = [
             1 - config.validation_share - config.share_of_test,
@@ -92,15 +134,13 @@ def _own(
         ]
         count = 3 if config.share_of_test else 2
         part = allocate(groups, SPLITS[:count], shares[:count], generator, where)
-        split = np.array(SPLITS, object)[part[_codes(manifest["group"], groups)]]
-        fold = np.full(len(manifest), -1)
-    splits = _table(manifest, split, fold)
+        splits = _table(manifest, np.array(SPLITS, object)[part][groups.code])
     refuse_leaks(splits, manifest)
     return splits
 
 
 def _official(
-    manifest: pd.DataFrame, strata: pd.Series, config: SourcePreprocessConfig, where: str
+    manifest: pd.DataFrame, strata: Strata, config: SourcePreprocessConfig, where: str
 ) -> pd.DataFrame:
     without = manifest["split"].isna()
     if without.any():
@@ -116,7 +156,7 @@ def _official(
     if config.split == "corrected":
         split = _corrected(split, manifest["group"].to_numpy())
     split = _with_missing_parts(split, manifest["group"], strata, config, where)
-    splits = _table(manifest, split, np.full(len(manifest), -1))
+    splits = _table(manifest, split)
     if config.split == "corrected":
         refuse_leaks(splits, manifest)
     leaks = leaking_groups(splits)
@@ -146,7 +186,7 @@ def _corrected(split: NDArray[np.object_], group: NDArray[np.object_]) -> NDArra
 def _with_missing_parts(
     split: NDArray[np.object_],
     group: pd.Series,
-    strata: pd.Series,
+    strata: Strata,
     config: SourcePreprocessConfig,
     where: str,
 ) -> NDArray[np.object_]:
@@ -163,43 +203,38 @@ def _with_missing_parts(
     )
     names = ["train", *missing]
     parts = [1 - sum(shares[name] for name in missing), *(shares[name] for name in missing)]
-    groups = _group_table(group[inside], strata[inside])
-    generator = stream(config.split_seed, "split")
-    part = allocate(groups, names, parts, generator, where)
+    groups = group_images(group[inside], Strata(strata.code[inside], strata.classes))
+    part = allocate(groups, names, parts, stream(config.split_seed, "split"), where)
     drawn = split.copy()
-    drawn[inside] = np.array(names, object)[part[_codes(group[inside], groups)]]
+    drawn[inside] = np.array(names, object)[part][groups.code]
     return drawn
 
 
 def allocate(
-    groups: pd.DataFrame,
+    groups: Groups,
     names: Sequence[str],
     shares: Sequence[float],
     generator: np.random.Generator,
     where: str,
-) -> NDArray[np.int64]:
-    """Deal whole groups to parts, class by class, in random order; return the part of each.
+) -> Codes:
+    """Deal whole groups to the parts ``names``, class by class, in random order: ``(G,)``.
 
-    ``groups`` has ``stratum`` and ``size`` (images). A group goes to the part that lacks the
-    largest share of the images it should get; every part gets one group of every class at
-    least. Groups without any label go to the first part, unless nothing has a label.
+    A group goes to the part that lacks the largest share of the images it should get; every
+    part gets one group of every class at least. Groups without any label go to the first part,
+    unless nothing has a label.
 
     Raises:
         UserError: if there are fewer groups than parts, of all or of a class.
     """
     _refuse_few_groups(groups, names, where)
-    part = np.zeros(len(groups), np.int64)
-    only_unlabelled = bool((groups["stratum"] == UNLABELLED).all())
-    stratum, size = groups["stratum"].to_numpy(), groups["size"].to_numpy(np.float64)
-    for name in sorted(set(stratum)):
-        if name == UNLABELLED and not only_unlabelled:
-            continue
-        members = generator.permutation(np.flatnonzero(stratum == name))
-        part[members] = _deal(size[members], np.asarray(shares))
+    part = np.zeros(len(groups.size), np.int64)
+    for code in range(len(groups.classes)) or [UNLABELLED]:
+        members = generator.permutation(np.flatnonzero(groups.stratum == code))
+        part[members] = _deal(groups.size[members], np.asarray(shares))
     return part
 
 
-def _deal(size: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
+def _deal(size: Codes, shares: NDArray[np.float64]) -> Codes:
     wanted = shares * size.sum()
     given, count = np.zeros(len(shares)), np.zeros(len(shares), np.int64)
     part = np.empty(len(size), np.int64)
@@ -214,58 +249,53 @@ def _deal(size: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.
     return part
 
 
-def _refuse_few_groups(groups: pd.DataFrame, names: Sequence[str], where: str) -> None:
+def _refuse_few_groups(groups: Groups, names: Sequence[str], where: str) -> None:
     parts = f"{len(names)} parts ({', '.join(names)})"
-    remedy = "add images, ask for fewer folds, or set `label: null` to pre-train without labels"
-    if len(groups) < len(names):
+    remedy = (
+        "add images, ask for fewer folds, or set `label: null` to pre-train without labels"
+    )
+    if len(groups.size) < len(names):
         raise UserError(
-            f"{where}: {int(groups['size'].sum())} images in {len(groups)} groups (same "
-            f"patient or duplicates) cannot be divided into {parts}; {remedy}"
+            f"{where}: {groups.size.sum()} images in {len(groups.size)} groups (same patient "
+            f"or duplicates) cannot be divided into {parts}; {remedy}"
         )
-    labelled = groups[groups["stratum"] != UNLABELLED].groupby("stratum")["size"]
-    for name, sizes in labelled:
+    for code, name in enumerate(groups.classes):
+        sizes = groups.size[groups.stratum == code]
         if len(sizes) < len(names):
             raise UserError(
-                f"{where}: the class {name!r} has {len(sizes)} groups ({int(sizes.sum())} "
+                f"{where}: the class {name!r} has {len(sizes)} groups ({sizes.sum()} "
                 f"images), fewer than the {parts} that each need one; {remedy}"
             )
 
 
 def refuse_leaks(splits: pd.DataFrame, manifest: pd.DataFrame) -> None:
     """Raise ``UserError`` if a group or a patient stands in two of our splits."""
-    part = splits["fold"].map("fold {}".format) if count_folds(splits) else splits["split"]
+    folds = count_folds(splits)
+    part = splits["fold"].to_numpy() if folds else pd.factorize(splits["split"])[0]
+    names = [f"fold {f}" for f in range(folds)] or list(pd.factorize(splits["split"])[1])
     for column in ("group", "patient"):
         if column not in manifest:
             continue
-        owner = manifest[column].to_numpy(object)
-        table = pd.DataFrame({"owner": owner, "split": part.to_numpy()}).dropna()
-        several = table.groupby("owner")["split"].unique()
-        several = several[several.map(len) > 1]
+        owner, owners = pd.factorize(manifest[column], sort=True)
+        inside = owner >= 0
+        first = np.full(len(owners), len(names))
+        last = np.full(len(owners), -1)
+        np.minimum.at(first, owner[inside], part[inside])
+        np.maximum.at(last, owner[inside], part[inside])
+        several = np.flatnonzero(first < last)
         if len(several):
+            one = several[0]
             raise UserError(
-                f"the {column} {several.index[0]!r} stands in {' and '.join(several.iloc[0])} "
-                f"(and {len(several) - 1} more do so); a split of our own must keep it "
-                "together, but the manifest gives it several groups: run ingest again"
+                f"the {column} {owners[one]!r} stands in {names[first[one]]} and "
+                f"{names[last[one]]} (and {len(several) - 1} more do so); a split of our own "
+                "must keep it together, but the manifest gives it several groups: run ingest "
+                "again"
             )
 
 
-def _group_table(group: pd.Series, strata: pd.Series) -> pd.DataFrame:
-    """Return a row a group, by name: ``size`` and ``stratum``, the rarest of its classes."""
-    frequency = strata.map(strata.value_counts())
-    frequency = frequency.mask(strata == UNLABELLED, len(strata) + 1)
-    order = pd.DataFrame({"group": group, "stratum": strata, "frequency": frequency})
-    order = order.sort_values(["group", "frequency", "stratum"])
-    return order.groupby("group").agg(stratum=("stratum", "first"), size=("stratum", "size"))
-
-
-def _codes(group: pd.Series, groups: pd.DataFrame) -> NDArray[np.int64]:
-    codes: NDArray[np.int64] = groups.index.get_indexer(pd.Index(group))
-    return codes
-
-
 def _table(
-    manifest: pd.DataFrame, split: NDArray[np.object_], fold: NDArray[np.int64]
+    manifest: pd.DataFrame, split: NDArray[np.object_], fold: Codes | None = None
 ) -> pd.DataFrame:
-    columns = (manifest["image_id"], manifest["group"], split, fold.astype(np.int64))
-    named = dict(zip(COLUMNS, columns, strict=True))
-    return pd.DataFrame(named).astype({"split": str}).reset_index(drop=True)
+    fold = np.full(len(manifest), -1) if fold is None else fold
+    columns = (manifest["image_id"], manifest["group"], pd.array(split, dtype="str"), fold)
+    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))).reset_index(drop=True)

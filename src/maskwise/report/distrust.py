@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from maskwise.artefacts.splits import count_folds
 from maskwise.report.answer import judge
 from maskwise.report.facts import Facts
 from maskwise.report.wording import count, interval, listing, number, share
@@ -228,7 +229,7 @@ def _rejects(facts: Facts) -> Iterator[Caution]:
 
 
 def _folds(facts: Facts) -> Iterator[Caution]:
-    if facts.inputs.splits["fold"].nunique() > 1:
+    if count_folds(facts.inputs.splits):
         yield Caution(
             58,
             "Seeds and folds go together",

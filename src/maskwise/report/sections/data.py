@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from maskwise.artefacts.splits import count_folds
 from maskwise.report.blocks import Block, Fold, Heading, Items, Paragraph, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.wording import count, interval, listing, number
@@ -53,7 +54,8 @@ def _counts(facts: Facts) -> Table:
     if len(unlabelled):
         lines.append(("without a label", *_line(unlabelled)))
     head = ("class", *SPLITS, "all")
-    return Table("Images (groups) in each part of the split", head, lines)
+    turns = " (for seed 0: the parts turn with the seed)" if count_folds(splits) else ""
+    return Table(f"Images (groups) in each part of the split{turns}", head, lines)
 
 
 def _line(rows: pd.DataFrame) -> tuple[str, ...]:
@@ -105,7 +107,7 @@ def _duplicates(facts: Facts) -> list[Block]:
 
 def _leak(facts: Facts) -> list[Block]:
     data, splits = facts.data, facts.inputs.splits
-    parts = splits.groupby(["fold", "group"])["split"].nunique()
+    parts = splits.groupby("group")[["split", "fold"]].nunique().max(axis=1)
     shared = int((parts > 1).sum())
     ours = (
         f"Of {count(splits['group'].nunique(), 'group')}, "
