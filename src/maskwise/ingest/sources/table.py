@@ -116,8 +116,8 @@ class TableConfig:
             ]
             if len(wrong):
                 raise UserError(
-                    f"{self.table}: {column} is {wrong.iloc[0]!r} in row {wrong.index[0] + 1}, but "
-                    "must be millimetres a pixel, above 0, or blank"
+                    f"{self.table}: {column} is {wrong.iloc[0]!r} in row {wrong.index[0] + 1}, "
+                    "but must be millimetres a pixel, above 0, or blank"
                 )
         return values
 
