@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
-CODE := src tests benchmarks
+CODE := src tests benchmarks notebooks
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from maskwise.artefacts.store import Store, StoreHeader, open_store, writing_store
-from maskwise.encoders import ENCODERS
+from maskwise.encoders.resnet18 import Resnet18Config
 
 BATCH = 32
 
@@ -56,7 +56,7 @@ class Classifier(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = ENCODERS["resnet18"](stride=32).build(1)
+        self.encoder = Resnet18Config(stride=32).build(1)
         self.head = nn.Linear(512, 3)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -66,7 +66,7 @@ class Classifier(nn.Module):
 
 def build_step() -> Callable[[torch.Tensor], None]:
     """Return a supervised training step."""
-    model = Classifier().to(memory_format=torch.channels_last)
+    model = Classifier().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(model.parameters(), fused=True)
     labels = torch.arange(BATCH) % 3
 
@@ -97,7 +97,10 @@ def main() -> None:
     generator = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         store = write_store(Path(folder) / "store", arguments.images, arguments.side)
-        step, ratios, read, learn = build_step(), [], [], []
+        step = build_step()
+        ratios: list[float] = []
+        read: list[float] = []
+        learn: list[float] = []
 
         def gather() -> torch.Tensor:
             return torch.from_numpy(store.normalised(generator.integers(0, len(store), BATCH)))

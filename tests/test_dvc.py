@@ -10,7 +10,7 @@ import networkx as nx
 import pytest
 from dvc.repo import Repo
 
-from conftest import Project, copy_project
+from project import Project, copy_project
 
 # DVC's own, in its dependency pygtrie.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")

@@ -50,7 +50,7 @@ def graphs() -> Iterator[Graphs]:
         yield Graphs(
             stages={stage.addressing: stage for stage in repo.index.stages if stage.cmd},
             pipelines=register_pipelines(),
-            catalog=session.load_context()  # type: ignore[attr-defined].catalog,
+            catalog=session.load_context().catalog,  # type: ignore[attr-defined]
         )
 
 

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from conftest import PROJECT, Project, copy_project
+from project import PROJECT, Project, copy_project
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 

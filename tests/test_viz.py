@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 
-from conftest import Finished
+from project import Finished
 
 CHROMIUM = Path("/usr/bin/chromium")
 SWITCHES = (

@@ -5,6 +5,7 @@ process, and a misspelt key of `evaluate` must not come to light after an hour o
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +82,28 @@ def _attempts(
     """Yield what must succeed, one attempt a block, so that all errors are found at once."""
     for stage, parse_stage in blocks.STAGE_BLOCKS.items():
         file = f"conf/base/parameters_{stage}.yml"
-        yield lambda s=stage, p=parse_stage, f=file: p(_block(parameters, s, f), s)
+        yield partial(_attempt, parse_stage, parameters, stage, file, stage)
     for study in studies:
         source, file = study.source, f"conf/base/sources/parameters_{study.source}.yml"
         block = parameters.get(source)
-        yield lambda s=source, f=file: _only_known(_block(parameters, s, f), s)
+        yield partial(_attempt, _only_known, parameters, source, file, source)
         for stage, parse_source in blocks.SOURCE_BLOCKS.items():
             if isinstance(block, Mapping):
-                yield lambda b=block, s=source, g=stage, p=parse_source: p(
-                    _block(b, g, s), f"{s}.{g}"
-                )
+                where = f"{source}.{stage}"
+                yield partial(_attempt, parse_source, block, stage, source, where)
         for recipe in study.recipes:
             file = f"conf/base/recipes/parameters_{recipe}.yml"
-            yield lambda r=recipe, f=file: blocks.recipe(_block(parameters, r, f), r)
+            yield partial(_attempt, blocks.recipe, parameters, recipe, file, recipe)
+
+
+def _attempt(
+    parse: Callable[[Any, str], object],
+    holder: Mapping[str, Any],
+    name: str,
+    file: str,
+    where: str,
+) -> object:
+    return parse(_block(holder, name, file), where)
 
 
 def _block(blocks: Mapping[str, Any], name: str, where: str) -> Any:

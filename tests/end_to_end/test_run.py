@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Finished, Project
+from project import Finished, Project
 
 CELL = "dqn/s0"
 

@@ -178,13 +178,15 @@ def test_full_fine_tuning_starts_at_the_probe_unless_it_is_to_start_fresh(
     assert from_probe.predictions[columns].to_numpy().std() > 0.1
 
 
+@pytest.mark.parametrize(("pooling", "features"), [("mean", 24), ("mean_max", 48)])
 def test_mean_and_maximum_side_by_side_are_twice_the_features(
-    patches: Patches, tmp_path: Path
+    patches: Patches, tmp_path: Path, pooling: Any, features: int
 ) -> None:
-    run = with_config(modes=("full",), probe=replace(PROBE, pooling="mean_max"))
+    run = with_config(modes=("full",), probe=replace(PROBE, pooling=pooling))
+    run = replace(run, fractions=(1.0,))
     finetune(small_encoder(), *patches, run).write_models(tmp_path / "models")
     model = load_model(tmp_path / "models" / "best.safetensors")
-    assert model.head.weight.shape == (3, 2 * (8 + 16))  # type: ignore[union-attr]
+    assert model.head.weight.shape == (3, features)  # type: ignore[union-attr]
 
 
 def test_the_published_protocol_chooses_on_the_whole_validation_part(patches: Patches) -> None:

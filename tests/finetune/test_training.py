@@ -76,10 +76,12 @@ def test_the_configured_weight_decay_reaches_the_optimiser_but_no_bias_and_no_no
 
 
 def test_weight_decay_alone_shrinks_the_weights(tmp_path: Path) -> None:
-    config = FullConfig(weight_decay=50.0, warm_up=0.0, clip=1e-12)
     plain, decayed = (
-        trained(lesson(tmp_path / str(i)), c).encoder.state_dict()["stages.0.0.weight"]
-        for i, c in enumerate((FullConfig(weight_decay=0.0, warm_up=0.0, clip=1e-12), config))
+        trained(
+            lesson(tmp_path / str(decay)),
+            FullConfig(weight_decay=decay, encoder_rate=1.0, warm_up=0.0, clip=1e-12),
+        ).encoder.state_dict()["stages.0.0.weight"]
+        for decay in (0.0, 50.0)
     )
     assert decayed.norm() < 0.95 * plain.norm()
 

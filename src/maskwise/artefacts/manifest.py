@@ -76,7 +76,9 @@ def _read_columns(path: Path) -> pd.DataFrame:
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     columns: dict[str, pd.Series] = {}
     for name in pyarrow.parquet.read_schema(path).names:
-        column = pd.read_parquet(path, columns=[name], use_threads=False, pre_buffer=False)[name]
+        column = pd.read_parquet(path, columns=[name], use_threads=False, pre_buffer=False)[
+            name
+        ]
         columns[name] = column
         if name == "masks":
             columns[name] = pd.Series([list(masks) for masks in column], dtype=object)

@@ -20,7 +20,7 @@ Stages = tuple[int, ...]
 class ProbeConfig:
     """How the probe looks at features, and what it may choose from."""
 
-    pooling: Literal["mean", "mean_max"] = "mean"
+    pooling: Literal["mean", "mean_max"] = "mean_max"
     """Over an image's places: the mean, or mean and maximum side by side."""
     strengths: tuple[float, ...] = (0.0003, 0.001, 0.01, 0.1, 1.0)
     """scikit-learn's C, inverse strength of the penalty on standardised features."""

@@ -251,9 +251,7 @@ def _deal(size: Codes, shares: NDArray[np.float64]) -> Codes:
 
 def _refuse_few_groups(groups: Groups, names: Sequence[str], where: str) -> None:
     parts = f"{len(names)} parts ({', '.join(names)})"
-    remedy = (
-        "add images, ask for fewer folds, or set `label: null` to pre-train without labels"
-    )
+    remedy = "add images, ask for fewer folds, or set `label: null` to pre-train without labels"
     if len(groups.size) < len(names):
         raise UserError(
             f"{where}: {groups.size.sum()} images in {len(groups.size)} groups (same patient "
