@@ -13,7 +13,10 @@ from dvc.repo import Repo
 from project import Project, copy_project
 
 # DVC's own, in its dependency pygtrie.
-pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning"),
+    pytest.mark.xdist_group("trained"),
+]
 
 CELLS = ("phantom-scratch-0", "phantom-random_box-0")
 EVALUATION = {"evaluate@phantom", "report@phantom"}

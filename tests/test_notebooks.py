@@ -7,18 +7,18 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from project import PROJECT, Project, copy_project
+from project import PROJECT, Finished, Project
 
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+pytestmark = pytest.mark.xdist_group("finished")
 
 
 @pytest.fixture(scope="module")
-def demonstrated(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a project whose demonstration has run, with a budget of seconds."""
-    project = copy_project(tmp_path_factory.mktemp("notebooks") / "project")
-    project.edit("conf/base/experiment.yml", experiment__recipes=["scratch", "dqn"])
+def demonstrated(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return a copy of the finished project with the notebooks in it."""
+    project = Project(tmp_path_factory.mktemp("notebooks") / "project")
+    shutil.copytree(finished.project.root, project.root, symlinks=True)
     shutil.copytree(PROJECT / "notebooks", project.root / "notebooks")
-    project.run("kedro", "run")
     return project
 
 

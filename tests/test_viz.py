@@ -25,6 +25,8 @@ SWITCHES = (
 STAGES = {"generate", "ingest", "preprocess", "evaluate", "report"}
 RECIPES = {"scratch", "random_box", "dqn"}
 
+pytestmark = pytest.mark.xdist_group("finished")
+
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     """Serves files without a line a request."""

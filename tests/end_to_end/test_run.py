@@ -12,6 +12,8 @@ from project import Finished, Project
 
 CELL = "dqn/s0"
 
+pytestmark = pytest.mark.xdist_group("finished")
+
 
 def test_a_run_ends_with_one_line_that_says_where_the_report_is(finished: Finished) -> None:
     last = finished.log.strip().splitlines()[-1]

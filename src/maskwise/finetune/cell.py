@@ -144,8 +144,8 @@ def learn_probe(cell: Cell, labels: Labels) -> Learnt:
     model = build_classifier(cell.encoder, metadata)
     model.head = head.folded()
     log.info(
-        "probe, %g of the labels: stages %s, C %g, held-out log loss %.3f nats",
-        labels.fraction, _counted(choice.stages), choice.strength, choice.loss,
+        "probe, %.0f %% of the labels: stages %s, C %g, held-out log loss %.3f nats",
+        100 * labels.fraction, _counted(choice.stages), choice.strength, choice.loss,
     )  # fmt: skip
     return Learnt(model, metadata, logits, {"strength": choice.strength})
 
@@ -174,8 +174,8 @@ def learn_full(cell: Cell, labels: Labels) -> Learnt:
     model.temperature = temperature
     metadata = _metadata(cell, labels, "full", stages, temperature, logits)
     log.info(
-        "full, %g of the labels: learning rate %g of %d, validation log loss %.3f nats",
-        labels.fraction, rate, len(tried), loss,
+        "full, %.0f %% of the labels: learning rate %g of %d tried, held-out log loss %.3f nats",
+        100 * labels.fraction, rate, len(tried), loss,
     )  # fmt: skip
     return Learnt(model, metadata, logits, {"learning_rate": rate})
 

@@ -140,6 +140,6 @@ def _tell(subsets: pd.DataFrame) -> None:
             f"{n} {row['size']} ({row['nunique']})" for n, row in counts.iterrows()
         )
         log.info(
-            "%g of the labels, %s: %d images of %d groups; images (groups) a class: %s",
-            fraction, role, len(part), part["group"].nunique(), shown,
+            "%.0f %% of the labels, %s: %d images of %d groups; images (groups) a class: %s",
+            100 * fraction, role, len(part), part["group"].nunique(), shown,
         )  # fmt: skip
