@@ -174,7 +174,7 @@ def learn_full(cell: Cell, labels: Labels) -> Learnt:
     model.temperature = temperature
     metadata = _metadata(cell, labels, "full", stages, temperature, logits)
     log.info(
-        "full, %.0f %% of the labels: learning rate %g of %d tried, held-out log loss %.3f nats",
+        "full, %.0f %% of the labels: rate %g (%d tried), held-out log loss %.3f nats",
         100 * labels.fraction, rate, len(tried), loss,
     )  # fmt: skip
     return Learnt(model, metadata, logits, {"learning_rate": rate})
