@@ -1,0 +1,183 @@
+"""Tables of a finished study, as Markdown: what the pages in docs/results show.
+
+Reads what `kedro run --pipelines <source>` wrote and adds nothing but means over seeds. The
+interval of a mean over seeds is Student's; those of scores are the report's own.
+
+    python benchmarks/summarise_study.py phantom_study > tables.md
+"""
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+DATA = Path(__file__).parents[1] / "data"
+METRICS = {"macro_auroc": "macro AUROC", "accuracy": "accuracy", "macro_f1": "macro F1"}
+FIGURES = {
+    "lift": "lift",
+    "content_lift": "content lift",
+    "position_share": "position share",
+    "variance_correlation": "rank correlation with variance",
+    "entropy": "entropy",
+    "top_share": "top share",
+}
+
+
+def main() -> None:
+    """Print all tables of one source."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--control", default="dqn_shuffled", help="recipe to pair dqn with")
+    arguments = parser.parse_args()
+    histories = read_histories(arguments.data, arguments.source)
+    print("### What the agent chose, at the end of training\n")
+    print(markdown(lifts(histories)))
+    print("\n### Content lift over training, mean of the seeds\n")
+    print(markdown(over_training(histories)))
+    pair = paired(histories, "dqn", arguments.control)
+    if pair:
+        print(f"\n{pair}")
+    print("\n### Filling in, and speed\n")
+    print(markdown(costs(arguments.data, arguments.source, histories)))
+    scores = arguments.data / "08_reporting" / arguments.source / "scores.json"
+    if scores.exists():
+        print_scores(json.loads(scores.read_text(encoding="utf-8")))
+        plots = scores.parent / "plots" / "paired.csv"
+        print("\n### Paired differences, macro AUROC\n")
+        print(markdown(differences(plots)))
+
+
+def read_histories(data: Path, source: str) -> pd.DataFrame:
+    """Return a row an epoch of every cell that trained."""
+    tables = []
+    for path in sorted(
+        (data / "07_model_output" / source / "training").glob("*/s*/history.csv")
+    ):
+        table = pd.read_csv(path)
+        if len(table):
+            recipe, seed = path.parts[-3], int(path.parts[-2][1:])
+            tables.append(table.assign(recipe=recipe, seed=seed))
+    return pd.concat(tables, ignore_index=True)
+
+
+def lifts(histories: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a row a recipe that hides something: last epochs, mean over seeds."""
+    last = histories.groupby(["recipe", "seed"]).tail(1)
+    rows = []
+    for recipe, cells in last.groupby("recipe"):
+        if cells["lift"].notna().any():
+            row = {"recipe": f"`{recipe}`", "seeds": str(len(cells))}
+            row |= {
+                shown: mean(cells[name]) for name, shown in FIGURES.items() if name in cells
+            }
+            first = cells.iloc[0]
+            for name in ("uniform", "centre", "variance", "oracle"):
+                row[f"{name} boxes' lift"] = f"{first[f'lift_{name}']:.2f}"
+            rows.append(row)
+    return rows
+
+
+def over_training(histories: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a row a recipe, at six moments."""
+    rows = []
+    for recipe, cells in histories.dropna(subset=["content_lift"]).groupby("recipe"):
+        table = cells.pivot(index="step", columns="seed", values="content_lift")
+        moments = np.unique(np.linspace(0, len(table) - 1, 6).round().astype(int))
+        row = {"recipe": f"`{recipe}`"}
+        row |= {f"step {table.index[i]}": f"{table.iloc[i].mean():.2f}" for i in moments}
+        rows.append(row)
+    return rows
+
+
+def paired(histories: pd.DataFrame, recipe: str, other: str) -> str:
+    """Return the difference of two recipes' final content lift, paired by seed."""
+    last = (
+        histories.groupby(["recipe", "seed"])
+        .tail(1)
+        .pivot(index="seed", columns="recipe", values="content_lift")
+    )
+    if not {recipe, other} <= set(last):
+        return ""
+    difference = (last[recipe] - last[other]).dropna()
+    return (
+        f"Content lift of `{recipe}` minus `{other}`, paired by seed (n = {len(difference)} "
+        f"seeds): {mean(difference)}."
+    )
+
+
+def costs(data: Path, source: str, histories: pd.DataFrame) -> list[dict[str, str]]:
+    """Return a row a recipe: error inside the mask against two trivial answers, and time."""
+    rows = []
+    for recipe, cells in histories.groupby("recipe"):
+        last = cells.dropna(subset=["error"]).groupby("seed").tail(1)
+        runs = list(
+            (data / "06_models" / source / "encoders" / str(recipe)).glob("s*/run.json")
+        )
+        facts = [next(iter(json.loads(run.read_text()).values())) for run in runs]
+        row = {"recipe": f"`{recipe}`", "seeds": str(cells["seed"].nunique())}
+        for name, shown in (
+            ("error", "error"),
+            ("error_mean_image", "mean image"),
+            ("error_smooth_fill", "smooth fill"),
+        ):
+            row[shown] = f"{last[name].mean():.2f}" if len(last) else ""
+        row["seconds"] = f"{np.median([fact['seconds'] for fact in facts]):.0f}"
+        speeds = [fact["images_per_second"] for fact in facts if "images_per_second" in fact]
+        row["images/s"] = f"{np.median(speeds):.0f}" if speeds else ""
+        rows.append(row)
+    return rows
+
+
+def print_scores(scores: dict[str, object]) -> None:
+    """Print a table a metric and mode: recipes down, fractions across."""
+    for metric, shown in METRICS.items():
+        for mode, name in (("probe", "linear probe"), ("full", "full fine-tuning")):
+            rows = []
+            for recipe, modes in scores["scores"].items():  # type: ignore[attr-defined]
+                if mode in modes:
+                    row = {"recipe": f"`{recipe}`"}
+                    for fraction in sorted(modes[mode], key=float, reverse=True):
+                        score = modes[mode][fraction][metric]
+                        row[f"{float(fraction):.0%} of the labels"] = (
+                            f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+                        )
+                    rows.append(row)
+            print(f"\n### {shown}, {name}\n")
+            print(markdown(rows))
+
+
+def differences(path: Path) -> list[dict[str, str]]:
+    """Return the report's paired differences."""
+    table = pd.read_csv(path)
+    return [{str(k): _shown(v) for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def mean(values: pd.Series) -> str:
+    """Return mean and Student's 95 % interval over seeds."""
+    found = values.dropna()
+    if len(found) < 2:
+        return f"{found.mean():.2f}" if len(found) else ""
+    half = stats.t.ppf(0.975, len(found) - 1) * stats.sem(found)
+    return f"{found.mean():.2f} [{found.mean() - half:.2f}, {found.mean() + half:.2f}]"
+
+
+def markdown(rows: Iterable[dict[str, str]]) -> str:
+    """Return a table of the rows, which share their keys."""
+    rows = list(rows)
+    if not rows:
+        return "(none)"
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
