@@ -155,6 +155,24 @@ def test_the_variance_control_hides_the_loudest_box() -> None:
     assert controls(lesions, variance, (2, 2))["lift_variance"] == pytest.approx(9.0)
 
 
+@pytest.mark.parametrize(
+    ("box", "stride", "shape"),
+    [((2, 2), 2, (3, 3)), ((3, 1), 2, (2, 3)), ((4, 2), 2, (3, 3)), ((2, 3), 1, (6, 6))],
+)
+def test_the_variance_of_every_place_is_that_of_its_pixels_in_the_image(
+    box: tuple[int, int], stride: int, shape: tuple[int, int]
+) -> None:
+    images = torch.randn(2, 2, 24, 24, generator=torch.Generator().manual_seed(0))
+    slow = torch.zeros(2, *shape)
+    for row in range(shape[0]):
+        for column in range(shape[1]):
+            top, left = 4 * stride * row, 4 * stride * column
+            hidden = images[:, :, top : top + 4 * box[0], left : left + 4 * box[1]]
+            slow[:, row, column] = hidden.flatten(2).var(2, correction=0).mean(1)
+    variance = local_variance(images, (6, 6), box, stride, shape)
+    torch.testing.assert_close(variance.float(), slow)
+
+
 def test_controls_take_the_box_of_the_policy_or_a_square_of_its_area() -> None:
     assert box_of(boxes(torch.tensor([0, 3]), torch.tensor([1, 2]), (2, 3), (8, 8))) == (2, 3)
     # Cropped boxes count with the largest.

@@ -11,12 +11,13 @@ from torch import Generator, Tensor
 
 from maskwise.artefacts.store import Store, StoreHeader, open_store, writing_store
 from maskwise.encoders import ENCODERS
-from maskwise.masks import Grid
-from maskwise.pretrain.contracts import Batch, Outcome, Setting
+from maskwise.masks import Grid, boxes, to_pixels
+from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Setting
 from maskwise.pretrain.diagnostics import Probe
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
+from maskwise.pretrain.policies.dqn_places import Places
 from maskwise.pretrain.policies.none import NoneConfig
-from maskwise.pretrain.policies.random_box import RandomBoxConfig
+from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
 from pretrain.dqn_toys import a_policy
 
 GRID: Grid = (8, 8)
@@ -64,7 +65,7 @@ class Fixed:
     def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         return self.masks[: len(images)]
 
-    def maps(self, images: Tensor, grid: Grid) -> Tensor | None:
+    def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
         return None
 
 
@@ -129,6 +130,57 @@ def test_measuring_twice_gives_the_same_figures(tmp_path: Path) -> None:
     assert set(first) >= LIFTS
 
 
+class OfVariance(RandomBox):
+    """Thinks most of the places of ``dqn`` whose pixels vary most."""
+
+    def __init__(self, places: Places) -> None:
+        super().__init__(RandomBoxConfig(box=places.box))
+        self.places = places
+
+    def maps(self, images: Tensor, grid: Grid) -> PlaceMap:
+        columns = []
+        for place in self.places.masks(torch.arange(self.places.number)):
+            hidden = to_pixels(place[None], 32, 32)[0, 0]
+            columns.append(images[:, :, hidden].var(2, correction=0).mean(1))
+        values = torch.stack(columns, 1).reshape(-1, *self.places.shape)
+        return PlaceMap(values, self.places.box, self.places.stride)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        Places(GRID, (3, 3)),
+        Places(GRID, (2, 2), stride=2),
+        Places(GRID, (3, 2), stride=2),
+        Places(GRID, (4, 4), stride=2, overhang=True),
+        Places(GRID, (3, 3), overhang=True),
+    ],
+    ids=str,
+)
+def test_a_map_of_its_own_boxes_variance_correlates_with_it_wherever_the_places_lie(
+    tmp_path: Path, places: Places
+) -> None:
+    store, splits = a_store(tmp_path / "store")
+    probe = Probe.build(store, splits, GRID, 0)
+    figures = probe.measure(OfVariance(places), Generator().manual_seed(0))
+    assert figures["variance_correlation"] == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("block", [{}, {"stride": 2}, {"stride": 2, "actions": "all_cells"}])
+def test_the_map_of_dqn_says_what_its_greatest_value_hides(
+    block: dict[str, Any],
+) -> None:
+    images = torch.randn(6, 1, 32, 32, generator=Generator().manual_seed(0))
+    policy = a_policy(images, **block)
+    torch.nn.init.normal_(policy.network.get_parameter("advantage.weight"))
+    maps = policy.maps(images, GRID)
+    best = maps.values.flatten(1).argmax(1)
+    columns = maps.values.shape[2]
+    tops, lefts = best // columns * maps.stride, best % columns * maps.stride
+    hidden = policy.probe(images, GRID, Generator())
+    assert torch.equal(boxes(tops, lefts, maps.box, GRID), hidden)
+
+
 def test_a_policy_that_hides_nothing_has_a_hidden_share_and_no_more(tmp_path: Path) -> None:
     store, splits = a_store(tmp_path / "store")
     probe = Probe.build(store, splits, GRID, 0)
@@ -148,6 +200,7 @@ def test_the_gallery_shows_images_lesions_masks_maps_and_answers(tmp_path: Path)
     assert gallery.images.shape == gallery.lesions.shape == (shown, 32, 32)
     assert gallery.masks.shape == (2, shown, 8, 8)
     assert gallery.maps.shape == (2, shown, 6, 6)
+    assert (gallery.map_box.tolist(), int(gallery.map_stride)) == ([3, 3], 1)
     assert gallery.reconstructions.shape == (2, shown, 32, 32)
     hidden = np.kron(gallery.masks[0], np.ones((4, 4), bool))
     assert (gallery.reconstructions[0] == gallery.images)[~hidden].all()

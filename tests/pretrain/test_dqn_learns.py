@@ -39,7 +39,7 @@ def after_training(**options: bool) -> tuple[float, float]:
     masks = policy.probe(held_out, GRID, generator)
     covered = (masks & cells).sum((1, 2)).eq(4).double().mean()
     best = policy.places.box_sums(cells.float()) > 3.5
-    q = policy.maps(held_out, GRID).flatten(1)
+    q = policy.maps(held_out, GRID).values.flatten(1)
     return float(covered), float(q[best].mean() - q[~best].mean())
 
 

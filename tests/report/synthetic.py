@@ -277,6 +277,8 @@ def gallery(recipe: str, seed: int, moments: int = 8, probes: int = 6) -> Galler
         lesions=far < 8,
         masks=masks,
         maps=maps if recipe == "dqn" else np.zeros(0, np.float16),
+        map_box=np.array([BOX, BOX] if recipe == "dqn" else [0, 0]),
+        map_stride=np.array(1 if recipe == "dqn" else 0),
         reconstructions=np.broadcast_to(smooth.astype(np.uint8), (e, *images.shape)),
     )
 

@@ -1,13 +1,17 @@
 """Figures: what is drawn where, and that recipes keep their looks."""
 
+from dataclasses import replace
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from maskwise.artefacts.gallery import Gallery
 from maskwise.report.facts import read_facts
 from maskwise.report.figures import agent_view, label_efficiency, reconstructions
 from maskwise.report.pictures import png_bytes
@@ -31,22 +35,58 @@ def test_no_two_recipes_look_the_same(names: list[str]) -> None:
     assert len(looks) == len(names)
 
 
-def test_a_place_of_the_map_lies_at_the_centre_of_its_box() -> None:
-    drawn = gallery("dqn", 0)
-    figure = agent_view.draw(drawn, np.array([7]), np.array([0]))
+def drawn_map(drawn: Gallery) -> Any:
+    """Return the map as it is drawn over a tile below the scan, masked where it is not."""
+    figure = agent_view.draw(drawn, np.array([0]), np.array([0]))
     scan, places = figure.axes[0].get_images()
     left, right, bottom, top = places.get_extent()
-    values = np.asarray(places.get_array())
-    row, column = np.unravel_index(values.argmax(), values.shape)
+    _, _, scan_bottom, _ = scan.get_extent()
+    assert (right - left, bottom - top) == pytest.approx((1, 1))
+    assert top > scan_bottom
+    values = places.get_array()
+    assert isinstance(values, np.ma.MaskedArray)
+    return values
 
-    centre_y = top + (row + 0.5) * (bottom - top) / values.shape[0]
-    centre_x = left + (column + 0.5) * (right - left) / values.shape[1]
 
-    ys, xs = np.nonzero(drawn.masks[7, 0])
-    _, _, tile_bottom, _ = scan.get_extent()
-    tile_top = tile_bottom + 0.05  # the map's tile stands below the scan's
-    np.testing.assert_allclose(centre_y - tile_top, (ys.min() + ys.max() + 1) / 2 / GRID)
-    np.testing.assert_allclose(centre_x, (xs.min() + xs.max() + 1) / 2 / GRID)
+# Boxes of 4 x 6 cells in a grid of 16 x 16; those of the last case leave it.
+@pytest.mark.parametrize(
+    ("stride", "shape", "at"),
+    [(1, (13, 11), (3, 7)), (2, (7, 6), (2, 3)), (3, (5, 4), (1, 0)), (2, (8, 8), (2, 3))],
+)
+def test_a_place_of_the_map_is_drawn_around_the_centre_of_its_box(
+    stride: int, shape: tuple[int, int], at: tuple[int, int]
+) -> None:
+    maps = np.zeros((1, 1, *shape), np.float16)
+    maps[0, 0, *at] = 1
+    one = replace(
+        gallery("random_box", 0),
+        maps=maps,
+        map_box=np.array([4, 6]),
+        map_stride=np.array(stride),
+    )
+
+    values = drawn_map(one)
+
+    half = GRID / values.shape[0]  # cells a pixel of the drawing
+    where = np.argwhere(values.filled(0) == 1)
+    first, end = where.min(0) * half, (where.max(0) + 1) * half
+    assert ((first + end) / 2).tolist() == [at[0] * stride + 2, at[1] * stride + 3]
+    assert (end - first).tolist() == [stride, stride]
+
+
+def test_nothing_is_drawn_of_the_map_where_no_box_has_its_centre() -> None:
+    maps = np.ones((1, 1, 8, 8), np.float16)
+    overhanging = replace(
+        gallery("random_box", 0), maps=maps, map_box=np.array([4, 4]), map_stride=np.array(2)
+    )
+
+    values = drawn_map(overhanging)
+
+    # The first centre is 2 cells from the edge, and its place begins 1 before it.
+    drawn = ~np.ma.getmaskarray(values)
+    edge = values.shape[0] // GRID
+    assert not drawn[:edge].any()
+    assert drawn[edge:, edge:].all()
 
 
 def test_the_map_is_seen_and_not_hidden_by_its_background() -> None:

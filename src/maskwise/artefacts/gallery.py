@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwise.artefacts.atomic import replacing
+from maskwise.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Gallery:
     """``(E, P, gh, gw)``, True = hidden."""
     maps: NDArray[np.float16]
     """``(E, P, ph, pw)``: Q-map or policy map, larger = rather hidden."""
+    map_box: NDArray[np.int64]
+    """``(2,)``: height and width of the box of a map's places, cells; 0 without maps. Place
+    (i, j) has its top-left cell at (i, j) * ``map_stride`` and may leave the grid."""
+    map_stride: NDArray[np.int64]
+    """``()``, cells."""
     reconstructions: NDArray[np.uint8]
     """``(E, P, H, W)``."""
 
@@ -36,6 +42,16 @@ def write_gallery(gallery: Gallery, path: Path) -> None:
 
 
 def read_gallery(path: Path) -> Gallery:
-    """Read what ``write_gallery`` wrote; never unpickles."""
+    """Read what ``write_gallery`` wrote; never unpickles.
+
+    Raises:
+        UserError: if another version of the project wrote it.
+    """
     with np.load(path, allow_pickle=False) as arrays:
+        missing = {f.name for f in fields(Gallery)} - set(arrays)
+        if missing:
+            raise UserError(
+                f"{path}: has no {' and no '.join(sorted(missing))}, for another version wrote "
+                "it; run pretrain again"
+            )
         return Gallery(**{f.name: arrays[f.name] for f in fields(Gallery)})

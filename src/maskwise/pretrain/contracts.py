@@ -53,6 +53,22 @@ class Outcome:
     """Further ``()`` figures for the history, detached."""
 
 
+@dataclass(frozen=True)
+class PlaceMap:
+    """What a policy thinks of every place that it may hide, and where these places lie.
+
+    Place (i, j) is the box whose top-left cell is (i * stride, j * stride), cropped where it
+    leaves the grid. A value a cell has a box of 1 x 1; one a patch has the patch as its box.
+    """
+
+    values: Tensor
+    """``(B, ph, pw)``, larger = rather hidden."""
+    box: tuple[int, int]
+    """Height and width of what a place hides, cells."""
+    stride: int = 1
+    """Cells between neighbouring places."""
+
+
 P = TypeVar("P", bound=Proposal)
 Laterality = Literal["free", "fixed"]
 
@@ -69,8 +85,8 @@ class Policy(Protocol[P]):
         Figures stay tensors: reading one would make a GPU wait at every step.
         """
 
-    def maps(self, images: Tensor, grid: Grid) -> Tensor | None:
-        """Return what the policy thinks of each place, ``(B, ph, pw)``, larger = rather hidden.
+    def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
+        """Return what the policy thinks of each place.
 
         None for a policy that has no opinion of the image. Never changes the policy's state.
         """

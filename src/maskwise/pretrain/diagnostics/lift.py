@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, pad
 
 Floats = NDArray[np.float64]
 DRAWS = 1000
@@ -106,15 +106,28 @@ def place_lifts(lesions: Tensor, box: tuple[int, int]) -> Tensor:
     return inside * lesions[0].numel()
 
 
-def local_variance(images: Tensor, grid: tuple[int, int], box: tuple[int, int]) -> Tensor:
-    """Return the variance of the pixels inside the box at each valid place, mean of channels.
+def local_variance(
+    images: Tensor,
+    grid: tuple[int, int],
+    box: tuple[int, int],
+    stride: int = 1,
+    shape: tuple[int, int] | None = None,
+) -> Tensor:
+    """Return the variance of the pixels inside the box at each place, mean of channels.
 
-    ``images`` ``(B, C, H, W)``; the answer is ``(B, gh - bh + 1, gw - bw + 1)``.
+    ``images`` ``(B, C, H, W)``; the answer is ``(B, ph, pw)``. Places as ``PlaceMap`` has them:
+    ``shape`` ``(ph, pw)`` of them, of cropped boxes only the pixels in the image count; by
+    default all places where the box lies in the image.
     """
     (b, c, h, w), (gh, gw) = images.shape, grid
+    ph, pw = shape or ((gh - box[0]) // stride + 1, (gw - box[1]) // stride + 1)
     cells = images.double().reshape(b, c, gh, h // gh, gw, w // gw)
-    moments = torch.stack([cells.mean((3, 5)), cells.square().mean((3, 5))])
-    first, second = avg_pool2d(moments.flatten(0, 1), box, stride=1).unflatten(0, (2, b))
+    sums = torch.stack([cells.mean((3, 5)), cells.square().mean((3, 5))]).flatten(0, 1)
+    below, right = (ph - 1) * stride + box[0] - gh, (pw - 1) * stride + box[1] - gw
+    beyond = (0, max(0, right), 0, max(0, below))
+    inside = avg_pool2d(pad(sums.new_ones(1, 1, gh, gw), beyond), box, stride)
+    means = avg_pool2d(pad(sums, beyond), box, stride) / inside
+    first, second = means[:, :, :ph, :pw].unflatten(0, (2, b))
     variance: Tensor = (second - first.square()).clamp_min(0)
     return variance.mean(1)
 

@@ -14,7 +14,7 @@ from maskwise import seeds
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.store import Store
 from maskwise.masks import Grid, cell_means, to_pixels
-from maskwise.pretrain.contracts import Batch, Objective, Policy
+from maskwise.pretrain.contracts import Batch, Objective, PlaceMap, Policy
 from maskwise.pretrain.diagnostics.fill import masked_error, smooth_fill
 from maskwise.pretrain.diagnostics.lift import (
     Floats,
@@ -49,6 +49,9 @@ class Frame:
     """``(P, H, W)``: the image with the network's answer where it was hidden."""
     errors: dict[str, float] = field(default_factory=dict)
     """``error``, ``error_mean_image``, ``error_smooth_fill``: over hidden pixels."""
+    map_box: tuple[int, int] = (0, 0)
+    """Of the maps: see ``PlaceMap``; 0 without maps."""
+    map_stride: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,15 +134,16 @@ class Probe:
             return figures
         box = box_of(masks)
         variance = local_variance(self.images, self.grid, box)
-        places = variance[0].numel() if maps is None else maps[0].numel()
+        places = variance[0].numel() if maps is None else maps.values[0].numel()
         figures["entropy"], figures["top_share"] = choice_spread(masks.cpu().numpy(), places)
         if maps is not None:
             figures |= self._opinion(maps)
         return figures | self._lifts(masks, variance, box)
 
-    def _opinion(self, maps: Tensor) -> dict[str, float]:
-        variance = local_variance(self.images, *_places(self.grid, maps))
-        q = maps.double().cpu().numpy()
+    def _opinion(self, maps: PlaceMap) -> dict[str, float]:
+        ph, pw = maps.values.shape[1:]
+        variance = local_variance(self.images, self.grid, maps.box, maps.stride, (ph, pw))
+        q = maps.values.double().cpu().numpy()
         return {
             "variance_correlation": rank_correlation(q, variance.cpu().numpy()),
             "position_share": position_share(q),
@@ -171,15 +175,18 @@ class Probe:
             outcome = objective(self._batch(len(images)), masks)
             objective.train(True)
         shown = masks[:SHOWN].cpu().numpy()
-        map_array = (
-            _empty(np.float16) if maps is None else maps.cpu().numpy().astype(np.float16)
-        )
+        frame = Frame(shown, _empty(np.float16), _empty(np.uint8))
+        if maps is not None:
+            values = maps.values.cpu().numpy().astype(np.float16)
+            frame = replace(frame, maps=values, map_box=maps.box, map_stride=maps.stride)
         if outcome.residual is None:
-            return Frame(shown, map_array, _empty(np.uint8))
+            return frame
         hidden = to_pixels(masks, *images.shape[2:])
         answer = torch.where(hidden, images + outcome.residual.to(images.dtype), images)
-        return Frame(
-            shown, map_array, self._grey(answer[:SHOWN]), self._errors(images, answer, hidden)
+        return replace(
+            frame,
+            reconstructions=self._grey(answer[:SHOWN]),
+            errors=self._errors(images, answer, hidden),
         )
 
     def _batch(self, number: int) -> Batch:
@@ -211,6 +218,8 @@ class Probe:
             lesions=none if self.lesions is None else self.lesions[:SHOWN].cpu().numpy(),
             masks=_stack([frame.masks for frame in frames], np.bool_),
             maps=_stack([frame.maps for frame in frames], np.float16),
+            map_box=np.asarray(frames[0].map_box if frames else (0, 0), np.int64),
+            map_stride=np.asarray(frames[0].map_stride if frames else 0, np.int64),
             reconstructions=_stack([frame.reconstructions for frame in frames], np.uint8),
         )
 
@@ -236,17 +245,6 @@ def _mean_image(store: Store, rows: NDArray[np.int64]) -> Tensor:
     for chunk in np.array_split(rows, max(1, len(rows) // LIMIT)):
         total += store.normalised(chunk).sum(0, dtype=np.float64)
     return torch.from_numpy((total / max(1, len(rows))).astype(np.float32))
-
-
-def _places(grid: Grid, maps: Tensor) -> tuple[Grid, tuple[int, int]]:
-    """Return grid and box whose valid places are those of the maps ``(P, ph, pw)``.
-
-    A map is either over every n-th cell, or over the valid places of a box with stride 1.
-    """
-    shape: Grid = (maps.shape[1], maps.shape[2])
-    if all(cells % places == 0 for cells, places in zip(grid, shape, strict=True)):
-        return shape, (1, 1)
-    return grid, (grid[0] - shape[0] + 1, grid[1] - shape[1] + 1)
 
 
 def _empty(dtype: type[np.generic]) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from maskwise.masks import Grid, boxes
-from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
+from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
 from maskwise.pretrain.policies.random_box import check_boxes, check_room
 
 
@@ -49,7 +49,7 @@ class CentreBox(nn.Module):
     def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
         return {}
 
-    def maps(self, images: Tensor, grid: Grid) -> Tensor | None:
+    def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
         return None
 
     def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn.functional import huber_loss
 
 from maskwise.errors import UserError
 from maskwise.masks import Grid
-from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
+from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
 from maskwise.pretrain.policies import dqn_reward
 from maskwise.pretrain.policies.dqn_episode import (
     Chooser,
@@ -356,14 +356,15 @@ class Dqn:
             figures["reward_outside"] = dqn_reward.share_outside(outcome, raw[0])
         return figures
 
-    def maps(self, images: Tensor, grid: Grid) -> Tensor:
-        """Return the Q-map over the first box's places, ``(B, ph, pw)``."""
+    def maps(self, images: Tensor, grid: Grid) -> PlaceMap:
+        """Return the Q-map over the first box's places."""
         chunks = images.split(max(1, self.setting.batch_size))
         self.network.eval()
         with torch.no_grad():
             episodes = [self._first_q(chunk) for chunk in chunks]
         q: Tensor = torch.cat(episodes)
-        return q.reshape(-1, *self.places.shape)
+        values = q.reshape(-1, *self.places.shape)
+        return PlaceMap(values, self.places.box, self.places.stride)
 
     def _first_q(self, images: Tensor) -> Tensor:
         hidden = images.new_zeros((len(images), *self.setting.grid), dtype=torch.bool)

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from maskwise.masks import Grid
-from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
+from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class NoPolicy(nn.Module):
     def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
         return {}
 
-    def maps(self, images: Tensor, grid: Grid) -> Tensor | None:
+    def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
         return None
 
     def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Generator, Tensor, nn
 
 from maskwise.errors import UserError
 from maskwise.masks import Grid, boxes
-from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
+from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class RandomBox(nn.Module):
     def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
         return {}
 
-    def maps(self, images: Tensor, grid: Grid) -> Tensor | None:
+    def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
         return None
 
     def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:

@@ -12,7 +12,7 @@ from maskwise.report.pictures import drawing
 _HIDDEN = "#ff8c1a"
 _LESION = "#35d6f0"
 _NOWHERE = "#00204d"
-"""The lower end of the map's colours: no box has its centre so near the edge."""
+"""The lower end of the map's colours: no place has its centre so near the edge."""
 _GAP = 0.05
 _INCHES = 1.25
 Place = tuple[float, float]
@@ -64,18 +64,33 @@ def _map(panel: Axes, gallery: Gallery, at: tuple[int, int], place: Place) -> No
     """Draw the map with each place at the centre of its box, on a scale of its own."""
     left, top = place
     gh, gw = gallery.masks.shape[2:]
-    values = gallery.maps[at].astype(np.float32)
-    ph, pw = values.shape
-    edge_y, edge_x = (gh - ph) / 2 / gh, (gw - pw) / 2 / gw
+    rows, columns = (
+        _nearest(cells, int(side), int(gallery.map_stride), places)
+        for cells, side, places in zip(
+            (gh, gw), gallery.map_box, gallery.maps.shape[2:], strict=True
+        )
+    )
+    values = gallery.maps[at].astype(np.float32)[np.ix_(rows, columns)]
+    nowhere = (rows < 0)[:, None] | (columns < 0)
     # Below the images, which matplotlib draws at 0.
     panel.add_patch(Rectangle(place, 1, 1, facecolor=_NOWHERE, zorder=-1))
     panel.imshow(
-        values,
+        np.ma.masked_array(values, nowhere),
         cmap="cividis",
         interpolation="nearest",
-        extent=(left + edge_x, left + 1 - edge_x, top + 1 - edge_y, top + edge_y),
+        extent=(left, left + 1, top + 1, top),
     )
     _outline(panel, gallery, at, place)
+
+
+def _nearest(cells: int, side: int, stride: int, places: int) -> NDArray[np.int64]:
+    """Return for each half cell of an axis the place whose centre is nearest; -1 = none.
+
+    Centres, ``side`` / 2 cells behind the first cell, may lie between two cells.
+    """
+    middles = (np.arange(2 * cells) + 0.5) / 2
+    nearest = np.floor((middles - (side - stride) / 2) / stride).astype(np.int64)
+    return np.where((nearest >= 0) & (nearest < places), nearest, -1)
 
 
 def _outline(panel: Axes, gallery: Gallery, at: tuple[int, int], place: Place) -> None:
