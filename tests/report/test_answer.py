@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from maskwise.report.answer import Answer, answer
+from maskwise.report.blocks import Items
 from maskwise.report.facts import read_facts
 from maskwise.report.inputs import ReportInputs
+from maskwise.report.sections import methods
 from report.synthetic import LEADS, plain, study
 
 
@@ -26,7 +28,8 @@ def test_a_clear_lead_is_told_with_recipe_n_size_and_certainty() -> None:
     assert said.sentence == (
         "Yes, pre-training helped: with 10 % of the labels (12 training images), SimCLR "
         "reached a macro AUROC of 0.757 against 0.667 with no pre-training (difference +0.090 "
-        "[0.060, 0.120]), on 80 test images of 40 groups with 3 seeds."
+        "[0.060, 0.120]), on 80 test images of 40 groups with 3 seeds. Better as well: "
+        "Intelligent Masking (+0.050 [0.020, 0.080])."
     )
     assert said.sureness == (
         "How sure: the 95 % interval excludes 0, and p = 0.002 after correction for the 14 "
@@ -81,13 +84,69 @@ def test_the_other_modes_and_fractions_are_answered_too() -> None:
     said = told(study())
 
     assert said.rest == (
-        "Full fine-tuning, all labels: the best, SimCLR, was not clearly different from no "
-        "pre-training, +0.027 [-0.003, 0.057].",
-        "Linear probe, 10 % of the labels: the best, SimCLR, was ahead of no pre-training, "
-        "+0.090 [0.060, 0.120].",
-        "Linear probe, all labels: the best, SimCLR, was not clearly different from no "
-        "pre-training, +0.027 [-0.003, 0.057].",
+        "Full fine-tuning, all labels: no recipe clearly different from no pre-training; the "
+        "highest, SimCLR (+0.027 [-0.003, 0.057]).",
+        "Linear probe, 10 % of the labels: better than no pre-training: SimCLR (+0.090 [0.060, "
+        "0.120]) and Intelligent Masking (+0.050 [0.020, 0.080]).",
+        "Linear probe, all labels: no recipe clearly different from no pre-training; the "
+        "highest, SimCLR (+0.027 [-0.003, 0.057]).",
     )
+
+
+def widened(inputs: ReportInputs, recipe: str, half_width: float) -> ReportInputs:
+    """Return the study with another interval for one recipe."""
+    paired = inputs.paired.copy()
+    rows = paired["recipe"] == recipe
+    paired.loc[rows, "low"] = paired.loc[rows, "difference"] - half_width
+    paired.loc[rows, "high"] = paired.loc[rows, "difference"] + half_width
+    return replace(inputs, paired=paired)
+
+
+def test_a_smaller_gain_that_is_clear_is_not_hidden_by_a_larger_one_that_is_not() -> None:
+    said = told(widened(study(half_width=0.03), "simclr", 0.2))
+
+    assert said.verdict == "helps"
+    assert "Intelligent Masking reached a macro AUROC of 0.717" in said.sentence
+    assert said.sentence.endswith(
+        "Higher still, but not clearly so: SimCLR (+0.090 [-0.110, 0.290])."
+    )
+
+
+def test_recipes_that_harm_are_named_beside_one_that_helps() -> None:
+    said = told(study(leads={"random_box": -0.06, "dqn": -0.02, "simclr": 0.09}))
+
+    assert said.verdict == "helps"
+    assert said.sentence.endswith("Worse: random boxes (-0.060 [-0.090, -0.030]).")
+
+
+def test_recipes_that_harm_are_named_where_none_helps() -> None:
+    said = told(study(leads={"random_box": -0.06, "dqn": 0.01, "simclr": 0.0}))
+
+    assert said.verdict == "unclear"
+    assert "no recipe was clearly better" in said.sentence
+    assert said.sentence.endswith("Worse: random boxes (-0.060 [-0.090, -0.030]).")
+
+
+def test_harm_needs_the_same_correction_as_benefit() -> None:
+    inputs = study(leads={"random_box": -0.09, "dqn": -0.08, "simclr": -0.07})
+    inputs = replace(inputs, paired=inputs.paired.assign(p_holm=0.88))
+
+    said = told(inputs)
+
+    assert said.sentence.startswith("No, pre-training perhaps harmed: ")
+    assert said.sentence.endswith(
+        "Perhaps worse (not after correction): Intelligent Masking (-0.080 [-0.110, -0.050]) "
+        "and random boxes (-0.090 [-0.120, -0.060])."
+    )
+    assert "p = 0.880" in said.sureness
+    assert "chance remains a fair explanation" in said.sureness
+    assert "perhaps worse (not sure after correction)" in said.rest[1]
+    assert "perhaps worse" in plain(methods_in_words(inputs))
+
+
+def methods_in_words(inputs: ReportInputs) -> str:
+    blocks = methods.build(read_facts(inputs)).blocks
+    return " ".join(" ".join(b.items) for b in blocks if isinstance(b, Items))
 
 
 def test_without_a_yardstick_the_page_says_that_nothing_can_be_compared() -> None:
@@ -97,21 +156,3 @@ def test_without_a_yardstick_the_page_says_that_nothing_can_be_compared() -> Non
 
     assert said.verdict == "none"
     assert said.sentence.startswith("There is nothing to compare")
-
-
-def test_an_agent_whose_content_lift_excludes_0_follows_the_image() -> None:
-    said = told(study(seeds=(0,)))
-
-    assert said.agents == (
-        "Intelligent Masking hid 4.5 times as much of a lesion as of the image (boxes "
-        "anywhere: 1.4); content lift +2.14 [1.92, 2.37], so its choice does follow the "
-        "image.",
-    )
-
-
-def test_an_agent_whose_content_lift_includes_0_was_not_shown_to() -> None:
-    inputs = study(seeds=(0,))
-    blind = inputs.histories["dqn", 0].assign(content_lift_low=-0.1)
-    inputs = replace(inputs, histories={**inputs.histories, ("dqn", 0): blind})
-
-    assert told(inputs).agents[0].endswith("so its choice was not shown to follow the image.")

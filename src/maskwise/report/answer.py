@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from maskwise.report.agents import agent_sentence
 from maskwise.report.facts import Facts
+from maskwise.report.verdict import judge, leading, sort_out
 from maskwise.report.wording import count, interval, labels, listing, number, p_value, signed
-
-CONVINCING = 0.05
-"""Holm-adjusted p below which a difference whose interval excludes 0 is called shown."""
 
 
 @dataclass(frozen=True)
@@ -28,50 +27,82 @@ class Answer:
 def answer(facts: Facts) -> Answer:
     """Answer from the paired differences to the reference at the smallest fraction."""
     rows = facts.against_reference(facts.mode, facts.fraction)
-    agents = tuple(_agent(facts, name) for name in facts.masking if facts.learns_where(name))
+    agents = tuple(
+        agent_sentence(facts, name) for name in facts.masking if facts.learns_where(name)
+    )
     if rows.empty:
         return Answer("none", _nothing_to_compare(facts), "", (), agents)
-    verdict = judge(rows.iloc[0])
-    sentence = _sentence(facts, rows, verdict)
-    return Answer(verdict, sentence, _sureness(facts, rows), _rest(facts), agents)
+    verdict = judge(leading(rows))
+    return Answer(
+        "harms" if verdict == "perhaps_harms" else verdict,
+        f"{_sentence(facts, rows)}{_others(facts, rows)}",
+        _sureness(facts, rows),
+        _rest(facts),
+        agents,
+    )
 
 
-def judge(row: pd.Series) -> str:
-    """Say what one paired difference shows."""
-    if row["high"] < 0:
-        return "harms"
-    if not row["low"] > 0:  # as well where no interval could be drawn
-        return "unclear"
-    return "helps" if row["p_holm"] < CONVINCING else "perhaps"
-
-
-def _sentence(facts: Facts, rows: pd.DataFrame, verdict: str) -> str:
-    best, reference = rows.iloc[0], facts.title(facts.reference)
-    recipe = facts.title(best["recipe"])
-    gap = f"{signed(best['difference'])} {interval(best['low'], best['high'])}"
-    score = number(facts.value(best["recipe"], facts.mode, facts.fraction))
+def _sentence(facts: Facts, rows: pd.DataFrame) -> str:
+    """Speak of the leading recipe."""
+    row, reference = leading(rows), facts.title(facts.reference)
+    recipe, with_labels = facts.title(row["recipe"]), facts.labels_in_words(facts.fraction)
+    score = number(facts.value(row["recipe"], facts.mode, facts.fraction))
     yardstick = number(facts.value(facts.reference, facts.mode, facts.fraction))
-    tested = f"{_tested(best)}"
-    labels = facts.labels_in_words(facts.fraction)
     ways = (
         "the one pre-trained recipe" if len(rows) == 1 else f"the best of {len(rows)} recipes"
     )
-    match verdict:
+    match judge(row):
         case "helps":
-            start = f"Yes, pre-training helped: with {labels}, {recipe} reached"
+            start = f"Yes, pre-training helped: with {with_labels}, {recipe} reached"
         case "perhaps":
-            start = f"Perhaps: with {labels}, {recipe} reached"
+            start = f"Perhaps: with {with_labels}, {recipe} reached"
         case "harms":
-            start = f"No, pre-training harmed: with {labels}, {ways}, {recipe}, reached only"
+            start = (
+                f"No, pre-training harmed: with {with_labels}, {ways}, {recipe}, reached only"
+            )
+        case "perhaps_harms":
+            start = (
+                f"No, pre-training perhaps harmed: with {with_labels}, {ways}, {recipe}, "
+                "reached only"
+            )
         case _:
             start = (
-                f"Not shown: with {labels}, no recipe was clearly better than {reference}. "
-                f"{recipe}, {ways}, reached"
+                f"Not shown: with {with_labels}, no recipe was clearly better than "
+                f"{reference}. {recipe}, {ways}, reached"
             )
     return (
         f"{start} a {facts.metric_name} of {score} against {yardstick} with {reference} "
-        f"(difference {gap}), on {tested}."
+        f"(difference {_gap(row)}), on {_tested(row)}."
     )
+
+
+_OTHERS = {
+    "helps": "Better as well",
+    "perhaps": "Perhaps better (not after correction)",
+    "perhaps_harms": "Perhaps worse (not after correction)",
+    "harms": "Worse",
+}
+
+
+def _others(facts: Facts, rows: pd.DataFrame) -> str:
+    """Name every further recipe that differs from the reference, and one that stood higher."""
+    spoken = leading(rows)["recipe"]
+    told = ""
+    for verdict, found in sort_out(rows[rows["recipe"] != spoken]).items():
+        if verdict in _OTHERS and len(found):
+            told += f" {_OTHERS[verdict]}: {_named(facts, found)}."
+    higher = rows.iloc[0]
+    if higher["recipe"] != spoken and judge(higher) == "unclear":
+        told += f" Higher still, but not clearly so: {_named(facts, rows.iloc[:1])}."
+    return told
+
+
+def _named(facts: Facts, rows: pd.DataFrame) -> str:
+    return listing(f"{facts.title(row['recipe'])} ({_gap(row)})" for _, row in rows.iterrows())
+
+
+def _gap(row: pd.Series) -> str:
+    return f"{signed(row['difference'])} {interval(row['low'], row['high'])}".strip()
 
 
 def _tested(row: pd.Series) -> str:
@@ -84,21 +115,22 @@ def _tested(row: pd.Series) -> str:
 
 
 def _sureness(facts: Facts, rows: pd.DataFrame) -> str:
-    best = rows.iloc[0]
-    if judge(best) == "unclear":
+    row = leading(rows)
+    verdict = judge(row)
+    if verdict == "unclear":
         text = (
             "How sure: the 95 % interval includes 0; the data fit anything from "
-            f"{signed(best['low'])} to {signed(best['high'])}."
+            f"{signed(row['low'])} to {signed(row['high'])}."
         )
     else:
         text = (
-            f"How sure: the 95 % interval excludes 0, and {p_value(best['p_holm'])} after "
+            f"How sure: the 95 % interval excludes 0, and {p_value(row['p_holm'])} after "
             f"correction for the {facts.comparisons} comparisons of {facts.metric_name} on "
             "this page (Holm)."
         )
-    if judge(best) == "perhaps":
+    if verdict in ("perhaps", "perhaps_harms"):
         text += " After that correction chance remains a fair explanation."
-    if int(best["n_seeds"]) == 1:
+    if int(row["n_seeds"]) == 1:
         text += (
             " With one seed the interval covers only the choice of test images: trained once "
             "more, the same recipe may come out differently."
@@ -117,42 +149,25 @@ def _rest(facts: Facts) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+_SHORT = {
+    "helps": "better than {}",
+    "perhaps": "perhaps better (not sure after correction) than {}",
+    "perhaps_harms": "perhaps worse (not sure after correction) than {}",
+    "harms": "worse than {}",
+}
+
+
 def _short(facts: Facts, rows: pd.DataFrame, where: tuple[str, float]) -> str:
-    best = rows.iloc[0]
-    gap = f"{signed(best['difference'])} {interval(best['low'], best['high'])}"
-    verdicts = {
-        "helps": "ahead of",
-        "perhaps": "ahead of (not sure after correction)",
-        "unclear": "not clearly different from",
-        "harms": "behind",
-    }
     reference = facts.title(facts.reference)
-    return (
-        f"{facts.mode_name(where[0])}, {labels(where[1])}: the best, "
-        f"{facts.title(best['recipe'])}, was {verdicts[judge(best)]} {reference}, {gap}."
-    )
-
-
-def _agent(facts: Facts, recipe: str) -> str:
-    """Say whether the recipe's masks follow the image, by content lift at the end."""
-    title = facts.title(recipe)
-    last = facts.lifts(recipe)
-    if last.empty:
-        return f"{title}: no outlined lesion to measure it on."
-    seen = int((last["content_lift_low"] > 0).sum())
-    content = f"content lift {signed(last['content_lift'].mean(), 2)}"
-    if len(last) == 1:
-        row = last.iloc[0]
-        content += f" {interval(row['content_lift_low'], row['content_lift_high'], 2)}"
-        where = {1: "does follow the image", 0: "was not shown to follow the image"}[seen]
-    else:
-        content += f" as the mean of {len(last)} seeds"
-        where = f"follows the image in {seen} of {len(last)} seeds"
-    return (
-        f"{title} hid {number(last['lift'].mean(), 1)} times as much of a lesion as of the "
-        f"image (boxes anywhere: {number(last['lift_uniform'].mean(), 1)}); {content}, so its "
-        f"choice {where}."
-    )
+    parts = [
+        f"{_SHORT[verdict].format(reference)}: {_named(facts, found)}"
+        for verdict, found in sort_out(rows).items()
+        if verdict in _SHORT and len(found)
+    ]
+    if not parts:
+        best = _named(facts, rows.iloc[:1])
+        parts = [f"no recipe clearly different from {reference}; the highest, {best}"]
+    return f"{facts.mode_name(where[0])}, {labels(where[1])}: {'; '.join(parts)}."
 
 
 def _nothing_to_compare(facts: Facts) -> str:

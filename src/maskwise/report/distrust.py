@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from maskwise.artefacts.splits import count_folds
-from maskwise.report.answer import judge
 from maskwise.report.facts import Facts
+from maskwise.report.verdict import judge, leading
 from maskwise.report.wording import count, interval, listing, number, share
 
 FEW_GROUPS = 30
@@ -127,7 +127,7 @@ def _uncertain(facts: Facts) -> Iterator[Caution]:
     rows = facts.against_reference(facts.mode, facts.fraction)
     if rows.empty:
         return
-    verdict = judge(rows.iloc[0])
+    verdict = judge(leading(rows))
     if verdict == "unclear":
         yield Caution(
             80,
@@ -135,19 +135,19 @@ def _uncertain(facts: Facts) -> Iterator[Caution]:
             "The interval of the best recipe's lead includes 0. That is not proof of "
             "equality: a larger test set or more seeds may still show a difference.",
         )
-    if verdict == "perhaps":
+    if verdict in ("perhaps", "perhaps_harms"):
         yield Caution(
             80,
             "Not sure after correction",
-            "The lead's own interval excludes 0, but several comparisons were made and one "
-            "of them would look so by chance too often.",
+            "The difference's own interval excludes 0, but several comparisons were made and "
+            "one of them would look so by chance too often.",
         )
     if len(rows) > 1:
         yield Caution(
             50,
             "The best was picked afterwards",
-            f"“The best of {len(rows)} recipes” was chosen by the test scores themselves, so "
-            "its lead is rather too large than too small.",
+            f"The recipe named first, of {len(rows)}, was chosen by the test scores "
+            "themselves, so its lead is rather too large than too small.",
         )
 
 

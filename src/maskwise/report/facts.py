@@ -101,6 +101,17 @@ class Facts:
         found = self.gallery(recipe)
         return found is not None and bool(found[1].maps.size)
 
+    def shuffled(self, recipe: str) -> str | None:
+        """Return the recipe that differs in nothing but rewards taken from other images."""
+        block = self.inputs.recipes[recipe]
+        if _says(block, "shuffle_rewards"):
+            return None
+        for name in self.styles:
+            other = self.inputs.recipes[name]
+            if _says(other, "shuffle_rewards") and _without(other, "shuffle_rewards") == block:
+                return name
+        return None
+
     @property
     def transductive(self) -> list[str]:
         """Recipes whose pre-training saw the test images."""
@@ -237,6 +248,14 @@ def read_facts(inputs: ReportInputs) -> Facts:
 
 def _named(block: Mapping[str, Any], part: str) -> str:
     return str(dict(block.get(part) or {}).get("name", "none"))
+
+
+def _without(block: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {
+        name: _without(value, key) if isinstance(value, Mapping) else value
+        for name, value in block.items()
+        if name != key
+    }
 
 
 def _says(block: Mapping[str, Any], key: str) -> bool:

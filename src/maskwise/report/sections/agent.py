@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.gallery import Gallery
+from maskwise.report.agents import OverSeeds, above_control, over_seeds
 from maskwise.report.blocks import (
     Block,
     Cell,
@@ -22,7 +23,7 @@ from maskwise.report.facts import Facts
 from maskwise.report.figures import agent_view, lift
 from maskwise.report.pictures import Picture, as_png, as_svg
 from maskwise.report.sections.training import drawing, series
-from maskwise.report.wording import count, interval, listing, number
+from maskwise.report.wording import count, interval, listing, number, with_interval
 
 _BEHAVIOUR = {
     "entropy": "entropy of the places",
@@ -34,10 +35,13 @@ _READING = (
     "Mask lift says how much more of a lesion is hidden than of the image: 1 is indifference. "
     "Boxes that lie inside the image favour its middle, so the figures to beat are those of "
     "uniform boxes, of a box in the centre and of the place with most variance. Content lift "
-    "takes away what the same boxes would hide on images of other groups: only what is left "
-    "was learnt from the image itself. Lesion outlines were used for this measure alone; no "
-    "network saw them. All is measured on at most 256 validation images with lesions, never "
-    "on test images."
+    "takes away what the same boxes would hide on images of other groups: what is left depends "
+    "on the image. That is not yet learning: an agent that learnt nothing has some random "
+    "taste, for bright places say, which depends on the image too and gives content lift of "
+    "either sign. The interval of one seed, over images, does not know of it; only seeds that "
+    "agree, or a control told the rewards of other images, tell the two apart. Lesion outlines "
+    "were used for this measure alone; no network saw them. All is measured on at most 256 "
+    "validation images with lesions, never on test images."
 )
 _COLUMNS = {
     "lift_uniform": "uniform",
@@ -64,7 +68,8 @@ def build(facts: Facts) -> Section:
     blocks: list[Block] = [Paragraph(_READING)]
     measured = {name: seeds for name in masked if (seeds := _measured(masked[name]))}
     if measured:
-        blocks += [_table(facts, measured), Pictures(_lifts(facts, measured))]
+        blocks += [_table(facts, measured), *_over_seeds(facts, measured)]
+        blocks.append(Pictures(_lifts(facts, measured)))
     else:
         text = "No validation image has an outlined lesion, so lift cannot be measured."
         blocks.append(Paragraph(text))
@@ -91,6 +96,27 @@ def _table(facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]) -> 
             rows.append((recipe, str(seed), *lifts, *figures))
     head = ("recipe", "seed", "mask lift", "content lift", *_COLUMNS.values())
     return Table("At the end of training, with 95 % intervals over groups", head, rows)
+
+
+def _over_seeds(
+    facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]
+) -> list[Block]:
+    """Set content lift over seeds beside each agent's control; nothing where one seed ran."""
+    rows: list[Row] = []
+    for name, seeds in measured.items():
+        if len(seeds) < 2:
+            continue
+        lift = over_seeds([history.iloc[-1]["content_lift"] for history in seeds.values()])
+        control = above_control(facts, name)
+        beside = ("", "—") if control is None else (facts.title(control[0]), _ends(control[1]))
+        recipe = Cell(facts.title(name), style=facts.styles[name])
+        rows.append((recipe, str(lift.seeds), _ends(lift), *beside))
+    head = ("recipe", "seeds", "content lift", "control, rewards shuffled", "paired difference")
+    return [Table("Content lift over seeds, with 95 % t intervals", head, rows)] if rows else []
+
+
+def _ends(found: OverSeeds) -> str:
+    return with_interval(found.value, found.low, found.high, 2)
 
 
 def _lift(row: pd.Series, column: str) -> str:

@@ -37,8 +37,9 @@ TERMS = (
     ),
     (
         "content lift",
-        "Mask lift minus the lift of the same masks laid over images of other groups: what "
-        "the agent took from the image rather than from habit. 0 = it ignores the image.",
+        "Mask lift minus the lift of the same masks laid over images of other groups: how far "
+        "the choice depends on the image. 0 = not at all, or not on what goes with lesions. An "
+        "untrained agent's random taste gives it too, above or below 0 as the seed has it.",
     ),
     ("uniform, centre", "Lift of boxes put anywhere with equal chance, or in the middle."),
     (

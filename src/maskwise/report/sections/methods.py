@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from maskwise.report.answer import judge
 from maskwise.report.blocks import (
     Block,
     Cell,
@@ -18,6 +17,7 @@ from maskwise.report.facts import Facts
 from maskwise.report.figures import differences
 from maskwise.report.pictures import Picture, as_svg
 from maskwise.report.scores import METRICS
+from maskwise.report.verdict import judge
 from maskwise.report.wording import (
     count,
     interval,
@@ -35,6 +35,7 @@ _VERDICTS = {
     "helps": "better",
     "perhaps": "perhaps better (the interval excludes 0, but not after correction)",
     "unclear": "no clear difference",
+    "perhaps_harms": "perhaps worse (the interval excludes 0, but not after correction)",
     "harms": "worse",
 }
 

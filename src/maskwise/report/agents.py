@@ -1,0 +1,107 @@
+"""Does an agent look at the image? What content lift shows, of one seed and of several.
+
+The interval over probe images knows nothing of training: an agent that learnt nothing still
+has some taste, the same for all images, and its content lift lies off 0, on either side. Only
+several seeds, or a control that is told the rewards of other images, tell one from the other.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from maskwise.report.facts import Facts
+from maskwise.report.wording import count, interval, number, signed
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """A mean over seeds with its 95 % t interval; NaN ends of one seed."""
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+
+def over_seeds(values: Sequence[float]) -> OverSeeds:
+    """Average what each seed gave; the interval speaks of another training."""
+    found = np.asarray(values, np.float64)
+    n = len(found)
+    if n < 2:
+        return OverSeeds(float(found.mean()), float("nan"), float("nan"), n)
+    half = stats.t.ppf(0.975, n - 1) * found.std(ddof=1) / np.sqrt(n)
+    return OverSeeds(
+        float(found.mean()), float(found.mean() - half), float(found.mean() + half), n
+    )
+
+
+def above_control(facts: Facts, recipe: str) -> tuple[str, OverSeeds] | None:
+    """Return the control with shuffled rewards, and how far the recipe lies above it.
+
+    That is in content lift, seed by seed; None where no such control ran with its seeds.
+    """
+    control = facts.shuffled(recipe)
+    if control is None:
+        return None
+    own, other = (
+        facts.lifts(name).set_index("seed")["content_lift"] for name in (recipe, control)
+    )
+    differences = (own - other).dropna()
+    return (control, over_seeds(list(differences))) if len(differences) else None
+
+
+def agent_sentence(facts: Facts, recipe: str) -> str:
+    """Say where the recipe's masks lay, beside what needs no learning, and what that shows."""
+    title, last = facts.title(recipe), facts.lifts(recipe)
+    if last.empty:
+        return f"{title}: no outlined lesion to measure it on."
+    return (
+        f"{title} hid {number(last['lift'].mean(), 1)} times as much of a lesion as of the "
+        f"image ({_yardsticks(last)}); {_finding(last)}{_beside_control(facts, recipe)}."
+    )
+
+
+def _yardsticks(last: pd.DataFrame) -> str:
+    told = f"boxes anywhere: {number(last['lift_uniform'].mean(), 1)}"
+    if "lift_variance" in last:
+        variance = number(last["lift_variance"].mean(), 1)
+        told += f", the untrained rule “most variance”: {variance}"
+    return told
+
+
+def _finding(last: pd.DataFrame) -> str:
+    lift = over_seeds(list(last["content_lift"]))
+    if lift.seeds == 1:
+        row = last.iloc[0]
+        ends = row["content_lift_low"], row["content_lift_high"]
+        shown = f"content lift {signed(lift.value, 2)} {interval(*ends, 2)}".strip()
+        if ends[0] > 0 or ends[1] < 0:
+            return (
+                f"{shown}: where it hides depends on the image (one seed cannot tell learning "
+                "from a random taste)"
+            )
+        return f"{shown}: not shown to depend on the image"
+    shown = (
+        f"content lift {signed(lift.value, 2)} {interval(lift.low, lift.high, 2)} over "
+        f"{count(lift.seeds, 'seed')} (t interval)"
+    )
+    if lift.low > 0:
+        return f"{shown}: the seeds agree that its masks go to lesions"
+    if lift.high < 0:
+        return f"{shown}: the seeds agree that its masks avoid lesions"
+    return f"{shown}: not shown to follow the image"
+
+
+def _beside_control(facts: Facts, recipe: str) -> str:
+    found = above_control(facts, recipe)
+    if found is None:
+        return ""
+    control, gap = found
+    size = f"{signed(gap.value, 2)} {interval(gap.low, gap.high, 2)}".strip()
+    return (
+        f"; against {facts.title(control)}, the same agent told the rewards of other images, "
+        f"{size} in {count(gap.seeds, 'paired seed')}"
+    )

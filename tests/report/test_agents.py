@@ -1,0 +1,123 @@
+"""What the page says of an agent: its masks, the yardsticks beside them, and what is shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from maskwise.report.agents import agent_sentence, over_seeds
+from maskwise.report.facts import read_facts
+from maskwise.report.inputs import ReportInputs
+from maskwise.report.page import render
+from report.synthetic import RECIPES, TITLES, gallery, history, plain, study
+
+RANDOM_TASTE = (-0.78, 3.40, 2.80, 2.71, 0.23)
+"""Content lift at the end of five runs that were told the rewards of other images."""
+
+
+def lifted(lifts: Mapping[str, Sequence[float]]) -> ReportInputs:
+    """Return a study whose agents end with these content lifts, an entry a seed.
+
+    Every seed's interval over images is half a unit wide, on either side.
+    """
+    seeds = range(len(next(iter(lifts.values()))))
+    inputs = study(seeds=tuple(seeds), recipes=("scratch", "dqn"))
+    block = RECIPES["dqn"]
+    shuffled = {**block, "policy": {**block["policy"], "shuffle_rewards": True}}
+    extra = [name for name in lifts if name != "dqn"]
+    recipes = {**inputs.recipes, **dict.fromkeys(extra, shuffled)}
+    predictions = [
+        inputs.predictions,
+        *(inputs.predictions.assign(recipe=name) for name in extra),
+    ]
+    runs = [(name, seed) for name in lifts for seed in seeds]
+    return replace(
+        inputs,
+        recipes=recipes,
+        predictions=pd.concat(predictions, ignore_index=True),
+        config=replace(inputs.config, titles={**TITLES, "dqn_shuffled": "the control"}),
+        histories={
+            (name, seed): history("dqn", seed).assign(
+                content_lift=lifts[name][seed],
+                content_lift_low=lifts[name][seed] - 0.5,
+                content_lift_high=lifts[name][seed] + 0.5,
+            )
+            for name, seed in runs
+        },
+        galleries={run: gallery("dqn", run[1]) for run in runs},
+    )
+
+
+def told(inputs: ReportInputs, recipe: str = "dqn") -> str:
+    return plain(agent_sentence(read_facts(inputs), recipe))
+
+
+@pytest.mark.parametrize("lift", [3.4, -0.78])
+def test_one_seed_off_0_depends_on_the_image_and_proves_no_learning(lift: float) -> None:
+    said = told(lifted({"dqn": [lift]}))
+
+    assert said.endswith(
+        "where it hides depends on the image (one seed cannot tell learning from a random "
+        "taste)."
+    )
+
+
+def test_one_seed_whose_interval_holds_0_was_not_shown_to_depend_on_the_image() -> None:
+    said = told(lifted({"dqn": [0.23]}))
+
+    assert said.endswith("content lift +0.23 [-0.27, 0.73]: not shown to depend on the image.")
+
+
+def test_seeds_of_an_agent_with_a_random_taste_show_nothing() -> None:
+    said = told(lifted({"dqn": RANDOM_TASTE}))
+
+    # Mean 1.672, deviation 1.832, t of 4 degrees of freedom 2.776: 1.672 -+ 2.275.
+    assert said.endswith(
+        "content lift +1.67 [-0.60, 3.95] over 5 seeds (t interval): not shown to follow the "
+        "image."
+    )
+
+
+@pytest.mark.parametrize(("sign", "words"), [(1, "go to lesions"), (-1, "avoid lesions")])
+def test_seeds_that_agree_are_said_to(sign: int, words: str) -> None:
+    said = told(lifted({"dqn": [sign * lift for lift in (2.0, 2.2, 2.1)]}))
+
+    assert said.endswith(f"over 3 seeds (t interval): the seeds agree that its masks {words}.")
+
+
+def test_an_agent_is_set_beside_its_control_seed_by_seed() -> None:
+    own = [lift + 1 + 0.1 * seed for seed, lift in enumerate(RANDOM_TASTE)]
+    inputs = lifted({"dqn": own, "dqn_shuffled": RANDOM_TASTE})
+
+    # The differences are 1.0, 1.1, 1.2, 1.3 and 1.4, whatever the taste of a seed.
+    assert told(inputs).endswith(
+        "; against the control, the same agent told the rewards of other images, +1.20 [1.00, "
+        "1.40] in 5 paired seeds."
+    )
+    assert "against" not in told(inputs, "dqn_shuffled")
+    assert "+1.20" not in told(lifted({"dqn": own}))
+
+
+def test_a_control_of_another_agent_is_no_control() -> None:
+    inputs = lifted({"dqn": [2.0, 2.1], "dqn_shuffled": [0.0, 0.1]})
+    other = {**RECIPES["dqn"], "policy": {"name": "dqn", "preset": "release"}}
+    inputs = replace(inputs, recipes={**inputs.recipes, "dqn": other})
+
+    assert "against" not in told(inputs)
+
+
+def test_the_interval_over_seeds_is_student_s() -> None:
+    found = over_seeds(RANDOM_TASTE)
+
+    slow = stats.ttest_1samp(RANDOM_TASTE, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((slow.low, slow.high))
+
+
+def test_the_page_sets_content_lift_over_seeds_beside_the_control() -> None:
+    html = plain(render(lifted({"dqn": [2.0, 2.1], "dqn_shuffled": [0.1, 0.0]})).html)
+
+    assert "Content lift over seeds, with 95 % t intervals" in html
+    assert "2.05 [1.41, 2.69]" in html
+    assert "2.00 [0.73, 3.27]" in html
