@@ -278,6 +278,45 @@ def test_the_sign_flip_test_says_that_it_was_used() -> None:
     assert any("sign-flip" in note for note in out.scores["notes"])
 
 
+def test_too_few_draws_to_pass_holm_are_said_with_the_number_that_would_do(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    table = study(scratch=0.0, a=4.0, b=4.0, c=4.0, d=4.0, e=4.0)
+    few = evaluate(table, subsets_of(table), EvaluateConfig(draws=199), "phantom")
+    # Five comparisons of p = 2 / 200: Holm makes .05 of it, which is not below .05.
+    assert not (few.paired["p_holm"] < 0.05).any()
+    assert "set evaluate.draws to 200 or more" in few.scores["cannot_pass"]
+    assert few.scores["notes"][0] == few.scores["cannot_pass"]
+    assert "no comparison could pass 0.05" in caplog.text
+    enough = evaluate(table, subsets_of(table), EvaluateConfig(draws=200), "phantom")
+    assert enough.scores["cannot_pass"] is None
+    assert (enough.paired["p_holm"] < 0.05).any()
+
+
+def test_too_few_seeds_to_pass_holm_are_said_of_sign_flips() -> None:
+    table = study(seeds=range(8), **dict.fromkeys(("scratch", *"abcdefg"), 1.0))
+    config = EvaluateConfig(draws=199, test="sign_flip")
+    scores = evaluate(table, subsets_of(table), config, "phantom").scores
+    assert "With 8 seeds p cannot fall below 0.0078" in scores["cannot_pass"]
+
+
+def test_draws_that_lack_a_class_are_counted_and_left_out() -> None:
+    table = study(seeds=(0,), scratch=1.0)
+    table["group"] = np.where(table["truth"] == "benign", "b", table["group"])
+    scores = evaluate(table, subsets_of(table), QUICK, "phantom").scores
+    # One group of 25 holds all of the class: (24 / 25) ** 25 = 36 % of the draws miss it.
+    assert 0.25 * 199 < scores["undefined_draws"] < 0.47 * 199
+    assert any("held no image of some class" in note for note in scores["notes"])
+
+
+def test_the_calibration_error_stands_beside_that_of_perfect_predictions() -> None:
+    table = study(scratch=1.0)
+    figures = evaluate(table, subsets_of(table), QUICK, "phantom").scores["scores"]
+    found = figures["scratch"]["probe"]["1.0"]
+    assert 0.05 < found["calibration_error"]["if_perfect"] < 0.25
+    assert "if_perfect" not in found["accuracy"]
+
+
 def test_a_seed_that_one_recipe_lacks_is_named() -> None:
     table = study(scratch=1.0, dqn=1.0)
     table = table[(table["recipe"] != "dqn") | (table["seed"] != 2)]

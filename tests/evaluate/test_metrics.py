@@ -74,6 +74,8 @@ def test_a_weighted_metric_is_scikit_learns_on_repeated_rows(
     for column in range(weights.shape[1]):
         rows = np.repeat(np.arange(len(truth)), weights[:, column])
         slow = _by_scikit_learn(probabilities[rows], truth[rows], bins=7)
+        if set(truth[rows]) != set(truth):  # a class of the test set is not in the draw
+            slow |= dict.fromkeys(metrics.MACRO, np.nan)
         for name, value in zip(METRICS, fast[:, column], strict=True):
             assert value == pytest.approx(slow[name], abs=1e-12, nan_ok=True), name
 
@@ -112,3 +114,50 @@ def test_a_test_set_of_one_class_has_accuracy_but_no_auroc() -> None:
     found = dict(zip(METRICS, values[:, 0], strict=True))
     assert np.isnan(found["macro_auroc"])
     assert found["accuracy"] == pytest.approx(0.5)
+
+
+def test_a_draw_without_a_class_has_no_mean_over_classes() -> None:
+    generator = np.random.default_rng(0)
+    probabilities, truth = generator.dirichlet(np.ones(3), 9), np.arange(9) % 3
+    weights = np.stack([np.ones(9), np.where(truth == 2, 0.0, 1.0)], axis=1)
+    values = dict(zip(METRICS, score(probabilities, truth, weights, 15), strict=True))
+    for name, (whole, without) in values.items():
+        assert np.isfinite(whole), name
+        assert np.isnan(without) == (name in metrics.MACRO), name
+
+
+def test_perfect_predictions_of_few_images_still_get_a_calibration_error() -> None:
+    # 95 images, top probability from 0.4 to 1: about 9 bins of 10 images, each off by about
+    # 0.8 * sqrt(0.21 / 10) = 0.12.
+    generator = np.random.default_rng(0)
+    top = generator.uniform(0.4, 1, 95)
+    rest = (1 - top) * generator.uniform(0.4, 0.6, 95)
+    probabilities = np.stack([top, rest, 1 - top - rest], axis=1)
+    weights = generator.random(95)
+    found = metrics.calibration_error_if_perfect(
+        probabilities, weights, np.arange(95), 15, generator
+    )
+    slow = []
+    for _ in range(300):
+        truth = np.array([generator.choice(3, p=p) for p in probabilities])
+        slow.append(metrics.calibration_error(probabilities, truth, weights[:, None], 15)[0])
+    assert found == pytest.approx(np.mean(slow), abs=0.01)
+    assert 0.08 < found < 0.16
+
+
+def test_the_calibration_error_of_perfect_predictions_falls_with_their_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    top = np.full(20_000, 0.7)
+    probabilities = np.stack([top, 1 - top], axis=1)
+
+    def error() -> float:
+        generator = np.random.default_rng(1)
+        return metrics.calibration_error_if_perfect(
+            probabilities, top, np.arange(20_000), 15, generator
+        )
+
+    assert error() < 0.005
+    several = error()
+    monkeypatch.setattr(metrics, "_BLOCK", 20_000)  # one simulation at once
+    assert error() == pytest.approx(several, abs=1e-12)

@@ -62,6 +62,17 @@ def sign_flip(differences: NDArray[np.float64], where: str) -> float:
     return float((sums >= abs(differences.sum()) - 1e-12).mean())
 
 
+def least_p(draws: int) -> float:
+    """Return the least p that so many draws of the bootstrap can give."""
+    return 2 / (draws + 1)
+
+
+def largest_family(paired: pd.DataFrame) -> int:
+    """Return how many comparisons Holm's correction counts, of the metric that has most."""
+    counts = paired.groupby("metric")["p"].count()
+    return int(counts.max()) if len(counts) else 0
+
+
 def adjust(paired: pd.DataFrame) -> pd.DataFrame:
     """Fill ``p_holm``: a family is all comparisons of one metric on the page."""
     adjusted = paired.groupby("metric", sort=False)["p"].transform(

@@ -2,7 +2,9 @@
 
 Shapes: ``probabilities`` ``(n, K)``; ``truth`` ``(n,)`` class codes; ``weights`` ``(n, D)``, a
 column a bootstrap draw. Every metric returns ``(D,)`` and equals scikit-learn's on the rows
-repeated by a column of whole weights; NaN where it is undefined. There is no loop over draws.
+repeated by a column of whole weights; NaN where it is undefined. A mean over classes is
+undefined where a class of ``truth`` has no weight: without it the mean would be of another
+thing. There is no loop over draws.
 """
 
 import numpy as np
@@ -21,6 +23,12 @@ METRICS = (
 )
 """Names, in the order of ``scores.json``; AUROC and average precision are one-vs-rest and
 macro, the calibration error is the expected one of the top label."""
+
+MACRO = ("macro_auroc", "balanced_accuracy", "macro_f1", "average_precision")
+"""Means over classes."""
+
+SIMULATIONS = 200
+"""Sets of labels drawn for the calibration error of perfectly calibrated predictions."""
 
 _BLOCK = 2**17
 """Weights worked on at once: a megabyte, which stays in a core's cache."""
@@ -48,7 +56,16 @@ def _score(probabilities: Floats, truth: Codes, weights: Floats, bins: int) -> F
         "average_precision": precision,
         "calibration_error": calibration_error(probabilities, truth, weights, bins),
     }
+    gone = _lack_a_class(truth, weights)
+    for name in MACRO:
+        values[name] = np.where(gone, np.nan, values[name])
     return np.stack([values[name] for name in METRICS])
+
+
+def _lack_a_class(truth: Codes, weights: Floats) -> NDArray[np.bool_]:
+    """Say which columns of ``weights`` leave a class of ``truth`` without any."""
+    there = np.equal.outer(truth, np.unique(truth)).astype(np.float64)  # (n, classes)
+    return np.asarray((weights.T @ there <= 0).any(axis=1))
 
 
 def confusion(probabilities: Floats, truth: Codes, weights: Floats) -> Floats:
@@ -66,12 +83,12 @@ def accuracy(table: Floats) -> Floats:
 
 
 def balanced_accuracy(table: Floats) -> Floats:
-    """Mean recall of the classes that are there."""
+    """Mean recall of the classes that have weight."""
     return _mean_over_classes(_share(_diagonal(table), table.sum(axis=2)))
 
 
 def macro_f1(table: Floats) -> Floats:
-    """Mean F1 of the classes that are there or were predicted."""
+    """Mean F1 of the classes that have weight or were predicted."""
     both = table.sum(axis=1) + table.sum(axis=2)  # 2 TP + FP + FN
     return _mean_over_classes(_share(2 * _diagonal(table), both))
 
@@ -86,9 +103,40 @@ def calibration_error(
     """
     highest = probabilities.max(axis=1)
     excess = (probabilities.argmax(axis=1) == truth) - highest
-    place = np.clip(np.ceil(highest * bins).astype(np.int64) - 1, 0, bins - 1)
-    by_bin = np.equal.outer(place, np.arange(bins)) * excess[:, None]  # (n, bins)
+    by_bin = _bins(highest, bins) * excess[:, None]  # (n, bins)
     return _share(np.abs(weights.T @ by_bin).sum(axis=1), weights.sum(axis=0))
+
+
+def calibration_error_if_perfect(
+    probabilities: Floats,
+    weights: Floats,
+    groups: Codes,
+    bins: int,
+    generator: np.random.Generator,
+) -> float:
+    """Return what ``calibration_error`` would be on average if every probability were right.
+
+    With few images it is far from 0: a bin's share of right answers lies off its probability
+    by chance, and the error counts that, whatever its sign. Answers are drawn right with the
+    probability that the predictions state, for all images of a group at once: duplicates are
+    right or wrong together. ``weights`` and ``groups`` are ``(n,)``.
+    """
+    highest = probabilities.max(axis=1)
+    weighed = _bins(highest, bins) * weights[:, None]  # (n, bins)
+    step, errors = max(1, _BLOCK // len(highest)), []
+    number_of_groups = int(groups.max()) + 1
+    for first in range(0, SIMULATIONS, step):
+        number = min(step, SIMULATIONS - first)
+        right = generator.random((number, number_of_groups))[:, groups] < highest
+        errors.append(np.abs((right - highest) @ weighed).sum(axis=1) / weights.sum())
+    return float(np.concatenate(errors).mean())
+
+
+def _bins(highest: Floats, bins: int) -> NDArray[np.bool_]:
+    """Return ``(n, bins)``: which bin of equal width holds each top probability."""
+    place = np.clip(np.ceil(highest * bins).astype(np.int64) - 1, 0, bins - 1)
+    inside: NDArray[np.bool_] = np.equal.outer(place, np.arange(bins))
+    return inside
 
 
 def _rankings(probabilities: Floats, truth: Codes, weights: Floats) -> tuple[Floats, Floats]:

@@ -6,11 +6,14 @@ import numpy as np
 from scipy import stats
 
 from maskwise.evaluate.arrangement import Arrangement
+from maskwise.evaluate.comparisons import least_p
 from maskwise.evaluate.config import EvaluateConfig
 
 FEW_GROUPS = 30
 """Test groups in a class, below which an interval is a rough guide."""
 ENOUGH_SEEDS = 10
+LEVEL = 0.05
+"""Holm-adjusted p under which a difference counts as shown."""
 
 
 def class_counts(arrangement: Arrangement) -> dict[str, dict[str, int]]:
@@ -35,8 +38,8 @@ def write_notes(
     notes = [*_seeds(arrangement), *_classes(counts), *_folds(arrangement)]
     if undefined:
         notes.append(
-            f"{undefined} of {config.draws} draws held too few classes to score and were left "
-            "out of the intervals."
+            f"{undefined} of {config.draws} draws held no image of some class, so that means "
+            "over classes are undefined there; they were left out of the intervals."
         )
     if config.weigh == "group":
         notes.append(
@@ -49,6 +52,21 @@ def write_notes(
             "test images; the interval comes from the bootstrap, so the two may disagree."
         )
     return notes
+
+
+def cannot_pass(family: int, seeds: int, config: EvaluateConfig) -> str:
+    """Say so where no p could stay under ``LEVEL`` after Holm's correction, else nothing."""
+    flips = config.test == "sign_flip"
+    least = 2 / 2**seeds if flips else least_p(config.draws)
+    if family * least < LEVEL:
+        return ""
+    found = f"{seeds} seeds" if flips else f"{config.draws} draws"
+    # 2 m / (draws + 1) < 1 / 20 from 40 m draws on.
+    remedy = "run more seeds" if flips else f"set evaluate.draws to {40 * family} or more"
+    return (
+        f"With {found} p cannot fall below {least:.2g}, and Holm multiplies the least of "
+        f"{family} by {family}: no comparison could pass {LEVEL:g}, however large; {remedy}."
+    )
 
 
 def _seeds(arrangement: Arrangement) -> list[str]:

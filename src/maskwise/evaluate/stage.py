@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from maskwise.artefacts.tables import LABEL_EFFICIENCY, PAIRED, SUBSETS, check_columns
 from maskwise.evaluate.arrangement import Arrangement, Curve, arrange
-from maskwise.evaluate.comparisons import adjust, chosen_pairs, sign_flip
+from maskwise.evaluate.comparisons import adjust, chosen_pairs, largest_family, sign_flip
 from maskwise.evaluate.config import EvaluateConfig
-from maskwise.evaluate.metrics import METRICS, score
-from maskwise.evaluate.notes import class_counts, write_notes
+from maskwise.evaluate.metrics import METRICS, calibration_error_if_perfect, score
+from maskwise.evaluate.notes import cannot_pass, class_counts, write_notes
 from maskwise.evaluate.resampling import (
     Draws,
     Resampled,
@@ -23,6 +23,7 @@ from maskwise.evaluate.resampling import (
     interval,
     p_value,
 )
+from maskwise.seeds import stream
 
 __all__ = ["EvaluateConfig", "Evaluated", "evaluate"]
 
@@ -36,7 +37,9 @@ class Evaluated:
     scores: dict[str, Any]
     """``scores.json``: ``scores[recipe][mode][fraction][metric]`` with ``value``, ``low``,
     ``high``, and ``seeds_low``, ``seeds_high``, ``groups_low``, ``groups_high`` for the
-    interval with only seeds or only test groups resampled; numbers of everything; ``notes``."""
+    interval with only seeds or only test groups resampled; of the calibration error as well
+    ``if_perfect``, what perfectly calibrated predictions would get on so few images; numbers
+    of everything; ``notes``; ``cannot_pass``, why no comparison could be shown, or null."""
     paired: pd.DataFrame
     """``tables.PAIRED``."""
     label_efficiency: pd.DataFrame
@@ -51,6 +54,8 @@ class _Results:
     by_seed: dict[Curve, NDArray[np.float64]]
     """``(metrics, R)``: the metrics of each repetition."""
     resampled: dict[Curve, dict[str, Resampled]]
+    if_perfect: dict[Curve, float]
+    """The calibration error that perfectly calibrated predictions would get."""
 
 
 def evaluate(
@@ -89,8 +94,12 @@ def evaluate(
         config.draws,
         len(paired),
     )
+    seeds = len(arrangement.repetitions)
+    warning = cannot_pass(largest_family(paired), seeds, config)
+    if warning:
+        log.warning("%s: %s", source, warning)
     return Evaluated(
-        scores=_scores(results, config, source),
+        scores=_scores(results, config, source, warning),
         paired=paired,
         label_efficiency=_label_efficiency(results, subsets),
     )
@@ -103,6 +112,7 @@ def _score_all(arrangement: Arrangement, draws: Draws, config: EvaluateConfig) -
     ]
     by_seed: dict[Curve, NDArray[np.float64]] = {}
     resampled: dict[Curve, dict[str, Resampled]] = {}
+    if_perfect: dict[Curve, float] = {}
     for curve in arrangement.curves():
         values = np.stack(
             [
@@ -115,7 +125,20 @@ def _score_all(arrangement: Arrangement, draws: Draws, config: EvaluateConfig) -
         )  # (metrics, R, 1 + B)
         by_seed[curve] = values[:, :, 0]
         resampled[curve] = {name: combine(values[i], draws) for i, name in enumerate(METRICS)}
-    return _Results(arrangement, by_seed, resampled)
+        perfect = [
+            calibration_error_if_perfect(
+                probabilities,
+                weight[:, 0],
+                test.group,
+                config.calibration_bins,
+                stream(config.seed, "calibration"),
+            )
+            for probabilities, test, weight in zip(
+                arrangement.probabilities[curve], arrangement.tests, weights, strict=True
+            )
+        ]
+        if_perfect[curve] = float(np.mean(perfect))
+    return _Results(arrangement, by_seed, resampled, if_perfect)
 
 
 def _image_weights(group: NDArray[np.int64], config: EvaluateConfig) -> NDArray[np.float64]:
@@ -174,12 +197,16 @@ def _row(
     }
 
 
-def _scores(results: _Results, config: EvaluateConfig, source: str) -> dict[str, Any]:
+def _scores(
+    results: _Results, config: EvaluateConfig, source: str, warning: str
+) -> dict[str, Any]:
     arrangement = results.arrangement
     counts = class_counts(arrangement)
     nested: dict[str, Any] = {}
     for (recipe, mode, fraction), metrics in results.resampled.items():
         figures = {name: _figures(drawn, arrangement) for name, drawn in metrics.items()}
+        perfect = results.if_perfect[recipe, mode, fraction]
+        figures["calibration_error"]["if_perfect"] = _rounded(perfect)
         nested.setdefault(recipe, {}).setdefault(mode, {})[str(float(fraction))] = figures
     undefined = max(
         int(np.isnan(drawn.both[1:]).sum())
@@ -193,10 +220,13 @@ def _scores(results: _Results, config: EvaluateConfig, source: str) -> dict[str,
         "n_seeds": sum(map(len, arrangement.repetitions)),
         "n_repetitions": len(arrangement.repetitions),
         "draws": config.draws,
+        "undefined_draws": undefined,
+        "cannot_pass": warning or None,
         "weigh": config.weigh,
         "test": config.test,
         "classes": counts,
-        "notes": write_notes(arrangement, counts, undefined, config),
+        "notes": [warning] * bool(warning)
+        + write_notes(arrangement, counts, undefined, config),
         "scores": nested,
     }
 
