@@ -336,7 +336,7 @@ def _paired(
                 if recipe == "scratch" or mode not in _modes(recipe):
                     continue
                 lead = round(leads.get(recipe, 0.0) * (1 if fraction < 1 else 0.3), 4)
-                p = 0.0004 if abs(lead) > half_width else 0.3
+                p = 0.0014 if abs(lead) > half_width else 0.3
                 rows.append(
                     {
                         "mode": mode,

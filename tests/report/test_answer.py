@@ -32,7 +32,7 @@ def test_a_clear_lead_is_told_with_recipe_n_size_and_certainty() -> None:
         "Intelligent Masking (+0.050 [0.020, 0.080])."
     )
     assert said.sureness == (
-        "How sure: the 95 % interval excludes 0, and p = 0.002 after correction for the 14 "
+        "How sure: the 95 % interval excludes 0, and p = 0.006 after correction for the 14 "
         "comparisons of macro AUROC on this page (Holm)."
     )
 
@@ -142,6 +142,29 @@ def test_harm_needs_the_same_correction_as_benefit() -> None:
     assert "chance remains a fair explanation" in said.sureness
     assert "perhaps worse (not sure after correction)" in said.rest[1]
     assert "perhaps worse" in plain(methods_in_words(inputs))
+
+
+def test_a_p_that_the_draws_could_not_make_smaller_is_a_bound() -> None:
+    inputs = study(half_width=0.03)
+    least, more = 2 / (inputs.scores["draws"] + 1), 4 / (inputs.scores["draws"] + 1)
+
+    bound, exact = (
+        told(replace(inputs, paired=inputs.paired.assign(p=p, p_holm=14 * p)))
+        for p in (round(least, 9), more)
+    )
+
+    assert "p ≤ 0.014 after correction" in bound.sureness
+    assert "p = 0.028 after correction" in exact.sureness
+
+
+def test_draws_too_few_for_holm_are_not_called_chance() -> None:
+    inputs = study(half_width=0.03)
+    scores = {**inputs.scores, "cannot_pass": "With 199 draws no comparison could pass 0.05."}
+    paired = inputs.paired.assign(p_holm=0.14)
+
+    said = told(replace(inputs, scores=scores, paired=paired))
+
+    assert said.sureness.endswith("So few draws could show nothing after that correction.")
 
 
 def methods_in_words(inputs: ReportInputs) -> str:

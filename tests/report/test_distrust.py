@@ -46,6 +46,14 @@ def test_an_interval_that_holds_0_is_no_proof_of_equality() -> None:
     )
 
 
+def test_draws_too_few_to_show_anything_are_distrusted() -> None:
+    inputs = study()
+    scores = {**inputs.scores, "cannot_pass": "With 199 draws no comparison could pass 0.05."}
+
+    assert "199 draws" in doubts(replace(inputs, scores=scores))["Nothing could be shown"]
+    assert "Nothing could be shown" not in doubts(inputs)
+
+
 def test_files_that_give_the_label_away_are_distrusted() -> None:
     audit = {
         "auroc": 0.82,

@@ -88,6 +88,19 @@ def test_a_page_is_made_of_what_evaluate_writes(small: ReportInputs) -> None:
     assert "One seed: the intervals hold the chance of the test set alone" in html
 
 
+def test_the_calibration_error_is_shown_beside_that_of_perfect_predictions(
+    small: ReportInputs,
+) -> None:
+    result = evaluate(small.predictions, small.subsets, EvaluateConfig(draws=199), "phantom")
+    figures = result.scores["scores"]["dqn"]["full"]["0.1"]["calibration_error"]
+
+    html = render(replace(small, scores=result.scores, paired=result.paired)).html
+
+    assert f"{figures['value']:.3f} [" in html
+    assert f"; if perfect {figures['if_perfect']:.3f}" in html
+    assert "divides its logits by a temperature" in html
+
+
 def test_a_misspelt_metric_is_refused_with_the_close_match(small: ReportInputs) -> None:
     inputs = replace(small, config=ReportConfig(metric="macro_aurocs"))
 

@@ -124,12 +124,16 @@ def _sureness(facts: Facts, rows: pd.DataFrame) -> str:
         )
     else:
         text = (
-            f"How sure: the 95 % interval excludes 0, and {p_value(row['p_holm'])} after "
-            f"correction for the {facts.comparisons} comparisons of {facts.metric_name} on "
-            "this page (Holm)."
+            "How sure: the 95 % interval excludes 0, and "
+            f"{p_value(row['p_holm'], facts.is_least(row))} after correction for the "
+            f"{facts.comparisons} comparisons of {facts.metric_name} on this page (Holm)."
         )
     if verdict in ("perhaps", "perhaps_harms"):
-        text += " After that correction chance remains a fair explanation."
+        text += (
+            " So few draws could show nothing after that correction."
+            if facts.inputs.scores.get("cannot_pass")
+            else " After that correction chance remains a fair explanation."
+        )
     if int(row["n_seeds"]) == 1:
         text += (
             " With one seed the interval covers only the choice of test images: trained once "

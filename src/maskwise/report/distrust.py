@@ -151,6 +151,12 @@ def _uncertain(facts: Facts) -> Iterator[Caution]:
         )
 
 
+def _few_draws(facts: Facts) -> Iterator[Caution]:
+    why = facts.inputs.scores.get("cannot_pass")
+    if why:
+        yield Caution(82, "Nothing could be shown", why)
+
+
 def _pixels(facts: Facts) -> Iterator[Caution]:
     if "probe" not in facts.modes or "pixels" not in facts.styles:
         return
@@ -277,6 +283,7 @@ RULES: tuple[Callable[[Facts], Iterator[Caution]], ...] = (
     _few_groups,
     _seeds,
     _uncertain,
+    _few_draws,
     _pixels,
     _contradictions,
     _duplicates,

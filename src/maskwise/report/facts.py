@@ -170,6 +170,15 @@ class Facts:
         ]
         return chosen.sort_values(["difference", "recipe"], ascending=[False, True])
 
+    def is_least(self, row: pd.Series) -> bool:
+        """Say whether no draw contradicts a paired difference, so that its p is a bound."""
+        scores = self.inputs.scores
+        if scores["test"] != "bootstrap":
+            return False
+        draws = scores["draws"] - scores.get("undefined_draws", 0)
+        # Beyond 6 digits: p was rounded when it was written.
+        return bool(row["p"] <= 2 / (draws + 1) * (1 + 1e-5))
+
     def test_predictions(self) -> pd.DataFrame:
         """Return the test images' predictions at the first sentence's mode and fraction.
 

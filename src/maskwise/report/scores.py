@@ -21,7 +21,8 @@ def read_scores(scores: Mapping[str, Any]) -> pd.DataFrame:
     """Return a row a recipe x mode x fraction x metric.
 
     Columns ``recipe, mode, fraction, metric, value, low, high``, then the interval with seeds
-    alone resampled (``seeds_low``, ``seeds_high``) and with groups alone; NaN for ``null``.
+    alone resampled (``seeds_low``, ``seeds_high``) and with groups alone; of the calibration
+    error ``if_perfect``; NaN for ``null``.
     """
     rows = [
         {

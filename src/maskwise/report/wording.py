@@ -36,17 +36,19 @@ def with_interval(
     return f"{number(value, digits)} {interval(low, high, digits)}".strip()
 
 
-def p_figure(p: float) -> str:
-    """Write a p to three digits, never as 0."""
+def p_figure(p: float, least: bool = False) -> str:
+    """Write a p to three digits, never as 0; ``least`` where the draws could give no less."""
     if not math.isfinite(p):
         return "—"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    if p < 0.001:
+        return "< 0.001"
+    return f"≤ {p:.3f}" if least and p < 1 else f"{p:.3f}"
 
 
-def p_value(p: float) -> str:
-    """Write a p inside a sentence: "p = 0.020", or "p < 0.001"."""
-    text = p_figure(p)
-    sign = "" if text.startswith("<") else "= "
+def p_value(p: float, least: bool = False) -> str:
+    """Write a p inside a sentence: "p = 0.020", "p < 0.001", "p ≤ 0.004"."""
+    text = p_figure(p, least)
+    sign = "" if text[0] in "<≤" else "= "
     return f"p {sign}{text}".replace(" ", NO_BREAK)
 
 

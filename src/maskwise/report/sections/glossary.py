@@ -84,8 +84,9 @@ TERMS = (
     ("macro F1", "Balance of finding a class and not overcalling it, averaged over classes."),
     (
         "calibration error",
-        "How far stated probabilities lie from observed frequencies; 0 = can be taken at "
-        "face value.",
+        "How far stated probabilities lie from observed frequencies, chance included: few "
+        "images give even perfect probabilities an error well above 0 (“if perfect” beside "
+        "it). At that figure they can be taken at face value; the farther above, the less.",
     ),
     (
         "95 % interval",
@@ -95,7 +96,8 @@ TERMS = (
     (
         "p (Holm)",
         "How surprising the difference would be if there were none, made larger because "
-        "several comparisons were made at once.",
+        "several comparisons were made at once. ≤ where no draw of the bootstrap contradicted "
+        "it: more draws might give a smaller p.",
     ),
 )
 

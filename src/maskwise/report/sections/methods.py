@@ -88,10 +88,7 @@ def _reading(facts: Facts) -> str:
 def _scores(facts: Facts, mode: str, metric: str) -> Table:
     table = facts.scores
     rows = table[(table["mode"] == mode) & (table["metric"] == metric)]
-    found = {
-        (row["recipe"], row["fraction"]): with_interval(row["value"], row["low"], row["high"])
-        for _, row in rows.iterrows()
-    }
+    found = {(row["recipe"], row["fraction"]): _score(row) for _, row in rows.iterrows()}
     fractions = facts.fractions[::-1]
     lines: list[Row] = [
         (Cell(style.title, style=style), *(found.get((recipe, f), "—") for f in fractions))
@@ -102,10 +99,30 @@ def _scores(facts: Facts, mode: str, metric: str) -> Table:
     return Table(f"{METRICS.get(metric, metric)}, {facts.mode_name(mode).lower()}", head, lines)
 
 
+def _score(row: pd.Series) -> str:
+    text = with_interval(row["value"], row["low"], row["high"])
+    if_perfect = row.get("if_perfect", float("nan"))
+    return text if pd.isna(if_perfect) else f"{text}; if perfect {number(if_perfect)}"
+
+
+_CALIBRATION = (
+    "Scores are of the probabilities as the networks gave them. An exported model divides its "
+    "logits by a temperature fitted on validation images first, so its calibration error is "
+    "another; what it calls an image is the same. With few test images the calibration error "
+    "lies above 0 whatever the network does: “if perfect” is what it would be on average if "
+    "every probability were exactly right, so only what lies above that speaks against the "
+    "network."
+)
+
+
 def _all_metrics(facts: Facts) -> list[Block]:
     metrics = list(dict.fromkeys(facts.scores["metric"]))
     tables = [_scores(facts, mode, metric) for metric in metrics for mode in facts.modes]
-    return [*tables, _paired("All paired differences", facts, facts.inputs.paired)]
+    return [
+        Paragraph(_CALIBRATION),
+        *tables,
+        _paired("All paired differences", facts, facts.inputs.paired),
+    ]
 
 
 def _parts(facts: Facts) -> list[Block]:
@@ -172,7 +189,8 @@ def _sentence(facts: Facts, row: pd.Series) -> str:
     return (
         f"{facts.title(row['recipe'])} against {facts.title(row['against'])}: "
         f"{_VERDICTS[judge(row)]}, {signed(row['difference'])} "
-        f"{interval(row['low'], row['high'])}, {p_value(row['p_holm'])} after Holm, on "
+        f"{interval(row['low'], row['high'])}, "
+        f"{p_value(row['p_holm'], facts.is_least(row))} after Holm, on "
         f"{count(int(row['n_images']), 'image')} of {count(int(row['n_groups']), 'group')}, "
         f"{count(int(row['n_seeds']), 'seed')} ({labels(row['fraction'])}, "
         f"{facts.mode_name(row['mode']).lower()})."
@@ -203,8 +221,7 @@ def _paired(caption: str, facts: Facts, paired: pd.DataFrame) -> Table:
             METRICS.get(row["metric"], row["metric"]),
             signed(row["difference"]),
             interval(row["low"], row["high"]),
-            p_figure(row["p"]),
-            p_figure(row["p_holm"]),
+            *(p_figure(row[name], facts.is_least(row)) for name in ("p", "p_holm")),
             *(f"{row[name]:,}" for name in ("n_images", "n_groups", "n_seeds")),
         )
         for _, row in paired.iterrows()
