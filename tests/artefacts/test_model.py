@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from finetune.patches import metadata, small_encoder
 from maskwise import load_encoder, load_model
-from maskwise.artefacts.encoder import read_tensors, write_encoder, write_tensors
+from maskwise.artefacts.encoder import FORMAT, read_tensors, write_encoder, write_tensors
 from maskwise.artefacts.model import ModelMetadata, write_model
 from maskwise.artefacts.model import load_model as load_classifier
 from maskwise.encoders.classifier import Classifier, pool
@@ -81,9 +84,17 @@ def test_loading_says_how_many_tensors_found_their_place(
             lambda t: t.update({"head.bias": torch.zeros(3)}),
             r"17 of 18 tensors fit.*\n.*misshapen: head.bias is \(3,\), not \(2,\)",
         ),
+        (
+            lambda t: t.update({"head.bias": torch.zeros(2, dtype=torch.int32)}),
+            r"17 of 18.*\n.*of another type: head.bias is torch.int32, not torch.float32",
+        ),
+        (
+            lambda t: t["head.bias"].fill_(torch.nan),
+            r"17 of 18.*\n.*damaged: head.bias holds values that are no finite numbers",
+        ),
     ],
 )
-def test_a_tensor_too_few_too_many_or_misshapen_stops_it_by_name(
+def test_a_tensor_too_few_too_many_misshapen_or_without_numbers_stops_it_by_name(
     path: Path, change: object, message: str
 ) -> None:
     tensors, blocks = read_tensors(path)
@@ -112,6 +123,53 @@ def test_a_model_of_an_architecture_from_the_future_is_refused(path: Path) -> No
     blocks["model"]["encoder"]["architecture"] = "context_cmm"
     write_tensors(tensors, blocks, path)
     with pytest.raises(UserError, match=r"needs the encoder 'context_cmm'.*mean 'context_cnn'"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m.pop("classes"), "lacks classes"),
+        (lambda m: m.update(later=1), "knows no later"),
+        (lambda m: m.update(temperature=float("nan")), "temperature is nan"),
+        (lambda m: m.update(temperature=-1.0), "temperature is -1.0"),
+        (lambda m: m.update(stages=[9]), "index out of range"),
+        (lambda m: m.update(pooling="median"), "no pooling 'median'"),
+        (lambda m: m.update(classes=["a", "a"]), "not different names"),
+        (lambda m: m["encoder"].update(architecture=[]), r"architecture is \[\]"),
+        (lambda m: m["encoder"].update(arguments={"depth": 3}), "argument 'depth'"),
+        (lambda m: m["encoder"]["arguments"].update(convolutions=[10**9, 1]), "convolutions"),
+        (lambda m: m["encoder"].update(mean=[0.1, 0.2, 0.3]), "for 1 channels"),
+        (lambda m: m["encoder"].update(std=[0.0]), r"std is \[0.0\]"),
+        (lambda m: m["encoder"].update(height=10**6), "height is 1000000"),
+    ],
+)
+def test_a_model_whose_description_is_damaged_is_refused_by_name(
+    path: Path, change: Callable[[Any], object], said: str
+) -> None:
+    tensors, blocks = read_tensors(path)
+    change(blocks["model"])
+    write_tensors(tensors, blocks, path)
+    with pytest.raises(UserError, match=f"best.safetensors: .*cannot be used.*{said}"):
+        load_model(path)
+
+
+def test_a_description_that_is_no_json_is_refused_by_name(path: Path) -> None:
+    tensors, _ = read_tensors(path)
+    save_file(tensors, path, {"format": FORMAT, "model": "{"})
+    with pytest.raises(UserError, match=r"best.safetensors: .*cannot be used"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("change", [{"features": 10**12}, {"encoder": {"widths": [8, 4096]}}])
+def test_a_model_that_asks_for_more_than_its_file_holds_is_refused_before_it_is_built(
+    path: Path, change: dict[str, Any]
+) -> None:
+    tensors, blocks = read_tensors(path)
+    blocks["model"]["features"] = change.get("features", 24)
+    blocks["model"]["encoder"]["arguments"].update(change.get("encoder", {}))
+    write_tensors(tensors, blocks, path)
+    with pytest.raises(UserError, match=r"misshapen: .*, not "):
         load_model(path)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from finetune.patches import MEAN, STD, metadata, small_encoder
 from maskwise import load_model
+from maskwise.artefacts.encoder import read_tensors, write_tensors
 from maskwise.artefacts.model import ModelMetadata, write_model
 from maskwise.encoders.classifier import Classifier
 from maskwise.errors import UserError
@@ -327,3 +328,11 @@ def test_a_request_needs_a_model_and_scans_and_is_told_of_misspelt_options() -> 
         parse_request({"model": "m", "scans": "s", "shown": 0}, "predict")
     request = parse_request({**shipped, "model": "m", "scans": "s"}, "predict")
     assert request == (Path("m"), Path("s"), PredictConfig())
+
+
+def test_a_model_that_answers_with_no_number_is_named(model: Path, scans: Path) -> None:
+    tensors, blocks = read_tensors(model)
+    tensors["head.weight"].fill_(3e38)  # finite, but the logits are not
+    write_tensors(tensors, blocks, model)
+    with pytest.raises(UserError, match=r"best.safetensors: gives no finite probability for 6"):
+        predict(model, scans, PredictConfig())

@@ -4,11 +4,13 @@ Needs torch and safetensors only. All or nothing: every tensor is accounted for,
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,10 +18,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from maskwise.artefacts.atomic import replacing
+from maskwise.artefacts.description import from_json
 from maskwise.encoders import ENCODERS
 from maskwise.errors import UserError, hint
 
 FORMAT = "maskwise/1"
+LARGEST = 4_096
+"""The largest whole number that a description may hold: pixels a side, channels, layers."""
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,22 @@ class EncoderMetadata:
     version: str
     """Of the package that wrote the file."""
 
+    def check(self) -> None:
+        """Raise ``ValueError`` where a figure cannot be right."""
+        for name in ("channels", "height", "width"):
+            if not 1 <= getattr(self, name) <= LARGEST:
+                raise ValueError(f"{name} is {getattr(self, name)}")
+        for name, value in self.arguments.items():
+            numbers = value if isinstance(value, list | tuple) else [value]
+            if any(isinstance(number, int) and number > LARGEST for number in numbers):
+                raise ValueError(f"{name} is {value}")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if len(values) != self.channels or not all(map(math.isfinite, values)):
+                raise ValueError(f"{name} is {list(values)} for {self.channels} channels")
+        if min(self.std) <= 0:
+            raise ValueError(f"std is {list(self.std)}, but should be above 0")
+
 
 def write_encoder(encoder: nn.Module, metadata: EncoderMetadata, path: Path) -> None:
     """Write the encoder's parameters and buffers with their metadata."""
@@ -66,23 +88,52 @@ def load_encoder(path: str | Path) -> nn.Module:
     tensors, blocks = read_tensors(path)
     if "encoder" not in blocks:
         raise UserError(f"{path}: holds {hint('', blocks)} and no encoder")
-    metadata = encoder_metadata(blocks["encoder"])
-    encoder = build_encoder(metadata, str(path))
-    fill(encoder, tensors, str(path))
-    encoder.eval()
+    with usable(path):
+        metadata = encoder_metadata(blocks["encoder"])
+        encoder = rebuild(lambda: build_encoder(metadata, str(path)), tensors, str(path))
+        with torch.inference_mode():
+            encoder(torch.zeros(1, metadata.channels, metadata.height, metadata.width))
     encoder.metadata = metadata  # type: ignore[assignment]
     return encoder
 
 
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged description leads to into one message."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        # Values that are wrong in any way raise anything: TypeError, KeyError, RuntimeError.
+        raise UserError(
+            f"{path}: what the file says of itself cannot be used ({error}); it is damaged, or "
+            "of another version of maskwise: make it again, or take another copy"
+        ) from None
+
+
 def encoder_metadata(block: Mapping[str, Any]) -> EncoderMetadata:
-    """Build the metadata from its JSON block."""
-    values = dict(block)
-    values["mean"], values["std"] = tuple(values["mean"]), tuple(values["std"])
-    values["arguments"] = {
+    """Build the metadata from its JSON block; ``ValueError`` where it is wrong."""
+    metadata = from_json(EncoderMetadata, block)
+    metadata.check()
+    arguments = {
         key: tuple(value) if isinstance(value, list) else value
-        for key, value in values["arguments"].items()
+        for key, value in metadata.arguments.items()
     }
-    return EncoderMetadata(**values)
+    return replace(metadata, arguments=arguments)
+
+
+def rebuild(build: Callable[[], M], tensors: Mapping[str, Tensor], where: str) -> M:
+    """Return the module that ``build`` makes, in eval mode, with the weights of ``tensors``.
+
+    It is built without memory first: a description that is wrong must not take all there is.
+    """
+    with torch.device("meta"):
+        module = build()
+    check_fit(module, tensors, where)
+    module.to_empty(device="cpu")
+    module.load_state_dict(dict(tensors))
+    return module.eval()
 
 
 def build_encoder(metadata: EncoderMetadata, where: str) -> nn.Module:
@@ -133,7 +184,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(f"{path}: is no readable safetensors file ({error})") from None
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path}: was not written by maskwise ({FORMAT}); export it again")
-    return tensors, {k: json.loads(v) for k, v in metadata.items() if k != "format"}
+    with usable(path):
+        return tensors, {k: json.loads(v) for k, v in metadata.items() if k != "format"}
 
 
 def read_checkpoint(path: Path, where: str) -> dict[str, Tensor]:
@@ -162,21 +214,40 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> str:
     """Load all ``tensors`` into all of ``module``; return the account, "62 of 62 tensors".
 
     Raises:
-        UserError: naming every tensor that is missing, unexpected or misshapen.
+        UserError: naming every tensor that is missing, unexpected, misshapen, of another type
+            or not finite.
     """
+    check_fit(module, tensors, where)
+    module.load_state_dict(dict(tensors))
+    return account(module)
+
+
+def account(module: nn.Module) -> str:
+    """Return how many tensors were loaded: all."""
+    number = len(module.state_dict())
+    return f"{number} of {number} tensors"
+
+
+def check_fit(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raise ``UserError`` as ``fill`` does; a module without memory can be asked, too."""
     wanted = module.state_dict()
     problems = [f"missing: {name}" for name in wanted if name not in tensors]
     problems += [f"unexpected: {name}" for name in tensors if name not in wanted]
-    problems += [
-        f"misshapen: {name} is {tuple(tensors[name].shape)}, not {tuple(wanted[name].shape)}"
-        for name in wanted
-        if name in tensors and tensors[name].shape != wanted[name].shape
-    ]
+    fits = [(name, _misfit(tensors[name], wanted[name])) for name in wanted if name in tensors]
+    problems += [f"{word}: {name} {detail}" for name, (word, detail) in fits if word]
     if problems:
         fitting = len(wanted) - sum(not p.startswith("unexpected") for p in problems)
         raise UserError(
             f"{where}: {fitting} of {len(wanted)} tensors fit; nothing was loaded\n  "
             + "\n  ".join(problems)
         )
-    module.load_state_dict(dict(tensors))
-    return f"{len(wanted)} of {len(wanted)} tensors"
+
+
+def _misfit(tensor: Tensor, wanted: Tensor) -> tuple[str, str]:
+    if tensor.shape != wanted.shape:
+        return "misshapen", f"is {tuple(tensor.shape)}, not {tuple(wanted.shape)}"
+    if tensor.is_floating_point() != wanted.is_floating_point():
+        return "of another type", f"is {tensor.dtype}, not {wanted.dtype}"
+    if tensor.is_floating_point() and not tensor.float().isfinite().all():
+        return "damaged", "holds values that are no finite numbers"
+    return "", ""

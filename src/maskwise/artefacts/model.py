@@ -4,19 +4,24 @@ Needs torch and safetensors only. All or nothing: every tensor is accounted for,
 """
 
 import logging
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
+from maskwise.artefacts.description import from_json
 from maskwise.artefacts.encoder import (
     EncoderMetadata,
+    account,
     build_encoder,
     encoder_metadata,
-    fill,
     read_tensors,
+    rebuild,
+    usable,
     write_tensors,
 )
 from maskwise.encoders.classifier import Classifier
@@ -52,6 +57,13 @@ class ModelMetadata:
     validation_log_loss: float
     """Of the calibrated probabilities on the validation images of that fraction, in nats."""
 
+    def check(self) -> None:
+        """Raise ``ValueError`` where a figure cannot be right."""
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"temperature is {self.temperature}, but should be above 0")
+        if not self.classes or len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes is {list(self.classes)}, not different names")
+
 
 def write_model(model: nn.Module, metadata: ModelMetadata, path: Path) -> None:
     """Write the model's parameters and buffers with their metadata."""
@@ -72,13 +84,19 @@ def load_model(path: str | Path) -> Classifier:
     if "model" not in blocks:
         found = "an encoder: use maskwise.load_encoder" if "encoder" in blocks else "no model"
         raise UserError(f"{path}: holds {found}")
-    metadata = model_metadata(blocks["model"])
-    encoder = build_encoder(metadata.encoder, str(path))
-    model = build_classifier(encoder, metadata)
-    log.info("%s: loaded %s", path, fill(model, tensors, str(path)))
-    model.eval()
+    with usable(path):
+        metadata = model_metadata(blocks["model"])
+        model = rebuild(lambda: _build(metadata, str(path)), tensors, str(path))
+        seen = metadata.encoder
+        with torch.inference_mode():
+            model(torch.zeros(1, seen.channels, seen.height, seen.width))
+    log.info("%s: loaded %s", path, account(model))
     model.metadata = metadata  # type: ignore[assignment]
     return model
+
+
+def _build(metadata: ModelMetadata, where: str) -> Classifier:
+    return build_classifier(build_encoder(metadata.encoder, where), metadata)
 
 
 def build_classifier(encoder: nn.Module, metadata: ModelMetadata) -> Classifier:
@@ -94,8 +112,7 @@ def build_classifier(encoder: nn.Module, metadata: ModelMetadata) -> Classifier:
 
 
 def model_metadata(block: Mapping[str, Any]) -> ModelMetadata:
-    """Build the metadata from its JSON block."""
-    values = dict(block)
-    values["encoder"] = encoder_metadata(values["encoder"])
-    values["classes"], values["stages"] = tuple(values["classes"]), tuple(values["stages"])
-    return ModelMetadata(**values)
+    """Build the metadata from its JSON block; ``ValueError`` where it is wrong."""
+    metadata = from_json(ModelMetadata, block)
+    metadata.check()
+    return replace(metadata, encoder=encoder_metadata(block["encoder"]))

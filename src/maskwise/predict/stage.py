@@ -78,8 +78,8 @@ def predict(model: Path, scans: Path, config: PredictConfig) -> Predicted:
     prediction only; it stays in the table with the reason.
 
     Raises:
-        UserError: if there is no model or no scan, if the modality is another, or if all
-            scans are refused.
+        UserError: if there is no model or no scan, if the modality is another, if all scans
+            are refused, or if the model answers a scan with no number.
     """
     network = load_model(model)
     metadata = cast(ModelMetadata, network.metadata)
@@ -91,6 +91,12 @@ def predict(model: Path, scans: Path, config: PredictConfig) -> Predicted:
         reasons = Counter(table["refused"][: len(found.scans)])
         commonest = "; ".join(f"{n} times: {why}" for why, n in reasons.most_common(3))
         raise UserError(f"{scans}: all {len(found.scans)} scans were refused ({commonest})")
+    unanswered = table[~refused & table[_columns(metadata)].isna().any(axis=1)]
+    if len(unanswered):
+        raise UserError(
+            f"{model}: gives no finite probability for {len(unanswered)} scans, as for "
+            f"{unanswered['path'].iloc[0]!r}; its training diverged: take another model"
+        )
     log.info(
         "%s: %d scans have a prediction, %d files have none (column `refused` says why)",
         scans, (~refused).sum(), refused.sum(),
