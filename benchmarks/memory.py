@@ -96,7 +96,7 @@ def pretrain_once(folder: Path, arguments: argparse.Namespace) -> None:
         PretrainConfig,
         PretrainRun,
         parse_recipe,
-        pretrain,
+        pretraining,
     )
 
     file = Path(__file__).parents[1] / "conf/base/recipes/parameters_dqn.yml"
@@ -110,7 +110,8 @@ def pretrain_once(folder: Path, arguments: argparse.Namespace) -> None:
         seed=0,
         checkpoints=folder / "checkpoints",
     )
-    pretrain(open_store(folder / "store"), read_splits(folder / "splits.parquet"), run)
+    with pretraining(open_store(folder / "store"), read_splits(folder / "splits.parquet"), run):
+        pass
 
 
 def measure(stage: str, folder: Path, arguments: argparse.Namespace) -> float:

@@ -86,7 +86,8 @@ def judge(
             seed=key["seed"],
             checkpoints=Path(folder),
         )
-        result = recipes.pretrain(store, shown, run)
+        with recipes.pretraining(store, shown, run) as result:
+            pass
     seconds = time.perf_counter() - begin
     result.encoder.metadata = result.metadata  # type: ignore[assignment]
     scores = [score(result.encoder, store, shown, key, FIRST_DRAW + i) for i in range(draws)]

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,18 @@ import click
 import numpy as np
 import pytest
 from kedro.config import OmegaConfigLoader
+from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner
 
 from maskwise.cells import Study, read_studies
 from maskwise.checks import check_inputs, check_parameters, names_in_files
 from maskwise.datasets import JsonDataset, RawFolder
 from maskwise.errors import UserError
+from maskwise.hooks import MaskwiseHooks
 from maskwise.pipeline_registry import PROJECT, register_pipelines
+from maskwise.pipelines.saving import until_saved
 from maskwise.progress import note
 from maskwise.run_facts import AnonymousMemory, Watch, describe_machine, write_facts
 from maskwise.session import telling
@@ -25,11 +32,11 @@ STUDIES = read_studies(PROJECT)
 KNOWN = names_in_files(PROJECT / "conf", ["base"], STUDIES)
 
 
-def load(**runtime: Any) -> dict[str, Any]:
+def load(environment: str = "base", **runtime: Any) -> dict[str, Any]:
     """Return the project's parameters as `kedro run --params` would change them."""
     arguments: dict[str, Any] = {**CONFIG_LOADER_ARGS, "default_run_env": "base"}
     loader = OmegaConfigLoader(
-        str(PROJECT / "conf"), runtime_params=runtime or None, **arguments
+        str(PROJECT / "conf"), environment, runtime_params=runtime or None, **arguments
     )
     parameters: dict[str, Any] = loader["parameters"]
     return parameters
@@ -156,6 +163,50 @@ def test_ctrl_c_ends_with_130_on_the_command_line() -> None:
     with click.Context(click.Command("run")), pytest.raises(SystemExit) as caught, telling():
         raise KeyboardInterrupt
     assert caught.value.code == 130
+
+
+def test_the_checkpoints_of_another_environment_lie_with_its_data() -> None:
+    folders = {
+        environment: load(environment)["pretrain"]["checkpoints"]
+        for environment in ("base", "test")
+    }
+    assert folders == {"base": "data/06_models", "test": "data/test/06_models"}
+
+
+class FullDisk(MemoryDataset):
+    """Takes nothing."""
+
+    def save(self, data: Any) -> None:
+        raise OSError("No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("last", "ended"), [(MemoryDataset(), ["well"]), (FullDisk(), ["DatasetError"])]
+)
+def test_what_a_node_holds_until_its_outputs_are_saved_learns_how_that_went(
+    last: MemoryDataset, ended: list[str]
+) -> None:
+    held: list[str] = []
+
+    @contextmanager
+    def holding() -> Iterator[tuple[int, int]]:
+        try:
+            yield 1, 2
+        except DatasetError as error:
+            held.append(type(error).__name__)
+            raise
+        held.append("well")
+
+    manager = _create_hook_manager()
+    manager.register(MaskwiseHooks())
+    node = Node(lambda: until_saved(holding()), None, ["s.r.s0.one", "s.r.s0.two"], tags="t")
+    catalog = DataCatalog({"s.r.s0.one": MemoryDataset(), "s.r.s0.two": last})
+    try:
+        SequentialRunner().run(Pipeline([node]), catalog, hook_manager=manager)
+    except DatasetError as error:
+        assert held == []
+        manager.hook.on_pipeline_error(error=error, run_params={}, pipeline=None, catalog=None)
+    assert held == ended
 
 
 def test_facts_of_a_run_hold_what_the_stage_noted_and_its_memory() -> None:

@@ -39,8 +39,8 @@ class Cell:
 
     @property
     def checkpoints(self) -> Path:
-        """Folder below the project's, outside DVC's outs, which DVC deletes before a stage."""
-        return Path("data/06_models", self.source, "checkpoints", self.recipe, f"s{self.seed}")
+        """Folder of the cell's own, below that of all checkpoints."""
+        return Path(self.source, "checkpoints", self.recipe, f"s{self.seed}")
 
 
 @dataclass(frozen=True)

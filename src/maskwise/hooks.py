@@ -13,6 +13,7 @@ from maskwise import run_facts
 from maskwise.cells import Study, address, read_studies
 from maskwise.checks import check_inputs, check_parameters, names_in_files
 from maskwise.pipelines import blocks
+from maskwise.pipelines.saving import saving
 from maskwise.progress import planning
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,8 @@ class MaskwiseHooks:
         self._catalog: Any = None
         self._machine: dict[str, Any] = {}
         self._watch: run_facts.Watch | None = None
-        self._run = ExitStack()
+        self._unsaved: set[str] = set()
+        self._run, self._node = ExitStack(), ExitStack()
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -48,13 +50,16 @@ class MaskwiseHooks:
         name = (run_params["pipeline_names"] or ["__default__"])[0]
         shown = chosen[0].source if name == "__default__" and chosen else name
         check_inputs(pipeline, pipelines[name], catalog, shown)
-        self._catalog = catalog
         self._machine = run_facts.describe_machine(context.project_path)
         self._run.enter_context(planning(_steps(pipeline, studies, context.params)))
 
     @hook_impl
-    def before_node_run(self, node: Node) -> None:
+    def before_node_run(self, node: Node, catalog: Any) -> None:
         """Say what begins, and start its watch."""
+        # In a notebook, after Ctrl-C, which is no error to Kedro.
+        self._abandon(KeyboardInterrupt())
+        self._catalog, self._unsaved = catalog, set(node.outputs)
+        self._node.enter_context(saving())
         if self._paths(node):
             log.info("%s", _address(node))
             self._watch = run_facts.Watch()
@@ -62,28 +67,36 @@ class MaskwiseHooks:
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
         """After a node's last output, write ``run.json`` beside its first."""
-        if self._watch is not None and dataset_name == node.outputs[-1]:
+        self._unsaved.discard(dataset_name)
+        if self._unsaved:
+            return
+        if self._watch is not None:
             facts, self._watch = self._watch.stop(), None
             log.info("%s took %.1f s", _address(node), facts["seconds"])
             folder = self._paths(node)[0].parent
             run_facts.write_facts(folder, _address(node), {**self._machine, **facts})
+        self._node.close()
 
     @hook_impl
-    def after_pipeline_run(self, pipeline: Pipeline) -> None:
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
         """End with the line that a reader looks for."""
         self._run.close()
         for name in sorted(pipeline.all_outputs()):
             kind = name.rpartition(".")[2]
             if kind in ("report", "page"):
-                log.info("The %s is in %s", kind, self._catalog.get(name)._filepath)
+                log.info("The %s is in %s", kind, catalog.get(name)._filepath)
 
     @hook_impl
-    def on_pipeline_error(self) -> None:
-        """Stop watching."""
+    def on_pipeline_error(self, error: Exception) -> None:
+        """Stop watching, and let the node know that its outputs are not on disk."""
         self._run.close()
+        self._abandon(error)
+
+    def _abandon(self, error: BaseException) -> None:
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
+        self._node.__exit__(type(error), error, error.__traceback__)
 
     def _paths(self, node: Node) -> list[Path]:
         """Return where the node's outputs lie; nothing for one that joins tables in memory."""

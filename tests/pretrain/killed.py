@@ -12,7 +12,7 @@ import torch
 from maskwise.artefacts.splits import read_splits
 from maskwise.artefacts.store import open_store
 from maskwise.pretrain import loop
-from maskwise.pretrain.recipe import pretrain
+from maskwise.pretrain.recipe import pretraining
 from pretrain.toys import make_run
 
 
@@ -32,9 +32,9 @@ def run_cell(folder: Path, instant: str, block: dict[str, Any]) -> None:
         sent = signal.SIGKILL if what == "step" else signal.Signals[what]
         loop.Loop._one_step = _hit(loop.Loop._one_step, int(number), sent)  # type: ignore[method-assign]
     store, splits = open_store(folder / "store"), read_splits(folder / "splits.parquet")
-    result = pretrain(store, splits, make_run(folder / "checkpoints", block))
-    torch.save(result.encoder.state_dict(), folder / "weights.pt")
-    result.history.to_csv(folder / "history.csv")
+    with pretraining(store, splits, make_run(folder / "checkpoints", block)) as result:
+        torch.save(result.encoder.state_dict(), folder / "weights.pt")
+        result.history.to_csv(folder / "history.csv")
 
 
 def _hit(call: Callable[..., Any], number: int, sent: signal.Signals) -> Callable[..., Any]:

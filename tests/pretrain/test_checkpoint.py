@@ -13,11 +13,12 @@ import pytest
 import torch
 
 import maskwise
+from maskwise import progress
 from maskwise.errors import UserError
 from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
-from maskwise.pretrain.recipe import pretrain
+from maskwise.pretrain.recipe import pretraining
 from pretrain import killed
-from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store
+from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
 
 SOURCE = Path(maskwise.__file__).parents[1]
 DQN: dict[str, Any] = {**RANDOM_BOX, "policy": {"name": "dqn", "box": [2, 2]}}
@@ -109,6 +110,42 @@ def test_the_checkpoint_is_removed_when_the_stage_ends_well(tmp_path: Path) -> N
     store, splits = make_store(tmp_path / "store")
     pretrain(store, splits, make_run(tmp_path / "checkpoints", RANDOM_BOX))
     assert files(tmp_path / "checkpoints") == []
+
+
+@pytest.mark.parametrize("block", [RANDOM_BOX, DQN], ids=["random_box", "dqn"])
+def test_what_could_not_be_saved_need_not_be_trained_again(
+    tmp_path: Path, block: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    run = make_run(tmp_path / "checkpoints", block)
+    with (
+        pytest.raises(OSError, match="No space left"),
+        pretraining(store, splits, run) as unsaved,
+    ):
+        raise OSError("No space left on device")
+    assert files(tmp_path / "checkpoints") != []
+
+    caplog.set_level("INFO")
+    with progress.collecting_facts() as facts:
+        saved = pretrain(store, splits, run)
+
+    assert "going on after step 9 of 9" in caplog.text
+    assert facts.values == {}  # no step, no speed
+    again = saved.encoder.state_dict()
+    assert all(t.equal(again[name]) for name, t in unsaved.encoder.state_dict().items())
+    assert saved.history.equals(unsaved.history)
+    assert (saved.gallery.masks == unsaved.gallery.masks).all()
+    assert files(tmp_path / "checkpoints") == []
+
+
+def test_until_its_outputs_are_saved_no_second_run_touches_the_cell(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    run = make_run(tmp_path / "checkpoints", RANDOM_BOX)
+    with (
+        pretraining(store, splits, run),
+        pytest.raises(UserError, match="another run of this cell is at work"),
+    ):
+        pretrain(store, splits, run)
 
 
 def test_a_broken_run_keeps_its_last_good_checkpoint_and_a_changed_recipe_starts_anew(

@@ -17,8 +17,8 @@ from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
-from maskwise.pretrain.recipe import Pretrained, PretrainRun, pretrain
-from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store
+from maskwise.pretrain.recipe import Pretrained, PretrainRun
+from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
 
 
 def equal(one: nn.Module, two: nn.Module) -> bool:

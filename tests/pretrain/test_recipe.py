@@ -12,8 +12,8 @@ from maskwise.artefacts.encoder import load_encoder, write_encoder
 from maskwise.config import parse
 from maskwise.encoders import ENCODERS
 from maskwise.errors import UserError
-from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe, pretrain
-from pretrain.toys import RANDOM_BOX, SIMCLR, SMALL, make_run, make_store
+from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
+from pretrain.toys import RANDOM_BOX, SIMCLR, SMALL, make_run, make_store, pretrain
 
 CONF = Path(__file__).parents[2] / "conf/base"
 SCRATCH: dict[str, Any] = {
@@ -40,7 +40,8 @@ def test_every_recipe_of_the_project_is_understood_and_says_what_it_reproduces(
 
 
 def test_the_project_s_options_of_the_loop_are_its_defaults() -> None:
-    block = yaml.safe_load((CONF / "parameters_pretrain.yml").read_text(encoding="utf-8"))
+    text = (CONF / "parameters_pretrain.yml").read_text(encoding="utf-8")
+    block = yaml.safe_load(text.replace("${globals:data_root}", "data"))
     assert parse(PretrainConfig, block["pretrain"], "pretrain") == PretrainConfig()
 
 

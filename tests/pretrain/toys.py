@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 
 from maskwise.artefacts.store import Store, StoreHeader, open_store, writing_store
-from maskwise.pretrain.recipe import Budget, PretrainConfig, PretrainRun, parse_recipe
+from maskwise.pretrain.recipe import (
+    Budget,
+    PretrainConfig,
+    Pretrained,
+    PretrainRun,
+    parse_recipe,
+    pretraining,
+)
 
 SMALL = {"name": "context_cnn", "widths": [8, 8], "convolutions": [1, 1]}
 """An encoder that needs no time."""
@@ -71,6 +78,12 @@ def make_store(
     split = ["train"] * half + ["validation"] * quarter + ["test"] * (number - half - quarter)
     splits = pd.DataFrame({"image_id": names, "group": groups, "split": split, "fold": -1})
     return open_store(path), splits
+
+
+def pretrain(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Pretrained:
+    """Run one cell whose outputs need no saving."""
+    with pretraining(store, splits, run) as result:
+        return result
 
 
 def make_run(folder: Path, block: dict[str, Any], **options: Any) -> PretrainRun:

@@ -8,6 +8,7 @@ from kedro.pipeline import Node, Pipeline
 from maskwise.cells import Cell, Study
 from maskwise.pipelines import blocks
 from maskwise.pipelines.binding import bind
+from maskwise.pipelines.saving import until_saved
 
 
 def pretrain(
@@ -18,22 +19,23 @@ def pretrain(
     options: dict[str, Any],
     *,
     cell: Cell,
-    checkpoints: Path,
+    project: Path,
 ) -> tuple[Any, Any, Any]:
     """Train the cell's encoder without labels, or go on where an interrupted run stopped."""
     # torch takes seconds to import, and Kedro loads this module to list the pipelines.
     from maskwise.pretrain import recipe as recipes
 
+    config = blocks.pretrain(options, "pretrain")
     run = recipes.PretrainRun(
         recipe=blocks.recipe(recipe, cell.recipe),
         budget=blocks.pretrain_source(budget, f"{cell.source}.pretrain"),
-        config=blocks.pretrain(options, "pretrain"),
+        config=config,
         source=cell.source,
         recipe_name=cell.recipe,
         seed=cell.seed,
-        checkpoints=checkpoints,
+        checkpoints=project / config.checkpoints / cell.checkpoints,
     )
-    result = recipes.pretrain(store, splits, run)
+    result = until_saved(recipes.pretraining(store, splits, run))
     result.encoder.metadata = result.metadata  # type: ignore[assignment]
     return result.encoder, result.history, result.gallery
 
@@ -46,7 +48,7 @@ def create_pipeline(study: Study, project: Path) -> Pipeline:
 
 def _node(study: Study, cell: Cell, project: Path) -> Node:
     return Node(
-        bind(pretrain, cell=cell, checkpoints=project / cell.checkpoints),
+        bind(pretrain, cell=cell, project=project),
         [
             study.dataset("store"),
             study.dataset("splits"),

@@ -61,7 +61,7 @@ class Checkpoint:
             torch.save(dict(state), temporary)
 
     def remove(self) -> None:
-        """The stage ended well: nothing is left to resume."""
+        """All that the stage made is saved: nothing is left to resume."""
         self.path.unlink(missing_ok=True)
 
     @contextmanager

@@ -93,7 +93,9 @@ class Loop:
                 interruptions() as interruption,
                 bar("pretrain", self.plan.cell, self.plan.steps, size, self.step) as shown,
             ):
+                begun = self.step
                 self._train(checkpoint, interruption, shown)
+            if self.step > begun:
                 note(images_per_second=round(shown.images_per_second, 1))
         history = _table(self.history)
         for sentence in warnings(history):
@@ -110,7 +112,8 @@ class Loop:
             if self.step == self.ends[len(self.history)]:
                 self._end_epoch()
             stop = interruption.received is not None
-            if stop or self.step % self.plan.checkpoint_every == 0:
+            last = self.step == self.plan.steps  # of use when what comes out cannot be saved
+            if stop or last or self.step % self.plan.checkpoint_every == 0:
                 self._check_finite()
                 checkpoint.save(self._state())
             if stop:

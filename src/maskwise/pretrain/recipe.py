@@ -1,7 +1,8 @@
 """A recipe and a budget in, an encoder out: seeds, builds and runs everything once."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -91,6 +92,8 @@ class PretrainConfig:
     """Reproducible kernels on a GPU, at a price; a CPU is reproducible anyway."""
     checkpoint_every: int = 200
     """Steps."""
+    checkpoints: Path = Path("data/06_models")
+    """Folder with one of each cell in it, outside DVC's outs, which it deletes beforehand."""
     gallery_moments: int = 8
     """Epochs at which masks and reconstructions of the probe images are kept."""
     second_run: SecondRun = "leave"
@@ -184,8 +187,12 @@ def _check_together(recipe: Recipe, where: str) -> None:
         )
 
 
-def pretrain(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Pretrained:
-    """Run one cell, or go on where an interrupted run of it stopped.
+@contextmanager
+def pretraining(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Iterator[Pretrained]:
+    """Run one cell, or go on where an interrupted run of it stopped; the block saves it.
+
+    Until the block has ended well the last checkpoint stays, from which nothing need be trained
+    again, and no other run may touch the cell.
 
     Raises:
         UserError: if recipe, budget and images do not go together, the cell is at work in
@@ -197,7 +204,8 @@ def pretrain(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Pretrained
     checkpoint = Checkpoint(run.checkpoints, _key(store, run))
     with checkpoint.lock(run.config.second_run, run.cell):
         own = store.for_seed(run.seed)  # with folds, each seed normalises by its own images
-        return _pretrain(own, for_seed(splits, run.seed), run, checkpoint)
+        yield _pretrain(own, for_seed(splits, run.seed), run, checkpoint)
+        checkpoint.remove()
 
 
 def _pretrain(
@@ -213,7 +221,6 @@ def _pretrain(
         _load_weights(encoder, run, store.header.channels)
         history, gallery = pd.DataFrame(columns=list(COLUMNS)), probe.gallery([], [])
     cast(Any, encoder).to("cpu").to(memory_format=torch.contiguous_format).eval()
-    checkpoint.remove()
     return Pretrained(encoder, _metadata(store, run), history, gallery)
 
 
@@ -338,8 +345,9 @@ def _metadata(store: Store, run: PretrainRun) -> EncoderMetadata:
 
 def _key(store: Store, run: PretrainRun) -> str:
     config = asdict(run.config)
-    # How often a checkpoint is saved, and who may wait for whom, shapes no weight.
-    shaping = {k: v for k, v in config.items() if k not in ("checkpoint_every", "second_run")}
+    # How often and where a checkpoint is saved, and who may wait for whom, shapes no weight.
+    shapeless = ("checkpoint_every", "checkpoints", "second_run")
+    shaping = {name: value for name, value in config.items() if name not in shapeless}
     return fingerprint(
         asdict(run.recipe),
         asdict(run.budget),
