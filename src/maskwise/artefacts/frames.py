@@ -1,5 +1,6 @@
 """Frames of a MedMNIST ``.npz``, streamed from the archive; nothing is ever unpickled."""
 
+import math
 import threading
 import zipfile
 from collections.abc import Callable
@@ -16,6 +17,11 @@ from maskwise.artefacts.reasons import RejectedError
 PARTS = {"train": "train", "val": "validation", "test": "test"}
 """Prefix of a member -> split; frames count through train, then validation, then test."""
 
+MOST_FRAMES = 2**24
+"""Of a part; a header may claim any number, and each becomes a row."""
+MOST_LABEL_BYTES = 2**28
+
+_STREAMED = 2**20
 _HEADERS: dict[tuple[int, int], Callable[..., Any]] = {
     (1, 0): npy.read_array_header_1_0,
     (2, 0): npy.read_array_header_2_0,
@@ -32,24 +38,35 @@ class Member:
     start: int
     """Bytes before the first element."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of all elements."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
 
 class FrameReader:
     """Reads single frames; in ascending order each byte is inflated once, whatever the size."""
 
     def __init__(self, file: Path, path: str) -> None:
-        """Open the archive ``file``, called ``path`` in messages."""
+        """Open the archive ``file``, called ``path`` in messages.
+
+        All of it is streamed once: its checksums stand at the end of each member, so that a
+        frame read on its own would be taken whatever had become of it.
+
+        Raises:
+            RejectedError: ``damaged``, or ``not_an_image`` where there are no images in it.
+        """
         self._path = path
         self._lock = threading.Lock()
         try:
             self._archive = zipfile.ZipFile(file)
             self._members = {
-                part: self._member(f"{part}_images.npy")
+                part: self._images(f"{part}_images.npy")
                 for part in PARTS
                 if f"{part}_images.npy" in self._archive.namelist()
             }
-        except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
-            detail = f"is no readable .npz archive ({type(error).__name__})"
-            raise RejectedError(path, "damaged", detail) from None
+        except Exception as error:
+            raise self._damaged("is no readable .npz archive", error) from None
         if not self._members:
             names = ", ".join(f"{part}_images" for part in PARTS)
             raise RejectedError(path, "not_an_image", f"an archive without {names}")
@@ -78,12 +95,15 @@ class FrameReader:
             return None
         try:
             member = self._member(name)
+            if not member.shape or min(member.shape) < 1 or member.size > MOST_LABEL_BYTES:
+                raise ValueError(f"it has the shape {member.shape}")
             with self._archive.open(name) as stream:
-                array = npy.read_array(stream, allow_pickle=False)
-        except (zipfile.BadZipFile, EOFError, ValueError, OSError) as error:
-            detail = f"{name} cannot be read ({type(error).__name__})"
-            raise RejectedError(self._path, "damaged", detail) from None
-        return np.asarray(array).reshape(member.shape[0], -1)
+                array = np.asarray(npy.read_array(stream, allow_pickle=False))
+            if not (np.isfinite(array) & (array == np.rint(array))).all():
+                raise ValueError("not all are whole numbers")
+            return array.reshape(len(array), -1)
+        except Exception as error:
+            raise self._damaged(f"{name} cannot be read", error) from None
 
     def read(self, frame: int, max_pixels: int) -> NDArray[Any]:
         """Return frame ``(H, W, C)``.
@@ -105,9 +125,8 @@ class FrameReader:
                 stream.seek(member.start + position * size)
                 data = stream.read(size)
             pixels = np.frombuffer(data, member.dtype).reshape(shape)
-        except (zipfile.BadZipFile, EOFError, ValueError, OSError) as error:
-            detail = f"frame {frame} cannot be read ({type(error).__name__})"
-            raise RejectedError(self._path, "damaged", detail) from None
+        except Exception as error:
+            raise self._damaged(f"frame {frame} cannot be read", error) from None
         return pixels[..., None] if pixels.ndim == 2 else pixels
 
     def _place(self, frame: int) -> tuple[str, int]:
@@ -118,6 +137,21 @@ class FrameReader:
             position -= count
         raise RejectedError(self._path, "damaged", f"there is no frame {frame}")
 
+    def _damaged(self, what: str, error: Exception) -> RejectedError:
+        """Hostile bytes raise anything: zlib.error, LZMAError, KeyError, RuntimeError."""
+        says = str(error) if type(error) is ValueError else type(error).__name__
+        return RejectedError(self._path, "damaged", f"{what} ({says})")
+
+    def _images(self, name: str) -> Member:
+        member = self._member(name)
+        count, *sides = member.shape or (0,)
+        if not 0 <= count <= MOST_FRAMES or not sides or min(sides) < 1:
+            raise ValueError(f"{name} has the shape {member.shape}")
+        with self._archive.open(name) as stream:
+            while stream.read(_STREAMED):
+                pass  # the last read compares the checksum
+        return member
+
     def _member(self, name: str) -> Member:
         """Read the header of one array; ``ValueError`` for what would have to be unpickled."""
         with self._archive.open(name) as stream:
@@ -126,7 +160,7 @@ class FrameReader:
             start = stream.tell()
         if dtype.hasobject or fortran or dtype.kind not in "uif":
             raise ValueError(f"{name} holds no plain numbers in C order")
-        size = start + int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if size != self._archive.getinfo(name).file_size:
+        member = Member(name, shape, dtype, start)
+        if start + member.size != self._archive.getinfo(name).file_size:
             raise ValueError(f"{name} is shorter than its header says")
-        return Member(name, shape, dtype, start)
+        return member
