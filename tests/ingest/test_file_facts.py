@@ -1,11 +1,14 @@
 """The file-facts audit finds a leak where there is one, and nothing where there is none."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from maskwise.ingest.audit import audit, macro_auroc
+from maskwise.ingest.summary import warn
 
 
 def files(leak: bool, images: int = 240) -> pd.DataFrame:
@@ -35,6 +38,34 @@ def test_width_that_tells_the_class_is_found_and_named() -> None:
 def test_facts_that_tell_nothing_have_an_interval_that_holds_one_half() -> None:
     facts = audit(files(leak=False), "label_d")
     assert facts["low"] < 0.5 < facts["high"]
+
+
+def test_a_label_that_only_the_bytes_tell_is_not_given_away_by_the_header() -> None:
+    images = files(leak=False)
+    images["bytes"] += np.where(images["label_d"] == "sick", 15_000, 0)
+    facts = audit(images, "label_d")
+    assert facts["low"] > 0.7
+    assert facts["without_bytes"]["low"] < 0.5 < facts["without_bytes"]["high"]
+    assert not set(facts["without_bytes"]["importances"]) & {"bytes", "bytes_per_pixel"}
+    warned = warn(warned_of(facts))
+    assert "need not be a leak" in warned[0]
+
+
+def test_a_label_that_the_size_in_pixels_tells_is_warned_of_without_the_bytes() -> None:
+    facts = audit(files(leak=True), "label_d")
+    assert facts["without_bytes"]["low"] > 0.7
+    assert warn(warned_of(facts))[0].startswith("Format and size in pixels alone predict d")
+
+
+def warned_of(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return a summary without a blemish but these facts."""
+    return {
+        "images": 240,
+        "contradictions": {"labels": [], "masks": {"contradictory": 0}},
+        "official_split_leaks": {"groups": 0},
+        "duplicates": {"largest_set": 0, "sets_across_patients": 0},
+        "file_facts_audit": {"d": facts},
+    }
 
 
 def test_a_group_that_repeats_its_class_cannot_be_learnt_by_heart() -> None:

@@ -193,7 +193,15 @@ def summary(images: int) -> dict[str, Any]:
                 "high": 0.56,
                 "images": images,
                 "groups": images // 2,
-                "importances": {"bytes": 0.6, "aspect": 0.4},
+                "importances": {"aspect": 0.4, "bytes": 0.6},
+                "without_bytes": {
+                    "auroc": 0.5,
+                    "low": 0.45,
+                    "high": 0.55,
+                    "images": images,
+                    "groups": images // 2,
+                    "importances": {"aspect": 0.4, "width": 0.6},
+                },
             }
         },
     }

@@ -9,6 +9,7 @@ import pytest
 from maskwise.report.distrust import alarms, cautions
 from maskwise.report.facts import read_facts
 from maskwise.report.inputs import ReportInputs
+from maskwise.report.sections import data
 from report.synthetic import RECIPES, plain, study
 
 
@@ -54,19 +55,52 @@ def test_draws_too_few_to_show_anything_are_distrusted() -> None:
     assert "Nothing could be shown" not in doubts(inputs)
 
 
-def test_files_that_give_the_label_away_are_distrusted() -> None:
-    audit = {
-        "auroc": 0.82,
-        "low": 0.76,
-        "high": 0.87,
+def audited(low: float, **changes: Any) -> dict[str, Any]:
+    """Return an audit whose interval begins at ``low``; facts by name, as JSON sorts them."""
+    return {
+        "auroc": low + 0.06,
+        "low": low,
+        "high": low + 0.12,
         "images": 240,
         "groups": 120,
-        "importances": {"bytes": 1.0},
+        "importances": {"aspect": 0.1, "bytes": 0.2, "height": 0.05, "width": 0.65},
+        **changes,
     }
-    inputs = with_summary(file_facts_audit={"diagnosis": audit})
 
-    assert "0.820 [0.760, 0.870]" in doubts(inputs)["Files give the label away"]
+
+def test_files_that_give_the_label_away_are_distrusted() -> None:
+    facts = audited(0.8, without_bytes=audited(0.76))
+    inputs = with_summary(file_facts_audit={"diagnosis": facts})
+
+    assert "0.820 [0.760, 0.880]" in doubts(inputs)["Files give the label away"]
     assert "Files give the label away" not in doubts(study())
+
+
+def test_a_label_that_goes_with_the_bytes_alone_need_not_be_given_away() -> None:
+    facts = audited(0.76, without_bytes=audited(0.44))
+    found = doubts(with_summary(file_facts_audit={"diagnosis": facts}))
+
+    assert "Files give the label away" not in found
+    assert "depends on what is shown" in found["File sizes go with the label"]
+    assert list(found).index("File sizes go with the label") > 3
+
+
+def test_the_page_names_the_facts_that_say_most_whatever_their_order_in_the_file() -> None:
+    facts = audited(0.8, without_bytes=audited(0.76))
+    text = plain(
+        str(data.build(read_facts(with_summary(file_facts_audit={"diagnosis": facts}))))
+    )
+
+    assert "most of all width, bytes and aspect" in text
+    assert "From format, colour mode and size in pixels: macro AUROC 0.820" in text
+    assert "With the bytes of each file as well: 0.860" in text
+
+
+def test_a_summary_written_before_bytes_were_told_apart_still_makes_a_page() -> None:
+    inputs = with_summary(file_facts_audit={"diagnosis": audited(0.8)})
+
+    assert "File sizes go with the label" in doubts(inputs)
+    assert "With the bytes of each file as well" in str(data.build(read_facts(inputs)))
 
 
 def test_an_official_split_that_leaks_is_distrusted_more_when_it_was_kept() -> None:

@@ -125,11 +125,19 @@ def _audit(axes: Axes, images: pd.DataFrame, summary: dict[str, Any]) -> None:
         _say(axes, "no label to predict")
         return
     for place, facts in enumerate(audits.values()):
-        ends = [[facts["auroc"] - facts["low"]], [facts["high"] - facts["auroc"]]]
-        ends = [[max(0.0, end[0])] for end in ends]
-        axes.errorbar(
-            [facts["auroc"]], [place], xerr=ends, fmt="o", color=COLOURS[0], capsize=4
-        )
+        asked = (("known", facts), ("unknown", facts["without_bytes"]))
+        for row, (name, found) in enumerate(asked):
+            value, low, high = (found[key] for key in ("auroc", "low", "high"))
+            axes.errorbar(
+                [value],
+                [place + 0.1 - 0.2 * row],
+                xerr=[[max(0.0, value - low)], [max(0.0, high - value)]],
+                fmt="o",
+                color=COLOURS[row],
+                capsize=4,
+                label=name if not place else None,
+            )
+    axes.legend(fontsize="small", title="bytes of the file", loc="lower left")
     axes.axvline(0.5, color="#666666", linestyle="--")
     axes.set_yticks(range(len(audits)), list(audits))
     axes.set_ylim(-0.5, len(audits) - 0.5)

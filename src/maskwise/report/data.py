@@ -19,6 +19,11 @@ class Audit:
     strongest: Sequence[str]
     """The facts that say most, the strongest first."""
 
+    @property
+    def predicts(self) -> bool:
+        """Say whether the interval lies above guessing."""
+        return self.low > 0.5
+
 
 @dataclass(frozen=True)
 class Contradictions:
@@ -59,6 +64,9 @@ class DataFacts:
     reasons: Mapping[str, tuple[int, str]]
     """Reason -> files, meaning."""
     audit: Audit | None
+    """Of all facts of the files, their bytes included."""
+    header_audit: Audit | None
+    """Of format, colour mode and size in pixels alone."""
     no_audit: str
     """Why there is none."""
 
@@ -92,7 +100,8 @@ def read_data(summary: Mapping[str, Any], label: str) -> DataFacts:
             reason: (entry["files"], entry["meaning"])
             for reason, entry in summary["rejects"]["by_reason"].items()
         },
-        audit=_audit(audit) if audit["auroc"] is not None else None,
+        audit=_audit(audit),
+        header_audit=_audit(audit.get("without_bytes", {"auroc": None})),
         no_audit=audit.get("why_not", ""),
     )
 
@@ -117,12 +126,16 @@ def _leak(leaks: Mapping[str, Any]) -> Leak:
     return Leak(leaks["groups"], leaks["images"], named)
 
 
-def _audit(audit: Mapping[str, Any]) -> Audit:
+def _audit(audit: Mapping[str, Any]) -> Audit | None:
+    if audit["auroc"] is None:
+        return None
+    # By value: JSON was written with its keys sorted.
+    strongest = sorted(audit["importances"].items(), key=lambda fact: (-fact[1], fact[0]))
     return Audit(
         audit["auroc"],
         audit["low"],
         audit["high"],
         audit["images"],
         audit["groups"],
-        [name.replace("_", " ") for name in audit["importances"]],
+        [name.replace("_", " ") for name, _ in strongest],
     )

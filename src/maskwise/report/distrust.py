@@ -80,14 +80,23 @@ def _leak(facts: Facts) -> Iterator[Caution]:
 
 
 def _file_facts(facts: Facts) -> Iterator[Caution]:
-    audit = facts.data.audit
-    if audit is not None and audit.low > 0.5:
+    header, everything = facts.data.header_audit, facts.data.audit
+    if header is not None and header.predicts:
         yield Caution(
-            90 if audit.low > GIVEN_AWAY else 56,
+            90 if header.low > GIVEN_AWAY else 56,
             "Files give the label away",
-            "Format, size and bytes of the files alone predict it with an AUROC of "
-            f"{number(audit.auroc)} {interval(audit.low, audit.high)} (0.5 = not at all). A "
+            "Format, colour mode and size in pixels alone predict it with an AUROC of "
+            f"{number(header.auroc)} {interval(header.low, header.high)} (0.5 = not at all). A "
             "network may have learnt how a class was stored rather than how it looks.",
+        )
+    elif everything is not None and everything.predicts:
+        yield Caution(
+            42,
+            "File sizes go with the label",
+            "With their bytes, facts of the files predict it with an AUROC of "
+            f"{number(everything.auroc)} {interval(everything.low, everything.high)} (0.5 = "
+            "not at all). The size of a compressed file depends on what is shown, so this may "
+            "be the picture itself; it may also be how a class was stored.",
         )
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from maskwise.artefacts.splits import count_folds
 from maskwise.report.blocks import Block, Fold, Heading, Items, Paragraph, Section, Table
+from maskwise.report.data import Audit
 from maskwise.report.facts import Facts
 from maskwise.report.wording import count, interval, listing, number
 
@@ -138,17 +139,34 @@ def _first(number_of: int) -> str:
 
 
 def _file_facts(facts: Facts) -> str:
-    audit = facts.data.audit
-    if audit is None:
+    everything, header = facts.data.audit, facts.data.header_audit
+    if everything is None:
         return f"Whether files give the label away could not be asked: {facts.data.no_audit}."
-    if audit.low > 0.5:
-        strongest = listing(audit.strongest[:3])
-        finding = f"The files give the label away to some degree, most of all by {strongest}."
-    else:
-        finding = "There is no sign that the files give the label away."
+    asked = f"on {count(everything.images, 'image')} of {count(everything.groups, 'group')}"
+    text = f"A small model that never sees a pixel tried to predict the label, {asked}. "
+    if header is not None:
+        text += (
+            f"From format, colour mode and size in pixels: macro AUROC {_auroc(header)} (0.5 = "
+            f"guessing). {_header_finding(header)} "
+        )
+    text += f"With the bytes of each file as well: {_auroc(everything)}."
+    if everything.predicts:
+        strongest = listing(everything.strongest[:3])
+        text += (
+            f" Most of that by {strongest}. The bytes of a compressed file depend on what is "
+            "shown, so what they add may be the picture itself and need not be a leak."
+        )
+    return text
+
+
+def _header_finding(header: Audit) -> str:
+    if not header.predicts:
+        return "There is no sign that these give the label away."
     return (
-        "A small model that never sees a pixel, only format, colour mode, size and bytes of "
-        f"each file, predicts the label with a macro AUROC of {number(audit.auroc)} "
-        f"{interval(audit.low, audit.high)} on {count(audit.images, 'image')} of "
-        f"{count(audit.groups, 'group')} (0.5 = guessing). {finding}"
+        "These give the label away to some degree, most of all "
+        f"{listing(header.strongest[:3])}."
     )
+
+
+def _auroc(audit: Audit) -> str:
+    return f"{number(audit.auroc)} {interval(audit.low, audit.high)}"
