@@ -154,11 +154,16 @@ def _safetensors(path: Path) -> None:
     save_file({"weight": torch.zeros(2**19)}, path)
 
 
+def _torch(path: Path) -> None:
+    with path.open("wb") as file:
+        torch.save({"weight": torch.zeros(2**19)}, file)
+
+
 def _text(path: Path) -> None:
     path.write_text("x" * 2**21)
 
 
-@pytest.mark.parametrize("writer", [_numpy, _parquet, _safetensors, _text])
+@pytest.mark.parametrize("writer", [_numpy, _parquet, _safetensors, _torch, _text])
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_is_told_as_such_and_the_previous_output_stays(

@@ -214,3 +214,14 @@ def test_nothing_but_tensors_and_plain_containers_is_unpickled(tmp_path: Path) -
 def test_a_checkpoint_s_name_follows_from_everything_that_shapes_the_result() -> None:
     assert fingerprint({"a": 1}, [2]) == fingerprint({"a": 1}, [2])
     assert len({fingerprint({"a": 1}), fingerprint({"a": 2}), fingerprint({"b": 1})}) == 3
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_folder_that_may_not_be_written_is_named_before_any_step(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    checkpoint = Checkpoint(tmp_path / "checkpoints", "key")
+    with (
+        pytest.raises(UserError, match="lock: may not be written; check the permissions"),
+        checkpoint.lock("leave", "dqn seed 0"),
+    ):
+        pass

@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         UserError: if the disk is full or the folder may not be written.
     """
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         handle, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
@@ -43,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """The same for a folder: yield an empty temporary folder that becomes ``path``."""
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
@@ -101,7 +101,12 @@ def _lives(pid: int) -> bool:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """Say in words what the system said while the block wrote ``path``.
+
+    Raises:
+        UserError: if the disk is full or the folder may not be written.
+    """
     try:
         yield
     except UserError:
@@ -125,8 +130,11 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _disk_is_full(error: Exception, folder: Path) -> bool:
     """Tell a full disk, however the library that wrote puts it."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
+    cause: BaseException | None = error
+    while cause is not None:  # torch: a RuntimeError about positions, after the system's own
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        cause = cause.__cause__ or cause.__context__
     if "No space left on device" in str(error):  # safetensors
         return True
     # NumPy: "1000 requested and 512 written", without a number

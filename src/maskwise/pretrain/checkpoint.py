@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 
 import maskwise
-from maskwise.artefacts.atomic import replacing
+from maskwise.artefacts.atomic import explained, replacing
 from maskwise.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ class Checkpoint:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the file as a whole, or leave the previous one."""
-        with replacing(self.path) as temporary:
-            torch.save(dict(state), temporary)
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
+            torch.save(dict(state), file)  # a file of ours: torch would not say "disk full"
 
     def remove(self) -> None:
         """All that the stage made is saved: nothing is left to resume."""
@@ -67,10 +67,11 @@ class Checkpoint:
     @contextmanager
     def lock(self, second_run: SecondRun, cell: str) -> Iterator[None]:
         """Hold the cell; a second run of it leaves with a message, or waits for its turn."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / "lock")
         try:
-            lock.acquire(blocking=second_run == "wait")
+            with explained(self.folder / "lock"):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                lock.acquire(blocking=second_run == "wait")
         except Timeout:
             raise UserError(
                 f"pretrain {cell}: another run of this cell is at work (it holds "
