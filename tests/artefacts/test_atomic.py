@@ -128,6 +128,25 @@ def test_two_runs_that_write_at_once_do_not_sweep_each_other_away(
     assert read(path) == "mine"
 
 
+WRITER = """
+import sys
+from pathlib import Path
+from maskwise.artefacts.atomic import replacing_folder
+for turn in range(200):
+    with replacing_folder(Path(sys.argv[1])) as folder:
+        (folder / "content").write_text("whole")
+"""
+
+
+def test_two_processes_that_save_one_folder_again_and_again_never_fail(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "output")]
+    writers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = [writer.communicate()[1] for writer in writers]
+    assert errors == ["", ""]
+    assert read(tmp_path / "output") == "whole"
+    assert [p.name for p in tmp_path.iterdir()] == ["output"]
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Mount a disk of 1 MB, where this user may."""

@@ -1,6 +1,7 @@
 """Write under a temporary name, sync, rename: a reader never meets half a file."""
 
 import errno
+import fcntl
 import os
 import re
 import shutil
@@ -45,7 +46,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """The same for a folder: yield an empty temporary folder that becomes ``path``."""
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+        with _alone(path.parent):
+            _sweep(path)
         temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
         old = temporary.with_name(f"{temporary.name}.old")
         try:
@@ -54,15 +56,29 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 if file.is_file():
                     _sync(file)
             os.chmod(temporary, 0o755)
-            if path.exists():
-                os.replace(path, old)
-            os.replace(temporary, path)
+            with _alone(path.parent):  # no system renames one folder onto another at a stroke
+                try:
+                    if path.exists():
+                        os.replace(path, old)
+                    os.replace(temporary, path)
+                finally:
+                    if old.exists() and not path.exists():
+                        os.replace(old, path)
         finally:
-            if old.exists() and not path.exists():
-                os.replace(old, path)
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
         _sync(path.parent)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine that come through here out of ``folder``."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _prefix(path: Path) -> str:
