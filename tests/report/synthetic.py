@@ -103,6 +103,7 @@ def plain(text: str) -> str:
 def _images() -> tuple[pd.DataFrame, pd.DataFrame]:
     n = 240
     groups = [f"g{i // 2:03d}" for i in range(n)]
+    hashes = np.random.default_rng(0).integers(0, 2**64, n, dtype=np.uint64)
     manifest = pd.DataFrame(
         {
             "image_id": [f"i{i:03d}" for i in range(n)],
@@ -111,6 +112,8 @@ def _images() -> tuple[pd.DataFrame, pd.DataFrame]:
             "group": groups,
             "split": None,
             "label_diagnosis": [CLASSES[(i // 2) % 3] for i in range(n)],
+            "phash": [f"{value:016x}" for value in hashes],
+            "blank": False,
         }
     )
     split = np.repeat(["train", "validation", "test"], [120, 40, 80])
@@ -167,7 +170,7 @@ def summary(images: int) -> dict[str, Any]:
         "images": images,
         "groups": images // 2,
         "patients": images // 2,
-        "duplicates": {"images": 0, "sets": 0},
+        "duplicates": {"images": 0, "sets": 0, "distance": 4},
         "contradictions": {
             "label_sets": 0,
             "labels": [],

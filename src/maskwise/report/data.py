@@ -53,6 +53,8 @@ class DataFacts:
     """None where the source does not say."""
     duplicate_images: int
     duplicate_sets: int
+    duplicate_distance: int
+    """Bits of a hash of 64 within which pictures count as copies; 0 = equal pixels only."""
     labels: Contradictions
     masks: Contradictions
     mask_agreement: str
@@ -82,6 +84,7 @@ def read_data(summary: Mapping[str, Any], label: str) -> DataFacts:
         patients=summary["patients"],
         duplicate_images=summary["duplicates"]["images"],
         duplicate_sets=summary["duplicates"]["sets"],
+        duplicate_distance=summary["duplicates"]["distance"],
         labels=Contradictions(
             against["label_sets"], [_by_value(entry["images"]) for entry in against["labels"]]
         ),

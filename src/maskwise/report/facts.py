@@ -217,12 +217,18 @@ class Facts:
     @property
     def sizes(self) -> dict[float, tuple[int, int]]:
         """Return fraction -> fewest and most labelled training images over the seeds."""
-        images = {f: self.labelled(f).groupby("seed")["images"].sum() for f in self.fractions}
-        return {f: (int(totals.min()), int(totals.max())) for f, totals in images.items()}
+        return {fraction: self._size(fraction, "train") for fraction in self.fractions}
+
+    def _size(self, fraction: float, role: str) -> tuple[int, int]:
+        images = self.labelled(fraction, role).groupby("seed")["images"].sum()
+        return (int(images.min()), int(images.max())) if len(images) else (0, 0)
 
     def labels_in_words(self, fraction: float) -> str:
-        """Say how many labels: "10 % of the labels (46 training images)"."""
-        return f"{labels(fraction)} ({number_range(*self.sizes[fraction])} training images)"
+        """Say how many: "10 % of the labels (46 training and 15 validation images)"."""
+        train, validation = (
+            number_range(*self._size(fraction, role)) for role in ("train", "validation")
+        )
+        return f"{labels(fraction)} ({train} training and {validation} validation images)"
 
     def test_groups(self) -> pd.Series:
         """Count the groups of the test split a class."""

@@ -8,6 +8,7 @@ from maskwise.artefacts.splits import count_folds
 from maskwise.report.blocks import Block, Fold, Heading, Items, Paragraph, Section, Table
 from maskwise.report.data import Audit
 from maskwise.report.facts import Facts
+from maskwise.report.near_misses import near_misses
 from maskwise.report.wording import count, interval, listing, number
 
 SPLITS = ("train", "validation", "test")
@@ -26,6 +27,7 @@ def build(facts: Facts) -> Section:
         *_duplicates(facts),
         Heading("Leak audit"),
         *_leak(facts),
+        *_near_misses(facts),
         Heading("What the files give away"),
         Paragraph(_file_facts(facts)),
     ]
@@ -41,8 +43,8 @@ def _overview(facts: Facts) -> str:
     )
     return (
         f"{count(data.images, 'image')} in {count(data.groups, 'group')} ({patients}). A group "
-        "holds images of one patient and near-copies of one picture; it is never divided by "
-        "the split."
+        "holds images of one patient, and copies of one picture as far as they were "
+        "recognised; the leak audit says whether the split divides any."
     )
 
 
@@ -125,6 +127,33 @@ def _leak(facts: Facts) -> list[Block]:
     )
     leaking = "Groups that the official split shares between its parts"
     return [Paragraph(text), *_named(leaking, data.leak.groups, data.leak.named)]
+
+
+def _near_misses(facts: Facts) -> list[Block]:
+    """Show what the threshold of near-copies leaves between test and training images."""
+    found = near_misses(
+        facts.inputs.manifest, facts.inputs.splits, facts.data.duplicate_distance
+    )
+    if found is None:
+        return []
+    rule = (
+        f"Pictures whose hashes differ in at most {found.distance} of 64 bits count as copies."
+    )
+    if found.pairs.empty:
+        none = f"No test image has a training image up to {found.bound} bits away."
+        return [Paragraph(f"{rule} {none}")]
+    number_of = len(found.pairs)
+    text = (
+        f"{rule} Test images whose nearest training image lies beyond that, up to "
+        f"{found.bound} bits away: {number_of:,} of "
+        f"{(facts.inputs.splits['split'] == 'test').sum():,}. They may be other scans that look "
+        "alike; a copy among them was not kept out of training."
+    )
+    named = [
+        f"{row['test']}: {row['train']} ({row['bits']} bits)"
+        for _, row in found.pairs.head(SHOWN).iterrows()
+    ]
+    return [Paragraph(text), *_named("Test images and the nearest of them", number_of, named)]
 
 
 def _named(words: str, number_of: int, sentences: Sequence[str]) -> list[Block]:

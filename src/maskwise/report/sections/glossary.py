@@ -72,8 +72,9 @@ TERMS = (
     ("full fine-tuning", "Encoder and classifier are trained together on the labels."),
     (
         "seed",
-        "One independent repetition of everything: pre-training, choice of labels, "
-        "fine-tuning.",
+        "One repetition of training: initial weights, order and masks of pre-training, which "
+        "labels are drawn, fine-tuning. Which patients train and which test does not vary, but "
+        "where the page speaks of folds: there each seed holds out another part.",
     ),
     (
         "AUROC",
@@ -90,8 +91,9 @@ TERMS = (
     ),
     (
         "95 % interval",
-        "Where the figure would fall in 95 of 100 repetitions with other seeds and other "
-        "patients of the same kind, as far as resampling these can tell.",
+        "Where the figure would fall in 95 of 100 repetitions with other seeds and other test "
+        "patients of the same kind, as far as resampling these can tell. What other training "
+        "patients would change is not in it.",
     ),
     (
         "p (Holm)",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from maskwise.artefacts.splits import count_folds
 from maskwise.report.blocks import Block, Cell, Fold, Paragraph, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.wording import TIMES, count, listing, share
@@ -30,8 +31,46 @@ def _overview(facts: Facts) -> str:
         f"{count(len(facts.styles), 'recipe')} ran on the source {facts.inputs.source}, each "
         f"with {count(len(facts.seeds), 'seed')}. A recipe first trains an encoder on images "
         f"without their labels; the encoder then learns the diagnosis from {shares} of the "
-        f"labels, by {modes}. A seed is one independent repetition of everything. {seen}"
+        f"labels, by {modes}. {_seed(facts)} {_compute(facts)}{seen}"
     )
+
+
+def _seed(facts: Facts) -> str:
+    varies = "A seed repeats initial weights, pre-training, the draw of labels and fine-tuning"
+    if count_folds(facts.inputs.splits):
+        return f"{varies}, and holds out another part of the data."
+    return f"{varies}; all seeds share one split, so the same patients train and test."
+
+
+def _compute(facts: Facts) -> str:
+    """Say what is equal between recipes, and what is not."""
+    trained = {
+        name: block
+        for name, block in facts.inputs.recipes.items()
+        if name in facts.styles and dict(block.get("objective") or {}).get("name") != "none"
+    }
+    if len(trained) < 2:
+        return ""
+    rates = {
+        dict(block.get("optimisation") or {}).get("learning_rate") for block in trained.values()
+    }
+    rate = (
+        "one learning rate, tuned for none of them"
+        if len(rates) == 1
+        else "learning rates of their own"
+    )
+    text = f"All pre-trained recipes take the same number of steps, with {rate}. "
+    doubled = [
+        facts.title(name)
+        for name, block in trained.items()
+        if dict(block["objective"])["name"] == "simclr"
+    ]
+    if doubled:
+        text += (
+            f"Of each image {listing(doubled)} sees two views a step, so equal steps are not "
+            "equal computing. "
+        )
+    return text
 
 
 def _recipes(facts: Facts) -> Table:

@@ -1,0 +1,37 @@
+"""What the page says was run: what a seed repeats, and what is equal between recipes."""
+
+from dataclasses import replace
+
+from maskwise.report.facts import read_facts
+from maskwise.report.inputs import ReportInputs
+from maskwise.report.sections import run
+from report.synthetic import RECIPES, study
+
+
+def told(inputs: ReportInputs) -> str:
+    return str(run.build(read_facts(inputs)))
+
+
+def test_seeds_that_share_a_split_are_not_called_repetitions_of_everything() -> None:
+    inputs = study()
+    folds = inputs.splits.assign(fold=[i % 2 for i in range(len(inputs.splits))])
+
+    assert "all seeds share one split, so the same patients train and test" in told(inputs)
+    assert "holds out another part of the data" in told(replace(inputs, splits=folds))
+
+
+def test_equal_steps_are_not_called_equal_computing() -> None:
+    text = told(study())
+
+    assert "one learning rate, tuned for none of them" in text
+    assert "SimCLR sees two views a step" in text
+    assert "two views" not in told(study(recipes=("scratch", "random_box", "dqn")))
+
+
+def test_learning_rates_of_their_own_are_said() -> None:
+    inputs = study()
+    tuned = {**RECIPES["simclr"], "optimisation": {"learning_rate": 0.0003}}
+
+    text = told(replace(inputs, recipes={**inputs.recipes, "simclr": tuned}))
+
+    assert "learning rates of their own" in text
