@@ -26,10 +26,10 @@ def test_a_clear_lead_is_told_with_recipe_n_size_and_certainty() -> None:
 
     assert said.verdict == "helps"
     assert said.sentence == (
-        "Yes, pre-training helped: with 10 % of the labels (12 training and 4 validation images), "
-        "SimCLR reached a macro AUROC of 0.757 against 0.667 with no pre-training (difference +0.090 "
-        "[0.060, 0.120]), on 80 test images of 40 groups with 3 seeds. Better as well: "
-        "Intelligent Masking (+0.050 [0.020, 0.080])."
+        "Yes, pre-training helped: with 10 % of the labels (12 training and 4 validation "
+        "images), SimCLR reached a macro AUROC of 0.757 against 0.667 with no pre-training "
+        "(difference +0.090 [0.060, 0.120]), on 80 test images of 40 groups with 3 seeds. "
+        "Better as well: Intelligent Masking (+0.050 [0.020, 0.080])."
     )
     assert said.sureness == (
         "How sure: the 95 % interval excludes 0, and p = 0.006 after correction for the 14 "
@@ -42,9 +42,9 @@ def test_a_lead_whose_interval_holds_0_is_not_called_help() -> None:
 
     assert said.verdict == "unclear"
     assert said.sentence.startswith(
-        "Not shown: with 10 % of the labels (12 training and 4 validation images), "
-        "no recipe was clearly better than no pre-training. SimCLR, the best of 3 recipes, reached a macro AUROC of "
-        "0.757"
+        "Not shown: with 10 % of the labels (12 training and 4 validation images), no recipe "
+        "was clearly better than no pre-training. SimCLR, the best of 3 recipes, reached a "
+        "macro AUROC of 0.757"
     )
     assert "the data fit anything from -0.110 to +0.290" in said.sureness
 

@@ -146,8 +146,8 @@ def _near_misses(facts: Facts) -> list[Block]:
     text = (
         f"{rule} Test images whose nearest training image lies beyond that, up to "
         f"{found.bound} bits away: {number_of:,} of "
-        f"{(facts.inputs.splits['split'] == 'test').sum():,}. They may be other scans that look "
-        "alike; a copy among them was not kept out of training."
+        f"{(facts.inputs.splits['split'] == 'test').sum():,}. They may be other scans that "
+        "look alike; a copy among them was not kept out of training."
     )
     named = [
         f"{row['test']}: {row['train']} ({row['bits']} bits)"
