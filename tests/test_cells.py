@@ -70,6 +70,21 @@ def test_raw_files_that_the_project_makes_and_those_of_the_user_have_different_n
         ({"seeds": [-1]}, "whole numbers from 0"),
         ({"fractions": [0.1]}, "hold 1.0"),
         ({"fractions": [1.0, 2.0]}, "lie in"),
+        ({"seeds": 3}, r"experiment\.seeds: should be a list of whole numbers, .*, but is 3"),
+        ({"seeds": [True]}, r"experiment\.seeds: should be a list of whole numbers"),
+        ({"recipes": "dqn"}, r"experiment\.recipes: should be a list of names, .* is 'dqn'"),
+        ({"fractions": ["a"]}, r"experiment\.fractions: should be a list of numbers"),
+        ({"reproduce": None}, r"experiment\.reproduce: should be a list of names of sources"),
+        ({"sources": None}, r"experiment\.sources: should be a block .*, but is None"),
+        ({"sources": {"phantom": [1]}}, r"experiment\.sources\.phantom: should be a block"),
+        (
+            {"sources": {"phantom": {}, "busi": {"seeds": "01"}}},
+            r"experiment\.sources\.busi\.seeds: should be a list",
+        ),
+        (
+            {"sources": {"phantom": {}, "busi": {"generated": "no"}}},
+            r"experiment\.sources\.busi\.generated: should be true or false",
+        ),
     ],
 )
 def test_a_wrong_experiment_names_the_key_and_the_remedy(

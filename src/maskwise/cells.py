@@ -18,6 +18,14 @@ EXPERIMENT = Path("conf/base/experiment.yml")
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _KEYS = ("reproduce", "generated", "recipes", "seeds", "fractions", "sources")
 _OVERRIDES = ("recipes", "seeds", "fractions", "generated")
+_LISTS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "reproduce": ("names of sources", (str,)),
+    "generated": ("names of sources", (str,)),
+    "recipes": ("names", (str,)),
+    "seeds": ("whole numbers", (int,)),
+    "fractions": ("numbers", (int, float)),
+}
+"""What the list of each key holds."""
 
 
 @dataclass(frozen=True)
@@ -100,21 +108,42 @@ def read_studies(project: Path) -> dict[str, Study]:
 
 def parse_studies(block: Mapping[str, Any]) -> dict[str, Study]:
     """Turn the block ``experiment`` into studies; a ``UserError`` names the key to mend."""
-    for key in block:
+    for key in _mapping(block, "experiment"):
         if key not in _KEYS:
             raise UserError(f"experiment.{key}: there is no such option; {hint(key, _KEYS)}")
     for key in _KEYS:
         if key not in block:
             raise UserError(f"experiment.{key}: missing in {EXPERIMENT}")
-    sources: Mapping[str, Any] = block["sources"]
+        if key in _LISTS:
+            _check_list(block[key], key, f"experiment.{key}")
+    sources: Mapping[str, Any] = _mapping(block["sources"], "experiment.sources")
     for key in ("reproduce", "generated"):
         for name in block[key]:
             if name not in sources:
                 where = f"experiment.{key}"
                 raise UserError(f"{where}: there is no source {name!r}; {hint(name, sources)}")
-    studies = {name: _study(name, own or {}, block) for name, own in sources.items()}
+    studies = {
+        name: _study(name, _mapping(own or {}, f"experiment.sources.{name}"), block)
+        for name, own in sources.items()
+    }
     _check_reproduced(block)
     return studies
+
+
+def _mapping(block: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(block, Mapping) or not all(isinstance(key, str) for key in block):
+        raise UserError(f"{where}: should be a block of names, but is {block!r}")
+    return block
+
+
+def _check_list(value: Any, key: str, where: str) -> None:
+    """Raise ``UserError`` unless ``value`` is a list of what ``key`` lists."""
+    what, kinds = _LISTS[key]
+    right = isinstance(value, list) and all(
+        isinstance(entry, kinds) and not isinstance(entry, bool) for entry in value
+    )
+    if not right:
+        raise UserError(f"{where}: should be a list of {what}, as in [a, b], but is {value!r}")
 
 
 def _check_reproduced(block: Mapping[str, Any]) -> None:
@@ -138,6 +167,11 @@ def _study(name: str, own: Mapping[str, Any], block: Mapping[str, Any]) -> Study
         if key not in _OVERRIDES:
             where = f"experiment.sources.{name}.{key}"
             raise UserError(f"{where}: there is no such option; {hint(key, _OVERRIDES)}")
+        if key != "generated":
+            _check_list(own[key], key, f"experiment.sources.{name}.{key}")
+        elif not isinstance(own[key], bool):
+            where = f"experiment.sources.{name}.generated"
+            raise UserError(f"{where}: should be true or false, but is {own[key]!r}")
     shared = {**block, "generated": name in block["generated"]}
     values = {key: own.get(key, shared[key]) for key in _OVERRIDES}
     parameter = (
