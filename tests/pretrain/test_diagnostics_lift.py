@@ -13,10 +13,13 @@ from maskwise.masks import boxes
 from maskwise.pretrain.diagnostics.lift import (
     bootstrap_counts,
     box_of,
+    content_controls,
     controls,
     intervals,
     lift_matrix,
     local_variance,
+    loudest_boxes,
+    middle_box,
     place_lifts,
 )
 
@@ -181,3 +184,43 @@ def test_controls_take_the_box_of_the_policy_or_a_square_of_its_area() -> None:
         torch.tensor([5]), torch.tensor([5]), (3, 3), (8, 8)
     )
     assert box_of(two) == (4, 4)  # 18 cells
+
+
+def test_the_controls_boxes_are_those_whose_lift_is_told() -> None:
+    lesions = some_lesions(20, 4)
+    variance = torch.rand(20, 5, 4, generator=torch.Generator().manual_seed(0))
+    figures = controls(lesions, variance, (2, 3))
+    for hidden, name in (
+        (middle_box(20, (6, 6), (2, 3)), "lift_centre"),
+        (loudest_boxes(variance, (6, 6), (2, 3)), "lift_variance"),
+    ):
+        lifts = lift_matrix(hidden, lesions).diagonal()
+        assert float(lifts.mean()) == pytest.approx(figures[name])
+
+
+def test_the_difference_from_a_control_is_paired_by_image() -> None:
+    n, groups = 40, np.arange(40) // 2
+    lesions = some_lesions(n, 7)
+    best = place_lifts(lesions, (2, 2)).flatten(1).argmax(1)
+    own = lift_matrix(boxes(best // 5, best % 5, (2, 2), (6, 6)), lesions).numpy()
+    other = lift_matrix(some_boxes(n, 7), lesions).numpy()
+    counts = bootstrap_counts(20, np.random.default_rng(0))
+    found = content_controls(own, {"variance": other, "twin": own}, groups, counts)
+
+    lifts = [intervals(matrix, groups, counts)[1] for matrix in (own, other)]
+    assert found["content_lift_variance"] == pytest.approx(lifts[1].value)
+    assert found["content_lift_above_variance"] == pytest.approx(
+        lifts[0].value - lifts[1].value
+    )
+    low, high = (found[f"content_lift_above_variance_{end}"] for end in ("low", "high"))
+    assert 0 < low < found["content_lift_above_variance"] < high
+    # Against itself nothing is left, of the interval neither: the same draws on both sides.
+    ends = [found[f"content_lift_above_twin{end}"] for end in ("", "_low", "_high")]
+    assert ends == pytest.approx([0, 0, 0], abs=1e-12)
+
+
+def test_a_box_that_never_moves_has_no_content_lift() -> None:
+    lesions = some_lesions(60, 3)
+    matrix = lift_matrix(middle_box(60, (6, 6), (2, 2)), lesions).numpy()
+    counts = bootstrap_counts(60, np.random.default_rng(0))
+    assert intervals(matrix, np.arange(60), counts)[1].value == pytest.approx(0, abs=1e-12)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
+from maskwise.masks import boxes
+
 Floats = NDArray[np.float64]
 DRAWS = 1000
 """Bootstrap draws of an interval."""
@@ -98,6 +100,42 @@ def box_of(masks: Tensor) -> tuple[int, int]:
     return min(side, masks.shape[1]), min(side, masks.shape[2])
 
 
+def loudest_boxes(variance: Tensor, grid: tuple[int, int], box: tuple[int, int]) -> Tensor:
+    """Return ``(P, gh, gw)``: each image's box at the place of the greatest ``variance``."""
+    place, width = variance.flatten(1).argmax(1), variance.shape[2]
+    return boxes(place // width, place % width, box, grid)
+
+
+def middle_box(images: int, grid: tuple[int, int], box: tuple[int, int]) -> Tensor:
+    """Return ``(images, gh, gw)``: the box in the middle, the same in every image."""
+    top, left = ((cells - side + 1) // 2 for cells, side in zip(grid, box, strict=True))
+    return boxes(torch.full((images,), top), torch.full((images,), left), box, grid)
+
+
+def content_controls(
+    matrix: Floats, controls: dict[str, Floats], groups: NDArray[np.int64], counts: Floats
+) -> dict[str, float]:
+    """Return each control's content lift, and how far the masks' own lies above it.
+
+    The difference is paired, for lifts of the same images are drawn together: both are linear
+    in the ``lift_matrix``, so it is the content lift of the matrices' difference.
+
+    Args:
+        matrix: ``(P, P)``, of the policy's masks.
+        controls: name -> ``(P, P)``.
+        groups: ``(P,)``.
+        counts: ``(draws, G)``, of the bootstrap.
+    """
+    figures = {}
+    for name, other in controls.items():
+        figures[f"content_lift_{name}"] = intervals(other, groups, counts)[1].value
+        above = intervals(matrix - other, groups, counts)[1]
+        figures[f"content_lift_above_{name}"] = above.value
+        figures[f"content_lift_above_{name}_low"] = above.low
+        figures[f"content_lift_above_{name}_high"] = above.high
+    return figures
+
+
 def place_lifts(lesions: Tensor, box: tuple[int, int]) -> Tensor:
     """Return the mask lift of the box at each valid place: ``(P, gh - bh + 1, ...)``."""
     shares = lesions.double() / lesions.double().sum((1, 2), keepdim=True)
@@ -139,6 +177,7 @@ def controls(lesions: Tensor, variance: Tensor, box: tuple[int, int]) -> dict[st
     greatest ``variance`` ``(P, ph, pw)``, and the oracle: each image's best place.
     """
     lifts = place_lifts(lesions, box)
+    # The place of ``middle_box``.
     middle = lifts[:, lifts.shape[1] // 2, lifts.shape[2] // 2]
     loudest = lifts.flatten(1).gather(1, variance.flatten(1).argmax(1, keepdim=True))
     values = {

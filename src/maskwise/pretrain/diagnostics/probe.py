@@ -20,10 +20,13 @@ from maskwise.pretrain.diagnostics.lift import (
     Floats,
     bootstrap_counts,
     box_of,
+    content_controls,
     controls,
     intervals,
     lift_matrix,
     local_variance,
+    loudest_boxes,
+    middle_box,
 )
 from maskwise.pretrain.diagnostics.opinion import (
     choice_spread,
@@ -127,7 +130,7 @@ class Probe:
     def measure(self, policy: Policy[Any], generator: Generator) -> dict[str, float]:
         """Return the figures of what ``policy`` hides now; costs a pass of the policy."""
         with torch.no_grad():
-            masks = policy.probe(self.images, self.grid, generator)
+            masks = policy.choose_masks(self.images, self.grid, generator)
             maps = policy.maps(self.images, self.grid)
         figures = {"hidden_share": float(masks.double().mean())}
         if not bool(masks.any()):
@@ -160,6 +163,15 @@ class Probe:
             for name, interval in (("lift", lift), ("content_lift", content))
             for part, attribute in (("", "value"), ("_low", "low"), ("_high", "high"))
         }
+        untrained = {
+            "centre": middle_box(len(masks), self.grid, box),
+            "variance": loudest_boxes(variance, self.grid, box),
+        }
+        matrices = {
+            name: lift_matrix(hidden.to(cells.device), cells).cpu().numpy()
+            for name, hidden in untrained.items()
+        }
+        figures |= content_controls(matrix, matrices, self.groups, self.counts)
         return figures | controls(cells, variance, box)
 
     def draw(self, policy: Policy[Any], objective: Objective, generator: Generator) -> Frame:
@@ -169,7 +181,7 @@ class Probe:
         """
         images = self.images[:DRAWN]
         with torch.no_grad():
-            masks = policy.probe(images, self.grid, generator)
+            masks = policy.choose_masks(images, self.grid, generator)
             maps = policy.maps(images[:SHOWN], self.grid)
             objective.train(False)
             outcome = objective(self._batch(len(images)), masks)
