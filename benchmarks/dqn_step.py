@@ -36,11 +36,13 @@ def build_step(recipe_name: str, images: torch.Tensor) -> Callable[[], None]:
         height=height,
         width=width,
         grid=(16, 16),
-        steps=1000,
         steps_per_epoch=10.0,
         batch_size=b,
         modality="ultrasound",
         images=lambda index, seed: images[index],
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
+        laterality="free",
         rows=b,
     )
     encoder = recipe.encoder.build(channels)

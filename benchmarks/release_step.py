@@ -43,11 +43,13 @@ def masked_step(batch_size: int) -> Step:
         height=128,
         width=128,
         grid=(16, 16),
-        steps=1000,
         steps_per_epoch=10.0,
         batch_size=batch_size,
         modality="ultrasound",
         images=lambda index, seed: images[index],
+        mean=(0.0,),
+        std=(1.0,),
+        laterality="free",
         rows=batch_size,
     )
     encoder = recipe.encoder.build(1)

@@ -42,6 +42,7 @@ def write_store(path: Path, images: int, side: int) -> Store:
             mean=(0.5,),
             std=(0.29,),
             modality="other",
+            laterality="free",
             intensity={"name": "range"},
             geometry={"name": "resize"},
             largest_rounding_error=0.0,

@@ -25,6 +25,7 @@ def header(**changes: Any) -> StoreHeader:
         "mean": (0.25,),
         "std": (0.5,),
         "modality": "ultrasound",
+        "laterality": "fixed",
         "intensity": {"name": "range"},
         "geometry": {"name": "resize", "aspect": "stretch", "fill": "black"},
         "largest_rounding_error": 0.001,

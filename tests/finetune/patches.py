@@ -61,6 +61,7 @@ def header(side: int) -> StoreHeader:
         mean=(MEAN,),
         std=(STD,),
         modality="ultrasound",
+        laterality="free",
         intensity={"name": "range"},
         geometry={"name": "resize"},
         largest_rounding_error=0.0,

@@ -18,6 +18,7 @@ from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
 from maskwise.config import parse
 from maskwise.errors import UserError
+from maskwise.finetune.augmentation import Augmentation
 from maskwise.finetune.probe import ProbeConfig
 from maskwise.finetune.stage import (
     Budget,
@@ -40,6 +41,7 @@ RUN = FinetuneRun(
     recipe="scratch",
     seed=0,
 )
+STILL = Augmentation(flip=False)
 Patches = tuple[Store, pd.DataFrame]
 
 
@@ -176,6 +178,21 @@ def test_full_fine_tuning_starts_at_the_probe_unless_it_is_to_start_fresh(
     columns = ["p_a", "p_b", "p_c"]
     np.testing.assert_allclose(from_zero.predictions[columns], 1 / 3, atol=1e-4)
     assert from_probe.predictions[columns].to_numpy().std() > 0.1
+
+
+def test_a_store_whose_sides_mean_something_is_learnt_from_without_flips(
+    patches: Patches, tmp_path: Path
+) -> None:
+    store, splits = patches
+    fixed = replace(store, header=replace(store.header, laterality="fixed"))
+    run = replace(with_config(modes=("full",)), fractions=(1.0,))
+    unflipped = replace(run, config=replace(run.config, full=FullConfig(augmentation=STILL)))
+    usual, other, mirrored = (
+        finetune(small_encoder(), given, splits, how).predictions
+        for given, how in ((fixed, run), (store, unflipped), (store, run))
+    )
+    assert usual.equals(other)
+    assert not usual.equals(mirrored)
 
 
 @pytest.mark.parametrize(("pooling", "features"), [("mean", 24), ("mean_max", 48)])

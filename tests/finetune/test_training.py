@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from finetune.patches import small_encoder, write_patches
+from maskwise.artefacts.store import Laterality
 from maskwise.encoders.classifier import Classifier
-from maskwise.finetune.augmentation import Augmentation, Laterality, augment
+from maskwise.finetune.augmentation import Augmentation, augment
 from maskwise.finetune.heads import LinearHead
 from maskwise.finetune.training import (
     FullConfig,

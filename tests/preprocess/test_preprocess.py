@@ -173,6 +173,11 @@ def test_the_header_says_how_to_prepare_images_to_come(tmp_path: Path) -> None:
     assert np.abs(image - stored).max() <= 0.5 / 255 + 1e-6
 
 
+def test_the_header_says_whether_left_and_right_mean_something(tmp_path: Path) -> None:
+    assert run(tmp_path / "a", source())[0].header.laterality == "free"
+    assert run(tmp_path / "b", source(laterality="fixed"))[0].header.laterality == "fixed"
+
+
 def test_the_number_of_workers_changes_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

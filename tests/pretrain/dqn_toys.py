@@ -9,20 +9,18 @@ from maskwise.config import parse
 from maskwise.masks import cell_means, to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.policies.dqn import Dqn, DqnConfig, DqnProposal
+from pretrain.toys import make_setting
 
 GRID = (8, 8)
 
 
-def a_setting(
-    images: Tensor, grid: tuple[int, int] = GRID, steps: int = 100, batch_size: int = 8
-) -> Setting:
+def a_setting(images: Tensor, grid: tuple[int, int] = GRID, batch_size: int = 8) -> Setting:
     """Return the setting of training on ``images`` ``(N, C, H, W)``, not augmented."""
-    return Setting(
+    return make_setting(
         channels=images.shape[1],
         height=images.shape[2],
         width=images.shape[3],
         grid=grid,
-        steps=steps,
         steps_per_epoch=len(images) / batch_size,
         batch_size=batch_size,
         modality="other",

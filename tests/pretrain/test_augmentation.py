@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.stats import kstest
 from torch import Tensor
 
+from maskwise.artefacts.store import Laterality
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.pretrain.augmentation import (
@@ -20,34 +19,13 @@ from maskwise.pretrain.augmentation import (
     step_seeds,
     uniform,
 )
-from maskwise.pretrain.contracts import Laterality, Setting
 from maskwise.pretrain.views import Views, ViewsConfig
+from pretrain.toys import make_setting
 
 SEEDS = torch.arange(16) * 1_000_003
 IMAGES = torch.rand(16, 1, 12, 20, generator=torch.Generator().manual_seed(0))
 PLAIN = dict.fromkeys(("rotation", "brightness", "contrast", "gamma", "blur", "noise"), 0.0)
 IDENTITY = ViewsConfig(least_area=1.0, aspect=1.0, elastic=0.0, **PLAIN)
-
-
-def splitmix64(seed: int, number: int, salt: int) -> list[int]:
-    """The reference, in Python's own integers: Steele, Lea, Flood 2014."""
-    bits = (1 << 64) - 1
-
-    def mix(z: int) -> int:
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & bits
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & bits
-        return z ^ (z >> 31)
-
-    start = mix((seed + salt) & bits)
-    return [mix((start + (i + 1) * 0x9E3779B97F4A7C15) & bits) for i in range(number)]
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(-(2**63), 2**63 - 1))
-def test_the_numbers_are_those_of_splitmix64(seed: int) -> None:
-    drawn = uniform(torch.tensor([seed]), 3, "views")[0].tolist()
-    expected = [(z >> 40) / 2**24 for z in splitmix64(seed % 2**64, 3, salt=2)]
-    assert drawn == expected
 
 
 def test_uniform_draws_are_uniform_and_bell_draws_have_mean_0_and_deviation_1() -> None:
@@ -122,17 +100,8 @@ def test_seeds_differ_between_steps_and_positions_and_follow_from_the_run_s_seed
 def views(
     config: ViewsConfig, modality: str = "other", laterality: Laterality = "fixed"
 ) -> Views:
-    setting = Setting(
-        channels=1,
-        height=12,
-        width=20,
-        grid=(4, 4),
-        steps=1,
-        steps_per_epoch=1.0,
-        batch_size=16,
-        modality=modality,
-        images=lambda index, augmentation_seed: index,
-        laterality=laterality,
+    setting = make_setting(
+        height=12, width=20, grid=(4, 4), modality=modality, laterality=laterality
     )
     return Views(config, setting)
 

@@ -16,24 +16,14 @@ from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.centre_box import CentreBoxConfig
 from maskwise.pretrain.policies.random_box import RandomBoxConfig
+from pretrain.toys import make_setting
 
 GRID = (16, 16)
 CONTROLS = ["centre_box", "none", "random_box"]
 
 
 def setting(grid: tuple[int, int] = GRID) -> Setting:
-    return Setting(
-        channels=1,
-        height=4 * grid[0],
-        width=4 * grid[1],
-        grid=grid,
-        steps=10,
-        steps_per_epoch=5.0,
-        batch_size=8,
-        modality="ultrasound",
-        images=lambda index, augmentation_seed: index,
-        rows=4096,
-    )
+    return make_setting(height=4 * grid[0], width=4 * grid[1], grid=grid)
 
 
 def masks(
@@ -41,7 +31,7 @@ def masks(
 ) -> Tensor:
     policy = parse(POLICIES[name], block, "policy").build(setting(grid))
     images = torch.zeros(number, 1, 4 * grid[0], 4 * grid[1])
-    return policy.probe(images, grid, Generator().manual_seed(0))
+    return policy.choose_masks(images, grid, Generator().manual_seed(0))
 
 
 @settings(max_examples=30, deadline=None)
@@ -127,7 +117,9 @@ def test_a_control_proposes_what_it_would_show_learns_nothing_and_has_no_opinion
     images, number = torch.zeros(8, 1, 64, 64), torch.arange(8)
     batch = Batch(images, index=number, group=number, augmentation_seed=number, progress=0.0)
     proposal = policy.propose(batch, GRID, Generator().manual_seed(3))
-    assert torch.equal(proposal.mask, policy.probe(images, GRID, Generator().manual_seed(3)))
+    assert torch.equal(
+        proposal.mask, policy.choose_masks(images, GRID, Generator().manual_seed(3))
+    )
     outcome = Outcome(loss=torch.ones(()), error_map=torch.ones(8, *GRID))
     assert policy.learn(proposal, outcome) == {}
     assert policy.maps(images, GRID) is None

@@ -22,6 +22,7 @@ from maskwise.pretrain.objectives.context_encoder import (
     ContextEncoder,
     ContextEncoderConfig,
 )
+from pretrain.toys import make_setting
 
 GRID = (8, 8)
 SMALL = {"widths": [8, 8], "convolutions": [1, 1]}
@@ -38,16 +39,13 @@ VARIANTS: list[Mapping[str, Any]] = [
 
 
 def setting(height: int = 32, width: int = 32, channels: int = 1) -> Setting:
-    return Setting(
+    return make_setting(
         channels=channels,
         height=height,
         width=width,
         grid=GRID,
-        steps=10,
-        steps_per_epoch=5.0,
-        batch_size=2,
-        modality="ultrasound",
-        images=lambda index, augmentation_seed: index,
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
     )
 
 

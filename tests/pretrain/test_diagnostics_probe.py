@@ -19,6 +19,7 @@ from maskwise.pretrain.policies.dqn_places import Places
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
 from pretrain.dqn_toys import a_policy
+from pretrain.toys import make_setting
 
 GRID: Grid = (8, 8)
 LIFTS = {"lift", "content_lift", "lift_uniform", "lift_centre", "lift_variance", "lift_oracle"}
@@ -28,7 +29,17 @@ def a_store(path: Path, number: int = 60, masks: bool = True) -> tuple[Store, pd
     """Write images with a bright square each, every fourth without; thirds are the splits."""
     rng = np.random.default_rng(0)
     header = StoreHeader(
-        1, 32, 32, (0.5,), (0.25,), "other", {}, {}, largest_rounding_error=0.0, data_hash="x"
+        channels=1,
+        height=32,
+        width=32,
+        mean=(0.5,),
+        std=(0.25,),
+        modality="other",
+        laterality="free",
+        intensity={},
+        geometry={},
+        largest_rounding_error=0.0,
+        data_hash="x",
     )
     index = pd.DataFrame(
         {
@@ -62,7 +73,7 @@ class Fixed:
     def __init__(self, masks: Tensor) -> None:
         self.masks = masks
 
-    def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+    def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         return self.masks[: len(images)]
 
     def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
@@ -70,7 +81,7 @@ class Fixed:
 
 
 def a_setting() -> Setting:
-    return Setting(1, 32, 32, GRID, 10, 1.0, 8, "other", lambda index, seed: torch.zeros(0))
+    return make_setting(modality="other")
 
 
 def test_the_probe_is_validation_images_with_lesions_and_never_test(tmp_path: Path) -> None:
@@ -177,7 +188,7 @@ def test_the_map_of_dqn_says_what_its_greatest_value_hides(
     best = maps.values.flatten(1).argmax(1)
     columns = maps.values.shape[2]
     tops, lefts = best // columns * maps.stride, best % columns * maps.stride
-    hidden = policy.probe(images, GRID, Generator())
+    hidden = policy.choose_masks(images, GRID, Generator())
     assert torch.equal(boxes(tops, lefts, maps.box, GRID), hidden)
 
 

@@ -154,8 +154,8 @@ def test_a_policy_that_was_saved_goes_on_as_if_nothing_had_happened(
         list(whole.network.state_dict().values()), list(resumed.network.state_dict().values())
     )
     assert equal(list(whole.target.parameters()), list(resumed.target.parameters()))
-    assert whole.probe(IMAGES, whole.setting.grid, generator).equal(
-        resumed.probe(IMAGES, resumed.setting.grid, generator)
+    assert whole.choose_masks(IMAGES, whole.setting.grid, generator).equal(
+        resumed.choose_masks(IMAGES, resumed.setting.grid, generator)
     )
 
 
@@ -167,6 +167,6 @@ def test_looking_at_a_policy_does_not_change_it() -> None:
         generator = Generator().manual_seed(3)
         state = generator.get_state()
         policy.maps(IMAGES, policy.setting.grid)
-        policy.probe(IMAGES, policy.setting.grid, generator)
+        policy.choose_masks(IMAGES, policy.setting.grid, generator)
         assert equal(before, list(policy.network.state_dict().values()))
         assert generator.get_state().equal(state)

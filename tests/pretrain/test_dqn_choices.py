@@ -87,7 +87,7 @@ def test_the_greedy_box_stands_where_q_is_largest() -> None:
     torch.nn.init.normal_(policy.network.advantage.weight, generator=Generator().manual_seed(0))  # type: ignore[union-attr, arg-type]
     best = policy.maps(IMAGES, GRID).values.flatten(1).argmax(1)
     assert policy.propose(a_batch(IMAGES), GRID, Generator()).episode.chosen[0].equal(best)
-    assert policy.probe(IMAGES, GRID, Generator()).equal(policy.places.masks(best))
+    assert policy.choose_masks(IMAGES, GRID, Generator()).equal(policy.places.masks(best))
 
 
 def test_later_boxes_hide_enough_that_is_new_and_never_the_same_place() -> None:

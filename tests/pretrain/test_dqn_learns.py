@@ -36,7 +36,7 @@ def after_training(**options: bool) -> tuple[float, float]:
         rows = torch.randint(len(images), (32,), generator=generator)
         step(policy, a_batch(images, rows, number / 250), generator)
     held_out, cells = patches(200, 1)
-    masks = policy.probe(held_out, GRID, generator)
+    masks = policy.choose_masks(held_out, GRID, generator)
     covered = (masks & cells).sum((1, 2)).eq(4).double().mean()
     best = policy.places.box_sums(cells.float()) > 3.5
     q = policy.maps(held_out, GRID).values.flatten(1)

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from maskwise import progress, seeds
-from maskwise.artefacts.store import Store
+from maskwise.artefacts.store import Laterality, Store
 from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.augmentation import AugmentationConfig
@@ -19,6 +19,8 @@ from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
 from maskwise.pretrain.recipe import Pretrained, PretrainRun
 from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
+
+LATERALITIES: tuple[Laterality, ...] = ("free", "fixed")
 
 
 def equal(one: nn.Module, two: nn.Module) -> bool:
@@ -124,6 +126,56 @@ def test_looking_at_the_policy_changes_nothing_of_the_run(tmp_path: Path) -> Non
     assert often.gallery.reconstructions.shape == (3, 6, 32, 32)
 
 
+UNFLIPPED: dict[str, Any] = {"augmentation": {"horizontal_flip": False}}
+
+
+def test_a_store_whose_sides_mean_something_is_trained_on_without_mirroring(
+    tmp_path: Path,
+) -> None:
+    free = make_store(tmp_path / "free")
+    fixed = make_store(tmp_path / "fixed", laterality="fixed")
+    usual = pretrain(*fixed, make_run(tmp_path / "a", RANDOM_BOX))
+    unflipped = pretrain(*free, make_run(tmp_path / "b", RANDOM_BOX | UNFLIPPED))
+    mirrored = pretrain(*free, make_run(tmp_path / "c", RANDOM_BOX))
+    assert equal(usual.encoder, unflipped.encoder)
+    assert not equal(usual.encoder, mirrored.encoder)
+
+
+def test_views_too_are_mirrored_only_where_the_store_lets_them(tmp_path: Path) -> None:
+    runs = {
+        name: pretrain(
+            *make_store(tmp_path / name, laterality=name),
+            make_run(tmp_path / f"{name}_run", SIMCLR | UNFLIPPED, steps=2),
+        )
+        for name in LATERALITIES
+    }
+    assert not equal(runs["free"].encoder, runs["fixed"].encoder)
+
+
+@dataclass(frozen=True)
+class Asked(RandomBoxConfig):
+    """Writes down what it is built for."""
+
+    settings: ClassVar[list[Setting]] = []
+
+    def build(self, setting: Setting) -> RandomBox:
+        self.settings.append(setting)
+        return super().build(setting)
+
+
+def test_a_policy_is_built_for_the_images_of_the_store(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store", modality="mr", laterality="fixed")
+    run = make_run(tmp_path, RANDOM_BOX, steps=1)
+    pretrain(store, splits, with_policy(run, Asked(box=(2, 2))))
+    setting = Asked.settings.pop()
+    assert (setting.channels, setting.height, setting.width) == (1, 32, 32)
+    assert (setting.mean, setting.std) == (store.header.mean, store.header.std)
+    assert (setting.modality, setting.laterality) == ("mr", "fixed")
+    assert (setting.rows, setting.batch_size, setting.steps_per_epoch) == (24, 4, 3.0)
+    index, seeds = torch.arange(4), torch.zeros(4, dtype=torch.int64)
+    assert setting.images(index, seeds).shape == (4, 1, 32, 32)
+
+
 def test_speed_is_noted_for_the_run_and_stays_out_of_the_history(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
     with progress.collecting_facts() as facts:
@@ -157,7 +209,7 @@ class TopLeftPolicy(RandomBox):
         self.order.append(f"learn {len(proposal.mask)}")
         return {"reward": outcome.error_map.nanmean()}
 
-    def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+    def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         mask = torch.zeros(len(images), *grid, dtype=torch.bool)
         mask[:, :2, :2] = True
         return mask

@@ -84,7 +84,6 @@ def test_a_recipe_knows_whether_it_trains() -> None:
     [
         (Budget, {"steps": 0}, "steps is 0, but should be 1 or more"),
         (Budget, {"batch_size": 0}, "batch_size is 0, but should be 1 or more"),
-        (Budget, {"laterality": "left"}, "laterality: .*'free' or 'fixed'"),
         (PretrainConfig, {"checkpoint_every": 0}, "checkpoint_every is 0"),
         (PretrainConfig, {"gallery_moments": 0}, "gallery_moments is 0"),
         (PretrainConfig, {"device": "gpu"}, "device: .*'auto', 'cpu' or 'cuda'"),

@@ -10,8 +10,9 @@ from torch import Tensor
 from maskwise.config import parse
 from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.errors import UserError
-from maskwise.pretrain.contracts import Batch, Setting
+from maskwise.pretrain.contracts import Batch
 from maskwise.pretrain.objectives.simclr import Simclr, SimclrConfig, chance, contrast
+from pretrain.toys import make_setting
 
 GRID = (4, 4)
 STRANGERS = torch.arange(4)
@@ -76,19 +77,7 @@ def test_the_loss_is_finite_at_a_low_temperature_and_for_equal_images() -> None:
 
 
 def build(block: dict[str, Any] | None = None, modality: str = "ultrasound") -> Simclr:
-    setting = Setting(
-        channels=1,
-        height=32,
-        width=32,
-        grid=GRID,
-        steps=10,
-        steps_per_epoch=5.0,
-        batch_size=4,
-        modality=modality,
-        images=lambda index, augmentation_seed: index,
-        mean=(0.5,),
-        std=(0.25,),
-    )
+    setting = make_setting(grid=GRID, batch_size=4, modality=modality, mean=(0.5,), std=(0.25,))
     torch.manual_seed(0)
     encoder = ContextCnnConfig(widths=(8, 16), convolutions=(1, 1)).build(1)
     options = {"hidden": 8, "embedding": 8, **(block or {})}

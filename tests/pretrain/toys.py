@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maskwise.artefacts.store import Store, StoreHeader, open_store, writing_store
+from maskwise.artefacts.store import Laterality, Store, StoreHeader, open_store, writing_store
+from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.recipe import (
     Budget,
     PretrainConfig,
@@ -30,6 +31,25 @@ SIMCLR: dict[str, Any] = {
 }
 
 
+def make_setting(**changes: Any) -> Setting:
+    """Return the setting of grey ultrasound of 32 x 32 pixels, changed as asked."""
+    values: dict[str, Any] = {
+        "channels": 1,
+        "height": 32,
+        "width": 32,
+        "grid": (8, 8),
+        "steps_per_epoch": 5.0,
+        "batch_size": 8,
+        "modality": "ultrasound",
+        "images": lambda index, augmentation_seed: index,
+        "mean": (0.0,),
+        "std": (1.0,),
+        "laterality": "free",
+        "rows": 4096,
+    }
+    return Setting(**{**values, **changes})
+
+
 def smooth_images(number: int, side: int) -> np.ndarray:
     """Return uint8 ``(number, 1, side, side)`` whose hidden parts follow from their edges."""
     walks = np.random.default_rng(0).normal(size=(number, 1, side, side)).cumsum(2).cumsum(3)
@@ -44,6 +64,7 @@ def make_store(
     side: int = 32,
     modality: str = "ultrasound",
     scale: float = 1.0,
+    laterality: Laterality = "free",
 ) -> tuple[Store, pd.DataFrame]:
     """Write a store of ``number`` images, two a group, and split it 2 : 1 : 1."""
     names = [f"image_{i:02}" for i in range(number)]
@@ -64,6 +85,7 @@ def make_store(
         mean=(0.5,),
         std=(0.25,),
         modality=modality,
+        laterality=laterality,
         intensity={},
         geometry={},
         largest_rounding_error=0.0,

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from maskwise.artefacts.atomic import replacing_folder
 from maskwise.errors import UserError
 
+Laterality = Literal["free", "fixed"]
+"""``fixed`` where left and right mean something: no image is then mirrored in training."""
 INDEX_COLUMNS = ("image_id", "group", "has_mask", "scale", "offset")
 
 
@@ -40,6 +42,7 @@ class StoreHeader:
     """A channel, of the intensities of the *training* images."""
     std: tuple[float, ...]
     modality: str
+    laterality: Laterality
     intensity: dict[str, Any]
     """Name and options of the intensity normalisation, for images to come."""
     geometry: dict[str, Any]

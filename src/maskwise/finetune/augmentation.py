@@ -1,14 +1,12 @@
 """Small changes to training images that no diagnosis depends on."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Laterality = Literal["free", "fixed"]
-"""``fixed`` where left and right matter to the task."""
+from maskwise.artefacts.store import Laterality
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Augmentation:
     shift: float = 0.06
     """Largest shift along each side, as a share of it; what is uncovered repeats the border."""
     flip: bool = True
-    """Swap left and right in half of the images, unless the task says ``laterality: fixed``."""
+    """Swap left and right in half of the images; not done where laterality is ``fixed``."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.shift <= 0.5:
@@ -36,7 +34,7 @@ def augment(
     Args:
         images: normalised.
         config: how far.
-        laterality: of the task; ``fixed``: no image is flipped.
+        laterality: of the source; ``fixed``: no image is flipped.
         generator: draws the same numbers whatever the options and the size of the images.
     """
     b, _, h, w = images.shape

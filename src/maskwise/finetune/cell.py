@@ -212,7 +212,7 @@ def _trained(
                 rows=train["row"].to_numpy(),
                 targets=targets,
                 weights=cell.task.weights(targets),
-                laterality=cell.task.laterality,
+                laterality=cell.store.header.laterality,
                 steps=budget.steps,
                 batch_size=budget.batch_size,
                 learning_rate=rate,

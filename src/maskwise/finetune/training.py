@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from maskwise.artefacts.store import Store
+from maskwise.artefacts.store import Laterality, Store
 from maskwise.encoders.classifier import Classifier
-from maskwise.finetune.augmentation import Augmentation, Laterality, augment
+from maskwise.finetune.augmentation import Augmentation, augment
 from maskwise.finetune.features import IMAGES_AT_ONCE
 from maskwise.finetune.heads import LinearHead, TrainableHead
 from maskwise.progress import Bar

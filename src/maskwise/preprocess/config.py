@@ -7,6 +7,7 @@ from maskwise.artefacts.geometry import GEOMETRIES
 from maskwise.artefacts.images import complete_block
 from maskwise.artefacts.intensity import DEFAULTS, INTENSITIES
 from maskwise.artefacts.raw import MAX_PIXELS
+from maskwise.artefacts.store import Laterality
 from maskwise.errors import UserError, hint
 
 
@@ -22,6 +23,8 @@ class SourcePreprocessConfig:
     """1 = grey (colour becomes luminance), 3 = colour, n = n sequences."""
     modality: str = "other"
     """``ultrasound``, ``mr``, ``ct``, ``xray`` or ``other``."""
+    laterality: Laterality = "free"
+    """``fixed`` where left and right mean something: no stage then mirrors an image."""
     label: str | None = None
     """The label that splits are stratified by; null for a source without labels."""
     geometry: dict[str, Any] = field(default_factory=lambda: {"name": "resize"})

@@ -196,6 +196,7 @@ def _header(
         mean=mean,
         std=std,
         modality=source.modality,
+        laterality=source.laterality,
         intensity=job.intensity,
         geometry=job.geometry,
         largest_rounding_error=account.rounding_error,

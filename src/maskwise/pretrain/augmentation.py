@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from maskwise.artefacts.store import Laterality
 from maskwise.errors import UserError
-from maskwise.pretrain.contracts import Laterality
+from maskwise.pretrain.splitmix import GOLDEN, mix
 
 _SALT = {"augmentation": 1, "views": 2, "noise": 3}
 
@@ -71,7 +72,7 @@ def _source(size: int, shift: Tensor, flip: Tensor) -> Tensor:
 def step_seeds(seed: int, step: int, batch_size: int) -> Tensor:
     """Return the batch's augmentation seeds ``(B,)`` int64, from (seed, step, position)."""
     positions = torch.arange(step * batch_size, (step + 1) * batch_size)
-    return _mix(positions * _GOLDEN + seed)
+    return mix(positions * GOLDEN + seed)
 
 
 def uniform(seeds: Tensor, number: int, purpose: str) -> Tensor:
@@ -97,21 +98,5 @@ def bell(seeds: Tensor, number: int, purpose: str) -> Tensor:
 
 def _hash(seeds: Tensor, number: int, purpose: str) -> Tensor:
     counters = torch.arange(1, number + 1, device=seeds.device)
-    salted = _mix(seeds + _SALT[purpose])
-    return _mix(salted[:, None] + counters * _GOLDEN)
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
-
-
-_GOLDEN = _signed(0x9E3779B97F4A7C15)
-_FIRST = _signed(0xBF58476D1CE4E5B9)
-_SECOND = _signed(0x94D049BB133111EB)
-
-
-def _mix(seeds: Tensor) -> Tensor:
-    # splitmix64 (Steele, Lea, Flood 2014); torch shifts signed numbers, hence the bit masks.
-    z = (seeds ^ (seeds >> 30 & 0x3FFFFFFFF)) * _FIRST
-    z = (z ^ (z >> 27 & 0x1FFFFFFFFF)) * _SECOND
-    return z ^ (z >> 31 & 0x1FFFFFFFF)
+    salted = mix(seeds + _SALT[purpose])
+    return mix(salted[:, None] + counters * GOLDEN)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskwise import seeds
-from maskwise.artefacts.store import Store
+from maskwise.artefacts.store import Laterality, Store
 from maskwise.pretrain.augmentation import AugmentationConfig, augment, step_seeds
-from maskwise.pretrain.contracts import Batch, Laterality
+from maskwise.pretrain.contracts import Batch
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ True = hidden.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Generator, Tensor, nn
 
+from maskwise.artefacts.store import Laterality
 from maskwise.masks import Grid
 
 
@@ -70,7 +71,6 @@ class PlaceMap:
 
 
 P = TypeVar("P", bound=Proposal)
-Laterality = Literal["free", "fixed"]
 
 
 class Policy(Protocol[P]):
@@ -91,7 +91,7 @@ class Policy(Protocol[P]):
         None for a policy that has no opinion of the image. Never changes the policy's state.
         """
 
-    def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+    def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         """Return the masks ``(B, gh, gw)`` that it would choose now without exploring."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,8 +129,6 @@ class Setting:
     width: int
     """Pixels."""
     grid: Grid
-    steps: int
-    """Optimiser steps of the whole run."""
     steps_per_epoch: float
     """Number of training images / batch size."""
     batch_size: int
@@ -138,12 +136,12 @@ class Setting:
     """``ultrasound``, ``mr``, ``ct``, ``xray`` or ``other``."""
     images: Callable[[Tensor, Tensor], Tensor]
     """``(index, augmentation_seed) -> images``: rebuilds a batch bit for bit, for replay."""
-    mean: tuple[float, ...] = (0.0,)
+    mean: tuple[float, ...]
     """A channel: a pixel of ``Batch.images`` is (intensity in [0, 1] - mean) / std."""
-    std: tuple[float, ...] = (1.0,)
-    laterality: Laterality = "free"
+    std: tuple[float, ...]
+    laterality: Laterality
     """``fixed`` where left and right mean something; then nothing is mirrored."""
-    rows: int = 0
+    rows: int
     """Images in the store: every ``Batch.index`` is below it."""
 
 

@@ -27,7 +27,7 @@ from maskwise.masks import Grid, check_grid
 from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.checkpoint import Checkpoint, SecondRun, fingerprint
-from maskwise.pretrain.contracts import Laterality, ObjectiveConfig, PolicyConfig, Setting
+from maskwise.pretrain.contracts import ObjectiveConfig, PolicyConfig, Setting
 from maskwise.pretrain.diagnostics import Probe
 from maskwise.pretrain.hardware import Device, Precision, build_fabric, determinism
 from maskwise.pretrain.loop import COLUMNS, Loop, Plan
@@ -71,8 +71,6 @@ class Budget:
     """Optimiser steps."""
     batch_size: int = 32
     """Images a step."""
-    laterality: Laterality = "free"
-    """``fixed`` where left and right mean something: then no image is mirrored."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size"):
@@ -288,7 +286,7 @@ def _batches(
         batch_size=run.budget.batch_size,
         seed=run.seed,
         augmentation=run.recipe.augmentation,
-        laterality=run.budget.laterality,
+        laterality=store.header.laterality,
         device=device,
         groups=pd.factorize(store.index["group"])[0].astype(np.int64),
     )
@@ -301,14 +299,13 @@ def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
         height=header.height,
         width=header.width,
         grid=run.budget.grid,
-        steps=run.budget.steps,
         steps_per_epoch=batches.steps_per_epoch,
         batch_size=run.budget.batch_size,
         modality=header.modality,
         images=batches.images,
         mean=header.mean,
         std=header.std,
-        laterality=run.budget.laterality,
+        laterality=header.laterality,
         rows=len(store),
     )
 
@@ -352,5 +349,6 @@ def _key(store: Store, run: PretrainRun) -> str:
         asdict(run.recipe),
         asdict(run.budget),
         shaping,
-        [run.source, run.recipe_name, run.seed, store.header.data_hash],
+        asdict(store.header),
+        [run.source, run.recipe_name, run.seed],
     )

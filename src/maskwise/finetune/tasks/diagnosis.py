@@ -8,7 +8,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.errors import UserError, hint
-from maskwise.finetune.augmentation import Laterality
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,6 @@ class DiagnosisConfig:
     """The store's column ``label_<label>``."""
     class_weights: Literal["none", "balanced"] = "none"
     """``balanced`` weighs class c by N / (K n_c); it distorts the probabilities."""
-    laterality: Laterality = "free"
-    """``fixed`` where the class depends on left and right: images are then never flipped."""
 
     def build(self, index: pd.DataFrame, where: str) -> "Diagnosis":
         """Read the classes off a store's index; ``where`` is the task's path in the YAML.
@@ -53,11 +50,6 @@ class Diagnosis:
     config: DiagnosisConfig
     classes: tuple[str, ...]
     """Sorted; position = class index."""
-
-    @property
-    def laterality(self) -> Laterality:
-        """Whether left and right matter."""
-        return self.config.laterality
 
     def labels(self, index: pd.DataFrame) -> pd.Series:
         """Return a store's labels, missing where an image has none."""

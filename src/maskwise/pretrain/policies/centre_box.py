@@ -44,7 +44,7 @@ class CentreBox(nn.Module):
         self.config = config
 
     def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
-        return Proposal(self.probe(batch.images, grid, generator))
+        return Proposal(self.choose_masks(batch.images, grid, generator))
 
     def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
         return {}
@@ -52,7 +52,7 @@ class CentreBox(nn.Module):
     def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
         return None
 
-    def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+    def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         b, box, number = len(images), self.config.box, self.config.boxes
         rows, columns = (
             self.weights(grid[axis], box[axis], images.device)

@@ -371,7 +371,7 @@ class Dqn:
         q: Tensor = self.network(images, hidden, self.places.allowed(hidden, 0.0))
         return q
 
-    def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+    def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         """Return the greedy masks; nothing is drawn."""
         index = torch.arange(len(images), device=images.device)
         size = max(1, self.setting.batch_size)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from maskwise.pretrain.policies.dqn_places import Places
+from maskwise.pretrain.splitmix import GOLDEN, mix
 
 QNetwork = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Images ``(N, C, H, W)``, hidden ``(N, gh, gw)``, allowed ``(N, A)`` to Q ``(N, A)``."""
@@ -81,13 +82,6 @@ def nth_allowed(allowed: Tensor, share: Tensor) -> Tensor:
 
 
 def _lots(index: Tensor, places: int, key: int) -> Tensor:
-    """Return ``(N, places)`` int64 >= 0, shuffled by ``key`` and the image.
-
-    The mixing is splitmix64's (Steele et al. 2014), with 64-bit wrap-around.
-    """
+    """Return ``(N, places)`` int64 >= 0, shuffled by ``key`` and the image."""
     lots = index[:, None] * places + torch.arange(places, device=index.device)
-    lots = lots * -7046029254386353131 + key
-    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
-        lots = (lots ^ ((lots >> shift) & ((1 << (64 - shift)) - 1))) * factor
-    positive: Tensor = (lots ^ ((lots >> 31) & ((1 << 33) - 1))) & ((1 << 62) - 1)
-    return positive
+    return mix(lots * GOLDEN + key) & ((1 << 62) - 1)

@@ -21,7 +21,7 @@ class NoPolicy(nn.Module):
     """Proposes empty masks."""
 
     def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
-        return Proposal(self.probe(batch.images, grid, generator))
+        return Proposal(self.choose_masks(batch.images, grid, generator))
 
     def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
         return {}
@@ -29,5 +29,5 @@ class NoPolicy(nn.Module):
     def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
         return None
 
-    def probe(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+    def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         return torch.zeros(len(images), *grid, dtype=torch.bool, device=images.device)
