@@ -15,6 +15,9 @@ from scipy import stats
 from maskwise.report.facts import Facts
 from maskwise.report.wording import count, interval, number, signed
 
+ABOVE_VARIANCE = "content_lift_above_variance"
+"""Column of a history: the paired difference from the box that varies most."""
+
 
 @dataclass(frozen=True)
 class OverSeeds:
@@ -60,7 +63,8 @@ def agent_sentence(facts: Facts, recipe: str) -> str:
         return f"{title}: no outlined lesion to measure it on."
     return (
         f"{title} hid {number(last['lift'].mean(), 1)} times as much of a lesion as of the "
-        f"image ({_yardsticks(last)}); {_finding(last)}{_beside_control(facts, recipe)}."
+        f"image ({_yardsticks(last)}); {_finding(last)}{_beside_variance(last)}"
+        f"{_beside_control(facts, recipe)}."
     )
 
 
@@ -70,6 +74,20 @@ def _yardsticks(last: pd.DataFrame) -> str:
         variance = number(last["lift_variance"].mean(), 1)
         told += f", the untrained rule “most variance”: {variance}"
     return told
+
+
+def _beside_variance(last: pd.DataFrame) -> str:
+    """Compare content lift with the rule's on the same images; nothing of an old history."""
+    if ABOVE_VARIANCE not in last:
+        return ""
+    gap = over_seeds(list(last[ABOVE_VARIANCE]))
+    low, high = gap.low, gap.high
+    if gap.seeds == 1:
+        low, high = (last[f"{ABOVE_VARIANCE}_{end}"].iloc[0] for end in ("low", "high"))
+    return (
+        "; content lift minus that of “most variance” on the same images: "
+        f"{signed(gap.value, 2)} {interval(low, high, 2)}".rstrip()
+    )
 
 
 def _finding(last: pd.DataFrame) -> str:

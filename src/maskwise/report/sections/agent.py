@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.gallery import Gallery
-from maskwise.report.agents import OverSeeds, above_control, over_seeds
+from maskwise.report.agents import ABOVE_VARIANCE, OverSeeds, above_control, over_seeds
 from maskwise.report.blocks import (
     Block,
     Cell,
@@ -43,7 +43,14 @@ _READING = (
     "were used for this measure alone; no network saw them. All is measured on at most 256 "
     "validation images with lesions, never on test images."
 )
+_WITH_INTERVAL = {
+    "lift": "mask lift",
+    "content_lift": "content lift",
+    ABOVE_VARIANCE: "content lift above most variance",
+}
 _COLUMNS = {
+    "content_lift_centre": "content lift, centre",
+    "content_lift_variance": "content lift, most variance",
     "lift_uniform": "uniform",
     "lift_centre": "centre",
     "lift_variance": "most variance",
@@ -90,11 +97,11 @@ def _table(facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]) -> 
     for name, seeds in measured.items():
         for seed, history in seeds.items():
             last = history.iloc[-1]
-            lifts = (_lift(last, "lift"), _lift(last, "content_lift"))
+            lifts = (_lift(last, column) for column in _WITH_INTERVAL)
             figures = (number(last.get(column), 2) for column in _COLUMNS)
             recipe = Cell(facts.title(name), style=facts.styles[name])
             rows.append((recipe, str(seed), *lifts, *figures))
-    head = ("recipe", "seed", "mask lift", "content lift", *_COLUMNS.values())
+    head = ("recipe", "seed", *_WITH_INTERVAL.values(), *_COLUMNS.values())
     return Table("At the end of training, with 95 % intervals over groups", head, rows)
 
 
@@ -136,6 +143,7 @@ def _lifts(facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]) -> 
                 ("lift", "mask lift"),
                 ("content_lift", "content lift"),
                 ("lift_uniform", "uniform boxes"),
+                ("lift_variance", "most variance"),
                 ("lift_oracle", "oracle"),
             )
         )

@@ -43,6 +43,11 @@ TERMS = (
     ),
     ("uniform, centre", "Lift of boxes put anywhere with equal chance, or in the middle."),
     (
+        "most variance",
+        "The box of an image whose pixels vary most: a rule that needs no training. An agent "
+        "that does no better has found nothing that the rule does not see.",
+    ),
+    (
         "oracle",
         "Lift of the best box there is for each image, found with the lesion's outline.",
     ),
