@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, DatasetError
 
+from finetune.patches import header
 from maskwise import datasets
 from maskwise.artefacts.encoder import write_tensors
+from maskwise.artefacts.store import writing_store
 from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.errors import UserError
 
@@ -69,6 +71,64 @@ def test_a_table_comes_back_as_it_was(tmp_path: Path, name: str) -> None:
 def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"the columns .*truth.* are missing"):
         datasets.PredictionsDataset(str(tmp_path / "p.csv")).save(pd.DataFrame({"a": [1]}))
+
+
+DAMAGED = [
+    (datasets.ManifestDataset, "manifest.parquet"),
+    (datasets.RejectsDataset, "rejects.csv"),
+    (datasets.SummaryDataset, "data_summary.json"),
+    (datasets.SplitsDataset, "splits.parquet"),
+    (datasets.EncoderDataset, "encoder.safetensors"),
+    (datasets.HistoryDataset, "history.csv"),
+    (datasets.GalleryDataset, "gallery.npz"),
+    (datasets.PredictionsDataset, "predictions.parquet"),
+    (datasets.SubsetsDataset, "subsets.parquet"),
+    (datasets.ScoresDataset, "scores.json"),
+    (datasets.PairedDataset, "paired.csv"),
+]
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"hello,x\n1,2\n", b"PK\x03\x04", b"PAR1"])
+@pytest.mark.parametrize(("kind", "name"), DAMAGED)
+def test_a_damaged_artefact_is_named(
+    tmp_path: Path, kind: type[datasets.ArtefactDataset], name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError) as caught:
+        kind(str(tmp_path / name)).load()
+    assert isinstance(caught.value.__cause__, UserError)
+    assert str(caught.value.__cause__).startswith(str(tmp_path / name))
+
+
+def test_a_damaged_artefact_says_which_stage_makes_it(tmp_path: Path) -> None:
+    (tmp_path / "g.npz").write_bytes(b"PK")
+    layer = {"kedro-viz": {"layer": "pretrain"}}
+    with pytest.raises(
+        DatasetError, match=r"g\.npz: cannot be read \(.*\); run pretrain again"
+    ):
+        datasets.GalleryDataset(str(tmp_path / "g.npz"), layer).load()
+
+
+def test_a_history_that_was_cut_off_within_a_line_is_refused(tmp_path: Path) -> None:
+    dataset = datasets.HistoryDataset(str(tmp_path / "history.csv"))
+    dataset.save(pd.DataFrame({"epoch": [0, 1, 2], "loss": [0.75, 0.5, 0.25]}))
+    whole = (tmp_path / "history.csv").read_bytes()
+    (tmp_path / "history.csv").write_bytes(whole[:-3])
+    with pytest.raises(DatasetError, match=r"history\.csv: ends within a line"):
+        dataset.load()
+
+
+@pytest.mark.parametrize("file", ["images.npy", "masks.npy", "index.parquet", "store.json"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_store_with_a_damaged_file_is_named(tmp_path: Path, file: str, share: float) -> None:
+    with writing_store(tmp_path / "store", (4, 1, 16, 16), "uint8", masks=True) as writer:
+        index = pd.DataFrame({"image_id": list("abcd"), "group": list("abcd")})
+        writer.finish(index.assign(has_mask=True, scale=1 / 255, offset=0.0), header(16))
+    whole = (tmp_path / "store" / file).read_bytes()
+    (tmp_path / "store" / file).write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(DatasetError) as caught:
+        datasets.StoreDataset(str(tmp_path / "store")).load()
+    assert isinstance(caught.value.__cause__, UserError)
 
 
 def test_figures_that_there_are_not_become_null_in_json(tmp_path: Path) -> None:

@@ -19,11 +19,38 @@ PREVIEW_ROWS = 20
 
 
 class ArtefactDataset(AbstractDataset[Any, Any]):
-    """One file or folder at ``filepath``; subclasses add ``load`` and ``save``."""
+    """One file or folder at ``filepath``; subclasses add ``read`` and ``save``."""
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
         self.metadata = metadata
+
+    def load(self) -> Any:
+        """Return what ``read`` returns.
+
+        Raises:
+            UserError: if the file is damaged, naming it and the stage to run again.
+        """
+        from maskwise.errors import UserError
+
+        try:
+            return self.read()
+        except UserError:
+            raise
+        except Exception as error:
+            # Damaged files raise what they like out of a parser: ArrowInvalid, BadZipFile, …
+            raise UserError(
+                f"{self._filepath}: cannot be read ({type(error).__name__}); {self._remedy()}"
+            ) from error
+
+    def read(self) -> Any:
+        """Read what ``save`` wrote."""
+        raise NotImplementedError
+
+    def _remedy(self) -> str:
+        """Say which stage makes it: in the catalog, kedro-viz's layer has its name."""
+        stage = (self.metadata or {}).get("kedro-viz", {}).get("layer")
+        return f"run {stage} again" if stage else "make it again"
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": str(self._filepath)}
@@ -35,7 +62,7 @@ class ArtefactDataset(AbstractDataset[Any, Any]):
 class RawFolder(ArtefactDataset):
     """A folder of raw files: loads as its path, saves ``(relative path, content)`` pairs."""
 
-    def load(self) -> Path:
+    def read(self) -> Path:
         from maskwise.errors import UserError
 
         if not self._filepath.is_dir():
@@ -58,7 +85,7 @@ class RawFolder(ArtefactDataset):
 class TableDataset(ArtefactDataset):
     """A CSV or Parquet table, by its suffix."""
 
-    def load(self) -> Any:
+    def read(self) -> Any:
         from maskwise.artefacts.tables import read_table
 
         return read_table(self._filepath, self._columns())
@@ -100,10 +127,19 @@ class HistoryDataset(TableDataset):
         return ("epoch",)
 
 
+class PairedDataset(TableDataset):
+    """The comparisons of recipes."""
+
+    def _columns(self) -> tuple[str, ...]:
+        from maskwise.artefacts.tables import PAIRED
+
+        return PAIRED
+
+
 class ManifestDataset(ArtefactDataset):
     """The manifest, checked when written and when read."""
 
-    def load(self) -> Any:
+    def read(self) -> Any:
         from maskwise.artefacts.manifest import read_manifest
 
         return read_manifest(self._filepath)
@@ -120,7 +156,7 @@ class ManifestDataset(ArtefactDataset):
 class RejectsDataset(ArtefactDataset):
     """The files that ingest refused, and why."""
 
-    def load(self) -> Any:
+    def read(self) -> Any:
         from maskwise.artefacts.rejects import read_rejects
 
         return read_rejects(self._filepath)
@@ -137,7 +173,7 @@ class RejectsDataset(ArtefactDataset):
 class SplitsDataset(ArtefactDataset):
     """The one split of a source."""
 
-    def load(self) -> Any:
+    def read(self) -> Any:
         from maskwise.artefacts.splits import read_splits
 
         return read_splits(self._filepath)
@@ -154,7 +190,7 @@ class SplitsDataset(ArtefactDataset):
 class StoreDataset(ArtefactDataset):
     """The memory-mapped store: saves by calling a writer, loads opened read-only."""
 
-    def load(self) -> Any:
+    def read(self) -> Any:
         from maskwise.artefacts.store import open_store
 
         return open_store(self._filepath)
@@ -172,7 +208,7 @@ class StoreDataset(ArtefactDataset):
 class EncoderDataset(ArtefactDataset):
     """An encoder with its ``metadata`` as an attribute, both ways."""
 
-    def load(self) -> Any:
+    def read(self) -> Any:
         from maskwise.artefacts.encoder import load_encoder
 
         return load_encoder(self._filepath)
@@ -186,7 +222,7 @@ class EncoderDataset(ArtefactDataset):
 class GalleryDataset(ArtefactDataset):
     """What was hidden and drawn of the probe images over training."""
 
-    def load(self) -> Any:
+    def read(self) -> Any:
         from maskwise.artefacts.gallery import read_gallery
 
         return read_gallery(self._filepath)
@@ -200,7 +236,7 @@ class GalleryDataset(ArtefactDataset):
 class ModelsDataset(ArtefactDataset):
     """A cell's fine-tuned models: saves by calling a writer, loads as their folder."""
 
-    def load(self) -> Path:
+    def read(self) -> Path:
         return self._filepath
 
     def save(self, data: Callable[[Path], None]) -> None:
@@ -210,8 +246,17 @@ class ModelsDataset(ArtefactDataset):
 class JsonDataset(ArtefactDataset):
     """A JSON document with sorted keys, so that Git and DVC show small differences."""
 
-    def load(self) -> Any:
-        return json.loads(self._filepath.read_text(encoding="utf-8"))
+    keys: tuple[str, ...] = ()
+    """What another stage looks for."""
+
+    def read(self) -> Any:
+        from maskwise.errors import UserError
+
+        document = json.loads(self._filepath.read_text(encoding="utf-8"))
+        missing = [key for key in self.keys if key not in document]
+        if missing:
+            raise UserError(f"{self._filepath}: lacks {', '.join(missing)}; {self._remedy()}")
+        return document
 
     def save(self, data: Any) -> None:
         text = json.dumps(_without_nan(data), indent=2, sort_keys=True, allow_nan=False)
@@ -221,10 +266,31 @@ class JsonDataset(ArtefactDataset):
         return JSONPreview(self._filepath.read_text(encoding="utf-8"))
 
 
+class SummaryDataset(JsonDataset):
+    """What ingest says of the data."""
+
+    keys = (
+        "images",
+        "groups",
+        "patients",
+        "rejects",
+        "duplicates",
+        "contradictions",
+        "official_split_leaks",
+        "file_facts_audit",
+    )
+
+
+class ScoresDataset(JsonDataset):
+    """What evaluate found."""
+
+    keys = ("scores", "notes", "draws", "test", "weigh", "n_images", "n_groups", "n_seeds")
+
+
 class TextDataset(ArtefactDataset):
     """A text file, UTF-8."""
 
-    def load(self) -> str:
+    def read(self) -> str:
         return self._filepath.read_text(encoding="utf-8")
 
     def save(self, data: str) -> None:
@@ -234,7 +300,7 @@ class TextDataset(ArtefactDataset):
 class FigureDataset(ArtefactDataset):
     """A PNG picture as bytes."""
 
-    def load(self) -> bytes:
+    def read(self) -> bytes:
         return self._filepath.read_bytes()
 
     def save(self, data: bytes) -> None:

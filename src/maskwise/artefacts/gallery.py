@@ -33,6 +33,12 @@ class Gallery:
     """``()``, cells."""
     reconstructions: NDArray[np.uint8]
     """``(E, P, H, W)``."""
+    probe_ids: NDArray[np.str_]
+    """``(M,)``: all images on which the history's figures were measured; the first P are
+    drawn."""
+    probe_masks: NDArray[np.uint8]
+    """``(E, M, ceil(gh * gw / 8))``: the masks behind the history's figures of these epochs,
+    row by row, packed by ``numpy.packbits``; lift can be computed anew from them."""
 
 
 def write_gallery(gallery: Gallery, path: Path) -> None:
@@ -47,7 +53,7 @@ def read_gallery(path: Path) -> Gallery:
     Raises:
         UserError: if another version of the project wrote it.
     """
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         missing = {f.name for f in fields(Gallery)} - set(arrays)
         if missing:
             raise UserError(

@@ -7,6 +7,7 @@ import pandas as pd
 
 from maskwise.artefacts.atomic import replacing
 from maskwise.artefacts.reasons import REASONS, Reject
+from maskwise.artefacts.tables import check_end
 from maskwise.errors import UserError, hint
 
 COLUMNS = ("path", "reason", "detail")
@@ -26,6 +27,7 @@ def write_rejects(rejects: pd.DataFrame, path: Path) -> None:
 
 def read_rejects(path: Path) -> pd.DataFrame:
     """Read and check what ``write_rejects`` wrote."""
+    check_end(path)
     rejects = pd.read_csv(path, dtype="str", keep_default_na=False)
     check_rejects(rejects, str(path))
     return rejects

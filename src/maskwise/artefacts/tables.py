@@ -1,5 +1,6 @@
 """Columns of the tables that one stage writes and another reads."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -81,9 +82,22 @@ def write_table(table: pd.DataFrame, path: Path, columns: tuple[str, ...] = ()) 
 
 def read_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read what ``write_table`` wrote."""
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    if path.suffix == ".parquet":
+        table = pd.read_parquet(path)
+    else:
+        check_end(path)
+        table = pd.read_csv(path)
     check_columns(table, columns, str(path))
     return table
+
+
+def check_end(path: Path) -> None:
+    """Raise ``UserError`` where a CSV file was cut off: pandas would take what is left."""
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - 1))
+        if file.read() != b"\n":
+            raise UserError(f"{path}: ends within a line; run the stage that made it again")
 
 
 def check_columns(table: pd.DataFrame, columns: tuple[str, ...], where: str) -> None:
