@@ -1,5 +1,6 @@
 """A small raw folder and its manifest, as ingest would have written it."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,4 +61,11 @@ def write_raw(raw: Path, images: int = 24, dtype: Any = np.uint8) -> pd.DataFram
             Image.fromarray(lesion).save(raw / name)
     groups = [f"p{i // 2:04d}" for i in range(images)]
     bits = 8 * np.dtype(dtype).itemsize
-    return manifest_of(groups, list(labels), masks=masks, patient=groups, bits=bits)
+    manifest = manifest_of(groups, list(labels), masks=masks, patient=groups, bits=bits)
+    return looked_at_again(raw, manifest)
+
+
+def looked_at_again(raw: Path, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the manifest with the hashes of the files as they are now."""
+    hashes = [hashlib.sha256((raw / path).read_bytes()) for path in manifest["path"]]
+    return manifest.assign(sha256=[each.hexdigest() for each in hashes])

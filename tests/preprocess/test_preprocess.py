@@ -25,7 +25,7 @@ from maskwise.preprocess import fill
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import quantise
 from maskwise.preprocess.stage import preprocess
-from preprocess.miniature import pixels_of, source, write_raw
+from preprocess.miniature import looked_at_again, pixels_of, source, write_raw
 
 ONE = PreprocessConfig(workers=1)
 
@@ -70,6 +70,7 @@ def test_sixteen_bit_images_keep_their_levels_however_dark(tmp_path: Path) -> No
         dark = pixels_of(i, np.uint16) // 16
         Image.fromarray(dark).save(tmp_path / "raw" / f"{i:05d}.png")
     block = source(height=20, width=30, geometry={"name": "pad"})
+    manifest = looked_at_again(tmp_path / "raw", manifest)
     store, _ = run(tmp_path, block, manifest=manifest)
     assert store.images.dtype == np.uint16
     levels = store.intensities(np.array([3]))[0, 0] * 65535
@@ -158,6 +159,7 @@ def test_a_colour_store_has_a_mean_a_channel(tmp_path: Path) -> None:
     for i in range(24):
         colour = np.stack([pixels_of(i), pixels_of(i) // 2, 0 * pixels_of(i)], axis=2)
         Image.fromarray(colour).save(tmp_path / "raw" / f"{i:05d}.png")
+    manifest = looked_at_again(tmp_path / "raw", manifest)
     store, _ = run(tmp_path, source(channels=3), manifest=manifest)
     red, green, blue = store.header.mean
     assert green == pytest.approx(red / 2, abs=0.01)
@@ -208,6 +210,7 @@ def data_hash(folder: Path, **changes: Any) -> str:
         )
     if "label" in changes:
         manifest.loc[0, "label_diagnosis"] = "malignant"
+    manifest = looked_at_again(folder / "raw", manifest)
     block = source(split_seed=1) if "split" in changes else source()
     return run(folder, block, manifest=manifest)[0].header.data_hash
 
@@ -254,6 +257,19 @@ def test_an_image_that_vanished_since_ingest_is_named_and_the_store_stays(
         run(tmp_path, config=PreprocessConfig(workers=workers), manifest=manifest)
     assert (tmp_path / "store" / "store.json").read_text() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["raw", "store"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_image_that_changed_since_ingest_is_named_and_the_store_stays(
+    tmp_path: Path, workers: int
+) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    run(tmp_path, manifest=manifest)
+    before = (tmp_path / "store" / "store.json").read_text()
+    shutil.copy(tmp_path / "raw" / "00014.png", tmp_path / "raw" / "00013.png")
+    with pytest.raises(UserError, match=r"00013\.png: the file changed.*run ingest again"):
+        run(tmp_path, config=PreprocessConfig(workers=workers), manifest=manifest)
+    assert (tmp_path / "store" / "store.json").read_text() == before
 
 
 def test_a_mask_that_vanished_since_ingest_is_named(tmp_path: Path) -> None:
@@ -330,6 +346,7 @@ def test_real_ultrasound_is_stored_with_the_lesions_in_place(
             folder / f"benign ({i + 1})_mask.png", tmp_path / "raw" / f"{i:05d}_mask.png"
         )
     manifest["masks"] = [[f"{i:05d}_mask.png"] for i in range(24)]
+    manifest = looked_at_again(tmp_path / "raw", manifest)
     store, _ = run(tmp_path, source(height=64, width=64), manifest=manifest)
     assert store.masks is not None
     lesions = np.asarray(store.masks)

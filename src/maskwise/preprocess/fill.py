@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwise.artefacts.images import mask_to_network, to_network
-from maskwise.artefacts.raw import read_image, read_mask
+from maskwise.artefacts.raw import read_frame, read_mask
 from maskwise.errors import UserError
 
 CHUNK = 64
@@ -50,6 +50,8 @@ class Task:
     first: int
     paths: list[str]
     frames: list[int]
+    sha256: list[str]
+    """Of the bytes that ingest read."""
     masks: list[list[str]]
     fine: list[bool]
     """More than 8 bits: the stored integers then span just the image's own intensities."""
@@ -129,7 +131,7 @@ def fill_task(job: Job, task: Task) -> Filled:
     sums, squares = np.empty((n, job.channels)), np.empty((n, job.channels))
     error, lost, digests = 0.0, 0, b""
     for i, path in enumerate(task.paths):
-        values = _image(job, path, task.frames[i])
+        values = _image(job, path, task.frames[i], task.sha256[i])
         pixels, scale[i], offset[i] = quantise(values, int(largest), task.fine[i])
         images[task.first + i] = pixels
         stored = pixels.astype(np.float32) * np.float32(scale[i]) + np.float32(offset[i])
@@ -161,14 +163,17 @@ def quantise(
     return pixels, scale, low
 
 
-def _image(job: Job, path: str, frame: int) -> NDArray[np.float32]:
+def _image(job: Job, path: str, frame: int, sha256: str) -> NDArray[np.float32]:
     try:
-        image = read_image(job.raw, path, frame, job.max_pixels)
+        data, decoded = read_frame(job.raw, path, frame, job.max_pixels)
     except UserError as error:
         raise _changed(error) from None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        # Labels, groups and duplicates in the manifest are of the file that was there.
+        raise UserError(f"{path}: the file changed since ingest read it; run ingest again")
     try:
         return to_network(
-            image, job.geometry, job.intensity, job.channels, job.height, job.width
+            decoded.pixels, job.geometry, job.intensity, job.channels, job.height, job.width
         )
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

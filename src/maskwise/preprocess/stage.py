@@ -155,6 +155,7 @@ def _tasks(manifest: pd.DataFrame, fine: NDArray[np.bool_]) -> Iterator[Task]:
             first=first,
             paths=rows["path"].tolist(),
             frames=[int(frame) for frame in rows["frame"]],
+            sha256=rows["sha256"].tolist(),
             masks=[list(masks) for masks in rows["masks"]],
             fine=fine[first : first + CHUNK].tolist(),
         )
