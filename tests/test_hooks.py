@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,14 @@ def test_a_grid_that_does_not_fit_the_image_is_refused_before_any_stage() -> Non
 
 def test_a_source_that_the_project_generates_refuses_a_raw_folder() -> None:
     assert "raw_root: the source 'phantom' is generated" in refusal("phantom", raw_root="x")
+
+
+def test_a_source_that_writes_no_files_cannot_be_generated() -> None:
+    generated = replace(STUDIES["breastmnist"], generated=True)
+    with pytest.raises(
+        UserError, match=r"breastmnist\.ingest\.name: 'medmnist' reads files.*from phantom here"
+    ):
+        check_parameters(load(), [generated], KNOWN)
 
 
 def test_a_recipe_without_a_file_is_named_with_its_file() -> None:

@@ -133,6 +133,23 @@ def check_together(parameters: Mapping[str, Any], study: Study) -> None:
     images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
     budget = pretrain_source(parameters[source]["pretrain"], f"{source}.pretrain")
     check_grid(budget.grid, images.height, images.width, f"{source}.pretrain.grid")
+    if study.generated:
+        _check_generates(parameters[source]["ingest"], source)
+
+
+def _check_generates(block: Mapping[str, Any], source: str) -> None:
+    from maskwise.errors import UserError, hint
+    from maskwise.ingest.contracts import GeneratedSource
+    from maskwise.ingest.sources import SOURCES
+
+    if isinstance(ingest_source(block, f"{source}.ingest"), GeneratedSource):
+        return
+    able = [name for name, config in SOURCES.items() if issubclass(config, GeneratedSource)]
+    raise UserError(
+        f"{source}.ingest.name: {block['name']!r} reads files and writes none, but "
+        f"conf/base/experiment.yml says that {source!r} is generated; take that away there, or "
+        f"{hint('', able)} here"
+    )
 
 
 def planned_steps(stage: str, study: Study, name: str, parameters: Mapping[str, Any]) -> int:

@@ -14,6 +14,3 @@ SOURCES: dict[str, type[SourceConfig]] = {
     "image_folder": ImageFolderConfig,
     "table": TableConfig,
 }
-
-GENERATED = ("phantom",)
-"""Sources that write their own raw files (``files()``)."""
