@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from maskwise.finetune.features import Features
-from maskwise.finetune.folds import Folds, Rows
+from maskwise.finetune.folds import Folds
 from maskwise.finetune.heads import LinearHead
 from maskwise.finetune.temperature import log_loss
 
@@ -120,8 +120,3 @@ def fit(
 def select(features: Features, stages: Stages) -> NDArray[np.float32]:
     """Put the features of ``stages`` side by side, ``(N, F)``."""
     return np.concatenate([features[stage] for stage in stages], axis=1)
-
-
-def rows_of(features: Features, rows: Rows) -> Features:
-    """Return the same stages of some of the images."""
-    return [stage[rows] for stage in features]
