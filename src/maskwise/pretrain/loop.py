@@ -162,20 +162,19 @@ class Loop:
         epoch = len(self.history) + 1
         row = {"epoch": epoch, "step": self.step, **self.means.read()}
         row["learning_rate"] = self.optimiser.param_groups[0]["lr"]
-        row |= self.probe.measure(self.policy, self._looking("measure", epoch))
+        row |= self.probe.measure(self.policy, self._looking(epoch))
         if epoch in self.moments:
             with self.fabric.autocast():
-                frame = self.probe.draw(
-                    self.policy, self.objective, self._looking("draw", epoch)
-                )
+                # The same stream: what is drawn and kept is what was measured.
+                frame = self.probe.draw(self.policy, self.objective, self._looking(epoch))
             self.frames[epoch] = frame
             row |= frame.errors
         self.history.append(row)
 
-    def _looking(self, purpose: str, epoch: int) -> Generator:
+    def _looking(self, epoch: int) -> Generator:
         """Return a generator of its own: looking at the policy changes nothing of the run."""
         generator = Generator(self.device)
-        return generator.manual_seed(seeds.torch_seed(self.plan.seed, purpose, epoch))
+        return generator.manual_seed(seeds.torch_seed(self.plan.seed, "measure", epoch))
 
     def _check_finite(self) -> None:
         step = self.means.first_broken()

@@ -55,6 +55,8 @@ class Frame:
     map_box: tuple[int, int] = (0, 0)
     """Of the maps: see ``PlaceMap``; 0 without maps."""
     map_stride: int = 0
+    probe_masks: NDArray[np.uint8] = field(default_factory=lambda: _empty(np.uint8))
+    """``(M, ceil(gh * gw / 8))``: packed, of all images of the probe."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,8 @@ class Probe:
 
     def measure(self, policy: Policy[Any], generator: Generator) -> dict[str, float]:
         """Return the figures of what ``policy`` hides now; costs a pass of the policy."""
+        masks = self._masks(policy, generator)
         with torch.no_grad():
-            masks = policy.choose_masks(self.images, self.grid, generator)
             maps = policy.maps(self.images, self.grid)
         figures = {"hidden_share": float(masks.double().mean())}
         if not bool(masks.any()):
@@ -142,6 +144,11 @@ class Probe:
         if maps is not None:
             figures |= self._opinion(maps)
         return figures | self._lifts(masks, variance, box)
+
+    def _masks(self, policy: Policy[Any], generator: Generator) -> Tensor:
+        """Choose masks for all images; in full precision, wherever it is asked."""
+        with torch.no_grad(), torch.autocast(self.images.device.type, enabled=False):
+            return policy.choose_masks(self.images, self.grid, generator)
 
     def _opinion(self, maps: PlaceMap) -> dict[str, float]:
         ph, pw = maps.values.shape[1:]
@@ -177,17 +184,19 @@ class Probe:
     def draw(self, policy: Policy[Any], objective: Objective, generator: Generator) -> Frame:
         """Reconstruct some probe images behind the masks that ``policy`` chooses now.
 
-        The objective runs in eval mode and is left in train mode.
+        With the generator of ``measure`` these are the masks that were measured. The
+        objective runs in eval mode and is left in train mode.
         """
-        images = self.images[:DRAWN]
+        images, everywhere = self.images[:DRAWN], self._masks(policy, generator)
+        masks = everywhere[:DRAWN]
         with torch.no_grad():
-            masks = policy.choose_masks(images, self.grid, generator)
             maps = policy.maps(images[:SHOWN], self.grid)
             objective.train(False)
             outcome = objective(self._batch(len(images)), masks)
             objective.train(True)
         shown = masks[:SHOWN].cpu().numpy()
-        frame = Frame(shown, _empty(np.float16), _empty(np.uint8))
+        packed = np.packbits(everywhere.flatten(1).cpu().numpy(), axis=1)
+        frame = Frame(shown, _empty(np.float16), _empty(np.uint8), probe_masks=packed)
         if maps is not None:
             values = maps.values.cpu().numpy().astype(np.float16)
             frame = replace(frame, maps=values, map_box=maps.box, map_stride=maps.stride)
@@ -233,6 +242,8 @@ class Probe:
             map_box=np.asarray(frames[0].map_box if frames else (0, 0), np.int64),
             map_stride=np.asarray(frames[0].map_stride if frames else 0, np.int64),
             reconstructions=_stack([frame.reconstructions for frame in frames], np.uint8),
+            probe_ids=self.image_ids,
+            probe_masks=_stack([frame.probe_masks for frame in frames], np.uint8),
         )
 
     def _grey(self, images: Tensor) -> NDArray[np.uint8]:
