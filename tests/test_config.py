@@ -24,7 +24,9 @@ class Outer:
 
     share: float = 0.1
     side: int = 5
+    sides: tuple[int, ...] = (1,)
     preset: str | None = None
+    flag: bool = False
     inner: Inner = field(default_factory=Inner)
 
     def __post_init__(self) -> None:
@@ -49,6 +51,20 @@ def test_all_mistakes_of_a_block_are_named_at_once_by_their_path() -> None:
     assert "recipe.inner.depth: " in message
 
 
+@pytest.mark.parametrize(
+    ("block", "place"),
+    [
+        ({"side": True}, "recipe.side: should not be true"),
+        ({"sides": [2, True]}, "recipe.sides: should not be true"),
+        ({"inner": {"depth": True}}, "recipe.inner.depth: should not be true"),
+    ],
+)
+def test_true_is_not_the_number_1(block: dict[str, Any], place: str) -> None:
+    with pytest.raises(UserError, match=place):
+        parse(Outer, block, "recipe")
+    assert parse(Outer, {"flag": True, "sides": [1, 2]}, "recipe").flag
+
+
 def test_a_refused_value_keeps_the_sentence_that_refuses_it() -> None:
     with pytest.raises(
         UserError, match=r"recipe: share is 2.0, but should lie between 0 and 1"
@@ -57,7 +73,9 @@ def test_a_refused_value_keeps_the_sentence_that_refuses_it() -> None:
 
 
 def test_a_preset_gives_defaults_that_written_keys_win_over() -> None:
-    assert parse(Outer, {"preset": "paper", "side": 4}, "recipe") == Outer(0.5, 4, "paper")
+    assert parse(Outer, {"preset": "paper", "side": 4}, "recipe") == Outer(
+        0.5, 4, preset="paper"
+    )
 
 
 def test_an_unknown_preset_names_the_close_match() -> None:

@@ -86,6 +86,11 @@ def test_all_errors_of_all_files_are_told_at_once() -> None:
         assert part in message
 
 
+@pytest.mark.parametrize("block", ["phantom", "predict", "ingest", "dqn"])
+def test_a_number_where_a_block_should_be_is_refused(block: str) -> None:
+    assert f"{block}: should " in refusal("phantom", **{block: 3})
+
+
 def test_a_wrong_policy_of_one_recipe_stops_the_run_of_its_source() -> None:
     message = refusal("phantom", dqn={"policy": {"name": "dqm"}})
     assert "dqn.policy.name: there is no 'dqm'; did you mean 'dqn'?" in message
@@ -156,6 +161,21 @@ def test_a_user_error_is_one_message_with_exit_code_1_on_the_command_line() -> N
         raise wrapped
     assert caught.value.message == "the disk is full"
     assert caught.value.exit_code == 1
+
+
+def test_a_parameter_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/parameters_ingest.yml").write_text("ingest:\n  a: 1\n  b: [2\nc: 3\n")
+    loader = OmegaConfigLoader(
+        str(tmp_path), base_env="base", default_run_env="base", config_patterns=None
+    )
+    with (
+        pytest.raises(
+            UserError, match=r"parameters_ingest\.yml, line 4: is no YAML \(expected"
+        ),
+        telling(),
+    ):
+        loader["parameters"]
 
 
 def test_a_user_error_stays_one_in_a_notebook() -> None:

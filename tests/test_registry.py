@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kedro.pipeline import Pipeline
@@ -10,7 +11,7 @@ from kedro.pipeline import Pipeline
 from maskwise.cells import read_studies
 from maskwise.errors import UserError
 from maskwise.pipeline_registry import PROJECT, register_pipelines
-from maskwise.session import check_request
+from maskwise.session import check_environment, check_request, check_runtime
 
 STAGES = {"generate", "ingest", "preprocess", "pretrain", "finetune", "evaluate", "report"}
 
@@ -70,13 +71,43 @@ def test_whatever_a_cell_writes_is_read_in_its_own_recipe(
         ({"tags": ["pretrian"]}, "--tags: there is no 'pretrian'.*'pretrain'"),
         ({"node_names": ("ingst",)}, "--nodes: there is no 'ingst'.*'ingest'"),
         ({"from_nodes": ["ingst"]}, "--from-nodes: there is no 'ingst'.*'ingest'"),
+        (
+            {"from_inputs": ["phantom.manifst"]},
+            "--from-inputs: there is no 'phantom.manifst'.*'phantom.manifest'",
+        ),
+        ({"to_outputs": ["phantom.score"]}, "--to-outputs: .*mean 'phantom.scores'"),
+        ({"load_versions": {"phantom.scores": "b"}}, "--load-versions: .*git checkout REV"),
     ],
 )
 def test_a_misspelt_request_gets_the_close_match(
-    pipelines: dict[str, Pipeline], options: dict[str, list[str]], message: str
+    pipelines: dict[str, Pipeline], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
         check_request(pipelines, options)
+
+
+def test_an_environment_that_there_is_not_gets_the_close_match() -> None:
+    check_environment(PROJECT / "conf", None)
+    check_environment(PROJECT / "conf", "test")
+    with pytest.raises(UserError, match=r"--env: there is no 'tset'.*did you mean 'test'"):
+        check_environment(PROJECT / "conf", "tset")
+
+
+def test_a_raw_folder_whose_name_is_a_number_is_a_folder() -> None:
+    parameters: dict[str, Any] = {"raw_root": 5}
+    check_runtime(parameters)
+    assert parameters == {"raw_root": "5"}
+
+
+@pytest.mark.parametrize("value", ["", None, 1e5, True, ["a"]])
+def test_a_raw_folder_without_a_name_is_refused(value: Any) -> None:
+    with pytest.raises(UserError, match=r"raw_root: should be the path .*raw_root=\./NAME"):
+        check_runtime({"raw_root": value})
+
+
+def test_an_experiment_on_the_command_line_is_not_passed_over_in_silence() -> None:
+    with pytest.raises(UserError, match=r"--params experiment: .*experiment\.yml"):
+        check_runtime({"experiment": {"seeds": 3}})
 
 
 @pytest.mark.parametrize("command", [["--help"], ["registry", "list"]])

@@ -14,6 +14,8 @@ import yaml
 
 from maskwise.errors import UserError, hint
 
+RAW_ROOT = "raw_root"
+"""The one parameter that no file holds: ``--params raw_root=FOLDER``."""
 EXPERIMENT = Path("conf/base/experiment.yml")
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _KEYS = ("reproduce", "generated", "recipes", "seeds", "fractions", "sources")

@@ -11,7 +11,7 @@ from typing import Any
 
 from kedro.pipeline import Pipeline
 
-from maskwise.cells import Study
+from maskwise.cells import RAW_ROOT, Study
 from maskwise.errors import UserError, hint
 from maskwise.pipelines import blocks
 
@@ -19,8 +19,6 @@ STAGES = ("ingest", "preprocess", "pretrain", "finetune", "evaluate", "report", 
 """Each has a file ``conf/base/parameters_<stage>.yml`` with one block of that name."""
 SOURCE_STAGES = ("ingest", "preprocess", "pretrain", "finetune")
 """Blocks of a file ``conf/base/sources/parameters_<source>.yml``."""
-RAW_ROOT = "raw_root"
-"""The one parameter that no file holds: ``--params raw_root=FOLDER``."""
 
 
 def check_parameters(
@@ -112,7 +110,9 @@ def _block(blocks: Mapping[str, Any], name: str, where: str) -> Any:
     return blocks[name]
 
 
-def _only_known(block: Mapping[str, Any], source: str) -> None:
+def _only_known(block: Any, source: str) -> None:
+    if not isinstance(block, Mapping):
+        raise UserError(f"{source}: should hold the blocks of a source, but is {block!r}")
     problems = [
         f"{source}.{key}: there is no such block; {hint(key, SOURCE_STAGES)}"
         for key in block

@@ -1,7 +1,7 @@
 """The edge: YAML becomes frozen dataclasses here, or one message names every key to mend."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -47,9 +47,30 @@ def parse(config: type[C], block: Any, where: str) -> C:
         for entry in error.errors():
             path = ".".join([where, *(str(part) for part in entry["loc"])])
             problems.append(f"{path}: {entry['msg'].removeprefix('Value error, ')}")
+    else:
+        problems += _numbers_from_truth(block, parsed, where)
     if problems:
         raise UserError("\n".join(problems))
     return parsed
+
+
+def _numbers_from_truth(given: Any, parsed: Any, where: str) -> list[str]:
+    """Return the places where true or false was taken as 1 or 0, as pydantic does."""
+    if isinstance(given, bool):
+        wrong = not isinstance(parsed, bool)
+        return [f"{where}: should not be {str(given).lower()}"] if wrong else []
+    inside: list[tuple[Any, Any, str]] = []
+    if isinstance(given, Mapping) and isinstance(parsed, Mapping):
+        inside = [(value, parsed.get(key), f"{where}.{key}") for key, value in given.items()]
+    elif isinstance(given, Mapping) and is_dataclass(parsed):
+        inside = [
+            (value, getattr(parsed, key), f"{where}.{key}")
+            for key, value in given.items()
+            if hasattr(parsed, key)
+        ]
+    elif isinstance(given, list) and isinstance(parsed, list | tuple):
+        inside = [(*pair, where) for pair in zip(given, parsed, strict=False)]
+    return [problem for entry in inside for problem in _numbers_from_truth(*entry)]
 
 
 def _mapping(block: Any, where: str) -> dict[str, Any]:

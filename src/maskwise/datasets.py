@@ -70,7 +70,14 @@ class RawFolder(ArtefactDataset):
         return self._filepath
 
     def _exists(self) -> bool:
-        return self._filepath.is_dir() and any(self._filepath.iterdir())
+        from maskwise.errors import UserError
+
+        try:
+            return self._filepath.is_dir() and any(self._filepath.iterdir())
+        except OSError as error:
+            raise UserError(
+                f"{self._filepath}: cannot be listed ({error.strerror}); check its permissions"
+            ) from None
 
     def save(self, data: Iterable[tuple[str, bytes]]) -> None:
         from maskwise.artefacts.atomic import replacing_folder

@@ -1,16 +1,20 @@
 """Runs as Kedro does, and tells what a user can mend as one message without a traceback."""
 
 import logging
+import re
 import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.pipeline import Pipeline
+from yaml import MarkedYAMLError
 
+from maskwise.cells import RAW_ROOT
 from maskwise.errors import UserError, hint
 
 log = logging.getLogger(__name__)
@@ -30,6 +34,8 @@ class MaskwiseSession(KedroSession):
                 which is shown as one message with exit code 1.
         """
         with telling():
+            check_environment(Path(str(self._conf_source)), self.store.get("env"))
+            check_runtime(self.store.get("runtime_params") or {})
             check_request(pipelines, options)
             return super().run(*args, **options)
 
@@ -54,8 +60,38 @@ def telling() -> Iterator[None]:
         raise mendable from None
 
 
+def check_environment(conf: Path, name: str | None) -> None:
+    """Raise ``UserError`` unless ``conf`` holds the folder that ``--env`` names."""
+    if name is None or (conf / name).is_dir():
+        return
+    known = [path.name for path in conf.iterdir() if path.is_dir() and path.name != "base"]
+    raise UserError(f"--env: there is no {name!r} in {conf}; {hint(name, known)}")
+
+
+def check_runtime(parameters: dict[str, Any]) -> None:
+    """Raise ``UserError`` for ``--params`` that would not do what they say.
+
+    A raw folder named with digits, which the command line reads as a number, becomes text.
+    """
+    if "experiment" in parameters:
+        raise UserError(
+            "--params experiment: which cells there are is read from "
+            "conf/base/experiment.yml alone, before any parameter; edit that file"
+        )
+    if RAW_ROOT not in parameters:
+        return
+    folder = parameters[RAW_ROOT]
+    if type(folder) is int:
+        folder = parameters[RAW_ROOT] = str(folder)
+    if not isinstance(folder, str) or not folder:
+        raise UserError(
+            f"--params {RAW_ROOT}: should be the path of a folder, but is {folder!r}; write "
+            f"{RAW_ROOT}=./NAME where the name looks like a number or a word of YAML"
+        )
+
+
 def check_request(registered: Any, options: dict[str, Any]) -> None:
-    """Raise ``UserError`` for a pipeline, namespace or tag that there is not."""
+    """Raise ``UserError`` for a pipeline, namespace, tag, node or data set that is none."""
     names = options.get("pipeline_names") or ["__default__"]
     known = [name for name in registered.keys() if name != "__default__"]  # noqa: SIM118
     for name in names:
@@ -73,6 +109,14 @@ def check_request(registered: Any, options: dict[str, Any]) -> None:
     nodes = {node.name for node in pipeline.nodes}
     for option, key in (("nodes", "node_names"), ("from-nodes",) * 2, ("to-nodes",) * 2):
         _check_names(f"--{option}", options.get(key.replace("-", "_")) or (), nodes)
+    for option in ("from_inputs", "to_outputs"):
+        given = options.get(option) or ()
+        _check_names(f"--{option.replace('_', '-')}", given, pipeline.datasets())
+    if options.get("load_versions"):
+        raise UserError(
+            "--load-versions: no artefact has versions of Kedro's; `git checkout REV && dvc "
+            "checkout` brings back the state of a revision"
+        )
 
 
 def _check_names(option: str, given: Collection[str], known: Collection[str]) -> None:
@@ -91,7 +135,19 @@ def _namespaces(pipeline: Pipeline) -> set[str]:
 
 
 def _mendable(error: BaseException | None) -> UserError | None:
-    """Return the ``UserError`` among the causes of ``error``."""
+    """Return the ``UserError`` among the causes of ``error``, or what is one in fact."""
     while error is not None and not isinstance(error, UserError):
+        if isinstance(error, MarkedYAMLError):
+            return _broken_yaml(error)
         error = error.__cause__
     return error
+
+
+def _broken_yaml(error: MarkedYAMLError) -> UserError:
+    """Name file and line; Kedro's own message counts lines from 0."""
+    file = re.search(r"file (.+), unable to read", str(error))
+    where = file[1] if file else "a file of conf"
+    inner = error.__cause__ if isinstance(error.__cause__, MarkedYAMLError) else error
+    if inner.problem_mark is not None:
+        where += f", line {inner.problem_mark.line + 1}"
+    return UserError(f"{where}: is no YAML ({inner.problem or error}); mend it there")

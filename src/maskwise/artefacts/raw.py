@@ -30,7 +30,13 @@ def check_raw(raw: Path, advice: str) -> None:
     """Raise ``UserError`` with ``advice`` unless ``raw`` is a folder with something in it."""
     if not raw.is_dir():
         raise UserError(f"{raw}: there is no such folder; {advice}")
-    if next(iter(_visible(raw)), None) is None:
+    try:
+        empty = next(iter(_visible(raw)), None) is None
+    except OSError as error:
+        raise UserError(
+            f"{raw}: cannot be listed ({error.strerror}); check its permissions"
+        ) from None
+    if empty:
         raise UserError(f"{raw}: the folder is empty; {advice}")
 
 

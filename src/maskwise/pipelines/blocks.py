@@ -100,10 +100,9 @@ def report(block: Any, where: str) -> Any:
 def predict(block: Any, where: str) -> Any:
     """Options of predict; which model and which scans, only a run of it must say."""
     from maskwise.config import parse
-    from maskwise.predict.stage import PredictConfig
+    from maskwise.predict.stage import PredictConfig, options_of
 
-    options = {key: value for key, value in block.items() if key not in ("model", "scans")}
-    return parse(PredictConfig, options, where)
+    return parse(PredictConfig, options_of(block, where), where)
 
 
 STAGE_BLOCKS: dict[str, Parse] = {

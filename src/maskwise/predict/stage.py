@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,14 +62,20 @@ class Predicted:
 
 def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
     """Parse the block ``predict``: ``model``, ``scans``, and a ``PredictConfig``'s options."""
-    if not isinstance(block, dict):
-        raise UserError(f"{where}: should be a block of options, but is {block!r}")
+    config = parse(PredictConfig, options_of(block, where), where)
     for key, what in (("model", "a model file"), ("scans", "a folder or table of scans")):
-        if not block.get(key):
+        if block.get(key) in (None, ""):
             raise UserError(f"{where}.{key}: missing; name {what}: --params {where}.{key}=PATH")
-    options = {key: value for key, value in block.items() if key not in ("model", "scans")}
-    config = parse(PredictConfig, options, where)
-    return Path(block["model"]), Path(block["scans"]), config
+        if type(block[key]) not in (str, int):  # a name of digits is a number to YAML
+            raise UserError(f"{where}.{key}: should be {what}, but is {block[key]!r}")
+    return Path(str(block["model"])), Path(str(block["scans"])), config
+
+
+def options_of(block: Any, where: str) -> dict[str, Any]:
+    """Return the ``PredictConfig`` part of the block ``predict``."""
+    if not isinstance(block, Mapping):
+        raise UserError(f"{where}: should be a block of options, but is {block!r}")
+    return {key: value for key, value in block.items() if key not in ("model", "scans")}
 
 
 def predict(model: Path, scans: Path, config: PredictConfig) -> Predicted:
