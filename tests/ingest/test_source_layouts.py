@@ -1,6 +1,7 @@
 """Each source reads its published layout, and says what in it is not as it should be."""
 
 import json
+import os
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -412,3 +413,18 @@ def test_nothing_in_a_table_is_run(tmp_path: Path) -> None:
     write_table(tmp_path, "id\n__import__('os').abort()\n", 1)
     images = read(tmp_path, "table", path="{id}.png").images
     assert json.dumps(list(images["path"])) == "[\"__import__('os').abort().png\"]"
+
+
+@pytest.mark.parametrize("template", ["{id:>99999999999}.png", "{id:{hemorrhage}}.png", "{id"])
+def test_a_template_that_would_take_all_memory_or_has_no_end_is_refused(
+    tmp_path: Path, template: str
+) -> None:
+    with pytest.raises(UserError, match=r"the template .* cannot be filled"):
+        read(table.write(tmp_path), "table", path=template)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_table_without_read_permission_is_named(tmp_path: Path) -> None:
+    (table.write(tmp_path) / "labels.csv").chmod(0)
+    with pytest.raises(UserError, match=r"labels\.csv: cannot be read .*check the permissions"):
+        read(tmp_path, "table")

@@ -1,5 +1,6 @@
 """A trained model over scans that nobody labelled."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,27 @@ def test_a_table_names_the_scans_relative_to_itself(model: Path, scans: Path) ->
     table = predict(model, scans / "list.csv", PredictConfig(column="file")).table
     assert list(table["path"]) == names
     assert (table["refused"] == "").all()
+
+
+def test_a_blank_frame_of_a_table_is_the_first(model: Path, scans: Path) -> None:
+    (scans / "list.csv").write_text("path,frame\nscan 0 50%.png,\nscan 2 50%.png,0\n")
+    table = predict(model, scans / "list.csv", PredictConfig()).table
+    assert list(table["frame"]) == [0, 0]
+
+
+@pytest.mark.parametrize("frame", ["abc", "-1", "0.5", "inf"])
+def test_a_frame_of_a_table_that_is_no_number_is_named_with_its_row(
+    model: Path, scans: Path, frame: str
+) -> None:
+    (scans / "list.csv").write_text(f"path,frame\nscan 0 50%.png,0\nscan 2 50%.png,{frame}\n")
+    with pytest.raises(UserError, match=r"list\.csv: frame is .* in row 2, but should be a wh"):
+        predict(model, scans / "list.csv", PredictConfig())
+
+
+def test_a_pipe_is_never_opened_as_a_table(model: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list.csv")  # opening it would hang
+    with pytest.raises(UserError, match=r"list\.csv: predict\.scans should be a folder, or"):
+        predict(model, tmp_path / "list.csv", PredictConfig())
 
 
 def test_a_parquet_table_elsewhere_says_what_its_paths_are_relative_to(

@@ -59,7 +59,7 @@ def find_scans(place: Path, column: str, root: Path | None) -> Scans:
         return _of_folder(place)
     if not place.exists():
         raise UserError(f"{place}: there is no such folder or table; set predict.scans")
-    if place.suffix.lower() not in TABLES:
+    if place.suffix.lower() not in TABLES or not place.is_file():  # opening a pipe hangs
         raise UserError(
             f"{place}: predict.scans should be a folder, or a table ({', '.join(TABLES)}) with "
             f"a column {column!r}"
@@ -104,7 +104,7 @@ def _of_table(place: Path, column: str, root: Path) -> Scans:
     if table.empty:
         raise UserError(f"{place}: names no scan")
     paths = table[column].fillna("").astype(str)
-    frames = table["frame"].astype(int) if "frame" in table.columns else [0] * len(table)
+    frames = _frames(table["frame"], place) if "frame" in table.columns else [0] * len(table)
     modalities = (
         table["modality"].astype(object).where(table["modality"].notna(), None)
         if "modality" in table.columns
@@ -112,6 +112,18 @@ def _of_table(place: Path, column: str, root: Path) -> Scans:
     )
     rows = zip(paths, frames, modalities, strict=True)
     return Scans(root, tuple(Scan(*row) for row in rows), ())
+
+
+def _frames(cells: pd.Series, place: Path) -> list[int]:
+    """Return whole numbers; a blank cell is the first frame, as in a file that holds one."""
+    numbers = pd.to_numeric(cells, errors="coerce").where(cells.notna(), 0)
+    wrong = cells[~((numbers >= 0) & (numbers % 1 == 0) & (numbers < 2**31))]
+    if len(wrong):
+        raise UserError(
+            f"{place}: frame is {wrong.iloc[0]!r} in row {wrong.index[0] + 1}, but should be a "
+            "whole number from 0, or blank"
+        )
+    return [int(number) for number in numbers]
 
 
 def _read_table(place: Path) -> pd.DataFrame:

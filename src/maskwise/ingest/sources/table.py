@@ -2,10 +2,12 @@
 
 import os
 import posixpath
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import Literal
 
 import numpy as np
@@ -20,6 +22,8 @@ from maskwise.ingest.listing import RESERVED, canonical_split, check_distance, o
 from maskwise.ingest.sources.table_reading import as_numbers, read_rows
 
 BETWEEN_MASKS = ";"
+LONGEST_PATH = 4096
+"""Characters, as Linux has it."""
 SPACING = ("spacing_y", "spacing_x")
 """Columns that are taken as millimetres a pixel."""
 
@@ -125,6 +129,7 @@ class TableConfig:
         if "{" not in self.path:
             return list(rows[self.path])
         try:
+            _check_widths(self.path)
             return [self.path.format(**row) for row in rows.to_dict("records")]
         except KeyError as error:
             name = str(error.args[0])
@@ -166,6 +171,14 @@ class TableConfig:
             ), rejects
         detail = f"{self.table} does not name it; to take it unlabelled say `unlisted: keep`"
         return pd.DataFrame(), [*rejects, *(Reject(p, "missing_label", detail) for p in images)]
+
+
+def _check_widths(template: str) -> None:
+    """Raise ``ValueError`` where a field would be wider than any path, which takes memory."""
+    for _, name, form, _ in Formatter().parse(template):
+        numbers = re.findall(r"\d+", form or "")
+        if "{" in (form or "") or any(int(number) > LONGEST_PATH for number in numbers):
+            raise ValueError(f"the field {name!r} may be at most {LONGEST_PATH} wide")
 
 
 def _own_name(column: str) -> str:

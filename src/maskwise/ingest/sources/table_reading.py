@@ -29,7 +29,12 @@ def read_rows(raw: Path, name: str) -> pd.DataFrame:
             f"{name}: is not in {raw} (tables there: {', '.join(found) or 'none'}); name it in "
             "the source's option `table`"
         )
-    data = locate(raw, name).read_bytes()
+    try:
+        data = locate(raw, name).read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{name}: cannot be read ({error.strerror}); check the permissions of {raw / name}"
+        ) from None
     rows = _parquet(data, name) if data[:4] == b"PAR1" else _csv(data, name)
     rows.columns = [str(column).strip() for column in rows.columns]
     repeated = rows.columns[rows.columns.duplicated()]
