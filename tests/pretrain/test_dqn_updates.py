@@ -205,3 +205,16 @@ def test_parts_of_a_batch_may_all_be_proposed_before_any_is_learnt_from() -> Non
     late = replace(proposals[1], episode=fresh, step=1)
     again.learn(late, zeros(parts[1], late.mask))
     assert equal(list(policy.network.parameters()), list(again.network.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shares"),
+    [("cosine", [1.0, 0.75, 0.5, 0.25]), ("thirds", [1.0, 0.33, 0.33, 0.33**2])],
+)
+def test_the_rate_of_learning_falls_over_the_run(schedule: str, shares: list[float]) -> None:
+    policy, generator = a_policy(IMAGES, schedule=schedule), Generator().manual_seed(0)
+    rates = []
+    for progress in (0.0, 1 / 3, 1 / 2, 2 / 3):
+        step(policy, a_batch(IMAGES[:8], progress=progress), generator)
+        rates.append(policy.optimiser.param_groups[0]["lr"] / policy.config.learning_rate)
+    assert rates == pytest.approx(shares)

@@ -7,7 +7,7 @@ ScheduleName = Literal["cosine", "thirds"]
 
 
 def learning_rate(
-    name: ScheduleName, peak: float, warm_up: float, step: int, steps: int
+    name: ScheduleName, peak: float, warm_up: float, step: float, steps: float
 ) -> float:
     """Return the rate of ``step`` (from 0) of ``steps``; ``warm_up`` is a share of the steps.
 

@@ -32,6 +32,7 @@ from maskwise.pretrain.policies.dqn_reward import Baseline, Expectation, Form
 from maskwise.pretrain.policies.dqn_schedule import Epsilon
 from maskwise.pretrain.policies.dqn_target import Target
 from maskwise.pretrain.policies.random_box import check_boxes, check_room
+from maskwise.pretrain.schedule import ScheduleName, learning_rate
 
 CHECK_EVERY = 50
 """Steps between looks at whether rewards are finite, on a GPU that a look would make wait."""
@@ -75,7 +76,10 @@ class DqnConfig:
     """Deviations."""
     loss: Literal["huber", "squared"] = "huber"
     learning_rate: float = 2e-3
-    """Of Adam; the release has 1e-3."""
+    """Of Adam, at its start; the release has 1e-3."""
+    schedule: ScheduleName = "cosine"
+    """Of that rate, over the run: at a constant rate late steps undo what was learnt. The
+    release has ``thirds``, for both networks."""
     gradient_clip: float | None = 10.0
     """Largest norm of the Q-network's gradient; null = none."""
     q_network: Literal["small", "encoder_copy"] = "small"
@@ -106,6 +110,7 @@ class DqnConfig:
             "loss": "squared",
             "gradient_clip": None,
             "learning_rate": 1e-3,
+            "schedule": "thirds",
             "q_network": "encoder_copy",
         },
     }
@@ -241,7 +246,7 @@ class Dqn:
                 torch.cat(pair, 1) for pair in zip((losses, weights), more, strict=True)
             )
         loss = (losses * weights).sum() / weights.sum()
-        norm = self._update(loss)
+        norm = self._update(loss, batch.progress)
         if self.config.replay.capacity:
             self.memory.add(
                 Remembered(batch.index, batch.augmentation_seed, episode.chosen, rewards),
@@ -326,15 +331,18 @@ class Dqn:
         episode = self._play(images, lambda q, allowed, turn: places[turn])
         return self._losses(images, episode, sample.rewards.to(device))
 
-    def _update(self, loss: Tensor) -> Tensor:
+    def _update(self, loss: Tensor, progress: float) -> Tensor:
         """Step the network, then move the target network; return the gradient's norm."""
+        config = self.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(config.schedule, config.learning_rate, 0, progress, 1)
         self.optimiser.zero_grad()
         loss.backward()
-        limit = torch.inf if self.config.gradient_clip is None else self.config.gradient_clip
+        limit = torch.inf if config.gradient_clip is None else config.gradient_clip
         norm: Tensor = nn.utils.clip_grad_norm_(self.network.parameters(), limit)
         self.optimiser.step()
-        if (self.step + 1) % self.config.target.every == 0:
-            self.config.target.follow(self.network, self.target)
+        if (self.step + 1) % config.target.every == 0:
+            config.target.follow(self.network, self.target)
         return norm
 
     def _refuse_infinite(self, rewards: Tensor) -> None:
