@@ -105,6 +105,22 @@ def test_a_grid_that_does_not_fit_the_image_is_refused_before_any_stage() -> Non
     assert message.startswith("phantom.pretrain.grid: a grid of 15 x 16 cells does not divide")
 
 
+def test_boxes_that_hide_most_of_the_grid_are_refused_before_any_stage() -> None:
+    message = refusal(
+        "phantom",
+        dqn={"policy": {"box": [12, 12]}},
+        random_box={"policy": {"boxes": 9}},
+    )
+    assert "dqn.policy.box: 1 x 12 x 12 cells may hide more than half of the grid" in message
+    assert "random_box.policy.box: 9 x 5 x 5 cells may hide more than half" in message
+
+
+def test_an_encoder_that_does_not_suit_the_image_is_refused_before_any_stage() -> None:
+    image = {"preprocess": {"height": 72, "width": 72}, "pretrain": {"grid": [12, 12]}}
+    message = refusal("phantom", phantom=image, dqn={"encoder": {"stride": 16}})
+    assert "dqn.encoder.stride: 16 does not divide an image of 72 x 72 pixels" in message
+
+
 def test_a_source_that_the_project_generates_refuses_a_raw_folder() -> None:
     assert "raw_root: the source 'phantom' is generated" in refusal("phantom", raw_root="x")
 

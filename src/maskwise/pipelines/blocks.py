@@ -132,8 +132,39 @@ def check_together(parameters: Mapping[str, Any], study: Study) -> None:
     images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
     budget = pretrain_source(parameters[source]["pretrain"], f"{source}.pretrain")
     check_grid(budget.grid, images.height, images.width, f"{source}.pretrain.grid")
+    _rehearse(parameters, study, images, budget)
     if study.generated:
         _check_generates(parameters[source]["ingest"], source)
+
+
+def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: Any) -> None:
+    """Build each recipe for the source's images: a box too large must not wait for its turn."""
+    from maskwise.errors import UserError
+    from maskwise.pretrain.contracts import Setting
+    from maskwise.pretrain.recipe import rehearse
+
+    setting = Setting(
+        channels=images.channels,
+        height=images.height,
+        width=images.width,
+        grid=budget.grid,
+        steps_per_epoch=1.0,
+        batch_size=budget.batch_size,
+        modality=images.modality,
+        images=lambda index, seeds: index,  # never asked for: nothing is learnt
+        mean=(0.0,) * images.channels,
+        std=(1.0,) * images.channels,
+        laterality=images.laterality,
+        rows=budget.batch_size,
+    )
+    problems = []
+    for name in study.recipes:
+        try:
+            rehearse(recipe(parameters[name], name), name, setting)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def _check_generates(block: Mapping[str, Any], source: str) -> None:

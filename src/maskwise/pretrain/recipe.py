@@ -27,7 +27,13 @@ from maskwise.masks import Grid, check_grid
 from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.checkpoint import Checkpoint, SecondRun, fingerprint
-from maskwise.pretrain.contracts import ObjectiveConfig, PolicyConfig, Setting
+from maskwise.pretrain.contracts import (
+    Objective,
+    ObjectiveConfig,
+    Policy,
+    PolicyConfig,
+    Setting,
+)
 from maskwise.pretrain.diagnostics import Probe
 from maskwise.pretrain.hardware import Device, Precision, build_fabric, determinism
 from maskwise.pretrain.loop import COLUMNS, Loop, Plan
@@ -233,15 +239,9 @@ def _train(
     fabric = build_fabric(run.config.device, run.config.precision)
     batches = _batches(store, splits, run, fabric.device)
     setting = _setting(store, run, batches)
-    try:
-        run.recipe.augmentation.check(setting.modality, setting.height, setting.width)
-        run.recipe.optimisation.check(run.budget.batch_size)
-        objective = _initialised(
-            run, "objective", lambda: run.recipe.objective.build(setting, encoder)
-        )
-        policy = _initialised(run, "policy", lambda: run.recipe.policy.build(setting))
-    except UserError as error:
-        raise UserError(f"{run.recipe_name}.{error}") from None
+    objective, policy = _build(
+        run.recipe, run.recipe_name, setting, encoder, partial(_initialised, run)
+    )
     log.info(
         "pretrain %s: %d steps of %d images, drawn from %d.",
         run.cell,
@@ -261,6 +261,36 @@ def _train(
     )
     with determinism(run.config.deterministic):
         return Loop(plan, fabric, objective, policy, batches, probe).run(checkpoint)
+
+
+def _build(
+    recipe: Recipe,
+    name: str,
+    setting: Setting,
+    encoder: nn.Module,
+    initialised: Callable[[str, Callable[[], Any]], Any],
+) -> tuple[Objective, Policy[Any]]:
+    """Build objective and policy, or raise ``UserError`` where they do not suit the images."""
+    try:
+        recipe.augmentation.check(setting.modality, setting.height, setting.width)
+        recipe.optimisation.check(setting.batch_size)
+        objective = initialised("objective", lambda: recipe.objective.build(setting, encoder))
+        policy = initialised("policy", lambda: recipe.policy.build(setting))
+    except UserError as error:
+        raise UserError(f"{name}.{error}") from None
+    return objective, policy
+
+
+def rehearse(recipe: Recipe, name: str, setting: Setting) -> None:
+    """Build all of a recipe once and throw it away: what does not suit must not wait its turn.
+
+    Raises:
+        UserError: as ``pretrain`` does, for the images that ``setting`` describes.
+    """
+    if recipe.trains:
+        with torch.random.fork_rng(devices=[]):
+            encoder = recipe.encoder.build(setting.channels)
+            _build(recipe, name, setting, encoder, lambda _, build: build())
 
 
 def _initialised(run: PretrainRun, stream: str, build: Callable[[], T]) -> T:
