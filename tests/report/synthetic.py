@@ -108,6 +108,7 @@ def _images() -> tuple[pd.DataFrame, pd.DataFrame]:
         {
             "image_id": [f"i{i:03d}" for i in range(n)],
             "path": [f"images/scan {i}.png" for i in range(n)],
+            "frame": 0,
             "patient": groups,
             "group": groups,
             "split": None,

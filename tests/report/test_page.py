@@ -46,12 +46,49 @@ def test_names_from_the_data_are_text_and_never_markup(small: ReportInputs) -> N
         warnings={("dqn", 0): [evil]},
         histories={},
         galleries={},
+        config=replace(small.config, names=True),
     )
 
     html = render(inputs).html
 
     assert html.count("<script>") == 1  # the page's own
     assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in html
+
+
+@pytest.mark.parametrize("names", [False, True])
+def test_no_name_of_a_file_is_on_the_page_unless_asked_for(
+    small: ReportInputs, names: bool
+) -> None:
+    manifest = small.manifest.copy()
+    manifest["path"] = [f"Muster_Anna_{i}.png" for i in range(len(manifest))]
+    pair = list(manifest["path"][:2])
+    against = small.data_summary["contradictions"]
+    labels = [{"label": "diagnosis", "images": {"benign": pair[:1], "malignant": pair[1:]}}]
+    masks = {**against["masks"], "contradictory": 1, "pairs": [{"images": pair, "iou": 0.1}]}
+    summary = {
+        **small.data_summary,
+        "duplicates": {**small.data_summary["duplicates"], "images": 2, "sets": 1},
+        "contradictions": {"label_sets": 1, "labels": labels, "masks": masks},
+        "official_split_leaks": {
+            "official_split": True,
+            "groups": 1,
+            "images": 2,
+            "named": [{"group": "g", "images": {"test": pair[:1], "train": pair[1:]}}],
+        },
+    }
+    rejects = pd.DataFrame(
+        [("Muster_Anna.tif", "missing_mask", "the mask 'Muster_Anna_m.png' is not there")],
+        columns=["path", "reason", "detail"],
+    )
+    config = replace(small.config, names=names)
+
+    html = render(
+        replace(small, manifest=manifest, data_summary=summary, rejects=rejects, config=config)
+    ).html
+
+    assert ("Muster" in html) == names
+    assert ("row 1 of rejects.csv" in html) != names
+    assert (manifest["image_id"].iloc[0] in html) != names
 
 
 def test_the_main_figure_is_a_png_for_kedro_viz(page: Report) -> None:

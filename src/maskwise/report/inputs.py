@@ -24,6 +24,8 @@ class ReportConfig:
     """Probe images drawn for each policy."""
     moments: int = 5
     """Moments of training drawn in a row of masks."""
+    names: bool = False
+    """Call images and rejects by their files' names, in which a patient's may be."""
     titles: dict[str, str] = field(default_factory=dict)
     """Recipe -> what it is called in print."""
 

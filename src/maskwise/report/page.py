@@ -9,6 +9,7 @@ from maskwise.report.distrust import alarms, cautions
 from maskwise.report.facts import Facts, read_facts
 from maskwise.report.inputs import Report, ReportConfig, ReportInputs
 from maskwise.report.main_figure import efficiency, main_png
+from maskwise.report.names import without_names
 from maskwise.report.sections import SECTIONS
 
 __all__ = ["Report", "ReportConfig", "ReportInputs", "render"]
@@ -22,7 +23,7 @@ def render(inputs: ReportInputs) -> Report:
     Raises:
         UserError: if an option of ``report`` names what the scores do not hold.
     """
-    facts = read_facts(inputs)
+    facts = read_facts(inputs if inputs.config.names else without_names(inputs))
     return Report(html=_html(facts), figure=main_png(facts), training=_training(inputs))
 
 

@@ -20,6 +20,7 @@ def build(facts: Facts) -> Section:
     """Describe the source and its defects."""
     blocks: list[Block] = [
         Paragraph(_overview(facts)),
+        *_names(facts),
         _counts(facts),
         Heading("Left out"),
         *_rejects(facts),
@@ -46,6 +47,17 @@ def _overview(facts: Facts) -> str:
         "holds images of one patient, and copies of one picture as far as they were "
         "recognised; the leak audit says whether the split divides any."
     )
+
+
+def _names(facts: Facts) -> list[Block]:
+    if facts.config.names:
+        return []
+    text = (
+        "Images are called by their image_id, files left out by their row, for a file's name "
+        "may hold a patient's: manifest.parquet and rejects.csv tell which file is meant, and "
+        "`report.names: true` prints the names here."
+    )
+    return [Paragraph(text)]
 
 
 def _counts(facts: Facts) -> Table:
