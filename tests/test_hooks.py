@@ -152,6 +152,8 @@ def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:
     assert "phantom.dqn.s0.encoder: not made yet" in str(caught.value)
     assert "--tags pretrain --namespaces dqn.s0" in str(caught.value)
     assert "kedro run --pipelines phantom --tags preprocess" in str(caught.value)
+    with pytest.raises(UserError, match="kedro run --env test --pipelines phantom --tags pre"):
+        check_inputs(chosen, whole, catalog, "phantom", "test")
 
 
 def test_absent_raw_files_say_where_to_put_them(tmp_path: Path) -> None:

@@ -122,7 +122,9 @@ def _only_known(block: Any, source: str) -> None:
         raise UserError("\n".join(problems))
 
 
-def check_inputs(pipeline: Pipeline, whole: Pipeline, catalog: Any, name: str) -> None:
+def check_inputs(
+    pipeline: Pipeline, whole: Pipeline, catalog: Any, name: str, env: str | None = None
+) -> None:
     """Raise ``UserError`` for each input that no node of the run makes and that is not there.
 
     Args:
@@ -130,9 +132,10 @@ def check_inputs(pipeline: Pipeline, whole: Pipeline, catalog: Any, name: str) -
         whole: All nodes of the source, to say which command makes what is missing.
         catalog: Kedro's catalog.
         name: The registered name of ``whole``.
+        env: What ``--env`` said.
     """
     problems = [
-        _missing(dataset, whole, catalog, name)
+        _missing(dataset, whole, catalog, name, env)
         for dataset in sorted(pipeline.inputs())
         if not dataset.startswith("params:") and not catalog.exists(dataset)
     ]
@@ -140,7 +143,7 @@ def check_inputs(pipeline: Pipeline, whole: Pipeline, catalog: Any, name: str) -
         raise UserError("\n".join(problems))
 
 
-def _missing(dataset: str, whole: Pipeline, catalog: Any, name: str) -> str:
+def _missing(dataset: str, whole: Pipeline, catalog: Any, name: str, env: str | None) -> str:
     path = getattr(catalog.get(dataset), "_filepath", None)
     makers = [node for node in whole.nodes if dataset in node.outputs]
     if path is None:
@@ -151,7 +154,8 @@ def _missing(dataset: str, whole: Pipeline, catalog: Any, name: str) -> str:
             f"says where to get them), or say where they are: --params {RAW_ROOT}=FOLDER"
         )
     maker = makers[0]
-    command = f"kedro run --pipelines {name} --tags {next(iter(sorted(maker.tags)))}"
+    environment = f" --env {env}" if env else ""
+    command = f"kedro run{environment} --pipelines {name} --tags {min(maker.tags)}"
     if maker.namespace:
         command += f" --namespaces {maker.namespace}"
     return f"{path}: not made yet. Make it: {command}   (or, if it was pushed: dvc pull)"

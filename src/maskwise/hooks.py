@@ -49,7 +49,7 @@ class MaskwiseHooks:
         check_parameters(context.params, chosen, known)
         name = (run_params["pipeline_names"] or ["__default__"])[0]
         shown = chosen[0].source if name == "__default__" and chosen else name
-        check_inputs(pipeline, pipelines[name], catalog, shown)
+        check_inputs(pipeline, pipelines[name], catalog, shown, context.env)
         self._machine = run_facts.describe_machine(context.project_path)
         self._run.enter_context(planning(_steps(pipeline, studies, context.params)))
 
