@@ -22,6 +22,19 @@ from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
 
 SOURCE = Path(maskwise.__file__).parents[1]
 DQN: dict[str, Any] = {**RANDOM_BOX, "policy": {"name": "dqn", "box": [2, 2]}}
+MACHINE: dict[str, Any] = {
+    **RANDOM_BOX,
+    "policy": {
+        "name": "dqn",
+        "box": [2, 2],
+        "boxes": 2,
+        "dueling": True,
+        "baseline": "image_place",
+        "replay": {"capacity": 10, "batch": 4},
+        "target": {"every": 3, "tau": 0.5},
+    },
+}
+"""All that a policy may have to remember."""
 BATCH_NORM: dict[str, Any] = {
     **RANDOM_BOX,
     "encoder": {**RANDOM_BOX["encoder"], "norm": "batch"},
@@ -61,7 +74,9 @@ def outputs(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
 
 
 @pytest.mark.parametrize(
-    "block", [RANDOM_BOX, SIMCLR, DQN, BATCH_NORM], ids=["random_box", "simclr", "dqn", "batch"]
+    "block",
+    [RANDOM_BOX, SIMCLR, DQN, MACHINE, BATCH_NORM],
+    ids=["random_box", "simclr", "dqn", "machine", "batch_norm"],
 )
 def test_a_run_killed_twice_ends_with_the_weights_of_an_undisturbed_one(
     folder: Path, block: dict[str, Any]

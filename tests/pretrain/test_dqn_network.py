@@ -71,6 +71,16 @@ def test_dueling_adds_one_value_an_image_to_centred_advantages() -> None:
         torch.testing.assert_close(offset, offset[0].expand_as(offset), atol=1e-5, rtol=0)
 
 
+def test_with_dueling_off_q_is_the_plain_network_s_whatever_is_allowed() -> None:
+    network = a_network(dueling=False)
+    features = network.trunk(torch.nn.functional.avg_pool2d(IMAGES, 2))
+    plain = network.advantage(features).flatten(1).detach()
+    hidden = torch.zeros(6, 8, 8, dtype=torch.bool)
+    hidden[:, :5, :5] = True
+    assert values(network, IMAGES).equal(plain)
+    assert values(network, IMAGES, hidden).equal(plain)
+
+
 def test_the_network_sees_what_earlier_boxes_hid() -> None:
     network = a_network(sees_hidden=True)
     hidden = torch.zeros(6, 8, 8, dtype=torch.bool)

@@ -5,17 +5,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Generator, Tensor, nn
 
-from maskwise import progress, seeds
+from maskwise import progress
 from maskwise.artefacts.store import Laterality, Store
 from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
+from maskwise.pretrain.objectives.context_encoder import ContextEncoder, ContextEncoderConfig
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
 from maskwise.pretrain.recipe import Pretrained, PretrainRun
 from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
@@ -272,6 +274,61 @@ def test_gradients_are_clipped_to_the_norm_asked_for(tmp_path: Path) -> None:
     assert moved(1e-12) < 0.1 * moved(1.0)
 
 
+class Spied(ContextEncoder):
+    """Writes down how it is run."""
+
+    seen: ClassVar[list[dict[str, bool]]] = []
+
+    def forward(self, batch: Batch, mask: Tensor) -> Outcome:
+        last = torch.channels_last
+        self.seen.append(
+            {
+                "images": batch.images.is_contiguous(memory_format=last),
+                "weights": all(
+                    weight.is_contiguous(memory_format=last)
+                    for weight in self.parameters()
+                    if weight.ndim == 4
+                ),
+                "deterministic": torch.are_deterministic_algorithms_enabled(),
+                "benchmark": torch.backends.cudnn.benchmark,
+            }
+        )
+        return super().forward(batch, mask)
+
+
+class SpiedConfig(ContextEncoderConfig):
+    """See ``Spied``."""
+
+    def build(self, setting: Setting, encoder: nn.Module) -> ContextEncoder:
+        return Spied(self, setting, encoder)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_memory_layout_and_kernels_are_those_asked_for_while_it_trains(
+    tmp_path: Path, channels_last: bool, deterministic: bool
+) -> None:
+    store, splits = make_store(tmp_path / "store", channels=3)
+    run = make_run(
+        tmp_path,
+        RANDOM_BOX,
+        steps=1,
+        channels_last=channels_last,
+        deterministic=deterministic,
+    )
+    Spied.seen.clear()
+    before = torch.backends.cudnn.benchmark
+    pretrain(store, splits, replace(run, recipe=replace(run.recipe, objective=SpiedConfig())))
+    assert Spied.seen[0] == {
+        "images": channels_last,
+        "weights": channels_last,
+        "deterministic": deterministic,
+        "benchmark": not deterministic,
+    }
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark == before
+
+
 @pytest.mark.parametrize("option", [{"channels_last": False}, {"deterministic": True}], ids=str)
 def test_layout_and_deterministic_kernels_change_at_most_the_last_bits(
     tmp_path: Path, option: dict[str, Any]
@@ -279,7 +336,6 @@ def test_layout_and_deterministic_kernels_change_at_most_the_last_bits(
     store, splits = make_store(tmp_path / "store")
     usual = pretrain(store, splits, make_run(tmp_path / "a", RANDOM_BOX, steps=3))
     other = pretrain(store, splits, make_run(tmp_path / "b", RANDOM_BOX, steps=3, **option))
-    assert not torch.are_deterministic_algorithms_enabled()
     assert usual.history["loss"].iloc[0] == pytest.approx(
         other.history["loss"].iloc[0], rel=1e-4
     )
@@ -301,5 +357,47 @@ def test_images_that_are_no_numbers_are_named_as_the_cause(tmp_path: Path) -> No
         pretrain(store, splits, make_run(tmp_path, RANDOM_BOX))
 
 
-def test_the_mask_stream_does_not_follow_from_the_order_of_images() -> None:
-    assert seeds.torch_seed(0, "mask") != seeds.torch_seed(0, "order")
+@dataclass(frozen=True)
+class Noted(RandomBoxConfig):
+    """Writes down which images it is shown and what it hides of them."""
+
+    def build(self, setting: Setting) -> "NotedPolicy":
+        return NotedPolicy(self)
+
+
+class NotedPolicy(RandomBox):
+    """See ``Noted``."""
+
+    shown: ClassVar[list[Tensor]] = []
+    hidden: ClassVar[list[Tensor]] = []
+
+    def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
+        proposal = super().propose(batch, grid, generator)
+        self.shown.append(batch.index)
+        self.hidden.append(proposal.mask)
+        return proposal
+
+
+def test_masks_and_the_order_of_images_follow_from_the_seed_each_for_itself(
+    tmp_path: Path,
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    fewer = splits.assign(split=splits["split"].where(splits.index != 3, "test"))
+
+    def noted(folder: str, given: pd.DataFrame, box: int, **options: int) -> list[Tensor]:
+        NotedPolicy.shown.clear()
+        NotedPolicy.hidden.clear()
+        run = make_run(tmp_path / folder, RANDOM_BOX, **options)
+        pretrain(store, given, with_policy(run, Noted(box=(box, box))))
+        return [torch.cat(NotedPolicy.shown), torch.cat(NotedPolicy.hidden)]
+
+    order, masks = noted("a", splits, box=2)
+    other_order, same_masks = noted("b", fewer, box=2)
+    same_order, other_masks = noted("c", splits, box=3)
+    next_order, next_masks = noted("d", splits, box=2, seed=1)
+    assert same_masks.equal(masks)
+    assert not other_order.equal(order)
+    assert same_order.equal(order)
+    assert not other_masks.equal(masks)
+    assert not next_order.equal(order)
+    assert not next_masks.equal(masks)

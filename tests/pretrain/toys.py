@@ -65,6 +65,7 @@ def make_store(
     modality: str = "ultrasound",
     scale: float = 1.0,
     laterality: Laterality = "free",
+    channels: int = 1,
 ) -> tuple[Store, pd.DataFrame]:
     """Write a store of ``number`` images, two a group, and split it 2 : 1 : 1."""
     names = [f"image_{i:02}" for i in range(number)]
@@ -79,11 +80,11 @@ def make_store(
         }
     )
     header = StoreHeader(
-        channels=1,
+        channels=channels,
         height=side,
         width=side,
-        mean=(0.5,),
-        std=(0.25,),
+        mean=(0.5,) * channels,
+        std=(0.25,) * channels,
         modality=modality,
         laterality=laterality,
         intensity={},
@@ -91,7 +92,8 @@ def make_store(
         largest_rounding_error=0.0,
         data_hash="toy",
     )
-    with writing_store(path, (number, 1, side, side), "uint8", masks=True) as writer:
+    shape = (number, channels, side, side)
+    with writing_store(path, shape, "uint8", masks=True) as writer:
         np.load(writer.images, mmap_mode="r+")[:] = smooth_images(number, side)
         assert writer.masks is not None
         np.load(writer.masks, mmap_mode="r+")[:, side // 4 : side // 2, side // 2 :] = True
