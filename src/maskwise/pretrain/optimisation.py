@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Objective
@@ -12,7 +13,7 @@ from maskwise.pretrain.schedule import ScheduleName, learning_rate
 
 @dataclass(frozen=True)
 class OptimisationConfig:
-    """AdamW; weight decay spares biases and norms, as everything of one dimension."""
+    """AdamW; weight decay spares biases and norms."""
 
     learning_rate: float = 2e-3
     """At its peak."""
@@ -52,10 +53,15 @@ class OptimisationConfig:
 
 def build_optimiser(config: OptimisationConfig, objective: Objective) -> torch.optim.Optimizer:
     """Return the optimiser of the objective's parameters; a policy has its own."""
-    parameters = list(objective.parameters())
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    for name, parameter in objective.named_parameters():
+        # A norm has one dimension; a bias may have more, one a position.
+        spares = parameter.ndim <= 1 or name.endswith("bias")
+        (spared if spares else decayed).append(parameter)
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim > 1]},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": decayed},
+        {"params": spared, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
         groups,
