@@ -109,9 +109,10 @@ def check_request(registered: Any, options: dict[str, Any]) -> None:
     nodes = {node.name for node in pipeline.nodes}
     for option, key in (("nodes", "node_names"), ("from-nodes",) * 2, ("to-nodes",) * 2):
         _check_names(f"--{option}", options.get(key.replace("-", "_")) or (), nodes)
-    for option in ("from_inputs", "to_outputs"):
+    ends = {"from_inputs": pipeline.datasets(), "to_outputs": pipeline.all_outputs()}
+    for option, there in ends.items():
         given = options.get(option) or ()
-        _check_names(f"--{option.replace('_', '-')}", given, pipeline.datasets())
+        _check_names(f"--{option.replace('_', '-')}", given, there)
     if options.get("load_versions"):
         raise UserError(
             "--load-versions: no artefact has versions of Kedro's; `git checkout REV && dvc "
