@@ -27,12 +27,8 @@ class FullConfig:
 
     head: Literal["probe", "fresh"] = "probe"
     """Where the linear layer starts: at the probe's solution, or at zero."""
-    encoder_rate: float = 0.1
-    """Learning rate of the encoder, as a multiple of the linear layer's.
-
-    Features vary little between images, so standardising them magnifies each change of the
-    encoder: at a rate of 1 it forgets what the probe had found (docs/decisions.md).
-    """
+    encoder_rate: float = 1.0
+    """Learning rate of the encoder, as a multiple of the linear layer's (docs/decisions.md)."""
     weight_decay: float = 0.05
     """AdamW's; biases and norms (one dimension) are spared."""
     warm_up: float = 0.1
