@@ -1,15 +1,26 @@
 """What several test folders share: the real images, and a copy of the project made tiny."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+from maskwise.errors import UserError
 from project import PROJECT, Finished, Project, copy_project
 
 SHARED = PROJECT / os.environ.get("MASKWISE_SHARED", "../shared/data")
 NO_IMAGES = "needs real images"
+_QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +61,18 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def finished(tiny_project: Project) -> Finished:
     """Return the tiny project after `kedro run`; tests must leave its artefacts alone."""
     return Finished(tiny_project, tiny_project.run("kedro", "run"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Return headless Chromium; its absence is a failure, for pages would go unseen.
+
+    A module's own: while one is open, its event loop keeps others in the process from running.
+    """
+    chromium = shutil.which("chromium") or "/usr/bin/chromium"
+    if not Path(chromium).exists():
+        raise UserError(f"{chromium}: absent; tests open pages with it: apt install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(_QUIET))
+        yield browser
+        browser.close()

@@ -156,7 +156,7 @@ def test_a_queue_of_two_experiments_runs_and_shows_its_differences(copy: Project
     assert "macro_auroc.random_box.full.100%" in scores
     parameters = json.loads(copy.run("dvc", "params", "diff", "--json", "HEAD", "draws"))
     changed = parameters["conf/base/parameters_evaluate.yml"]["evaluate.draws"]
-    assert (changed["old"], changed["new"]) == (2000, 300)
+    assert (changed["old"], changed["new"]) == (10000, 300)
     assert copy.git("status", "--porcelain") == ""
 
 

@@ -10,18 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from project import Finished
 
-CHROMIUM = Path("/usr/bin/chromium")
-SWITCHES = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 STAGES = {"generate", "ingest", "preprocess", "evaluate", "report"}
 RECIPES = {"scratch", "random_box", "dqn"}
 
@@ -61,32 +53,27 @@ def address(site: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page(address: str) -> Page:
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs a browser: there is no {CHROMIUM} (.ci/run installs it)")
-    met = Page()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        tab = browser.new_page(viewport={"width": 1600, "height": 1000})
-        tab.on(
-            "console",
-            lambda line: met.errors.append(line.text) if line.type == "error" else None,
-        )
-        tab.on("pageerror", lambda error: met.errors.append(str(error)))
-        tab.on(
-            "request",
-            lambda request: (
-                None if request.url.startswith(address) else met.outside.append(request.url)
-            ),
-        )
-        tab.goto(address)
-        tab.wait_for_selector(".pipeline-node__text")
-        tab.wait_for_load_state("networkidle")
-        met.boxes = {
-            box.text_content() or "" for box in tab.query_selector_all(".pipeline-node__text")
-        }
-        met.tour = tab.query_selector(".feature-hints") is not None
-        browser.close()
+def page(address: str, browser: Browser) -> Page:
+    met, tab = Page(), browser.new_page(viewport={"width": 1600, "height": 1000})
+    tab.on(
+        "console",
+        lambda line: met.errors.append(line.text) if line.type == "error" else None,
+    )
+    tab.on("pageerror", lambda error: met.errors.append(str(error)))
+    tab.on(
+        "request",
+        lambda request: (
+            None if request.url.startswith(address) else met.outside.append(request.url)
+        ),
+    )
+    tab.goto(address)
+    tab.wait_for_selector(".pipeline-node__text")
+    tab.wait_for_load_state("networkidle")
+    met.boxes = {
+        box.text_content() or "" for box in tab.query_selector_all(".pipeline-node__text")
+    }
+    met.tour = tab.query_selector(".feature-hints") is not None
+    tab.close()
     return met
 
 
