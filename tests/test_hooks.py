@@ -18,7 +18,7 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 
 from maskwise.cells import Study, read_studies
-from maskwise.checks import check_inputs, check_parameters, names_in_files
+from maskwise.checks import check_inputs, check_labels, check_parameters, names_in_files
 from maskwise.datasets import JsonDataset, RawFolder
 from maskwise.errors import UserError
 from maskwise.hooks import MaskwiseHooks
@@ -131,6 +131,20 @@ def test_a_source_that_writes_no_files_cannot_be_generated() -> None:
         UserError, match=r"breastmnist\.ingest\.name: 'medmnist' reads files.*from phantom here"
     ):
         check_parameters(load(), [generated], KNOWN)
+
+
+def test_a_source_without_labels_pre_trains_and_is_refused_what_needs_them() -> None:
+    parameters, study = load(), STUDIES["phantom"]
+    parameters["phantom"]["preprocess"]["label"] = None
+    del parameters["phantom"]["finetune"]
+    check_parameters(parameters, [study], KNOWN)
+    check_labels(parameters, study, {"ingest", "preprocess", "pretrain"})
+    with pytest.raises(UserError, match=r"label: null.*--tags ingest,preprocess,pretrain"):
+        check_labels(parameters, study, {"pretrain", "finetune"})
+
+
+def test_a_list_that_is_none_is_called_a_list() -> None:
+    assert "finetune.modes: should be a list" in refusal("phantom", finetune={"modes": "probe"})
 
 
 def test_a_recipe_without_a_file_is_named_with_its_file() -> None:

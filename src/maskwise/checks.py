@@ -86,12 +86,38 @@ def _attempts(
         block = parameters.get(source)
         yield partial(_attempt, _only_known, parameters, source, file, source)
         for stage, parse_source in blocks.SOURCE_BLOCKS.items():
-            if isinstance(block, Mapping):
+            if isinstance(block, Mapping) and not _needless(block, stage):
                 where = f"{source}.{stage}"
                 yield partial(_attempt, parse_source, block, stage, source, where)
         for recipe in study.recipes:
             file = f"conf/base/recipes/parameters_{recipe}.yml"
             yield partial(_attempt, blocks.recipe, parameters, recipe, file, recipe)
+
+
+def _needless(block: Mapping[str, Any], stage: str) -> bool:
+    """Return whether a source without labels leaves out what only labels need."""
+    return stage == "finetune" and stage not in block and not _labelled(block)
+
+
+def _labelled(block: Mapping[str, Any]) -> bool:
+    preprocess = block.get("preprocess")
+    return not isinstance(preprocess, Mapping) or preprocess.get("label") is not None
+
+
+def check_labels(parameters: Mapping[str, Any], study: Study, stages: Iterable[str]) -> None:
+    """Raise ``UserError`` where a run would fine-tune for labels that the source has not.
+
+    Args:
+        parameters: All parameters, checked.
+        study: One source.
+        stages: What this run does of it.
+    """
+    source = study.source
+    if "finetune" in stages and not _labelled(parameters[source]):
+        raise UserError(
+            f"{source}.preprocess.label: null, so there is nothing to fine-tune for; to "
+            "pre-train without labels, add --tags ingest,preprocess,pretrain, or name a label"
+        )
 
 
 def _attempt(

@@ -46,12 +46,19 @@ def parse(config: type[C], block: Any, where: str) -> C:
     except ValidationError as error:
         for entry in error.errors():
             path = ".".join([where, *(str(part) for part in entry["loc"])])
-            problems.append(f"{path}: {entry['msg'].removeprefix('Value error, ')}")
+            problems.append(f"{path}: {_said(entry['type'], entry['msg'])}")
     else:
         problems += _numbers_from_truth(block, parsed, where)
     if problems:
         raise UserError("\n".join(problems))
     return parsed
+
+
+def _said(kind: str, message: str) -> str:
+    """Return a problem in the words of YAML, which has lists and no tuples."""
+    if kind == "tuple_type":
+        return "should be a list, such as [a, b]"
+    return message.removeprefix("Value error, ")
 
 
 def _numbers_from_truth(given: Any, parsed: Any, where: str) -> list[str]:

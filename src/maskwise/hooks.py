@@ -11,7 +11,7 @@ from kedro.pipeline import Node, Pipeline
 
 from maskwise import run_facts
 from maskwise.cells import Study, address, read_studies
-from maskwise.checks import check_inputs, check_parameters, names_in_files
+from maskwise.checks import check_inputs, check_labels, check_parameters, names_in_files
 from maskwise.pipelines import blocks
 from maskwise.pipelines.saving import saving
 from maskwise.progress import planning
@@ -47,6 +47,9 @@ class MaskwiseHooks:
         environments = (loader.base_env, context.env or loader.default_run_env)
         known = names_in_files(Path(loader.conf_source), environments, studies)
         check_parameters(context.params, chosen, known)
+        stages = {tag for node in pipeline.nodes for tag in node.tags}
+        for study in chosen:
+            check_labels(context.params, study, stages)
         name = (run_params["pipeline_names"] or ["__default__"])[0]
         shown = chosen[0].source if name == "__default__" and chosen else name
         check_inputs(pipeline, pipelines[name], catalog, shown, context.env)

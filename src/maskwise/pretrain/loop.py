@@ -200,7 +200,6 @@ class Loop:
             "and a checkpoint was saved; run the same command again to go on from there"
         )
         if interruption.received == signal.SIGINT:
-            log.warning("%s.", message)
             raise KeyboardInterrupt(message)
         raise UserError(message)
 
