@@ -68,7 +68,7 @@ def _sentence(facts: Facts, rows: pd.DataFrame) -> str:
         case _:
             start = (
                 f"Not shown: with {with_labels}, no recipe was clearly better than "
-                f"{reference}. {recipe}, {ways}, reached"
+                f"{reference}. {ways[0].upper()}{ways[1:]}, {recipe}, reached"
             )
     return (
         f"{start} a {facts.metric_name} of {score} against {yardstick} with {reference} "
