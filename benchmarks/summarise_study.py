@@ -3,7 +3,7 @@
 Reads what `kedro run --pipelines <source>` wrote and adds nothing but means over seeds. The
 interval of a mean over seeds is Student's; those of scores are the report's own.
 
-    python benchmarks/summarise_study.py phantom_study > tables.md
+    python benchmarks/summarise_study.py phantom_study --pictures FOLDER > tables.md
 """
 
 import argparse
@@ -13,7 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy import stats
+
+from maskwise.artefacts.gallery import read_gallery
+from maskwise.report.figures import agent_view
 
 DATA = Path(__file__).parents[1] / "data"
 METRICS = {"macro_auroc": "macro AUROC", "accuracy": "accuracy", "macro_f1": "macro F1"}
@@ -33,6 +37,7 @@ def main() -> None:
     parser.add_argument("source")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--control", default="dqn_shuffled", help="recipe to pair dqn with")
+    parser.add_argument("--pictures", type=Path, help="folder for the pictures")
     arguments = parser.parse_args()
     histories = read_histories(arguments.data, arguments.source)
     print("### What the agent chose, at the end of training\n")
@@ -44,6 +49,13 @@ def main() -> None:
         print(f"\n{pair}")
     print("\n### Filling in, and speed\n")
     print(markdown(costs(arguments.data, arguments.source, histories)))
+    if arguments.pictures:
+        name = str(arguments.source)
+        draw_lifts(histories, arguments.pictures / f"{name}_content_lift.png")
+        for path in sorted(
+            (arguments.data / "07_model_output" / name / "training").glob("*/s0/gallery.npz")
+        ):
+            draw_choices(path, arguments.pictures / f"{name}_{path.parts[-3]}.png")
     scores = arguments.data / "08_reporting" / arguments.source / "scores.json"
     if scores.exists():
         print_scores(json.loads(scores.read_text(encoding="utf-8")))
@@ -131,6 +143,35 @@ def costs(data: Path, source: str, histories: pd.DataFrame) -> list[dict[str, st
         row["images/s"] = f"{np.median(speeds):.0f}" if speeds else ""
         rows.append(row)
     return rows
+
+
+def draw_lifts(histories: pd.DataFrame, path: Path) -> None:
+    """Draw content lift over training, a line a seed."""
+    cells = histories.dropna(subset=["content_lift"])
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (recipe, table) in enumerate(cells.groupby("recipe")):
+        for seed, line in table.groupby("seed"):
+            label = str(recipe) if seed == table["seed"].min() else None
+            axes.plot(line["step"], line["content_lift"], f"C{number}-", lw=1.2, label=label)
+    untrained = cells["content_lift_variance"].dropna()
+    if len(untrained):
+        axes.axhline(untrained.iloc[-1], color="0.4", ls="-.", label="most variance, untrained")
+    axes.axhline(0, color="0.7", lw=0.8)
+    axes.set(xlabel="step", ylabel="content lift")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=100)
+
+
+def draw_choices(gallery: Path, path: Path) -> None:
+    """Draw masks and maps of three probe images with a lesion, at five moments."""
+    shown = read_gallery(gallery)
+    if not len(shown.epochs) or not shown.maps.size:
+        return
+    moments = np.unique(np.linspace(0, len(shown.epochs) - 1, 5).round().astype(np.int64))
+    images = np.flatnonzero(shown.lesions.any(axis=(1, 2)))[:3]
+    agent_view.draw(shown, moments, images).savefig(path, dpi=64)
 
 
 def print_scores(scores: dict[str, object]) -> None:
