@@ -6,7 +6,7 @@ chunks of the same size; it checks nothing and keeps nothing. Both run by turns,
 order; printed are the medians of the ratios of neighbouring runs: of the reading alone, and of
 the whole stage (listing, groups, contradictions, audit, figure). Aim: at least 0.8.
 
-    python benchmarks/ingest.py [--rounds 20] [--images 2000] [--side 224] [--workers 2]
+    python benchmarks/ingest.py [--rounds 20] [--images 5000] [--side 224] [--workers 2]
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main() -> None:
     """Print the ratios and the machine."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
