@@ -7,6 +7,7 @@ writing are imported late: `kedro catalog` lists these classes and must not wait
 import base64
 import json
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,9 @@ class ArtefactDataset(AbstractDataset[Any, Any]):
                 f"{self._filepath}: cannot be read ({type(error).__name__}); {self._remedy()}"
             ) from error
 
+    @abstractmethod
     def read(self) -> Any:
         """Read what ``save`` wrote."""
-        raise NotImplementedError
 
     def _remedy(self) -> str:
         """Say which stage makes it: in the catalog, kedro-viz's layer has its name."""
