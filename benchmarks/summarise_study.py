@@ -24,6 +24,7 @@ METRICS = {"macro_auroc": "macro AUROC", "accuracy": "accuracy", "macro_f1": "ma
 FIGURES = {
     "lift": "lift",
     "content_lift": "content lift",
+    "content_lift_above_variance": "its lead over most variance",
     "position_share": "position share",
     "variance_correlation": "rank correlation with variance",
     "entropy": "entropy",
