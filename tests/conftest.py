@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from project import PROJECT, Finished, Project, copy_project
 
 SHARED = PROJECT / os.environ.get("MASKWISE_SHARED", "../shared/data")
 NO_IMAGES = "needs real images"
+NOBODY = 65534
 _QUIET = (
     "--no-sandbox",
     "--disable-gpu",
@@ -61,6 +63,22 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def finished(tiny_project: Project) -> Finished:
     """Return the tiny project after `kedro run`; tests must leave its artefacts alone."""
     return Finished(tiny_project, tiny_project.run("kedro", "run"))
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """Return an empty folder, and take root's power to read and write everything."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, root = Path(name), os.geteuid() == 0
+        if root:
+            os.chown(folder, NOBODY, -1)
+            os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            if root:
+                os.seteuid(0)
+            folder.chmod(0o700)
 
 
 @pytest.fixture(scope="module")

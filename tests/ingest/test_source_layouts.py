@@ -1,7 +1,6 @@
 """Each source reads its published layout, and says what in it is not as it should be."""
 
 import json
-import os
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -423,8 +422,7 @@ def test_a_template_that_would_take_all_memory_or_has_no_end_is_refused(
         read(table.write(tmp_path), "table", path=template)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_table_without_read_permission_is_named(tmp_path: Path) -> None:
-    (table.write(tmp_path) / "labels.csv").chmod(0)
+def test_a_table_without_read_permission_is_named(unprivileged: Path) -> None:
+    (table.write(unprivileged) / "labels.csv").chmod(0)
     with pytest.raises(UserError, match=r"labels\.csv: cannot be read .*check the permissions"):
-        read(tmp_path, "table")
+        read(unprivileged, "table")

@@ -231,10 +231,9 @@ def test_a_checkpoint_s_name_follows_from_everything_that_shapes_the_result() ->
     assert len({fingerprint({"a": 1}), fingerprint({"a": 2}), fingerprint({"b": 1})}) == 3
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-def test_a_folder_that_may_not_be_written_is_named_before_any_step(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    checkpoint = Checkpoint(tmp_path / "checkpoints", "key")
+def test_a_folder_that_may_not_be_written_is_named_before_any_step(unprivileged: Path) -> None:
+    unprivileged.chmod(0o500)
+    checkpoint = Checkpoint(unprivileged / "checkpoints", "key")
     with (
         pytest.raises(UserError, match="lock: may not be written; check the permissions"),
         checkpoint.lock("leave", "dqn seed 0"),
