@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedKFold
 
 from maskwise.seeds import stream
 
@@ -64,8 +64,7 @@ def audit(images: pd.DataFrame, column: str) -> dict[str, Any]:
     if smallest < 2:
         return {"auroc": None, "why_not": "a class has fewer than 2 groups"}
     facts = file_facts(labelled)
-    splitter = StratifiedGroupKFold(min(FOLDS, int(smallest)), shuffle=True, random_state=_SEED)
-    folds = list(splitter.split(facts, truth, groups))
+    folds = _deal(truth, groups, min(FOLDS, int(smallest)))
     counts = stream(_SEED, "file facts", "bootstrap").multinomial(
         len(group_names), np.full(len(group_names), 1 / len(group_names)), size=DRAWS
     )
@@ -79,6 +78,24 @@ def audit(images: pd.DataFrame, column: str) -> dict[str, Any]:
         return {**_ask(facts, truth, groups, folds, counts), **common}
 
     return {**ask(facts), "without_bytes": ask(facts.drop(columns=list(BYTES)))}
+
+
+def _deal(truth: NDArray[np.int64], groups: NDArray[np.int64], number: int) -> Folds:
+    """Deal whole groups into folds, stratified by a group's commonest class.
+
+    scikit-learn's StratifiedGroupKFold weighs every group against every fold in Python: half
+    of the audit's time, for shares that are no better where groups are small.
+    """
+    votes = np.zeros((groups.max() + 1, truth.max() + 1), dtype=np.int64)
+    np.add.at(votes, (groups, truth), 1)
+    classes = votes.argmax(axis=1)
+    number = max(2, min(number, int(np.unique(classes, return_counts=True)[1].min())))
+    splitter = StratifiedKFold(number, shuffle=True, random_state=_SEED)
+    fold = np.zeros(len(classes), dtype=np.int64)
+    for k, (_, held_out) in enumerate(splitter.split(classes, classes)):
+        fold[held_out] = k
+    dealt = fold[groups]
+    return [(np.flatnonzero(dealt != k), np.flatnonzero(dealt == k)) for k in range(number)]
 
 
 def _ask(

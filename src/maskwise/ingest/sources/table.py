@@ -94,15 +94,16 @@ class TableConfig:
 
     def _images(self, raw: Path, rows: pd.DataFrame, files: list[str]) -> pd.DataFrame:
         """Return the rows in the form of a listing; its index is the table's row, from 0."""
+        root = os.path.realpath(raw)
         known = {unicodedata.normalize("NFC", path): path for path in files}
         images = pd.DataFrame(index=rows.index)
-        images["path"] = [_relative(raw, path, known) for path in self._paths(rows)]
+        images["path"] = [_relative(root, path, known) for path in self._paths(rows)]
         images["frame"] = np.int64(0)
         for name, column in (("patient", self.patient), ("split", self.split)):
             images[name] = rows[column].replace("", None) if column else None
         cells = rows[self.masks] if self.masks else [""] * len(rows)
         images["masks"] = [
-            [_relative(raw, mask.strip(), known) for mask in cell.split(BETWEEN_MASKS) if mask]
+            [_relative(root, mask.strip(), known) for mask in cell.split(BETWEEN_MASKS) if mask]
             for cell in cells
         ]
         for label, column in self.labels.items():
@@ -186,14 +187,15 @@ def _own_name(column: str) -> str:
     return f"table_{column}" if reserved or column.startswith(LABEL) else column
 
 
-def _relative(raw: Path, path: str, known: Mapping[str, str]) -> str:
+def _relative(root: str, path: str, known: Mapping[str, str]) -> str:
     """Return ``path`` as the folder spells it: relative, with ``/``, in its Unicode form."""
+    if path in known:
+        return known[path]
     path = path.strip()
     if not path:
         return ""
     if "\\" in path and path not in known:
         path = path.replace("\\", "/")
-    root = os.path.realpath(raw)
     if posixpath.isabs(path) and path.startswith(root + "/"):
         path = path[len(root) + 1 :]
     path = posixpath.normpath(path)
