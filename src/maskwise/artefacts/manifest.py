@@ -17,6 +17,8 @@ from maskwise.errors import UserError
 LABEL = "label_"
 """Prefix of the label columns; values are class names, null = no label."""
 
+_ROWS = 4096
+"""Rows whose lists of masks are read at once."""
 TEXT = ("image_id", "path", "group", "modality", "sha256", "phash")
 OPTIONAL_TEXT = ("patient", "split")
 COLUMNS = (
@@ -73,15 +75,19 @@ def _read_columns(path: Path) -> pd.DataFrame:
 
     Arrow's own allocator keeps what decoding took, more than the columns themselves.
     """
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+    pool = pyarrow.system_memory_pool()
+    pyarrow.set_memory_pool(pool)
     columns: dict[str, pd.Series] = {}
-    for name in pyarrow.parquet.read_schema(path).names:
-        column = pd.read_parquet(path, columns=[name], use_threads=False, pre_buffer=False)[
-            name
-        ]
-        columns[name] = column
-        if name == "masks":
-            columns[name] = pd.Series([list(masks) for masks in column], dtype=object)
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for name in file.schema_arrow.names:
+            if name == "masks":
+                batches = file.iter_batches(_ROWS, columns=[name])
+                masks = [lists for batch in batches for lists in batch.column(0).to_pylist()]
+                columns[name] = pd.Series(masks, dtype=object)
+            else:
+                one = pd.read_parquet(path, columns=[name], use_threads=False, pre_buffer=False)
+                columns[name] = one[name]
+            pool.release_unused()
     return pd.DataFrame(columns)
 
 

@@ -22,6 +22,8 @@ from maskwise.progress import bar, note, planning
 
 log = logging.getLogger(__name__)
 
+NEEDED = ("image_id", "group", "path", "frame", "sha256", "masks", "bits")
+"""Columns of the manifest that the store is made of, beside the labels."""
 ROWS = 4096
 """Rows of a table hashed at once."""
 
@@ -67,8 +69,11 @@ def preprocess(
         ),
     )
 
+    # The store is written when the node has returned and nobody else holds the other columns.
+    needed = manifest[[*NEEDED, *label_columns(manifest)]]
+
     def write_store(path: Path) -> None:
-        _write_store(raw, manifest, splits, _Settings(source, config, source_name), path)
+        _write_store(raw, needed, splits, _Settings(source, config, source_name), path)
 
     return Preprocessed(write_store, splits)
 
