@@ -99,3 +99,12 @@ def test_noted_figures_reach_whoever_collects_them_and_nobody_else() -> None:
         progress.note(device="cpu")
     progress.note(images_per_second=2.0)
     assert facts.values == {"images_per_second": 412.0, "device": "cpu"}
+
+
+def test_a_bar_whose_last_step_is_not_full_ends_at_the_number_of_images(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress.bar("predict", "scans", 2, 64, images=70) as shown:
+        shown.step()
+        shown.step()
+    assert "70/70" in capsys.readouterr().err

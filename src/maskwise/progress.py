@@ -71,7 +71,7 @@ class Bar:
     """A running bar; ``step`` after every optimiser step."""
 
     def __init__(
-        self, name: str, steps: int, images_per_step: int, done: int, out: TextIO
+        self, name: str, steps: int, images_per_step: int, done: int, images: int, out: TextIO
     ) -> None:
         self._name, self._steps, self._images = name, steps, images_per_step
         self._first, self._done, self._start = done, done, time.perf_counter()
@@ -80,7 +80,7 @@ class Bar:
         terminal = out.isatty()
         self._tqdm = tqdm(
             desc=name,
-            total=steps * images_per_step,
+            total=images,
             initial=done * images_per_step,
             unit=" images",
             file=out if terminal else _Lines(out),
@@ -93,7 +93,7 @@ class Bar:
     def images_per_second(self) -> float:
         """Of the steps made since the bar was opened."""
         seconds = time.perf_counter() - self._start
-        return (self._done - self._first) * self._images / max(seconds, 1e-9)
+        return float(self._tqdm.n - self._tqdm.initial) / max(seconds, 1e-9)
 
     def epoch(self, epoch: int, epochs: int) -> None:
         """Show which epoch has begun, counted from 1."""
@@ -105,7 +105,8 @@ class Bar:
         """Count one optimiser step; say once how long the rest will take."""
         self._done += 1
         self._count_in_plan(1)
-        self._tqdm.update(self._images)
+        left = int(self._tqdm.total) - int(self._tqdm.n)
+        self._tqdm.update(min(self._images, left))
         if self._done - self._first == ESTIMATE_AFTER and self._done < self._steps:
             self._estimate()
 
@@ -130,14 +131,21 @@ class Bar:
 
 @contextmanager
 def bar(
-    stage: str, cell: str, steps: int, images_per_step: int, done: int = 0
+    stage: str,
+    cell: str,
+    steps: int,
+    images_per_step: int,
+    done: int = 0,
+    images: int | None = None,
 ) -> Iterator[Bar]:
     """Show a bar on stderr: stage, cell, epoch, images/s and the time left.
 
     Without a terminal it writes a line every ten seconds. ``steps`` is the number of optimiser
-    steps of the bar, ``done`` how many of them an earlier, interrupted run already made.
+    steps of the bar, ``done`` how many of them an earlier, interrupted run already made;
+    ``images`` is their number where the last step has fewer than the others.
     """
-    shown = Bar(f"{stage} {cell}", steps, images_per_step, done, sys.stderr)
+    every = steps * images_per_step if images is None else images
+    shown = Bar(f"{stage} {cell}", steps, images_per_step, done, every, sys.stderr)
     try:
         yield shown
     finally:

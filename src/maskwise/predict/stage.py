@@ -133,7 +133,8 @@ def _table(
     network = network.to(device)
     parts = []
     batches = range(0, len(found.scans), SCANS_AT_ONCE)
-    with bar("predict", found.root.name, len(batches), SCANS_AT_ONCE) as shown:
+    number = len(found.scans)
+    with bar("predict", found.root.name, len(batches), SCANS_AT_ONCE, images=number) as shown:
         with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
             for start in batches:
                 scans = found.scans[start : start + SCANS_AT_ONCE]

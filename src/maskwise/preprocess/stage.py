@@ -143,7 +143,8 @@ def _write_store(
         processes = processes_for(len(manifest), config.workers)
         chunks = -(-len(manifest) // CHUNK)
         # A plan of its own: these are no optimiser steps of the whole run.
-        with planning(chunks), bar("preprocess", settings.name, chunks, CHUNK) as progress:
+        shown = bar("preprocess", settings.name, chunks, CHUNK, images=len(manifest))
+        with planning(chunks), shown as progress:
             for filled in fill(job, tasks, processes):
                 account.add(filled)
                 progress.step()
