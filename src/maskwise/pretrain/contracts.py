@@ -1,4 +1,4 @@
-"""What policies and objectives promise the loop. Neither ever sees the other.
+"""What policies and objectives promise the loop. An objective never sees the policy.
 
 Shapes, everywhere: images ``(B, C, H, W)`` float32, normalised (0 = the mean of the training
 images); grid ``(gh, gw)`` cells, which divides the image; mask ``(B, gh, gw)`` bool,
@@ -143,6 +143,9 @@ class Setting:
     """``fixed`` where left and right mean something; then nothing is mirrored."""
     rows: int
     """Images in the store: every ``Batch.index`` is below it."""
+    objective: "Objective | None" = None
+    """Given to policies, when they are built: for one that asks a copy of the network what is
+    hard. It may look at it and copy it; it never changes it."""
 
 
 class PolicyConfig(Protocol):

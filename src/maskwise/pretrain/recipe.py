@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -275,7 +275,8 @@ def _build(
         recipe.augmentation.check(setting.modality, setting.height, setting.width)
         recipe.optimisation.check(setting.batch_size)
         objective = initialised("objective", lambda: recipe.objective.build(setting, encoder))
-        policy = initialised("policy", lambda: recipe.policy.build(setting))
+        for_policy = replace(setting, objective=objective)
+        policy = initialised("policy", lambda: recipe.policy.build(for_policy))
     except UserError as error:
         raise UserError(f"{name}.{error}") from None
     return objective, policy

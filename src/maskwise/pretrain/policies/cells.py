@@ -1,0 +1,40 @@
+"""What policies share that hide single cells: how many, and which by score."""
+
+import torch
+from torch import Tensor
+
+from maskwise.errors import UserError
+from maskwise.masks import Grid
+
+
+def check_ratio(ratio: float) -> None:
+    """Raise ``ValueError`` unless ``ratio`` is a share of the cells that can be hidden."""
+    if not 0 < ratio < 1:
+        raise ValueError(f"ratio is {ratio}, but must lie between 0 and 1")
+
+
+def hidden_cells(ratio: float, grid: Grid) -> int:
+    """Return how many of the grid's cells are hidden: at least one, and never all.
+
+    Rounded, not truncated: ``int(10 * (1 - 0.9))`` leaves no cell to see.
+
+    Raises:
+        UserError: if the grid has one cell only.
+    """
+    cells = grid[0] * grid[1]
+    if cells < 2:
+        raise UserError(
+            f"policy.ratio: a grid of {grid[0]} x {grid[1]} has no cell to hide and one to "
+            "see; choose a finer grid in the source's block `pretrain`"
+        )
+    return min(max(round(cells * ratio), 1), cells - 1)
+
+
+def highest(scores: Tensor, number: int, grid: Grid) -> Tensor:
+    """Hide the ``number`` cells of each image with the highest ``scores`` ``(B, gh * gw)``.
+
+    Returns bool ``(B, gh, gw)``. Equal scores go by their place: break ties before.
+    """
+    chosen = scores.topk(number, dim=1).indices
+    mask = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+    return mask.scatter(1, chosen, True).reshape(-1, *grid)
