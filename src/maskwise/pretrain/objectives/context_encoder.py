@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from maskwise.encoders.decoder import Decoder, DecoderName
 from maskwise.errors import UserError
 from maskwise.masks import cell_means, to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.objectives.bottleneck import Bottleneck, build_bottleneck
-from maskwise.pretrain.objectives.decoder import Decoder, DecoderName
 
 RELEASE: Mapping[str, Any] = {
     "decoder": "release",
