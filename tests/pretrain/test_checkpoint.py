@@ -35,6 +35,11 @@ MACHINE: dict[str, Any] = {
     },
 }
 """All that a policy may have to remember."""
+STAGED: dict[str, Any] = {
+    **MACHINE,
+    "schedule": {"name": "staged", "first": 0.34, "policy_steps": 4, "restart": True},
+}
+"""Phases that end and begin between checkpoints."""
 BATCH_NORM: dict[str, Any] = {
     **RANDOM_BOX,
     "encoder": {**RANDOM_BOX["encoder"], "norm": "batch"},
@@ -75,8 +80,8 @@ def outputs(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
 
 @pytest.mark.parametrize(
     "block",
-    [RANDOM_BOX, SIMCLR, DQN, MACHINE, BATCH_NORM],
-    ids=["random_box", "simclr", "dqn", "machine", "batch_norm"],
+    [RANDOM_BOX, SIMCLR, DQN, MACHINE, BATCH_NORM, STAGED],
+    ids=["random_box", "simclr", "dqn", "machine", "batch_norm", "staged"],
 )
 def test_a_run_killed_twice_ends_with_the_weights_of_an_undisturbed_one(
     folder: Path, block: dict[str, Any]

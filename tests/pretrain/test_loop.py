@@ -47,7 +47,7 @@ def test_every_epoch_shows_every_image_once_in_another_order(tmp_path: Path) -> 
     store, _ = make_store(tmp_path / "store")
     rows = np.arange(3, 13)
     made = batches(store, rows, batch_size=4)
-    seen = torch.cat([made.batch(step, 5).index for step in range(5)]).numpy()
+    seen = torch.cat([made.batch(step, 0.0).index for step in range(5)]).numpy()
     first, second = seen[:10], seen[10:]
     assert sorted(first) == sorted(second) == list(rows)
     assert list(first) != list(second)
@@ -55,7 +55,7 @@ def test_every_epoch_shows_every_image_once_in_another_order(tmp_path: Path) -> 
 
 def test_a_batch_larger_than_the_data_is_full_all_the_same(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path / "store")
-    made = batches(store, np.arange(3), batch_size=8).batch(0, 1)
+    made = batches(store, np.arange(3), batch_size=8).batch(0, 0.0)
     assert torch.bincount(made.index).tolist() == [3, 3, 2] or len(made.index) == 8
     assert made.images.shape == (8, 1, 32, 32)
 
@@ -63,9 +63,9 @@ def test_a_batch_larger_than_the_data_is_full_all_the_same(tmp_path: Path) -> No
 def test_a_batch_is_rebuilt_bit_for_bit_from_its_rows_and_seeds(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path / "store")
     made = batches(store, np.arange(12), batch_size=4)
-    batch = made.batch(7, 10)
+    batch = made.batch(7, 0.7)
     assert torch.equal(made.images(batch.index, batch.augmentation_seed), batch.images)
-    assert torch.equal(made.batch(7, 10).images, batch.images)
+    assert torch.equal(made.batch(7, 0.7).images, batch.images)
     assert batch.progress == 0.7
     assert torch.equal(batch.group, batch.index // 2)
 

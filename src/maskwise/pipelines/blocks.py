@@ -188,7 +188,7 @@ def planned_steps(stage: str, study: Study, name: str, parameters: Mapping[str, 
     chosen = recipe(parameters[name], name)
     if stage == "pretrain":
         budget = pretrain_source(parameters[source]["pretrain"], f"{source}.pretrain")
-        return int(budget.steps) if chosen.trains else 0
+        return int(chosen.timeline(budget.steps).steps) if chosen.trains else 0
     if stage == "finetune":
         budget = finetune_source(parameters[source]["finetune"], f"{source}.finetune")
         config = finetune(parameters["finetune"], "finetune")

@@ -37,8 +37,8 @@ class Batches:
         """Number of images over batch size."""
         return len(self.rows) / self.batch_size
 
-    def batch(self, step: int, steps: int) -> Batch:
-        """Return the batch of ``step`` (from 0) of ``steps``."""
+    def batch(self, step: int, progress: float) -> Batch:
+        """Return the batch of ``step`` (from 0)."""
         rows = self._rows(step)
         augmentation_seed = step_seeds(
             seeds.torch_seed(self.seed, "augmentation"), step, self.batch_size
@@ -49,7 +49,7 @@ class Batches:
             index=index.to(self.device),
             group=torch.from_numpy(self.groups[rows]).to(self.device),
             augmentation_seed=augmentation_seed.to(self.device),
-            progress=step / steps,
+            progress=progress,
         )
 
     def images(self, index: Tensor, augmentation_seed: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Batch:
     augmentation_seed: Tensor
     """``(B,)`` int64; with ``index`` it determines ``images`` and every view of them."""
     progress: float
-    """Share of the training steps already made, in [0, 1)."""
+    """Share of the steps in which the policy learns already made, in [0, 1]."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The one training loop. It names no policy and no objective."""
 
+import copy
 import logging
 import signal
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from maskwise.pretrain.contracts import Batch, Objective, Outcome, Policy, Propo
 from maskwise.pretrain.diagnostics import Frame, Probe, warnings
 from maskwise.pretrain.means import Means
 from maskwise.pretrain.optimisation import OptimisationConfig, build_optimiser
+from maskwise.pretrain.phases import Phase, Timeline
 from maskwise.pretrain.schedule import epoch_ends, moments
 from maskwise.progress import Bar, bar, note
 
@@ -38,7 +40,7 @@ class Plan:
     cell: str
     """For messages: recipe and seed."""
     seed: int
-    steps: int
+    timeline: Timeline
     grid: Grid
     optimisation: OptimisationConfig
     checkpoint_every: int
@@ -66,12 +68,14 @@ class Loop:
         self.policy = policy
         policy.to(self.device)
         self.probe = probe.to(self.device)
-        optimiser = build_optimiser(plan.optimisation, objective)
-        self.optimiser = cast(torch.optim.Optimizer, fabric.setup_optimizers(optimiser))
+        self.optimiser = self._build_optimiser()
+        begins_anew = any(phase.fresh for phase in plan.timeline.phases)
+        self.untrained = copy.deepcopy(objective.state_dict()) if begins_anew else {}
         self.generator = Generator(self.device)
         self.generator.manual_seed(seeds.torch_seed(plan.seed, "mask"))
         self.step = 0
-        self.ends = epoch_ends(plan.steps, batches.steps_per_epoch)
+        self.steps = plan.timeline.steps
+        self.ends = epoch_ends(self.steps, batches.steps_per_epoch)
         self.moments = moments(len(self.ends), plan.gallery_moments)
         self.means = Means(self.device)
         self.history: list[dict[str, float]] = []
@@ -91,7 +95,7 @@ class Loop:
             size = self.batches.batch_size
             with (
                 interruptions() as interruption,
-                bar("pretrain", self.plan.cell, self.plan.steps, size, self.step) as shown,
+                bar("pretrain", self.plan.cell, self.steps, size, self.step) as shown,
             ):
                 begun = self.step
                 self._train(checkpoint, interruption, shown)
@@ -103,8 +107,7 @@ class Loop:
         return history, self.probe.gallery(list(self.frames), list(self.frames.values()))
 
     def _train(self, checkpoint: Checkpoint, interruption: Interruption, shown: Bar) -> None:
-        self.objective.train(True)
-        while self.step < self.plan.steps:
+        while self.step < self.steps:
             shown.epoch(len(self.history) + 1, len(self.ends))
             self.means.add(self.step, self._one_step())
             self.step += 1
@@ -112,7 +115,7 @@ class Loop:
             if self.step == self.ends[len(self.history)]:
                 self._end_epoch()
             stop = interruption.received is not None
-            last = self.step == self.plan.steps  # of use when what comes out cannot be saved
+            last = self.step == self.steps  # of use when what comes out cannot be saved
             if stop or last or self.step % self.plan.checkpoint_every == 0:
                 self._check_finite()
                 checkpoint.save(self._state())
@@ -121,30 +124,47 @@ class Loop:
 
     def _one_step(self) -> dict[str, Tensor]:
         """Propose, answer, go backward, step, learn; return the step's figures."""
-        optimisation, steps = self.plan.optimisation, self.plan.steps
-        for group in self.optimiser.param_groups:
-            group["lr"] = optimisation.rate(self.step, steps)
+        phase, own = self.plan.timeline.at(self.step)
+        self._prepare(phase, own)
         played: list[tuple[Proposal, Outcome]] = []
-        parts = _parts(self.batches.batch(self.step, steps), optimisation.accumulate)
+        batch = self.batches.batch(self.step, self.plan.timeline.progress(self.step))
+        parts = _parts(batch, self.plan.optimisation.accumulate)
         for part in parts:
             proposal = self.policy.propose(part, self.plan.grid, self.generator)
             images = part.images.to(memory_format=self.layout)
-            with self.fabric.autocast():
+            with self.fabric.autocast(), torch.set_grad_enabled(phase.network):
                 outcome = self.objective(replace(part, images=images), proposal.mask)
-            self.fabric.backward(outcome.loss / len(parts))
+            if phase.network:
+                self.fabric.backward(outcome.loss / len(parts))
             played.append((proposal, outcome))
-        norm = self._update(optimisation.clip_norm)
-        figures = [
-            {
-                "loss": outcome.loss.detach(),
-                **outcome.figures,
-                **self.policy.learn(proposal, outcome),
-            }
-            for proposal, outcome in played
+        figures = self._update(self.plan.optimisation.clip_norm) if phase.network else {}
+        learnt = [self.policy.learn(*one) if phase.policy else {} for one in played]
+        seen = [
+            {"loss": outcome.loss.detach(), **outcome.figures, **more}
+            for (_, outcome), more in zip(played, learnt, strict=True)
         ]
-        return {**_averaged(figures), "gradient_norm": norm}
+        return {**_averaged(seen), **figures}
 
-    def _update(self, clip_norm: float) -> Tensor:
+    def _prepare(self, phase: Phase, own: int) -> None:
+        """Set mode and learning rate; in a later phase's first step, begin anew.
+
+        A run that is resumed at that step does the same again, to the same end.
+        """
+        self.objective.train(phase.network)
+        if not phase.network:
+            return
+        if own == 0 and self.step:
+            if phase.fresh:
+                self.objective.load_state_dict(self.untrained)
+            self.optimiser = self._build_optimiser()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.plan.optimisation.rate(own, phase.steps)
+
+    def _build_optimiser(self) -> torch.optim.Optimizer:
+        optimiser = build_optimiser(self.plan.optimisation, self.objective)
+        return cast(torch.optim.Optimizer, self.fabric.setup_optimizers(optimiser))
+
+    def _update(self, clip_norm: float) -> dict[str, Tensor]:
         norm = self.fabric.clip_gradients(
             cast(nn.Module, self.objective),
             self.optimiser,
@@ -155,7 +175,7 @@ class Loop:
         self.optimiser.zero_grad()
         if norm is None:
             raise ValueError("Fabric returned no gradient norm")
-        return norm
+        return {"gradient_norm": norm}
 
     def _end_epoch(self) -> None:
         self._check_finite()
@@ -180,7 +200,7 @@ class Loop:
         step = self.means.first_broken()
         if step is None:
             return
-        images = self.batches.batch(step, self.plan.steps).images
+        images = self.batches.batch(step, 0.0).images
         rate = self.plan.optimisation.learning_rate
         cause = (
             "likely the learning rate is too high: lower optimisation.learning_rate (now "
@@ -196,7 +216,7 @@ class Loop:
 
     def _leave(self, interruption: Interruption) -> None:
         message = (
-            f"pretrain {self.plan.cell}: stopped after step {self.step} of {self.plan.steps}, "
+            f"pretrain {self.plan.cell}: stopped after step {self.step} of {self.steps}, "
             "and a checkpoint was saved; run the same command again to go on from there"
         )
         if interruption.received == signal.SIGINT:
@@ -241,7 +261,7 @@ class Loop:
             "pretrain %s: going on after step %d of %d.",
             self.plan.cell,
             self.step,
-            self.plan.steps,
+            self.steps,
         )
         if state["threads"] != torch.get_num_threads():
             log.warning(

@@ -17,7 +17,9 @@ class Means:
         self._broken = torch.full((), -1, dtype=torch.int64, device=device)
 
     def add(self, step: int, figures: Mapping[str, Tensor]) -> None:
-        finite = figures["loss"].isfinite() & figures["gradient_norm"].isfinite()
+        finite = figures["loss"].isfinite()
+        if "gradient_norm" in figures:
+            finite &= figures["gradient_norm"].isfinite()
         self._broken = torch.where((self._broken < 0) & ~finite, step, self._broken)
         for name, value in figures.items():
             value = value.detach().to(self._device, torch.float64)

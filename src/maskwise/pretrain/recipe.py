@@ -40,6 +40,7 @@ from maskwise.pretrain.loop import COLUMNS, Loop, Plan
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.objectives.none import NoneConfig as NoObjectiveConfig
 from maskwise.pretrain.optimisation import OptimisationConfig
+from maskwise.pretrain.phases import SCHEDULES, AlternatingConfig, ScheduleConfig, Timeline
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
 
@@ -58,6 +59,8 @@ class Recipe:
     """``objective``, ``policy``, ``encoder``: their names in the YAML."""
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    schedule: ScheduleConfig = field(default_factory=AlternatingConfig)
+    """Who learns when."""
     transductive: bool = False
     """Let test images into pre-training, without labels. The report prints it in red."""
 
@@ -65,6 +68,10 @@ class Recipe:
     def trains(self) -> bool:
         """Whether the loop has anything to do."""
         return self.objective.needs_training
+
+    def timeline(self, steps: int) -> Timeline:
+        """Return the phases of a run in which the network makes ``steps`` steps."""
+        return Timeline(self.schedule.phases(steps))
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class Budget:
     grid: Grid = (16, 16)
     """Cells, one side and the other; it must divide the image."""
     steps: int = 1200
-    """Optimiser steps."""
+    """Optimiser steps of the network; a staged schedule adds those of the policy."""
     batch_size: int = 32
     """Images a step."""
 
@@ -159,7 +166,9 @@ def parse_recipe(block: Any, where: str) -> Recipe:
         "encoder": partial(choose, ENCODERS),
         "optimisation": partial(parse, OptimisationConfig),
         "augmentation": partial(parse, AugmentationConfig),
+        "schedule": partial(choose, SCHEDULES),
     }
+    block = {"schedule": {"name": "alternating"}, **block}
     for key, read in readers.items():
         try:
             parsed[key] = read(block.get(key, {}), f"{where}.{key}")
@@ -188,6 +197,11 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise UserError(
             f"{where}.policy.name: objective none trains nothing, so that policy {policy} "
             "would never be asked; use policy none"
+        )
+    if not hides and not isinstance(recipe.schedule, AlternatingConfig):
+        raise UserError(
+            f"{where}.schedule.name: policy none never learns, so that it needs no phase of "
+            "its own; use alternating"
         )
 
 
@@ -242,17 +256,18 @@ def _train(
     objective, policy = _build(
         run.recipe, run.recipe_name, setting, encoder, partial(_initialised, run)
     )
+    timeline = run.recipe.timeline(run.budget.steps)
     log.info(
         "pretrain %s: %d steps of %d images, drawn from %d.",
         run.cell,
-        run.budget.steps,
+        timeline.steps,
         run.budget.batch_size,
         len(batches.rows),
     )
     plan = Plan(
         cell=run.cell,
         seed=run.seed,
-        steps=run.budget.steps,
+        timeline=timeline,
         grid=run.budget.grid,
         optimisation=run.recipe.optimisation,
         checkpoint_every=run.config.checkpoint_every,
