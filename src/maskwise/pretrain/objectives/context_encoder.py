@@ -11,11 +11,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from maskwise.encoders.decoder import Decoder, DecoderName
-from maskwise.errors import UserError
+from maskwise.encoders.decoder import DecoderName
 from maskwise.masks import cell_means, to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
-from maskwise.pretrain.objectives.bottleneck import Bottleneck, build_bottleneck
+from maskwise.pretrain.objectives.bottleneck import Bottleneck
+from maskwise.pretrain.objectives.inpainter import Inpainter, hidden_mean
 
 RELEASE: Mapping[str, Any] = {
     "decoder": "release",
@@ -51,38 +51,19 @@ class ContextEncoderConfig:
         return ContextEncoder(self, setting, encoder)
 
 
-class ContextEncoder(nn.Module):
-    """The encoder, a bottleneck and a decoder."""
-
-    encoder: nn.Module
+class ContextEncoder(Inpainter):
+    """Fills holes in, a bottleneck wide enough to cross them in its middle."""
 
     def __init__(
         self, config: ContextEncoderConfig, setting: Setting, encoder: nn.Module
     ) -> None:
-        super().__init__()
-        widths: tuple[int, ...] = encoder.channels  # type: ignore[assignment]
-        strides: tuple[int, ...] = encoder.strides  # type: ignore[assignment]
-        total = strides[-1]
-        if setting.height % total or setting.width % total:
-            raise UserError(
-                f"encoder.stride: {total} does not divide an image of {setting.height} x "
-                f"{setting.width} pixels, so its features cannot be turned back into one; "
-                "choose another stride, or another size in the source's block `preprocess`"
-            )
+        super().__init__(setting, encoder, config.bottleneck, config.decoder, config.skips)
         self.config = config
-        self.encoder = encoder
-        size = (setting.height // total, setting.width // total)
-        self.bottleneck = build_bottleneck(
-            config.bottleneck, widths[-1], size, len(widths), total
-        )
-        self.decoder = Decoder(config.decoder, config.skips, widths, strides, setting.channels)
 
     def forward(self, batch: Batch, mask: Tensor) -> Outcome:
         images, grid = batch.images, (mask.shape[1], mask.shape[2])
         pixels = to_pixels(mask, *images.shape[2:])
-        features = self.encoder(torch.where(pixels, 0.0, images))
-        # In float32 also under autocast: errors become rewards, and rewards become targets.
-        drawn = self.decoder(features, self.bottleneck(features[-1])).float()
+        drawn = self.draw(images, pixels)
         residual = drawn - images
         errors = residual.square()
         cells = cell_means(errors, grid)
@@ -95,8 +76,7 @@ class ContextEncoder(nn.Module):
 
     def _loss(self, errors: Tensor, cells: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
         if not self.config.overlap_px:
-            # All cells have as many pixels, so the mean over hidden cells is that over pixels.
-            return torch.where(mask, cells, 0.0).sum() / mask.sum().clamp(min=1)
+            return hidden_mean(cells, mask)
         reach = 2 * self.config.overlap_px + 1
         near = nn.functional.max_pool2d(pixels.float(), reach, 1, self.config.overlap_px)
         weights = torch.where(pixels, 1.0, self.config.overlap_weight * near)

@@ -1,7 +1,7 @@
 """What policies share that hide single cells: how many, and which by score."""
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from maskwise.errors import UserError
 from maskwise.masks import Grid
@@ -28,6 +28,16 @@ def hidden_cells(ratio: float, grid: Grid) -> int:
             "see; choose a finer grid in the source's block `pretrain`"
         )
     return min(max(round(cells * ratio), 1), cells - 1)
+
+
+def uniform(images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+    """Draw a score in [0, 1) for every cell of ``images``: ``(B, gh * gw)`` float32.
+
+    Drawn where the generator is: a seed means the same masks wherever the images are.
+    """
+    shape = (len(images), grid[0] * grid[1])
+    drawn = torch.rand(shape, generator=generator, device=generator.device)
+    return drawn.to(images.device)
 
 
 def highest(scores: Tensor, number: int, grid: Grid) -> Tensor:

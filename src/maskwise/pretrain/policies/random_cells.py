@@ -1,0 +1,43 @@
+"""Hide cells at random (He et al. 2022): the control of every policy that hides cells."""
+
+from dataclasses import dataclass
+
+from torch import Generator, Tensor, nn
+
+from maskwise.masks import Grid
+from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
+from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, highest, uniform
+
+
+@dataclass(frozen=True)
+class RandomCellsConfig:
+    """Half of the cells by default."""
+
+    ratio: float = 0.5
+    """Share of the cells that is hidden, to the nearest cell."""
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+
+    def build(self, setting: Setting) -> "RandomCells":
+        return RandomCells(hidden_cells(self.ratio, setting.grid))
+
+
+class RandomCells(nn.Module):
+    """Every set of ``number`` cells is equally likely; nothing is learnt."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
+        return Proposal(self.choose_masks(batch.images, grid, generator))
+
+    def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
+        return {}
+
+    def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
+        return None
+
+    def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
+        return highest(uniform(images, grid, generator), self.number, grid)
