@@ -1,5 +1,6 @@
 """Staged schedules: each phase changes what it promised, and no other part."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def changes(weights: list[Weights]) -> list[bool]:
     """Return, a step, whether any tensor differs from before it."""
     return [
         any(not torch.equal(one[name], other[name]) for name in one)
-        for one, other in zip(weights, weights[1:], strict=False)
+        for one, other in itertools.pairwise(weights)
     ]
 
 
