@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from maskwise import workers
 from maskwise.artefacts.images import mask_to_network, to_network
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store, open_store
 from maskwise.errors import UserError
-from maskwise.preprocess import fill
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import quantise
 from maskwise.preprocess.stage import preprocess
@@ -191,13 +191,6 @@ def test_the_number_of_workers_changes_no_byte(
     assert {p.name: p.read_bytes() for p in (tmp_path / "store").iterdir()} == alone
 
 
-def test_few_images_are_not_worth_another_process() -> None:
-    cores = len(os.sched_getaffinity(0))
-    assert fill.processes_for(24, None) == 1
-    assert fill.processes_for(10**6, None) == cores
-    assert fill.processes_for(24, 3) == 3
-
-
 def data_hash(folder: Path, **changes: Any) -> str:
     manifest = write_raw(folder / "raw")
     if "pixel" in changes:
@@ -295,15 +288,15 @@ def test_a_killed_worker_is_told_as_such_and_the_store_stays(
     manifest = write_raw(tmp_path / "raw")
     run(tmp_path, manifest=manifest)
     before = (tmp_path / "store" / "store.json").read_text()
-    in_order = fill._in_order
+    in_order = workers._in_order
 
-    def and_one_dies(*arguments: Any) -> Iterator[fill.Filled]:
+    def and_one_dies(*arguments: Any) -> Iterator[Any]:
         for filled in in_order(*arguments):
             yield filled
             for child in multiprocessing.active_children():
                 os.kill(child.pid or 0, signal.SIGKILL)
 
-    monkeypatch.setattr(fill, "_in_order", and_one_dies)
+    monkeypatch.setattr(workers, "_in_order", and_one_dies)
     monkeypatch.setattr("maskwise.preprocess.stage.CHUNK", 1)
     with pytest.raises(UserError, match=r"a worker process was killed.*workers: 1"):
         run(tmp_path, config=PreprocessConfig(workers=2), manifest=manifest)

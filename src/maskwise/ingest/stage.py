@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from maskwise.artefacts.decode import PIXEL_LIMIT
 from maskwise.artefacts.manifest import COLUMNS, LABEL, check_manifest, label_columns
@@ -28,15 +27,17 @@ from maskwise.ingest.groups import Groups, group_images
 from maskwise.ingest.listing import MEASURED
 from maskwise.ingest.measure import Look, Measured, Task, measure_chunk
 from maskwise.ingest.summary import describe, describe_rejects, plain, warn
-from maskwise.ingest.workers import available_cores, map_chunks
-from maskwise.progress import note
+from maskwise.progress import bar, note, planning
+from maskwise.workers import map_chunks, workers_for
 
 log = logging.getLogger(__name__)
 
 CHUNK = 64
 """Images a worker takes at once."""
-WORTH_A_WORKER = 400
-"""Images under which starting another process costs more than it saves."""
+DEATH = (
+    "ingest: a worker process died while it read images, most often because memory ran out; "
+    "run again with fewer `ingest.workers` or a lower `ingest.max_pixels`"
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
         f"{source_name} --params raw_root=FOLDER` reads them from another folder",
     )
     listing = source.listing(raw)
-    measured, refused = _measure(raw, listing.images, config)
+    measured, refused = _measure(raw, listing.images, config, source_name)
     rejects = rejects_table([*listing.rejects, *refused])
     _refuse_too_many(len(measured), rejects, config, source_name)
     images = _join(listing.images, measured, source, source_name)
@@ -108,7 +109,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
 
 
 def _measure(
-    raw: Path, listed: pd.DataFrame, config: IngestConfig
+    raw: Path, listed: pd.DataFrame, config: IngestConfig, source_name: str
 ) -> tuple[list[Measured], list[Reject]]:
     tasks = [
         Task(row, path, int(frame), tuple(masks))
@@ -117,15 +118,18 @@ def _measure(
         )
     ]
     chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
-    workers = config.workers or min(available_cores(), max(1, len(tasks) // WORTH_A_WORKER))
+    workers = min(workers_for(len(tasks), config.workers), max(1, len(chunks)))
     work = partial(measure_chunk, Look(raw, config.max_pixels))
     measured: list[Measured] = []
     rejects: list[Reject] = []
     start = time.perf_counter()
-    results = map_chunks(work, chunks, max(1, min(workers, len(chunks))))
-    for chunk in tqdm(results, "ingest", total=len(chunks), unit="chunk", disable=None):
-        measured += chunk.measured
-        rejects += chunk.rejects
+    shown = bar("ingest", source_name, len(chunks), CHUNK, images=len(tasks))
+    # A plan of its own: these are no optimiser steps of the whole run.
+    with planning(len(chunks)), shown as progress:
+        for chunk in map_chunks(work, chunks, workers, DEATH):
+            measured += chunk.measured
+            rejects += chunk.rejects
+            progress.step()
     seconds = time.perf_counter() - start
     note(images_per_second=round(len(tasks) / max(seconds, 1e-9), 1))
     return measured, rejects

@@ -1,15 +1,9 @@
 """Decode, prepare and store the images: worker processes write into the mapped store."""
 
 import hashlib
-import os
-import signal
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import islice
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +13,14 @@ from numpy.typing import NDArray
 from maskwise.artefacts.images import mask_to_network, to_network
 from maskwise.artefacts.raw import read_frame, read_mask
 from maskwise.errors import UserError
+from maskwise.workers import map_chunks
 
 CHUNK = 64
 """Images a task."""
-WORTH_A_WORKER = 400
-"""Images under which starting another process costs more than it saves."""
+DEATH = (
+    "preprocess: a worker process was killed, perhaps for want of memory; the previous store "
+    "is unchanged. Run it again with fewer processes: set `preprocess.workers: 1`"
+)
 
 
 @dataclass(frozen=True)
@@ -77,49 +74,13 @@ class Filled:
     """32 bytes an image, of its pixels and its mask."""
 
 
-def processes_for(images: int, workers: int | None) -> int:
-    """Return how many processes to take: ``workers``, or one a core where it pays."""
-    if workers is not None:
-        return workers
-    return max(1, min(len(os.sched_getaffinity(0)), images // WORTH_A_WORKER))
-
-
-def fill(job: Job, tasks: Iterable[Task], processes: int) -> Iterator[Filled]:
+def fill(job: Job, tasks: Iterable[Task], workers: int) -> Iterator[Filled]:
     """Do all tasks in so many processes; yield the answers in the tasks' order.
 
     Raises:
         UserError: naming the image that could not be read, or saying that a worker was killed.
     """
-    if processes == 1:
-        yield from (fill_task(job, task) for task in tasks)
-        return
-    # spawn: this process may hold threads (torch, OpenMP), with which a fork can hang.
-    pool = ProcessPoolExecutor(processes, get_context("spawn"), _leave_interrupts_to_the_parent)
-    try:
-        yield from _in_order(pool, job, iter(tasks), 2 * processes)
-    except BrokenProcessPool:
-        raise UserError(
-            "preprocess: a worker process was killed, perhaps for want of memory; the previous "
-            "store is unchanged. Run it again with fewer processes: set `preprocess.workers: 1`"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _in_order(
-    pool: ProcessPoolExecutor, job: Job, tasks: Iterator[Task], ahead: int
-) -> Iterator[Filled]:
-    """Keep only a few tasks in flight, so that memory does not grow with their number."""
-    waiting: deque[Future[Filled]] = deque(
-        pool.submit(fill_task, job, task) for task in islice(tasks, ahead)
-    )
-    while waiting:
-        yield waiting.popleft().result()
-        waiting.extend(pool.submit(fill_task, job, task) for task in islice(tasks, 1))
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return map_chunks(partial(fill_task, job), tasks, workers, DEATH)
 
 
 def fill_task(job: Job, task: Task) -> Filled:

@@ -16,9 +16,10 @@ from maskwise.artefacts.splits import count_folds, split_of_fold
 from maskwise.artefacts.store import StoreHeader, writing_store
 from maskwise.errors import UserError
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
-from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill, processes_for
+from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
 from maskwise.preprocess.splits import make_splits
 from maskwise.progress import bar, note, planning
+from maskwise.workers import workers_for
 
 log = logging.getLogger(__name__)
 
@@ -140,12 +141,12 @@ def _write_store(
             max_pixels=config.max_pixels,
         )
         tasks = _tasks(manifest, bits > 8)
-        processes = processes_for(len(manifest), config.workers)
+        workers = workers_for(len(manifest), config.workers)
         chunks = -(-len(manifest) // CHUNK)
         # A plan of its own: these are no optimiser steps of the whole run.
         shown = bar("preprocess", settings.name, chunks, CHUNK, images=len(manifest))
         with planning(chunks), shown as progress:
-            for filled in fill(job, tasks, processes):
+            for filled in fill(job, tasks, workers):
                 account.add(filled)
                 progress.step()
         index = _index(manifest, has_mask, account)

@@ -14,6 +14,9 @@ from typing import TypeVar
 
 from maskwise.errors import UserError
 
+WORTH_A_WORKER = 400
+"""Images under which starting another process costs more than it saves."""
+
 C = TypeVar("C")
 R = TypeVar("R")
 
@@ -28,13 +31,23 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def map_chunks(work: Callable[[C], R], chunks: Iterable[C], workers: int) -> Iterator[R]:
+def workers_for(images: int, asked: int | None) -> int:
+    """Return how many processes to take: ``asked``, or one a core where it pays."""
+    if asked is not None:
+        return asked
+    return max(1, min(available_cores(), images // WORTH_A_WORKER))
+
+
+def map_chunks(
+    work: Callable[[C], R], chunks: Iterable[C], workers: int, death: str
+) -> Iterator[R]:
     """Yield ``work(chunk)`` for each chunk, in order; with one worker in this process.
 
-    Workers are spawned, never forked, so that no lock or thread of this process is copied.
+    Workers are spawned, never forked, so that no lock or thread of this process (torch's,
+    OpenMP's) is copied. They leave when this process is killed.
 
     Raises:
-        UserError: if a worker dies (killed for memory, most often).
+        UserError: with the text ``death``, if a worker dies (killed for memory, most often).
     """
     if workers == 1:
         yield from map(work, chunks)
@@ -44,12 +57,9 @@ def map_chunks(work: Callable[[C], R], chunks: Iterable[C], workers: int) -> Ite
     try:
         yield from _in_order(pool, work, iter(chunks), workers * _AHEAD)
     except BrokenProcessPool:
-        raise UserError(
-            "ingest: a worker process died while it read images, most often because memory ran "
-            "out; run again with fewer `ingest.workers` or a lower `ingest.max_pixels`"
-        ) from None
+        raise UserError(death) from None
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def _in_order(
