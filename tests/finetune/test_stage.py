@@ -19,6 +19,7 @@ from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.finetune.augmentation import Augmentation
+from maskwise.finetune.optimisation import FullConfig
 from maskwise.finetune.probe import ProbeConfig
 from maskwise.finetune.stage import (
     Budget,
@@ -29,7 +30,6 @@ from maskwise.finetune.stage import (
     parse_budget,
 )
 from maskwise.finetune.tasks.diagnosis import DiagnosisConfig
-from maskwise.finetune.training import FullConfig
 
 GROUPS = {"a": 12, "b": 24, "c": 18}
 PROBE = ProbeConfig(strengths=(0.01, 1.0), folds=3)
@@ -255,7 +255,7 @@ def test_the_shipped_options_are_the_defaults() -> None:
 def test_every_shipped_source_says_task_and_steps(source: str) -> None:
     file = Path(__file__).parents[2] / f"conf/base/sources/parameters_{source}.yml"
     block = yaml.safe_load(file.read_text(encoding="utf-8"))[source]["finetune"]
-    assert parse_budget(block, f"{source}.finetune").task.label == "diagnosis"
+    assert parse_budget(block, f"{source}.finetune").task == DiagnosisConfig()
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,8 @@ from maskwise.artefacts.store import Laterality
 from maskwise.encoders.classifier import Classifier
 from maskwise.finetune.augmentation import Augmentation, augment
 from maskwise.finetune.heads import LinearHead
-from maskwise.finetune.training import (
-    FullConfig,
-    Lesson,
-    batches,
-    build_optimiser,
-    fine_tune,
-    schedule,
-)
+from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
+from maskwise.finetune.training import Lesson, fine_tune
 from maskwise.progress import bar
 
 CPU = torch.device("cpu")
@@ -66,7 +60,7 @@ def tensors(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def test_the_configured_weight_decay_reaches_the_optimiser_but_no_bias_and_no_norm() -> None:
     model, _ = start()
-    optimiser = build_optimiser(model, 1e-3, FullConfig(weight_decay=0.37))
+    optimiser = build_optimiser(model.encoder, model.head, 1e-3, FullConfig(weight_decay=0.37))
     decay_of = {
         parameter: group["weight_decay"]
         for group in optimiser.param_groups
@@ -132,10 +126,9 @@ def test_the_model_that_is_handed_in_stays_as_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("images", [3, 8, 20])
 def test_every_fraction_gets_the_same_steps_of_full_batches(
-    tmp_path: Path, images: int
+    images: int,
 ) -> None:
-    given = lesson(tmp_path, steps=7, batch_size=8)
-    found = list(batches(images, given))
+    found = list(batches(images, steps=7, batch_size=8, seed=0))
     assert [len(positions) for positions in found] == [8] * 7
     counts = np.bincount(np.concatenate(found), minlength=images)
     assert counts.max() - counts.min() <= 1

@@ -26,10 +26,34 @@ class Augmentation:
             raise ValueError(f"shift is {self.shift}, but should lie in [0, 0.5]")
 
 
+@dataclass(frozen=True)
+class Moves:
+    """Where every pixel of a batch comes from: pictures and their masks move alike."""
+
+    rows: Tensor
+    """``(B, H)``."""
+    columns: Tensor
+    """``(B, W)``."""
+
+    def apply(self, pictures: Tensor) -> Tensor:
+        """Move ``(B, C, H, W)``; values are copied, none is mixed with its neighbours."""
+        image = torch.arange(len(pictures), device=pictures.device)
+        # Advanced indices round a slice put the sliced axis last: (B, H, W, C).
+        rows, columns = self.rows[:, :, None], self.columns[:, None, :]
+        return pictures[image[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
+
+
 def augment(
     images: Tensor, config: Augmentation, laterality: Laterality, generator: np.random.Generator
 ) -> Tensor:
-    """Shift and flip images ``(B, C, H, W)``, each for itself.
+    """Shift and flip images ``(B, C, H, W)``, each for itself; see ``draw_moves``."""
+    return draw_moves(images, config, laterality, generator).apply(images)
+
+
+def draw_moves(
+    images: Tensor, config: Augmentation, laterality: Laterality, generator: np.random.Generator
+) -> Moves:
+    """Draw a shift and a flip for each of ``images`` ``(B, C, H, W)``.
 
     Args:
         images: normalised.
@@ -43,11 +67,7 @@ def augment(
     flipped = (draws[2] < 0.5) & (config.flip and laterality == "free")
     rows = (torch.arange(h, device=images.device) - down[:, None]).clamp(0, h - 1)  # (B, H)
     columns = (torch.arange(w, device=images.device) - right[:, None]).clamp(0, w - 1)
-    columns = torch.where(flipped[:, None], columns.flip(1), columns)
-    image = torch.arange(b, device=images.device)
-    # Advanced indices round a slice put the sliced axis last: (B, H, W, C).
-    moved = images[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-    return moved.permute(0, 3, 1, 2)
+    return Moves(rows, torch.where(flipped[:, None], columns.flip(1), columns))
 
 
 def _pixels(draws: Tensor, shift: float, size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""One cell's data, and the two ways to learn from a fraction of its labels."""
+"""One cell of a diagnosis, and the two ways to learn from a fraction of its labels."""
 
 import logging
 from collections.abc import Iterator
@@ -14,18 +14,20 @@ from torch import nn
 
 from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.model import ModelMetadata, build_classifier
-from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
 from maskwise.encoders.classifier import Classifier
 from maskwise.errors import UserError
 from maskwise.finetune import probe
+from maskwise.finetune.contracts import Finetuned, Mode
 from maskwise.finetune.features import Features, extract
 from maskwise.finetune.folds import deal_folds, hold_out
 from maskwise.finetune.heads import LinearHead
-from maskwise.finetune.run import FinetuneRun, Mode
+from maskwise.finetune.models import Models
+from maskwise.finetune.opening import device_of, learns, own_metadata, split_rows
+from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.subsets import draw_subsets
-from maskwise.finetune.tasks.diagnosis import Diagnosis
+from maskwise.finetune.tasks.diagnosis import Diagnosis, DiagnosisConfig
 from maskwise.finetune.temperature import fit_temperature, log_loss
 from maskwise.finetune.training import Lesson, fine_tune, predict_logits
 from maskwise.progress import bar, note
@@ -101,23 +103,34 @@ class Learnt:
     """What was chosen for it, beside what the metadata say."""
 
 
+def learn(
+    encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
+) -> Finetuned:
+    """Fit the probe and fine-tune everything, at every fraction of the labels."""
+    cell = prepare(encoder, store, splits, run)
+    models, tables = Models(run.config.keep), []
+    learners = {"probe": learn_probe, "full": learn_full}
+    for fraction in run.fractions:
+        labels = cell.labels(fraction)
+        for mode in cell.modes:
+            learnt = learners[mode](cell, labels)
+            models.add(learnt.model, learnt.metadata, learnt.choice)
+            tables.append(predictions(cell, learnt))
+    return Finetuned(cell.subsets, pd.concat(tables, ignore_index=True), models.write)
+
+
 def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Cell:
     """Read labels, draw the subsets, extract the frozen encoder's features."""
-    metadata, store = cast(EncoderMetadata, encoder.metadata), store.for_seed(run.seed)
-    if metadata.data_hash != store.header.data_hash:
-        raise UserError(
-            f"{store.path}: the encoder ({metadata.recipe}, seed {metadata.seed}) was trained "
-            "on other images or another split, and may have seen this test part; run pretrain "
-            "again"
-        )
-    task = run.budget.task.build(store.index, f"{run.source}.finetune.task")
-    labelled = _labelled(store, for_seed(splits, run.seed), task)
+    metadata, store = own_metadata(encoder, store), store.for_seed(run.seed)
+    config = cast(DiagnosisConfig, run.budget.task)
+    task = config.build(store.index, f"{run.source}.finetune.task")
+    labelled = _labelled(store, split_rows(store, splits, run.seed), task)
     subsets = draw_subsets(labelled, run.fractions, run.config.validation, run.seed)
     subsets = subsets.assign(source=run.source, recipe=run.recipe, seed=run.seed)
-    trainable = any(True for _ in encoder.parameters())
+    trainable = learns(encoder)
     # An encoder without parameters has no features to pool: every place counts for itself.
     pooling = run.config.probe.pooling if trainable else "places"
-    device = _device(run.config.device)
+    device = device_of(run)
     rows = labelled["row"].to_numpy()
     return Cell(
         encoder=encoder,
@@ -224,10 +237,9 @@ def _trained(
             yield rate, model
 
 
-def _labelled(store: Store, splits: pd.DataFrame, task: Diagnosis) -> pd.DataFrame:
-    rows = store.rows(splits["image_id"])
-    labels = task.labels(store.index).to_numpy(dtype=object)[rows]
-    table = splits[["image_id", "group", "split", "fold"]].assign(row=rows, label=labels)
+def _labelled(store: Store, rows: pd.DataFrame, task: Diagnosis) -> pd.DataFrame:
+    labels = task.labels(store.index).to_numpy(dtype=object)[rows["row"]]
+    table = rows.assign(label=labels)
     table = table[table["label"].notna()].reset_index(drop=True)
     table["label"] = table["label"].astype(str)
     return table.assign(target=task.targets(table["label"]))
@@ -263,13 +275,6 @@ def _metadata(
         temperature=temperature,
         validation_log_loss=log_loss(calibrated, held_out["target"].to_numpy()),
     )
-
-
-def _device(name: str) -> torch.device:
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UserError("finetune.device: cuda, but torch sees no GPU here; say auto or cpu")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 
 def _counted(stages: probe.Stages) -> str:

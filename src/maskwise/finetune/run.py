@@ -1,18 +1,13 @@
 """What a run of the stage is asked to do: YAML becomes these."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
-from maskwise import config as yaml
-from maskwise.errors import UserError
+from maskwise.finetune.contracts import Mode, TaskConfig
 from maskwise.finetune.models import Keep
+from maskwise.finetune.optimisation import FullConfig
 from maskwise.finetune.probe import ProbeConfig
 from maskwise.finetune.subsets import Validation
-from maskwise.finetune.tasks import TASKS
-from maskwise.finetune.tasks.diagnosis import DiagnosisConfig
-from maskwise.finetune.training import FullConfig
-
-Mode = Literal["probe", "full"]
 
 
 @dataclass(frozen=True)
@@ -38,9 +33,12 @@ class FinetuneConfig:
 class Budget:
     """What a source says: the task, and how long each network is trained for it."""
 
-    task: DiagnosisConfig
+    # pydantic takes the task as it is: `parse_budget` has parsed it by its name.
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"arbitrary_types_allowed": True}
+
+    task: TaskConfig
     steps: int
-    """Optimiser steps of full fine-tuning, the same at every fraction."""
+    """Optimiser steps of whatever takes any, the same at every fraction."""
     batch_size: int = 32
     """Images."""
     learning_rates: tuple[float, ...] = (0.001,)
@@ -54,8 +52,8 @@ class Budget:
 
     def planned_steps(self, fractions: int, config: FinetuneConfig) -> int:
         """Return the optimiser steps of one cell, of an encoder that has parameters."""
-        trained = fractions * len(self.learning_rates) if "full" in config.modes else 0
-        return trained * self.steps
+        trained = sum(mode in self.task.trained for mode in config.modes)
+        return fractions * trained * len(self.learning_rates) * self.steps
 
 
 @dataclass(frozen=True)
@@ -68,11 +66,3 @@ class FinetuneRun:
     source: str
     recipe: str
     seed: int
-
-
-def parse_budget(block: Any, where: str) -> Budget:
-    """Parse a source's block; its ``task`` is chosen by name."""
-    if not isinstance(block, dict) or "task" not in block:
-        raise UserError(f"{where}.task: missing; write task: {{name: diagnosis}}")
-    task = yaml.choose(TASKS, block["task"], f"{where}.task")
-    return replace(yaml.parse(Budget, {**block, "task": {}}, where), task=task)

@@ -1,16 +1,16 @@
-"""The stage: one encoder, all label fractions, the linear probe and full fine-tuning."""
+"""The stage: one encoder, all label fractions, the source's task."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from torch import nn
 
+from maskwise import config as yaml
 from maskwise.artefacts.store import Store
-from maskwise.finetune.cell import learn_full, learn_probe, predictions, prepare
-from maskwise.finetune.models import Models
-from maskwise.finetune.run import Budget, FinetuneConfig, FinetuneRun, parse_budget
+from maskwise.errors import UserError
+from maskwise.finetune.contracts import Finetuned
+from maskwise.finetune.run import Budget, FinetuneConfig, FinetuneRun
+from maskwise.finetune.tasks import TASKS, learner
 
 __all__ = [
     "Budget",
@@ -20,16 +20,6 @@ __all__ = [
     "finetune",
     "parse_budget",
 ]
-
-
-@dataclass(frozen=True)
-class Finetuned:
-    """What the stage hands on."""
-
-    subsets: pd.DataFrame
-    predictions: pd.DataFrame
-    """Probabilities as the models gave them, without temperature."""
-    write_models: Callable[[Path], None]
 
 
 def finetune(
@@ -46,13 +36,13 @@ def finetune(
     Raises:
         UserError: if labels, classes or groups do not suffice, or the training diverges.
     """
-    cell = prepare(encoder, store, splits, run)
-    models, tables = Models(run.config.keep), []
-    learners = {"probe": learn_probe, "full": learn_full}
-    for fraction in run.fractions:
-        labels = cell.labels(fraction)
-        for mode in cell.modes:
-            learnt = learners[mode](cell, labels)
-            models.add(learnt.model, learnt.metadata, learnt.choice)
-            tables.append(predictions(cell, learnt))
-    return Finetuned(cell.subsets, pd.concat(tables, ignore_index=True), models.write)
+    return learner(run.budget.task)(encoder, store, splits, run)
+
+
+def parse_budget(block: Any, where: str) -> Budget:
+    """Parse a source's block; its ``task`` is chosen by name."""
+    if not isinstance(block, dict) or "task" not in block:
+        raise UserError(f"{where}.task: missing; write task: {{name: diagnosis}}")
+    configs = {name: task.config for name, task in TASKS.items()}
+    task = yaml.choose(configs, block["task"], f"{where}.task")
+    return yaml.parse(Budget, {**block, "task": task}, where)

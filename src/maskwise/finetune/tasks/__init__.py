@@ -1,5 +1,32 @@
-"""The tasks by YAML name: a new one is its own file and one line here."""
+"""The tasks by YAML name: a new one is its own files and one line here."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+from torch import nn
+
+from maskwise.artefacts.store import Store
+from maskwise.finetune import cell
+from maskwise.finetune.contracts import Finetuned, TaskConfig
+from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.tasks.diagnosis import DiagnosisConfig
 
-TASKS: dict[str, type[DiagnosisConfig]] = {"diagnosis": DiagnosisConfig}
+Learn = Callable[[nn.Module, Store, pd.DataFrame, FinetuneRun], Finetuned]
+"""Encoder, store, splits and run in; what was learnt at every fraction of the labels out."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task's options, and what learns it."""
+
+    config: type[TaskConfig]
+    learn: Learn
+
+
+TASKS: dict[str, Task] = {"diagnosis": Task(DiagnosisConfig, cell.learn)}
+
+
+def learner(config: TaskConfig) -> Learn:
+    """Return what learns the task that ``config`` stands for."""
+    return next(task.learn for task in TASKS.values() if task.config is type(config))

@@ -1,18 +1,22 @@
 """The task ``diagnosis``: one of several classes an image."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.errors import UserError, hint
+from maskwise.finetune.contracts import Mode
 
 
 @dataclass(frozen=True)
 class DiagnosisConfig:
     """Which label is learnt, and what about it matters for learning it."""
+
+    trained: ClassVar[tuple[Mode, ...]] = ("full",)
+    needs_label: ClassVar[bool] = True
 
     label: str = "diagnosis"
     """The store's column ``label_<label>``."""

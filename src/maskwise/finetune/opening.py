@@ -1,0 +1,56 @@
+"""What every task checks and opens before it learns."""
+
+from typing import cast
+
+import pandas as pd
+import torch
+from torch import nn
+
+from maskwise.artefacts.encoder import EncoderMetadata
+from maskwise.artefacts.splits import for_seed
+from maskwise.artefacts.store import Store
+from maskwise.errors import UserError
+from maskwise.finetune.run import FinetuneRun
+
+
+def own_metadata(encoder: nn.Module, store: Store) -> EncoderMetadata:
+    """Return the encoder's metadata.
+
+    Raises:
+        UserError: if it was trained on another split, and may have seen this one's test part.
+    """
+    metadata = cast(EncoderMetadata, encoder.metadata)
+    if metadata.data_hash != store.header.data_hash:
+        raise UserError(
+            f"{store.path}: the encoder ({metadata.recipe}, seed {metadata.seed}) was trained "
+            "on other images or another split, and may have seen this test part; run pretrain "
+            "again"
+        )
+    return metadata
+
+
+def learns(encoder: nn.Module) -> bool:
+    """Say whether the encoder has parameters."""
+    return any(True for _ in encoder.parameters())
+
+
+def split_rows(store: Store, splits: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return the seed's split with each image's ``row`` in the store.
+
+    Columns ``image_id, group, split, fold, row``.
+    """
+    own = for_seed(splits, seed)
+    rows = store.rows(own["image_id"])
+    return own[["image_id", "group", "split", "fold"]].assign(row=rows)
+
+
+def device_of(run: FinetuneRun) -> torch.device:
+    """Return the device that the options ask for.
+
+    Raises:
+        UserError: if it is a GPU, and there is none.
+    """
+    name, available = run.config.device, torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UserError("finetune.device: cuda, but torch sees no GPU here; say auto or cpu")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")

@@ -1,0 +1,87 @@
+"""Training by steps: a constant number of them, however few the labels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import cos, pi
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from maskwise.finetune.augmentation import Augmentation
+from maskwise.seeds import stream
+
+
+@dataclass(frozen=True)
+class FullConfig:
+    """How networks are trained by steps. The last step's weights are the result."""
+
+    head: Literal["probe", "fresh"] = "probe"
+    """Where a diagnosis' linear layer starts: at the probe's solution, or at zero."""
+    encoder_rate: float = 1.0
+    """Learning rate of the encoder, as a multiple of that of what lies on top of it
+    (docs/decisions.md)."""
+    weight_decay: float = 0.05
+    """AdamW's; biases and norms (one dimension) are spared."""
+    warm_up: float = 0.1
+    """Share of the steps over which the learning rate rises; then it falls as a cosine to 0."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warm_up < 1:
+            raise ValueError(f"warm_up is {self.warm_up}, but should lie in [0, 1)")
+        if self.weight_decay < 0 or self.encoder_rate < 0 or self.clip <= 0:
+            raise ValueError("weight_decay and encoder_rate should be 0 or more, clip above 0")
+
+
+def to_training(network: nn.Module) -> None:
+    """Set train mode, but leave the statistics of batch norms as they are.
+
+    The probe's solution holds for features made with them; statistics of a few images'
+    batches, or of the few steps that there are, would throw them over.
+    """
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def build_optimiser(
+    encoder: nn.Module, head: nn.Module, rate: float, config: FullConfig
+) -> torch.optim.AdamW:
+    """Build AdamW with a rate for what was pre-trained and one for what is new."""
+    groups = []
+    for module, factor in ((encoder, config.encoder_rate), (head, 1.0)):
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        for decay, wanted in ((config.weight_decay, True), (0.0, False)):
+            chosen = [p for p in parameters if (p.ndim > 1) is wanted]
+            groups.append({"params": chosen, "lr": rate * factor, "weight_decay": decay})
+    return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
+
+
+def batches(images: int, steps: int, batch_size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the positions of every step's images: always ``batch_size`` of them.
+
+    Step s takes its share of one permutation after another, so that fewer images than a batch
+    still give full batches, and no image is seen twice before all were seen once.
+    """
+    waiting = np.empty(0, np.int64)
+    epoch = 0
+    for _ in range(steps):
+        while len(waiting) < batch_size:
+            order = stream(seed, "finetune", "order", epoch).permutation(images)
+            waiting, epoch = np.concatenate([waiting, order]), epoch + 1
+        yield waiting[:batch_size]
+        waiting = waiting[batch_size:]
+
+
+def schedule(step: int, steps: int, warm_up: float) -> float:
+    """Return the learning rate's share at a step: a linear rise, then a cosine to almost 0."""
+    rise = round(warm_up * steps)
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + cos(pi * (step - rise) / max(1, steps - rise)))
