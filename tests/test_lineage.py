@@ -147,7 +147,7 @@ def test_every_stage_depends_on_its_own_code(graphs: Graphs) -> None:
 
 def test_what_differs_from_run_to_run_is_hidden_from_dvc(graphs: Graphs) -> None:
     with Repo(PROJECT) as repo:
-        for name in ("run.json", "__pycache__"):
+        for name in ("run.json", "subsets.parquet.lock", "__pycache__"):
             path = PROJECT / "data/07_model_output/phantom/predictions/dqn/s0" / name
             assert repo.dvcignore.is_ignored_file(str(path)), name
 

@@ -45,7 +45,7 @@ class MaskwiseHooks:
         heads = {name.removeprefix("params:").split(".")[0] for name in pipeline.datasets()}
         chosen = [study for study in studies.values() if study.source in heads]
         environments = (loader.base_env, context.env or loader.default_run_env)
-        known = names_in_files(Path(loader.conf_source), environments, studies)
+        known = names_in_files(Path(loader.conf_source), environments)
         check_parameters(context.params, chosen, known)
         stages = {tag for node in pipeline.nodes for tag in node.tags}
         for study in chosen:
@@ -63,7 +63,10 @@ class MaskwiseHooks:
         self._abandon(KeyboardInterrupt())
         self._catalog, self._unsaved = catalog, set(node.outputs)
         self._node.enter_context(saving())
-        if self._paths(node):
+        paths = self._paths(node)
+        if paths and "pretrain" not in node.tags:  # a cell of it can also wait: it has its own
+            self._node.enter_context(run_facts.alone(paths[0], _address(node)))
+        if paths:
             log.info("%s", _address(node))
             self._watch = run_facts.Watch()
 

@@ -9,7 +9,8 @@ import platform
 import subprocess
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -77,6 +78,34 @@ class AnonymousMemory:
             self.peak = max(self.peak, sum(_rss_anon(member.pid) for member in family))
             if self._ended.wait(SECONDS_BETWEEN_LOOKS):
                 return
+
+
+@contextmanager
+def alone(output: Path, address: str) -> Iterator[None]:
+    """Hold a lock beside a node's first output: two runs at once would mix their outputs.
+
+    Raises:
+        UserError: if another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    from maskwise.artefacts.atomic import explained
+    from maskwise.errors import UserError
+
+    lock = FileLock(output.with_name(f"{output.name}.lock"))
+    try:
+        with explained(Path(lock.lock_file)):
+            output.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(
+            f"{address}: another run of it is at work (it holds {lock.lock_file}); run this "
+            "command again when that one has ended"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def describe_machine(project: Path) -> dict[str, Any]:
