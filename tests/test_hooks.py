@@ -21,16 +21,19 @@ from maskwise.cells import Study, read_studies
 from maskwise.checks import check_inputs, check_labels, check_parameters, names_in_files
 from maskwise.datasets import JsonDataset, RawFolder
 from maskwise.errors import UserError
+from maskwise.evaluate.metrics import METRICS
 from maskwise.hooks import MaskwiseHooks
 from maskwise.pipeline_registry import PROJECT, register_pipelines
+from maskwise.pipelines.blocks import rankings
 from maskwise.pipelines.saving import until_saved
 from maskwise.progress import note
-from maskwise.run_facts import AnonymousMemory, Watch, describe_machine, write_facts
+from maskwise.report.scores import SMALLER_IS_BETTER
+from maskwise.run_facts import AnonymousMemory, Watch, alone, describe_machine, write_facts
 from maskwise.session import telling
 from maskwise.settings import CONFIG_LOADER_ARGS
 
 STUDIES = read_studies(PROJECT)
-KNOWN = names_in_files(PROJECT / "conf", ["base"], STUDIES)
+KNOWN = names_in_files(PROJECT / "conf", ["base"])
 
 
 def load(environment: str = "base", **runtime: Any) -> dict[str, Any]:
@@ -68,6 +71,46 @@ def test_a_misspelt_block_on_the_command_line_gets_the_close_match() -> None:
 def test_a_misspelt_key_of_a_stage_that_does_not_run_is_refused_too() -> None:
     message = refusal("phantom", evaluate={"drwas": 7})
     assert "evaluate.drwas: there is no such option; did you mean 'draws'?" in message
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"evaluate": {"against": "scrach"}},
+            "evaluate.against: there is no recipe 'scrach'; did you mean 'scratch'?",
+        ),
+        (
+            {"evaluate": {"except_recipes": ["imagnet"]}},
+            "evaluate.except_recipes: there is no recipe 'imagnet'; did you mean 'imagenet'?",
+        ),
+        (
+            {"evaluate": {"pairs": [["dqn", "random_bax"]]}},
+            "evaluate.pairs: there is no recipe 'random_bax'; did you mean 'random_box'?",
+        ),
+        (
+            {"report": {"titles": {"dqnn": "x"}}},
+            "report.titles: there is no recipe 'dqnn'; did you mean 'dqn'?",
+        ),
+        (
+            {"report": {"metric": "macro_aurok"}},
+            "report.metric: there is no metric 'macro_aurok'; did you mean 'macro_auroc'?",
+        ),
+    ],
+)
+def test_a_misspelt_name_that_only_the_last_stages_read_is_refused_before_the_first(
+    changed: dict[str, Any], said: str
+) -> None:
+    assert refusal("phantom", **changed) == said
+
+
+def test_a_recipe_that_no_study_takes_may_be_named() -> None:
+    named = {"against": "imagenet", "pairs": [["dqn_shuffled", "scratch"]]}
+    check_parameters(load(evaluate=named), [STUDIES["phantom"]], KNOWN)
+
+
+def test_every_metric_that_is_better_when_larger_may_rank_the_recipes() -> None:
+    assert set(METRICS) - SMALLER_IS_BETTER <= set(rankings())
 
 
 def test_all_errors_of_all_files_are_told_at_once() -> None:
@@ -153,6 +196,30 @@ def test_a_recipe_without_a_file_is_named_with_its_file() -> None:
         UserError, match=r"recipes/parameters_dqn\.yml: should hold a block `dqn`"
     ):
         check_parameters(parameters, [STUDIES["phantom"]], KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (
+            {"source": "brestmnist"},
+            "conf/base/sources/parameters_brestmnist.yml: should hold a block `brestmnist`, "
+            "but there is none; did you mean 'breastmnist'?",
+        ),
+        (
+            {"recipes": ("scratch", "dqnn")},
+            "conf/base/recipes/parameters_dqnn.yml: should hold a block `dqnn`, but there is "
+            "none; did you mean 'dqn'?",
+        ),
+    ],
+)
+def test_a_name_misspelt_in_the_experiment_gets_the_close_match(
+    named: dict[str, Any], said: str
+) -> None:
+    study = replace(STUDIES["breastmnist"], **named)
+    with pytest.raises(UserError) as caught:
+        check_parameters(load(), [study], KNOWN)
+    assert str(caught.value) == said
 
 
 def test_a_missing_input_says_which_command_makes_it(tmp_path: Path) -> None:
@@ -290,6 +357,18 @@ def test_the_peak_of_memory_counts_what_was_freed_again() -> None:
             block += 1
         del block
     assert large.peak > small.peak + 2**25
+
+
+def test_a_second_run_of_a_node_at_work_leaves_with_a_message(tmp_path: Path) -> None:
+    output = tmp_path / "s0" / "subsets.parquet"
+    with (
+        alone(output, "finetune@phantom-dqn-0"),
+        pytest.raises(UserError, match=r"finetune@phantom-dqn-0: another run of it is at work"),
+        alone(output, "finetune@phantom-dqn-0"),
+    ):
+        pass
+    with alone(output, "finetune@phantom-dqn-0"):
+        pass  # the first has ended
 
 
 def test_run_json_keeps_what_another_node_wrote_into_the_folder(tmp_path: Path) -> None:

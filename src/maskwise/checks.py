@@ -4,7 +4,8 @@ All blocks are parsed, those of stages that this run leaves out too: DVC runs on
 process, and a misspelt key of `evaluate` must not come to light after an hour of `pretrain`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,35 @@ SOURCE_STAGES = ("ingest", "preprocess", "pretrain", "finetune")
 """Blocks of a file ``conf/base/sources/parameters_<source>.yml``."""
 
 
+@dataclass(frozen=True)
+class Names:
+    """Sources and recipes that have a file, whether or not the experiment takes them."""
+
+    sources: frozenset[str]
+    recipes: frozenset[str]
+
+    @property
+    def blocks(self) -> frozenset[str]:
+        """Top-level names of all parameter files."""
+        return self.sources | self.recipes | {*STAGES, "experiment"}
+
+
 def check_parameters(
-    parameters: Mapping[str, Any], studies: Iterable[Study], known: Iterable[str]
+    parameters: Mapping[str, Any], studies: Iterable[Study], known: Names
 ) -> None:
     """Parse the blocks of all stages, and those of the run's sources and their recipes.
 
     Args:
         parameters: All parameters, runtime ones included.
         studies: The sources of this run.
-        known: Top-level names that the files of ``conf`` hold.
+        known: What the files of ``conf`` are named after.
 
     Raises:
         UserError: naming everything that is wrong, each by its path in the YAML.
     """
     studies = list(studies)
-    problems = _unknown_names(parameters, studies, set(known))
-    for attempt in _attempts(parameters, studies):
+    problems = _unknown_names(parameters, studies, known.blocks)
+    for attempt in _attempts(parameters, studies, known):
         try:
             attempt()
         except UserError as error:
@@ -47,18 +61,22 @@ def check_parameters(
         blocks.check_together(parameters, study)
 
 
-def names_in_files(conf: Path, environments: Iterable[str], sources: Iterable[str]) -> set[str]:
-    """Return the top-level names that parameter files may hold: stages, sources, recipes."""
-    recipes = {
-        path.stem.removeprefix("parameters_")
-        for environment in environments
-        for path in (conf / environment / "recipes").glob("parameters_*.y*ml")
-    }
-    return {*STAGES, *sources, *recipes, "experiment"}
+def names_in_files(conf: Path, environments: Iterable[str]) -> Names:
+    """Return what the files of sources and recipes below ``conf`` are named after."""
+    environments = list(environments)
+
+    def stems(folder: str) -> frozenset[str]:
+        return frozenset(
+            path.stem.removeprefix("parameters_")
+            for environment in environments
+            for path in (conf / environment / folder).glob("parameters_*.y*ml")
+        )
+
+    return Names(stems("sources"), stems("recipes"))
 
 
 def _unknown_names(
-    parameters: Mapping[str, Any], studies: list[Study], known: set[str]
+    parameters: Mapping[str, Any], studies: list[Study], known: frozenset[str]
 ) -> list[str]:
     problems = [
         f"{name}: there is no such parameter; {hint(name, {*known, RAW_ROOT})}"
@@ -75,23 +93,58 @@ def _unknown_names(
 
 
 def _attempts(
-    parameters: Mapping[str, Any], studies: list[Study]
+    parameters: Mapping[str, Any], studies: list[Study], known: Names
 ) -> Iterable[Callable[[], object]]:
     """Yield what must succeed, one attempt a block, so that all errors are found at once."""
     for stage, parse_stage in blocks.STAGE_BLOCKS.items():
-        file = f"conf/base/parameters_{stage}.yml"
-        yield partial(_attempt, parse_stage, parameters, stage, file, stage)
+        found = partial(_block, parameters, stage, f"conf/base/parameters_{stage}.yml")
+        yield partial(_attempt, parse_stage, found, stage)
+    yield partial(_check_compared, parameters, known.recipes)
+    yield partial(_check_shown, parameters, known.recipes)
     for study in studies:
-        source, file = study.source, f"conf/base/sources/parameters_{study.source}.yml"
+        source = study.source
+        file = f"conf/base/sources/parameters_{source}.yml"
+        found = partial(_block, parameters, source, file, known.sources)
+        yield partial(_attempt, _only_known, found, source)
         block = parameters.get(source)
-        yield partial(_attempt, _only_known, parameters, source, file, source)
         for stage, parse_source in blocks.SOURCE_BLOCKS.items():
             if isinstance(block, Mapping) and not _needless(block, stage):
-                where = f"{source}.{stage}"
-                yield partial(_attempt, parse_source, block, stage, source, where)
+                found = partial(_block, block, stage, source)
+                yield partial(_attempt, parse_source, found, f"{source}.{stage}")
         for recipe in study.recipes:
             file = f"conf/base/recipes/parameters_{recipe}.yml"
-            yield partial(_attempt, blocks.recipe, parameters, recipe, file, recipe)
+            found = partial(_block, parameters, recipe, file, known.recipes)
+            yield partial(_attempt, blocks.recipe, found, recipe)
+
+
+def _check_compared(parameters: Mapping[str, Any], recipes: frozenset[str]) -> None:
+    """Raise ``UserError`` where evaluate names a recipe that has no file.
+
+    Evaluate passes over a recipe that was not run, and so it would pass over a misspelt one.
+    """
+    config = blocks.evaluate(parameters.get("evaluate", {}), "evaluate")
+    named = [("against", config.against)]
+    named += [("except_recipes", name) for name in config.except_recipes]
+    named += [("pairs", name) for pair in config.pairs for name in pair]
+    _refuse(_unknown(f"evaluate.{key}", "recipe", name, recipes) for key, name in named)
+
+
+def _check_shown(parameters: Mapping[str, Any], recipes: frozenset[str]) -> None:
+    """Raise ``UserError`` where the page ranks by no metric, or gives a title to no recipe."""
+    config = blocks.report(parameters.get("report", {}), "report")
+    titles = (_unknown("report.titles", "recipe", name, recipes) for name in config.titles)
+    _refuse([_unknown("report.metric", "metric", config.metric, blocks.rankings()), *titles])
+
+
+def _unknown(where: str, kind: str, name: str, known: Collection[str]) -> str:
+    """Return what is wrong about ``name``, nothing where it is known."""
+    return "" if name in known else f"{where}: there is no {kind} {name!r}; {hint(name, known)}"
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    found = [problem for problem in problems if problem]
+    if found:
+        raise UserError("\n".join(found))
 
 
 def _needless(block: Mapping[str, Any], stage: str) -> bool:
@@ -121,19 +174,19 @@ def check_labels(parameters: Mapping[str, Any], study: Study, stages: Iterable[s
 
 
 def _attempt(
-    parse: Callable[[Any, str], object],
-    holder: Mapping[str, Any],
-    name: str,
-    file: str,
-    where: str,
+    parse: Callable[[Any, str], object], find: Callable[[], Any], where: str
 ) -> object:
-    return parse(_block(holder, name, file), where)
+    return parse(find(), where)
 
 
-def _block(blocks: Mapping[str, Any], name: str, where: str) -> Any:
-    if name not in blocks:
-        raise UserError(f"{where}: should hold a block `{name}`, but there is none")
-    return blocks[name]
+def _block(
+    blocks: Mapping[str, Any], name: str, where: str, known: Collection[str] = ()
+) -> Any:
+    """Return the block ``name``; ``known`` are the names that it may have been meant to be."""
+    if name in blocks:
+        return blocks[name]
+    meant = f"; {hint(name, known)}" if known and name not in known else ""
+    raise UserError(f"{where}: should hold a block `{name}`, but there is none{meant}")
 
 
 def _only_known(block: Any, source: str) -> None:
@@ -144,8 +197,7 @@ def _only_known(block: Any, source: str) -> None:
         for key in block
         if key not in SOURCE_STAGES
     ]
-    if problems:
-        raise UserError("\n".join(problems))
+    _refuse(problems)
 
 
 def check_inputs(
@@ -165,8 +217,7 @@ def check_inputs(
         for dataset in sorted(pipeline.inputs())
         if not dataset.startswith("params:") and not catalog.exists(dataset)
     ]
-    if problems:
-        raise UserError("\n".join(problems))
+    _refuse(problems)
 
 
 def _missing(dataset: str, whole: Pipeline, catalog: Any, name: str, env: str | None) -> str:

@@ -97,6 +97,13 @@ def report(block: Any, where: str) -> Any:
     return parse(ReportConfig, block, where)
 
 
+def rankings() -> list[str]:
+    """Return the metrics that the page can rank recipes by: larger is better."""
+    from maskwise.report.scores import METRICS, SMALLER_IS_BETTER
+
+    return [name for name in METRICS if name not in SMALLER_IS_BETTER]
+
+
 def predict(block: Any, where: str) -> Any:
     """Options of predict; which model and which scans, only a run of it must say."""
     from maskwise.config import parse
