@@ -1,16 +1,24 @@
 """The masking policies by YAML name: a new one is its own file and one line here."""
 
 from maskwise.pretrain.contracts import PolicyConfig
+from maskwise.pretrain.policies.block import BlockConfig
+from maskwise.pretrain.policies.a3c import A3cConfig
 from maskwise.pretrain.policies.centre_box import CentreBoxConfig
+from maskwise.pretrain.policies.centre_cells import CentreCellsConfig
 from maskwise.pretrain.policies.dqn import DqnConfig
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.policies.random_box import RandomBoxConfig
 from maskwise.pretrain.policies.random_cells import RandomCellsConfig
+from maskwise.pretrain.policies.variance_cells import VarianceCellsConfig
 
 POLICIES: dict[str, type[PolicyConfig]] = {
+    "block": BlockConfig,
+    "a3c": A3cConfig,
     "centre_box": CentreBoxConfig,
+    "centre_cells": CentreCellsConfig,
     "dqn": DqnConfig,
     "none": NoneConfig,
     "random_box": RandomBoxConfig,
     "random_cells": RandomCellsConfig,
+    "variance_cells": VarianceCellsConfig,
 }

@@ -48,3 +48,17 @@ def highest(scores: Tensor, number: int, grid: Grid) -> Tensor:
     chosen = scores.topk(number, dim=1).indices
     mask = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
     return mask.scatter(1, chosen, True).reshape(-1, *grid)
+
+
+def ranked(scores: Tensor, lots: Tensor) -> Tensor:
+    """Replace ``scores`` ``(B, L)`` by their ranks, 0 the lowest; ``lots`` break ties.
+
+    An order by index would let a cell's place decide between equal scores. Minus infinity is
+    a score; NaN is none. Returns float32 ``(B, L)``, no two of a row equal.
+    """
+    shuffled = lots.argsort(dim=1)
+    order = shuffled.gather(1, scores.gather(1, shuffled).argsort(dim=1, stable=True))
+    places = torch.arange(scores.shape[1], dtype=torch.float32, device=scores.device)
+    return torch.empty_like(scores, dtype=torch.float32).scatter(
+        1, order, places.expand(scores.shape)
+    )

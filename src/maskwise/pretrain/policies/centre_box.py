@@ -8,11 +8,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from maskwise.masks import Grid, boxes
-from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
+from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.policies.random_box import check_boxes, check_room
+from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 
 @dataclass(frozen=True)
@@ -36,21 +37,12 @@ class CentreBoxConfig:
         return CentreBox(self)
 
 
-class CentreBox(nn.Module):
+class CentreBox(Unlearnt):
     """Places weighted by a Gaussian of the box's centre, cut off at the image's border."""
 
     def __init__(self, config: CentreBoxConfig) -> None:
         super().__init__()
         self.config = config
-
-    def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
-        return Proposal(self.choose_masks(batch.images, grid, generator))
-
-    def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
-        return {}
-
-    def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
-        return None
 
     def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         b, box, number = len(images), self.config.box, self.config.boxes

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from maskwise.masks import Grid
-from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
+from maskwise.pretrain.contracts import Setting
+from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 
 @dataclass(frozen=True)
@@ -17,17 +18,8 @@ class NoneConfig:
         return NoPolicy()
 
 
-class NoPolicy(nn.Module):
+class NoPolicy(Unlearnt):
     """Proposes empty masks."""
-
-    def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
-        return Proposal(self.choose_masks(batch.images, grid, generator))
-
-    def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
-        return {}
-
-    def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
-        return None
 
     def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         return torch.zeros(len(images), *grid, dtype=torch.bool, device=images.device)

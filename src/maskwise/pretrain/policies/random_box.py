@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from maskwise.errors import UserError
 from maskwise.masks import Grid, boxes
-from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
+from maskwise.pretrain.contracts import Setting
+from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 
 @dataclass(frozen=True)
@@ -46,21 +47,12 @@ def check_room(box: tuple[int, int], number: int, grid: Grid) -> None:
         )
 
 
-class RandomBox(nn.Module):
+class RandomBox(Unlearnt):
     """Every valid place is equally likely; nothing is learnt."""
 
     def __init__(self, config: RandomBoxConfig) -> None:
         super().__init__()
         self.config = config
-
-    def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
-        return Proposal(self.choose_masks(batch.images, grid, generator))
-
-    def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
-        return {}
-
-    def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
-        return None
 
     def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         b, box, number = len(images), self.config.box, self.config.boxes

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from maskwise.masks import Grid
-from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
+from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, highest, uniform
+from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 
 @dataclass(frozen=True)
@@ -23,21 +24,12 @@ class RandomCellsConfig:
         return RandomCells(hidden_cells(self.ratio, setting.grid))
 
 
-class RandomCells(nn.Module):
+class RandomCells(Unlearnt):
     """Every set of ``number`` cells is equally likely; nothing is learnt."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
-
-    def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
-        return Proposal(self.choose_masks(batch.images, grid, generator))
-
-    def learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
-        return {}
-
-    def maps(self, images: Tensor, grid: Grid) -> PlaceMap | None:
-        return None
 
     def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         return highest(uniform(images, grid, generator), self.number, grid)
