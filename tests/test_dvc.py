@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import networkx as nx
+import pandas as pd
 import pytest
 from dvc.repo import Repo
 
 from project import Project, copy_project
+from sources import busi
 
 # DVC's own, in its dependency pygtrie.
 pytestmark = [
@@ -144,6 +146,22 @@ def test_a_model_that_is_missing_from_the_remote_stops_the_gate_by_name(
     message = clone.run("sh", "-c", "dvc pull && dvc repro", fails=True)
     assert encoder in message
     assert "Running stage" not in message
+
+
+def test_real_data_that_were_added_are_reproduced_like_the_generated_ones(
+    copy: Project,
+) -> None:
+    busi.write(copy.root / "data/01_raw/busi")
+    copy.run("dvc", "add", "-q", "data/01_raw/busi")
+    copy.edit("conf/base/experiment.yml", experiment__reproduce=["phantom", "busi"])
+    assert stale(copy) == {
+        stage.replace("phantom", "busi") for stage in {"ingest@phantom", *PREPARATION}
+    }
+    assert "busi" in copy.run("dvc", "repro", "ingest@busi")
+    manifest = copy.root / "data/02_intermediate/busi/manifest.parquet"
+    assert len(pd.read_parquet(manifest)) > 0
+    changed = copy.git("status", "--porcelain", "--untracked-files=all").split()[1::2]
+    assert {*changed} == {"data/01_raw/busi.dvc", "dvc.lock", "conf/base/experiment.yml"}
 
 
 def test_a_queue_of_two_experiments_runs_and_shows_its_differences(copy: Project) -> None:
