@@ -2,7 +2,6 @@
 
 from maskwise.pretrain.contracts import PolicyConfig
 from maskwise.pretrain.policies.block import BlockConfig
-from maskwise.pretrain.policies.a3c import A3cConfig
 from maskwise.pretrain.policies.centre_box import CentreBoxConfig
 from maskwise.pretrain.policies.centre_cells import CentreCellsConfig
 from maskwise.pretrain.policies.dqn import DqnConfig
@@ -13,7 +12,6 @@ from maskwise.pretrain.policies.variance_cells import VarianceCellsConfig
 
 POLICIES: dict[str, type[PolicyConfig]] = {
     "block": BlockConfig,
-    "a3c": A3cConfig,
     "centre_box": CentreBoxConfig,
     "centre_cells": CentreCellsConfig,
     "dqn": DqnConfig,
