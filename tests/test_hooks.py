@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
 import numpy as np
+import pandas as pd
 import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.framework.hooks.manager import _create_hook_manager
@@ -184,6 +186,32 @@ def test_a_source_without_labels_pre_trains_and_is_refused_what_needs_them() -> 
     check_labels(parameters, study, {"ingest", "preprocess", "pretrain"})
     with pytest.raises(UserError, match=r"label: null.*--tags ingest,preprocess,pretrain"):
         check_labels(parameters, study, {"pretrain", "finetune"})
+
+
+@pytest.mark.filterwarnings("ignore:.*dataset names contain")
+@pytest.mark.parametrize("artefact", ["manifest", "store"])
+def test_a_task_whose_label_no_image_has_is_refused_before_the_images_are_worked_on(
+    artefact: str,
+) -> None:
+    table = pd.DataFrame({"image_id": ["a"], "label_diagnosis": ["benign"]})
+    read = {"manifest": table, "store": SimpleNamespace(index=table)}[artefact]
+    hooks, name = MaskwiseHooks(), f"phantom.{artefact}"
+    task = {"name": "diagnosis", "label": "diagnosys"}
+    hooks.after_context_created(
+        SimpleNamespace(params=load(phantom={"finetune": {"task": task}}))
+    )
+    manager = _create_hook_manager()
+    manager.register(hooks)
+    worked: list[str] = []
+    node = Node(worked.append, name, None, tags="preprocess")
+    with pytest.raises(UserError) as caught:
+        SequentialRunner().run(
+            Pipeline([node]), DataCatalog({name: MemoryDataset(read)}), hook_manager=manager
+        )
+    assert str(caught.value) == (
+        "phantom.finetune.task.label: there is no label 'diagnosys'; did you mean 'diagnosis'?"
+    )
+    assert worked == []
 
 
 def test_a_list_that_is_none_is_called_a_list() -> None:

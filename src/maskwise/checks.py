@@ -173,6 +173,28 @@ def check_labels(parameters: Mapping[str, Any], study: Study, stages: Iterable[s
         )
 
 
+def check_task(parameters: Mapping[str, Any], source: str, columns: Iterable[str]) -> None:
+    """Raise ``UserError`` where the source's task learns a label that its images do not have.
+
+    Which labels there are, only its files say; so this is looked at when they were read, and
+    before an encoder is trained for hours.
+
+    Args:
+        parameters: All parameters, checked.
+        source: Whose task it is.
+        columns: Of the source's manifest, or of its store's index.
+    """
+    block = parameters[source]
+    if _needless(block, "finetune"):
+        return
+    where = f"{source}.finetune"
+    # A task that learns no label has no such option.
+    label = getattr(blocks.finetune_source(block["finetune"], where).task, "label", None)
+    known = [name.removeprefix("label_") for name in columns if name.startswith("label_")]
+    if label is not None:
+        _refuse([_unknown(f"{where}.task.label", "label", label, known)])
+
+
 def _attempt(
     parse: Callable[[Any, str], object], find: Callable[[], Any], where: str
 ) -> object:

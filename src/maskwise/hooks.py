@@ -11,7 +11,13 @@ from kedro.pipeline import Node, Pipeline
 
 from maskwise import run_facts
 from maskwise.cells import Study, address, read_studies
-from maskwise.checks import check_inputs, check_labels, check_parameters, names_in_files
+from maskwise.checks import (
+    check_inputs,
+    check_labels,
+    check_parameters,
+    check_task,
+    names_in_files,
+)
 from maskwise.pipelines import blocks
 from maskwise.pipelines.saving import saving
 from maskwise.progress import planning
@@ -57,10 +63,11 @@ class MaskwiseHooks:
         self._run.enter_context(planning(_steps(pipeline, studies, context.params)))
 
     @hook_impl
-    def before_node_run(self, node: Node, catalog: Any) -> None:
-        """Say what begins, and start its watch."""
+    def before_node_run(self, node: Node, catalog: Any, inputs: dict[str, Any]) -> None:
+        """Refuse a task that the images have no label for; say what begins, start its watch."""
         # In a notebook, after Ctrl-C, which is no error to Kedro.
         self._abandon(KeyboardInterrupt())
+        self._check_task(inputs)
         self._catalog, self._unsaved = catalog, set(node.outputs)
         self._node.enter_context(saving())
         paths = self._paths(node)
@@ -97,6 +104,13 @@ class MaskwiseHooks:
         """Stop watching, and let the node know that its outputs are not on disk."""
         self._run.close()
         self._abandon(error)
+
+    def _check_task(self, inputs: dict[str, Any]) -> None:
+        for name, artefact in inputs.items():
+            source, _, kind = name.partition(".")
+            table = {"manifest": artefact, "store": getattr(artefact, "index", None)}.get(kind)
+            if table is not None:
+                check_task(self._context.params, source, table.columns)
 
     def _abandon(self, error: BaseException) -> None:
         if self._watch is not None:
