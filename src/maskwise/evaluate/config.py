@@ -8,7 +8,7 @@ from typing import Literal
 class EvaluateConfig:
     """The block ``evaluate``."""
 
-    draws: int = 2000
+    draws: int = 10_000
     """Bootstrap draws, at least 199."""
     seed: int = 0
     """Of the bootstrap."""
