@@ -13,8 +13,9 @@ from torch import Generator, Tensor
 from maskwise import seeds
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.store import Store
-from maskwise.masks import Grid, cell_means, to_pixels
+from maskwise.masks import Grid, boxes, cell_means, to_pixels
 from maskwise.pretrain.contracts import Batch, Objective, PlaceMap, Policy
+from maskwise.pretrain.diagnostics import cells
 from maskwise.pretrain.diagnostics.fill import masked_error, smooth_fill
 from maskwise.pretrain.diagnostics.lift import (
     Floats,
@@ -137,13 +138,45 @@ class Probe:
         figures = {"hidden_share": float(masks.double().mean())}
         if not bool(masks.any()):
             return figures
-        box = box_of(masks)
+        scattered = cells.are_cells(masks, maps)
+        box = (1, 1) if scattered else box_of(masks)
         variance = local_variance(self.images, self.grid, box)
         places = variance[0].numel() if maps is None else maps.values[0].numel()
         figures["entropy"], figures["top_share"] = choice_spread(masks.cpu().numpy(), places)
         if maps is not None:
             figures |= self._opinion(maps)
-        return figures | self._lifts(masks, variance, box)
+            if scattered:
+                figures["overlap"] = cells.overlap(masks, self._masks(policy, generator))
+        if self.lesions is None or not bool(masks.any(2).any(1).all()):
+            return figures
+        lesions = cell_means(self.lesions[:, None].double(), self.grid)
+        untrained = (
+            self._cell_controls(masks, variance)
+            if scattered
+            else {
+                "centre": middle_box(len(masks), self.grid, box),
+                "variance": loudest_boxes(variance, self.grid, box),
+            }
+        )
+        if maps is not None:
+            untrained["mean_map"] = self._by_mean_map(maps, masks)
+        return figures | self._lifts(lesions, masks, untrained, variance, box)
+
+    def _cell_controls(self, masks: Tensor, variance: Tensor) -> dict[str, Tensor]:
+        number = cells.number_of(masks)
+        return {
+            "centre": cells.middle_cells(len(masks), self.grid, number),
+            "variance": cells.highest_cells(variance, number),
+        }
+
+    def _by_mean_map(self, maps: PlaceMap, masks: Tensor) -> Tensor:
+        """Return what the policy's map hides when its mean over all images stands for each."""
+        mean = maps.values.double().mean(0, keepdim=True)
+        if maps.box == (1, 1):
+            return cells.highest_cells(mean, cells.number_of(masks)).expand(len(masks), -1, -1)
+        place, width = mean.flatten(1).argmax(1), mean.shape[2]
+        top, left = place // width * maps.stride, place % width * maps.stride
+        return boxes(top, left, maps.box, self.grid).expand(len(masks), -1, -1)
 
     def _masks(self, policy: Policy[Any], generator: Generator) -> Tensor:
         """Choose masks for all images; in full precision, wherever it is asked."""
@@ -159,27 +192,32 @@ class Probe:
             "position_share": position_share(q),
         }
 
-    def _lifts(self, masks: Tensor, variance: Tensor, box: tuple[int, int]) -> dict[str, float]:
-        if self.lesions is None or not bool(masks.any(2).any(1).all()):
-            return {}
-        cells = cell_means(self.lesions[:, None].double(), self.grid)
-        matrix = lift_matrix(masks, cells).cpu().numpy()
+    def _lifts(
+        self,
+        lesions: Tensor,
+        masks: Tensor,
+        untrained: dict[str, Tensor],
+        variance: Tensor,
+        box: tuple[int, int],
+    ) -> dict[str, float]:
+        matrix = lift_matrix(masks, lesions).cpu().numpy()
         lift, content = intervals(matrix, self.groups, self.counts)
         figures = {
             f"{name}{part}": getattr(interval, attribute)
             for name, interval in (("lift", lift), ("content_lift", content))
             for part, attribute in (("", "value"), ("_low", "low"), ("_high", "high"))
         }
-        untrained = {
-            "centre": middle_box(len(masks), self.grid, box),
-            "variance": loudest_boxes(variance, self.grid, box),
-        }
         matrices = {
-            name: lift_matrix(hidden.to(cells.device), cells).cpu().numpy()
+            name: lift_matrix(hidden.to(lesions.device), lesions).cpu().numpy()
             for name, hidden in untrained.items()
         }
+        mean_map = matrices.pop("mean_map", None)
         figures |= content_controls(matrix, matrices, self.groups, self.counts)
-        return figures | controls(cells, variance, box)
+        if mean_map is not None:
+            figures["lift_mean_map"] = float(mean_map.diagonal().mean())
+        if box == (1, 1):
+            return figures | cells.own_lifts(lesions, masks, matrices)
+        return figures | controls(lesions, variance, box)
 
     def draw(self, policy: Policy[Any], objective: Objective, generator: Generator) -> Frame:
         """Reconstruct some probe images behind the masks that ``policy`` chooses now.
