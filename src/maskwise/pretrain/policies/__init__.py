@@ -5,6 +5,7 @@ from maskwise.pretrain.policies.block import BlockConfig
 from maskwise.pretrain.policies.centre_box import CentreBoxConfig
 from maskwise.pretrain.policies.centre_cells import CentreCellsConfig
 from maskwise.pretrain.policies.dqn import DqnConfig
+from maskwise.pretrain.policies.noise import NoiseConfig
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.policies.random_box import RandomBoxConfig
 from maskwise.pretrain.policies.random_cells import RandomCellsConfig
@@ -15,6 +16,7 @@ POLICIES: dict[str, type[PolicyConfig]] = {
     "centre_box": CentreBoxConfig,
     "centre_cells": CentreCellsConfig,
     "dqn": DqnConfig,
+    "noise": NoiseConfig,
     "none": NoneConfig,
     "random_box": RandomBoxConfig,
     "random_cells": RandomCellsConfig,
