@@ -217,7 +217,8 @@ def test_the_gallery_shows_images_lesions_masks_maps_and_answers(tmp_path: Path)
     assert (gallery.reconstructions[0] == gallery.images)[~hidden].all()
     assert (gallery.images == store.images[probe.index[:shown].numpy()][:, 0]).all()
     assert objective.training
-    assert set(frames[0].errors) == {"error", "error_mean_image", "error_smooth_fill"}
+    errors = {"error", "error_mean_image", "error_smooth_fill", "error_correlation"}
+    assert set(frames[0].errors) == errors
 
 
 def test_an_objective_that_draws_nothing_leaves_the_answers_empty(tmp_path: Path) -> None:

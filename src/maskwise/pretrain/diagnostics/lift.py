@@ -158,16 +158,27 @@ def local_variance(
     default all places where the box lies in the image.
     """
     (b, c, h, w), (gh, gw) = images.shape, grid
-    ph, pw = shape or ((gh - box[0]) // stride + 1, (gw - box[1]) // stride + 1)
+    shape = shape or ((gh - box[0]) // stride + 1, (gw - box[1]) // stride + 1)
     cells = images.double().reshape(b, c, gh, h // gh, gw, w // gw)
     sums = torch.stack([cells.mean((3, 5)), cells.square().mean((3, 5))]).flatten(0, 1)
-    below, right = (ph - 1) * stride + box[0] - gh, (pw - 1) * stride + box[1] - gw
-    beyond = (0, max(0, right), 0, max(0, below))
-    inside = avg_pool2d(pad(sums.new_ones(1, 1, gh, gw), beyond), box, stride)
-    means = avg_pool2d(pad(sums, beyond), box, stride) / inside
-    first, second = means[:, :, :ph, :pw].unflatten(0, (2, b))
+    first, second = place_means(sums, box, stride, shape).unflatten(0, (2, b))
     variance: Tensor = (second - first.square()).clamp_min(0)
     return variance.mean(1)
+
+
+def place_means(
+    cells: Tensor, box: tuple[int, int], stride: int, shape: tuple[int, int]
+) -> Tensor:
+    """Average ``(B, C, gh, gw)`` over the box at each place: ``(B, C, ph, pw)``.
+
+    Places as ``PlaceMap`` has them, ``shape`` of them; of a cropped box what lies in the grid.
+    """
+    (gh, gw), (ph, pw) = cells.shape[2:], shape
+    below, right = (ph - 1) * stride + box[0] - gh, (pw - 1) * stride + box[1] - gw
+    beyond = (0, max(0, right), 0, max(0, below))
+    inside = avg_pool2d(pad(cells.new_ones(1, 1, gh, gw), beyond), box, stride)
+    means: Tensor = avg_pool2d(pad(cells, beyond), box, stride) / inside
+    return means[:, :, :ph, :pw]
 
 
 def controls(lesions: Tensor, variance: Tensor, box: tuple[int, int]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from maskwise.artefacts.store import Store
 from maskwise.masks import Grid, boxes, cell_means, to_pixels
 from maskwise.pretrain.contracts import Batch, Objective, PlaceMap, Policy
 from maskwise.pretrain.diagnostics import cells
+from maskwise.pretrain.diagnostics.agreement import agree
 from maskwise.pretrain.diagnostics.fill import masked_error, smooth_fill
 from maskwise.pretrain.diagnostics.lift import (
     Floats,
@@ -35,8 +36,8 @@ from maskwise.pretrain.diagnostics.opinion import (
     rank_correlation,
 )
 
-LIMIT, DRAWN, SHOWN = 256, 64, 12
-"""At most so many images are measured, reconstructed, and kept for the gallery."""
+LIMIT, DRAWN, TRIED, SHOWN = 256, 64, 32, 12
+"""At most so many images are measured, reconstructed, hidden at random, kept to be shown."""
 AVERAGED = 2048
 """At most so many training images make the mean image."""
 
@@ -52,7 +53,8 @@ class Frame:
     reconstructions: NDArray[np.uint8]
     """``(P, H, W)``: the image with the network's answer where it was hidden."""
     errors: dict[str, float] = field(default_factory=dict)
-    """``error``, ``error_mean_image``, ``error_smooth_fill``: over hidden pixels."""
+    """``error``, ``error_mean_image``, ``error_smooth_fill``: over hidden pixels; and
+    ``error_correlation`` of a policy's map."""
     map_box: tuple[int, int] = (0, 0)
     """Of the maps: see ``PlaceMap``; 0 without maps."""
     map_stride: int = 0
@@ -228,15 +230,19 @@ class Probe:
         images, everywhere = self.images[:DRAWN], self._masks(policy, generator)
         masks = everywhere[:DRAWN]
         with torch.no_grad():
-            maps = policy.maps(images[:SHOWN], self.grid)
+            maps = policy.maps(images, self.grid)
             objective.train(False)
             outcome = objective(self._batch(len(images)), masks)
+            agreement = {}
+            if maps is not None and outcome.residual is not None:
+                tried = self._batch(min(TRIED, len(images)))
+                agreement = agree(maps, objective, tried, self.grid, generator)
             objective.train(True)
         shown = masks[:SHOWN].cpu().numpy()
         packed = np.packbits(everywhere.flatten(1).cpu().numpy(), axis=1)
         frame = Frame(shown, _empty(np.float16), _empty(np.uint8), probe_masks=packed)
         if maps is not None:
-            values = maps.values.cpu().numpy().astype(np.float16)
+            values = maps.values[:SHOWN].cpu().numpy().astype(np.float16)
             frame = replace(frame, maps=values, map_box=maps.box, map_stride=maps.stride)
         if outcome.residual is None:
             return frame
@@ -245,7 +251,7 @@ class Probe:
         return replace(
             frame,
             reconstructions=self._grey(answer[:SHOWN]),
-            errors=self._errors(images, answer, hidden),
+            errors=self._errors(images, answer, hidden) | agreement,
         )
 
     def _batch(self, number: int) -> Batch:
