@@ -1,0 +1,78 @@
+"""What the pages quote is what the program says."""
+
+import ast
+import functools
+import re
+from collections.abc import Iterator, Sequence
+
+import pytest
+import yaml
+
+from project import PROJECT
+
+LEAST = 0.4
+"""Share of a quoted message that the program itself must hold; the rest a run fills in."""
+PIECE = 10
+"""Letters in a row by which a text is first looked for."""
+
+Text = Sequence[str | None]
+"""A text of the program, letter by letter; None = what only a run knows."""
+
+
+@functools.cache
+def texts_of_the_program() -> list[Text]:
+    return list(_texts())
+
+
+def _texts() -> Iterator[Text]:
+    for path in (PROJECT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield [letter for part in node.values for letter in _letters(part)]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def _letters(part: ast.expr) -> Text:
+    return str(part.value) if isinstance(part, ast.Constant) else [None]
+
+
+def _plain(text: Text) -> str:
+    return "".join(letter or "\0" for letter in text)
+
+
+def letters_in_common(quoted: str, text: Text) -> int:
+    """Return how many letters of ``quoted`` stand in ``text``, 0 where it is no piece of it."""
+    known = dict.fromkeys(range(len(text)), 0)  # place in the text -> letters in common
+    for letter in quoted:
+        passed = {p + 1: n for p, n in known.items() if p + 1 < len(text) and text[p] is None}
+        known = {
+            p if text[p] is None else p + 1: n + (text[p] == letter)
+            for p, n in sorted({**passed, **known}.items(), key=lambda place: place[1])
+            if p < len(text) and text[p] in (letter, None)
+        }
+    return max(known.values(), default=0)
+
+
+def quoted_messages() -> list[str]:
+    page = (PROJECT / "docs/how-to.md").read_text(encoding="utf-8")
+    table = page.partition("| message | means |")[2].partition("\n\n")[0]
+    quoted = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
+    # The close match is another text of the program's.
+    pieces = [piece for one in quoted for piece in one.partition("; did you")[0].split("…")]
+    return [piece.strip() for piece in pieces if piece.strip()]
+
+
+@pytest.mark.parametrize("quoted", quoted_messages())
+def test_a_message_that_the_how_to_explains_is_one_of_the_program_s(quoted: str) -> None:
+    pieces = {quoted[i : i + PIECE] for i in range(len(quoted) - PIECE + 1)}
+    likely = [text for text in texts_of_the_program() if any(map(_plain(text).count, pieces))]
+    most = max((letters_in_common(quoted, text) for text in likely), default=0)
+    assert most >= LEAST * len(quoted)
+
+
+def test_the_tutorial_interrupts_a_run_of_the_demonstration_s_length() -> None:
+    page = (PROJECT / "docs/tutorial.md").read_text(encoding="utf-8")
+    file = PROJECT / "conf/base/sources/parameters_phantom.yml"
+    steps = yaml.safe_load(file.read_text(encoding="utf-8"))["phantom"]["pretrain"]["steps"]
+    assert re.findall(r"after step \d+ of (\d+)", page) == [str(steps)]
