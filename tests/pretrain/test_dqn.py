@@ -32,11 +32,11 @@ def test_the_control_tells_every_image_the_reward_of_another() -> None:
     assert policy._shuffled(rewards[:, :1]).equal(rewards[:, :1])
 
 
-def test_a_reward_that_is_no_number_stops_the_run_and_says_where() -> None:
+def test_a_reward_that_is_no_number_stops_the_run_and_says_how_many_there_are() -> None:
     broken = IMAGES[:8].clone()
     broken[3] = torch.nan
     policy = a_policy(IMAGES)
-    with pytest.raises(UserError, match=r"policy dqn: 1 of 8 rewards \(12 %\) .* at step 0"):
+    with pytest.raises(UserError, match=r"policy dqn: 1 of 8 rewards \(12 %\) are not"):
         step(policy, a_batch(broken), Generator().manual_seed(0))
 
 

@@ -357,6 +357,26 @@ def test_images_that_are_no_numbers_are_named_as_the_cause(tmp_path: Path) -> No
         pretrain(store, splits, make_run(tmp_path, RANDOM_BOX))
 
 
+def test_rewards_that_are_no_numbers_are_named_with_cell_epoch_and_batch(
+    tmp_path: Path,
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    block = {
+        **RANDOM_BOX,
+        "policy": {"name": "dqn", "box": [2, 2]},
+        "optimisation": {"learning_rate": 1e30, "warm_up": 0.0},
+    }
+    # There are 12 training images: an epoch is two batches of 6, or one of 12.
+    with pytest.raises(UserError) as caught:
+        pretrain(store, splits, make_run(tmp_path, block, batch_size=6))
+    assert str(caught.value).startswith(
+        "pretrain recipe seed 0, step 2 (epoch 1, batch 2): policy dqn: 6 of 6 rewards (100 %) "
+        "are not finite; lower the objective's learning rate"
+    )
+    with pytest.raises(UserError, match=r"seed 0, step 2 \(epoch 2, batch 1\): policy dqn: 12"):
+        pretrain(store, splits, make_run(tmp_path, block, batch_size=12))
+
+
 @dataclass(frozen=True)
 class Noted(RandomBoxConfig):
     """Writes down which images it is shown and what it hides of them."""

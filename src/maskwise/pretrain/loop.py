@@ -138,12 +138,23 @@ class Loop:
                 self.fabric.backward(outcome.loss / len(parts))
             played.append((proposal, outcome))
         figures = self._update(self.plan.optimisation.clip_norm) if phase.network else {}
-        learnt = [self.policy.learn(*one) if phase.policy else {} for one in played]
+        learnt = [self._learn(*one) if phase.policy else {} for one in played]
         seen = [
             {"loss": outcome.loss.detach(), **outcome.figures, **more}
             for (_, outcome), more in zip(played, learnt, strict=True)
         ]
         return {**_averaged(seen), **figures}
+
+    def _learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
+        """Let the policy learn; what it refuses to learn from gets its place in the run."""
+        try:
+            return self.policy.learn(proposal, outcome)
+        except UserError as error:
+            ended = self.ends[len(self.history) - 1] if self.history else 0
+            raise UserError(
+                f"pretrain {self.plan.cell}, step {self.step + 1} (epoch "
+                f"{len(self.history) + 1}, batch {self.step - ended + 1}): {error}"
+            ) from None
 
     def _prepare(self, phase: Phase, own: int) -> None:
         """Set mode and learning rate; in a later phase's first step, begin anew.

@@ -349,7 +349,7 @@ class Dqn:
     def _refuse_infinite(self, rewards: Tensor) -> None:
         if rewards.device.type != "cpu" and self.step % CHECK_EVERY:
             return
-        dqn_reward.refuse_infinite(rewards, self.step, self.setting.steps_per_epoch)
+        dqn_reward.refuse_infinite(rewards)
 
     def _own_figures(
         self, episode: Episode, raw: Tensor, outcome: Outcome

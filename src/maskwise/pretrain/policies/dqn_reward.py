@@ -73,15 +73,14 @@ def unexplained(
     return share * torch.log((error + floor) / (variance + floor))
 
 
-def refuse_infinite(rewards: Tensor, step: int, steps_per_epoch: float) -> None:
-    """Raise ``UserError`` saying where and how many, unless all ``rewards`` are finite."""
+def refuse_infinite(rewards: Tensor) -> None:
+    """Raise ``UserError`` saying how many, unless all ``rewards`` are finite."""
     broken = int((~rewards.isfinite()).sum())
     if broken:
         raise UserError(
-            f"pretrain, policy dqn: {broken} of {rewards.numel()} rewards "
-            f"({100 * broken / rewards.numel():.0f} %) are not finite at step {step} "
-            f"(epoch {step / max(steps_per_epoch, 1e-9):.1f}); lower the objective's learning "
-            "rate, or look for images with values that are not finite"
+            f"policy dqn: {broken} of {rewards.numel()} rewards "
+            f"({100 * broken / rewards.numel():.0f} %) are not finite; lower the objective's "
+            "learning rate, or look for images with values that are not finite"
         )
 
 
