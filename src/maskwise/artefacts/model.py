@@ -1,14 +1,16 @@
-"""``*.safetensors`` of a fine-tuned model: encoder, linear layer, and how to use them.
+"""``*.safetensors`` of a fine-tuned model: encoder, what lies on top, and how to use them.
+
+The metadata's block says which kind it is: ``model`` classifies, ``segmenter`` outlines.
 
 Needs torch and safetensors only. All or nothing: every tensor is accounted for, or it stops.
 """
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -25,6 +27,7 @@ from maskwise.artefacts.encoder import (
     write_tensors,
 )
 from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -32,7 +35,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a user of the model must know."""
+    """What a user of a classifier must know."""
+
+    block: ClassVar[str] = "model"
 
     encoder: EncoderMetadata
     """Architecture, image size, preprocessing, source, recipe and seed."""
@@ -57,35 +62,81 @@ class ModelMetadata:
     validation_log_loss: float
     """Of the calibrated probabilities on the validation images of that fraction, in nats."""
 
+    @property
+    def loss(self) -> float:
+        """On validation images; the lower, the better the model."""
+        return self.validation_log_loss
+
     def check(self) -> None:
         """Raise ``ValueError`` where a figure cannot be right."""
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature is {self.temperature}, but should be above 0")
-        if not self.classes or len(set(self.classes)) < len(self.classes):
-            raise ValueError(f"classes is {list(self.classes)}, not different names")
+        _check_names(self.classes)
 
 
-def write_model(model: nn.Module, metadata: ModelMetadata, path: Path) -> None:
+@dataclass(frozen=True)
+class SegmenterMetadata:
+    """What a user of a segmenter must know."""
+
+    block: ClassVar[str] = "segmenter"
+
+    encoder: EncoderMetadata
+    """Architecture, image size, preprocessing, source, recipe and seed."""
+    task: str
+    """Name in ``maskwise.finetune.tasks.TASKS``."""
+    classes: tuple[str, ...]
+    """What is outlined: class i is the model's output i + 1; output 0 is the background."""
+    mode: str
+    """``probe`` (the encoder as pre-trained) or ``full`` (fine-tuned as a whole)."""
+    fraction: float
+    """Share of the outlined training images that the model saw."""
+    images: int
+    """Number of outlined training images that the model saw."""
+    validation_loss: float
+    """Dice loss + cross-entropy on the validation images of that fraction."""
+
+    @property
+    def loss(self) -> float:
+        """On validation images; the lower, the better the model."""
+        return self.validation_loss
+
+    def check(self) -> None:
+        """Raise ``ValueError`` where a figure cannot be right."""
+        _check_names(self.classes)
+
+
+Metadata = ModelMetadata | SegmenterMetadata
+
+
+def _check_names(classes: tuple[str, ...]) -> None:
+    if not classes or len(set(classes)) < len(classes):
+        raise ValueError(f"classes is {list(classes)}, not different names")
+
+
+def write_model(model: nn.Module, metadata: Metadata, path: Path) -> None:
     """Write the model's parameters and buffers with their metadata."""
-    write_tensors(model.state_dict(), {"model": asdict(metadata)}, path)
+    write_tensors(model.state_dict(), {metadata.block: asdict(metadata)}, path)
 
 
-def load_model(path: str | Path) -> Classifier:
+def load_model(path: str | Path) -> Classifier | Segmenter:
     """Return the model in ``path``, in eval mode, its ``metadata`` an attribute.
 
-    Its forward takes normalised images ``(B, C, H, W)`` and returns logits ``(B, classes)``;
-    ``probabilities(images)`` returns calibrated probabilities.
+    A classifier takes normalised images ``(B, C, H, W)`` and returns logits ``(B, classes)``;
+    ``probabilities(images)`` returns calibrated probabilities. A segmenter returns them a
+    pixel, the background first, and ``outline(images)`` the class of each pixel, of images of
+    any size.
 
     Raises:
         UserError: if the file is no model, or a tensor is missing, unexpected or misshapen.
     """
     path = Path(path)
     tensors, blocks = read_tensors(path)
-    if "model" not in blocks:
+    kind = next((kind for kind in _KINDS if kind in blocks), None)
+    if kind is None:
         found = "an encoder: use maskwise.load_encoder" if "encoder" in blocks else "no model"
         raise UserError(f"{path}: holds {found}")
     with usable(path):
-        metadata = model_metadata(blocks["model"])
+        metadata = _KINDS[kind](blocks[kind])
         model = rebuild(lambda: _build(metadata, str(path)), tensors, str(path))
         seen = metadata.encoder
         with torch.inference_mode():
@@ -95,8 +146,17 @@ def load_model(path: str | Path) -> Classifier:
     return model
 
 
-def _build(metadata: ModelMetadata, where: str) -> Classifier:
-    return build_classifier(build_encoder(metadata.encoder, where), metadata)
+def _build(metadata: Metadata, where: str) -> Classifier | Segmenter:
+    encoder = build_encoder(metadata.encoder, where)
+    if isinstance(metadata, SegmenterMetadata):
+        return build_segmenter(encoder, metadata)
+    return build_classifier(encoder, metadata)
+
+
+def build_segmenter(encoder: nn.Module, metadata: SegmenterMetadata) -> Segmenter:
+    """Build the model that ``metadata`` describes around ``encoder``, its decoder fresh."""
+    size = (metadata.encoder.height, metadata.encoder.width)
+    return Segmenter(encoder, len(metadata.classes), size)
 
 
 def build_classifier(encoder: nn.Module, metadata: ModelMetadata) -> Classifier:
@@ -116,3 +176,17 @@ def model_metadata(block: Mapping[str, Any]) -> ModelMetadata:
     metadata = from_json(ModelMetadata, block)
     metadata.check()
     return replace(metadata, encoder=encoder_metadata(block["encoder"]))
+
+
+def segmenter_metadata(block: Mapping[str, Any]) -> SegmenterMetadata:
+    """Build the metadata from its JSON block; ``ValueError`` where it is wrong."""
+    metadata = from_json(SegmenterMetadata, block)
+    metadata.check()
+    return replace(metadata, encoder=encoder_metadata(block["encoder"]))
+
+
+_KINDS: dict[str, Callable[[Mapping[str, Any]], Metadata]] = {
+    ModelMetadata.block: model_metadata,
+    SegmenterMetadata.block: segmenter_metadata,
+}
+"""Name of the block -> what reads it."""

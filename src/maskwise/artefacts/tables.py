@@ -34,7 +34,16 @@ PREDICTIONS = (
     "truth",
 )
 """``predictions.parquet``: a row an image x fraction x mode (``probe``, ``full``), validation
-and test; then one column ``p_<class>`` a class, probabilities that add to 1."""
+and test; then of a diagnosis one column ``p_<class>`` a class, probabilities that add to 1."""
+
+SEGMENTATION = ("unit", "unit_kind", "distance_unit")
+"""Columns that follow those of ``PREDICTIONS`` where lesions are outlined; ``truth`` is then
+which classes the image shows.
+
+``unit`` is the volume, or else the group, that an image is a part of, ``unit_kind`` which of
+the two (``volume``, ``group``), ``distance_unit`` ``mm`` or ``px``. Then, of each class, pixels
+``tp_<class>``, ``fp_<class>``, ``fn_<class>``, and the distances ``hd95_<class>`` and
+``asd_<class>``, NaN where one of the two outlines is empty."""
 
 PAIRED = (
     "mode",

@@ -1,13 +1,15 @@
-"""The folder of a cell's models: ``index.json``, and as many models as ``keep`` says."""
+"""The folder of a cell's models: ``index.json``, as many models as ``keep`` says, outlines."""
 
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from torch import nn
+
 from maskwise.artefacts.atomic import replacing_folder
-from maskwise.artefacts.model import ModelMetadata, write_model
-from maskwise.encoders.classifier import Classifier
+from maskwise.artefacts.contours import CONTOURS, Contours, write_contours
+from maskwise.artefacts.model import Metadata, write_model
 
 Keep = Literal["best", "all", "none"]
 BEST = "best.safetensors"
@@ -20,13 +22,15 @@ class Models:
     keep: Keep
     choices: list[dict[str, Any]] = field(default_factory=list)
     """One a model, in the order of training: what it is, and what was chosen for it."""
-    _kept: dict[str, tuple[Classifier, ModelMetadata]] = field(default_factory=dict)
+    contours: Contours | None = None
+    """What the last model of the largest fraction outlined; None where nothing is outlined."""
+    _kept: dict[str, tuple[nn.Module, Metadata]] = field(default_factory=dict)
 
-    def add(self, model: Classifier, metadata: ModelMetadata, choice: dict[str, Any]) -> None:
+    def add(self, model: nn.Module, metadata: Metadata, choice: dict[str, Any]) -> None:
         """Take a finished model; ``choice`` is what ``index.json`` says beside its metadata.
 
-        The best is the model with the lowest log loss on validation of those that saw the
-        largest fraction of the labels.
+        The best is the model with the lowest loss on validation of those that saw the largest
+        fraction of the labels.
         """
         facts = {
             key: value
@@ -49,16 +53,15 @@ class Models:
         with replacing_folder(folder) as temporary:
             for name, (model, metadata) in self._kept.items():
                 write_model(model, metadata, temporary / name)
+            if self.contours is not None:
+                write_contours(self.contours, temporary / CONTOURS)
             index = {"keep": self.keep, "models": self.choices}
             text = json.dumps(index, indent=2, sort_keys=True, allow_nan=False)
             (temporary / "index.json").write_text(text + "\n", encoding="utf-8")
 
-    def _is_better(self, metadata: ModelMetadata) -> bool:
+    def _is_better(self, metadata: Metadata) -> bool:
         if BEST not in self._kept:
             return True
         best = self._kept[BEST][1]
         # A larger fraction is better; at the same one, the lower loss on validation.
-        return (-metadata.fraction, metadata.validation_log_loss) < (
-            -best.fraction,
-            best.validation_log_loss,
-        )
+        return (-metadata.fraction, metadata.loss) < (-best.fraction, best.loss)

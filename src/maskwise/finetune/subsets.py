@@ -23,6 +23,26 @@ COLUMNS = ("fraction", "image_id", "group", "role", "label")
 def draw_subsets(
     labelled: pd.DataFrame, fractions: Sequence[float], validation: Validation, seed: int
 ) -> pd.DataFrame:
+    """Choose the images of every fraction, of which the smallest shows every class.
+
+    Arguments and answer are those of ``draw_stratified``.
+
+    Raises:
+        UserError: if a fraction lacks a class, or a part has no labelled image.
+    """
+    subsets = draw_stratified(labelled, fractions, validation, seed)
+    images = _part(labelled, "train")
+    order = group_order(images, stream(seed, "subsets", "train"))
+    train = subsets[subsets["role"] == "train"]
+    for fraction in fractions:
+        chosen = train[train["fraction"] == fraction]
+        _check_classes(chosen, images, order, labelled, fraction)
+    return subsets
+
+
+def draw_stratified(
+    labelled: pd.DataFrame, fractions: Sequence[float], validation: Validation, seed: int
+) -> pd.DataFrame:
     """Choose the images of every fraction.
 
     A fraction is the shortest run of whole groups that holds that share of the images, of the
@@ -40,28 +60,30 @@ def draw_subsets(
         A row an image and fraction, columns ``COLUMNS``.
 
     Raises:
-        UserError: if the smallest fraction lacks a class, or a part has no labelled image.
+        UserError: if a part has no labelled image.
     """
     parts = []
     for split in ("train", "validation"):
-        images = labelled[labelled["split"] == split]
-        if images.empty:
-            raise UserError(
-                f"finetune: the {split} part has no labelled image; "
-                "change the split of preprocess, or label some"
-            )
-        # Sorted first: the order must not depend on the order of the rows.
-        images = images.sort_values(["group", "image_id"]).reset_index(drop=True)
+        images = _part(labelled, split)
         order = group_order(images, stream(seed, "subsets", split))
         for fraction in fractions:
             share = 1.0 if split == "validation" and validation == "full" else fraction
             chosen = images[images["group"].isin(_prefix(images, order, share))]
-            if split == "train":
-                _check_classes(chosen, images, order, labelled, fraction)
             parts.append(chosen.assign(fraction=fraction, role=split))
     subsets = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
     _tell(subsets)
     return subsets
+
+
+def _part(labelled: pd.DataFrame, split: str) -> pd.DataFrame:
+    images = labelled[labelled["split"] == split]
+    if images.empty:
+        raise UserError(
+            f"finetune: the {split} part has no labelled image; "
+            "change the split of preprocess, or label some"
+        )
+    # Sorted first: the order must not depend on the order of the rows.
+    return images.sort_values(["group", "image_id"]).reset_index(drop=True)
 
 
 def group_order(images: pd.DataFrame, generator: np.random.Generator) -> list[str]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from maskwise.artefacts.model import ModelMetadata, load_model
 from maskwise.config import parse
 from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint
 from maskwise.predict.page import Card, Summary, render, thumbnail
 from maskwise.predict.reading import Colour, RefusedError, check_modality, read_scan
@@ -89,6 +90,11 @@ def predict(model: Path, scans: Path, config: PredictConfig) -> Predicted:
             are refused, or if the model answers a scan with no number.
     """
     network = load_model(model)
+    if isinstance(network, Segmenter):
+        raise UserError(
+            f"{model}: outlines lesions, and predict tells classes; in Python, "
+            "maskwise.load_model(path).outline(images) outlines new scans"
+        )
     metadata = cast(ModelMetadata, network.metadata)
     _check(config, metadata, model)
     found = find_scans(scans, config.column, config.root)

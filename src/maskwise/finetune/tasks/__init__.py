@@ -7,10 +7,12 @@ import pandas as pd
 from torch import nn
 
 from maskwise.artefacts.store import Store
-from maskwise.finetune import cell
+from maskwise.finetune.cell import learn as learn_diagnosis
 from maskwise.finetune.contracts import Finetuned, TaskConfig
+from maskwise.finetune.lesion.cell import learn as learn_lesion
 from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.tasks.diagnosis import DiagnosisConfig
+from maskwise.finetune.tasks.lesion import LesionConfig
 
 Learn = Callable[[nn.Module, Store, pd.DataFrame, FinetuneRun], Finetuned]
 """Encoder, store, splits and run in; what was learnt at every fraction of the labels out."""
@@ -24,7 +26,10 @@ class Task:
     learn: Learn
 
 
-TASKS: dict[str, Task] = {"diagnosis": Task(DiagnosisConfig, cell.learn)}
+TASKS: dict[str, Task] = {
+    "diagnosis": Task(DiagnosisConfig, learn_diagnosis),
+    "lesion": Task(LesionConfig, learn_lesion),
+}
 
 
 def learner(config: TaskConfig) -> Learn:

@@ -1,0 +1,82 @@
+"""An encoder with a decoder that outlines what the features show. It needs torch only.
+
+Images larger than the network's are seen through a window that slides over them, which is
+MONAI's, imported where it is wanted.
+"""
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from maskwise.encoders.decoder import Decoder
+from maskwise.errors import UserError
+
+WINDOWS_AT_ONCE = 16
+
+
+class Segmenter(nn.Module):
+    """A U-Net: the encoder, and a lean decoder past the features met on the way down.
+
+    Args:
+        encoder: keeps the contract of ``maskwise.encoders.contract``.
+        classes: how many there are beside the background.
+        size: height and width in pixels of the images that it is trained on.
+    """
+
+    encoder: nn.Module
+
+    def __init__(self, encoder: nn.Module, classes: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        widths: tuple[int, ...] = encoder.channels  # type: ignore[assignment]
+        strides: tuple[int, ...] = encoder.strides  # type: ignore[assignment]
+        if any(side % strides[-1] for side in size):
+            raise UserError(
+                f"encoder.stride: {strides[-1]} does not divide an image of {size[0]} x "
+                f"{size[1]} pixels, so its features cannot be turned back into one; choose "
+                "another stride, or another size in the source's block `preprocess`"
+            )
+        self.encoder = encoder
+        self.decoder = Decoder("lean", True, widths, strides, 1 + classes)
+        self.size = size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn normalised images ``(B, C, H, W)`` into logits ``(B, 1 + classes, H, W)``.
+
+        The first channel is the background. The sides must be those of training, or other
+        multiples of the encoder's stride.
+        """
+        features = self.encoder(images)
+        logits = cast(Tensor, self.decoder(features, features[-1]))
+        if logits.shape[2:] != images.shape[2:]:
+            # An encoder whose features have one size whatever the image's: `pixels`.
+            logits = nn.functional.interpolate(logits, images.shape[2:], mode="bilinear")
+        return logits
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Return probabilities ``(B, 1 + classes, H, W)`` of images of any size.
+
+        Images of another size than ``size`` are seen through a window of that size, which
+        moves by half its side; where windows overlap, the middle of each counts most. One
+        pixel must stand for as much as in training.
+        """
+        if tuple(images.shape[2:]) == self.size:
+            return cast(Tensor, self(images)).softmax(dim=1)
+        return self._through_a_window(images).softmax(dim=1)
+
+    def outline(self, images: Tensor) -> Tensor:
+        """Return the likeliest class of every pixel, int64 ``(B, H, W)``; 0 = background."""
+        return self.probabilities(images).argmax(dim=1)
+
+    def _through_a_window(self, images: Tensor) -> Tensor:
+        try:
+            from monai.inferers.utils import sliding_window_inference
+        except ModuleNotFoundError:
+            raise UserError(
+                f"an image of {images.shape[2]} x {images.shape[3]} pixels is not of the "
+                f"network's size, {self.size[0]} x {self.size[1]}, and needs MONAI: pip "
+                "install monai, or resize the image"
+            ) from None
+        found = sliding_window_inference(
+            images, self.size, WINDOWS_AT_ONCE, self, overlap=0.5, mode="gaussian"
+        )
+        return cast(Tensor, found)

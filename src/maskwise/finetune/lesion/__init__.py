@@ -1,0 +1,1 @@
+"""The task ``lesion``: outline what somebody outlined."""

@@ -1,0 +1,107 @@
+"""How far an outline lies from the truth: pixels counted, surfaces measured."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+FAR = 0.95
+"""Quantile of the Hausdorff distance."""
+
+Floats = NDArray[np.float64]
+Classes = NDArray[np.uint8]
+"""``(N, H, W)`` class indices, 0 = background."""
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """How large a pixel is."""
+
+    sides: Floats
+    """``(N, 2)``: height and width."""
+    unit: str
+    """``mm``, or ``px`` where some image's spacing is not known."""
+
+
+def spacing_of(index: pd.DataFrame) -> Spacing:
+    """Read ``spacing_y`` and ``spacing_x`` (mm a stored pixel) off a store's index."""
+    columns = ["spacing_y", "spacing_x"]
+    if set(columns) <= set(index.columns) and index[columns].notna().all(axis=None):
+        return Spacing(index[columns].to_numpy(np.float64), "mm")
+    return Spacing(np.ones((len(index), 2)), "px")
+
+
+def measure(
+    called: Classes, truths: Classes, names: tuple[str, ...], sides: Floats
+) -> pd.DataFrame:
+    """Compare outlines, a row an image.
+
+    Args:
+        called: what a network outlined.
+        truths: what somebody outlined.
+        names: of the classes; class index 1 is the first.
+        sides: ``(N, 2)``, height and width of a pixel.
+
+    Returns:
+        ``tables.SEGMENTATION`` of each class: pixels ``tp_<class>``, ``fp_<class>``,
+        ``fn_<class>``, and in the unit of ``sides`` ``hd95_<class>``, ``asd_<class>``, NaN
+        where one of the two outlines is empty.
+    """
+    columns: dict[str, NDArray[np.generic]] = {}
+    for number, name in enumerate(names, start=1):
+        found, there = called == number, truths == number
+        for kind, pixels in (
+            ("tp", found & there),
+            ("fp", found & ~there),
+            ("fn", ~found & there),
+        ):
+            columns[f"{kind}_{name}"] = pixels.sum(axis=(1, 2), dtype=np.int64)
+        columns[f"hd95_{name}"], columns[f"asd_{name}"] = distances(found, there, sides)
+    return pd.DataFrame(columns)
+
+
+def distances(
+    found: NDArray[np.bool_], there: NDArray[np.bool_], sides: Floats
+) -> tuple[Floats, Floats]:
+    """Measure how far two outlines lie apart, image by image; NaN where one is empty.
+
+    An outline is the pixels of a mask that have a neighbour outside, also beyond the image's
+    border. The 95 % Hausdorff distance is the larger of two quantiles: of the distances from
+    each pixel of one outline to the nearest of the other, and the reverse. The average surface
+    distance is the mean of all these distances (MONAI, ``symmetric``).
+
+    Args:
+        found: ``(N, H, W)`` or ``(N, D, H, W)``.
+        there: of the same shape.
+        sides: ``(N, 2)`` or ``(N, 3)``, size of a pixel or voxel along each side.
+
+    Returns:
+        Both distances, ``(N,)``.
+    """
+    far, mean = (np.full(len(found), np.nan) for _ in range(2))
+    space = tuple(range(1, found.ndim))
+    # Each pair has outlines of its own length, so that there is nothing to do at once.
+    for image in np.flatnonzero(found.any(axis=space) & there.any(axis=space)):
+        pair = _between(found[image], there[image], tuple(sides[image]))
+        far[image] = max(float(np.quantile(one, FAR)) for one in pair)
+        mean[image] = float(np.concatenate(pair).mean())
+    return far, mean
+
+
+def _between(
+    found: NDArray[np.bool_], there: NDArray[np.bool_], sides: tuple[float, ...]
+) -> tuple[Floats, Floats]:
+    """Return the distances from one outline to the other, and the reverse."""
+    from monai.metrics.utils import get_edge_surface_distance
+
+    with warnings.catch_warnings():
+        # MONAI 1.6 calls a function of its own with an argument that it has deprecated.
+        warnings.simplefilter("ignore", FutureWarning)
+        _, both, _ = get_edge_surface_distance(
+            torch.from_numpy(found), torch.from_numpy(there), spacing=sides, symmetric=True
+        )
+    one, other = (part.double().numpy() for part in both)
+    return one, other

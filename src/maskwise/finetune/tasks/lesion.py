@@ -1,0 +1,17 @@
+"""The task ``lesion``: every pixel's class, as somebody outlined it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from maskwise.finetune.contracts import Mode
+
+
+@dataclass(frozen=True)
+class LesionConfig:
+    """Learns from all images that somebody outlined, those without a lesion included.
+
+    Classes are those of the store: one, or those that its header names.
+    """
+
+    trained: ClassVar[tuple[Mode, ...]] = ("probe", "full")
+    needs_label: ClassVar[bool] = False

@@ -1,0 +1,318 @@
+"""The task `lesion` as the pipeline calls it: encoder, store and splits in, outlines out."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from finetune.blobs import write_blobs
+from finetune.patches import metadata, small_encoder
+from maskwise import load_model
+from maskwise.artefacts.contours import read_contours
+from maskwise.artefacts.store import Store
+from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
+from maskwise.encoders.segmenter import Segmenter
+from maskwise.errors import UserError
+from maskwise.finetune.augmentation import Augmentation, draw_moves
+from maskwise.finetune.contracts import Mode
+from maskwise.finetune.lesion.outlines import NOTHING, Outlines
+from maskwise.finetune.lesion.subsets import draw_outlined
+from maskwise.finetune.lesion.training import Lesson, train
+from maskwise.finetune.optimisation import FullConfig
+from maskwise.finetune.stage import (
+    Budget,
+    FinetuneConfig,
+    Finetuned,
+    FinetuneRun,
+    finetune,
+    parse_budget,
+)
+from maskwise.finetune.tasks.lesion import LesionConfig
+from maskwise.progress import bar
+
+Blobs = tuple[Store, pd.DataFrame]
+RUN = FinetuneRun(
+    budget=Budget(LesionConfig(), steps=30, batch_size=16, learning_rates=(0.01,)),
+    config=FinetuneConfig(keep="all"),
+    fractions=(1.0, 0.3),
+    source="blobs",
+    recipe="scratch",
+    seed=0,
+)
+COUNTS = ["tp_lesion", "fp_lesion", "fn_lesion"]
+
+
+@pytest.fixture(scope="module")
+def blobs(tmp_path_factory: pytest.TempPathFactory) -> Blobs:
+    return write_blobs(tmp_path_factory.mktemp("blobs") / "store")
+
+
+@pytest.fixture(scope="module")
+def cell(blobs: Blobs) -> Finetuned:
+    return finetune(small_encoder(), *blobs, RUN)
+
+
+@pytest.fixture(scope="module")
+def models(cell: Finetuned, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "s0"
+    cell.write_models(folder)
+    return folder
+
+
+def quick(**changes: Any) -> FinetuneRun:
+    budget = replace(RUN.budget, steps=2)
+    return replace(RUN, budget=budget, fractions=(1.0,), **changes)
+
+
+def trained(blobs: Blobs, mode: Mode, config: FullConfig, architecture: str) -> Segmenter:
+    store, _ = blobs
+    lesson = Lesson(
+        store=store,
+        outlines=Outlines(np.asarray(store.masks), ("lesion",)),
+        rows=np.arange(20),
+        mode=mode,
+        steps=3,
+        batch_size=8,
+        learning_rate=0.01,
+        seed=0,
+        device=torch.device("cpu"),
+    )
+    start = Segmenter(small_encoder(architecture), classes=1, size=(16, 16))
+    with bar("finetune", "test", 3, 8) as shown:
+        return train(start, lesson, config, shown)
+
+
+def test_there_is_a_row_an_image_fraction_and_mode_for_validation_and_test(
+    blobs: Blobs, cell: Finetuned
+) -> None:
+    held_out, table = blobs[1].query("split != 'train'"), cell.predictions
+    measured = (*COUNTS, "hd95_lesion", "asd_lesion")
+    assert tuple(table.columns) == (*PREDICTIONS, *SEGMENTATION, *measured)
+    assert len(table) == 4 * len(held_out)
+    for _, part in table.groupby(["fraction", "mode"]):
+        assert sorted(part["image_id"]) == sorted(held_out["image_id"])
+
+
+def test_found_and_missed_pixels_are_those_of_the_true_outline(
+    blobs: Blobs, cell: Finetuned
+) -> None:
+    store, table = blobs[0], cell.predictions
+    assert store.masks is not None
+    sizes = store.masks[store.rows(table["image_id"])].sum(axis=(1, 2))
+    assert (table["tp_lesion"] + table["fn_lesion"]).tolist() == sizes.tolist()
+    assert (table["truth"] == NOTHING).tolist() == (sizes == 0).tolist()
+
+
+def test_bright_discs_are_outlined(cell: Finetuned) -> None:
+    table = cell.predictions.query("split == 'test' and mode == 'full' and fraction == 1")
+    true, wrong, missed = (table[name].sum() for name in COUNTS)
+    assert 2 * true / (2 * true + wrong + missed) > 0.6
+
+
+def test_the_subsets_name_their_cell_and_are_drawn_by_what_images_show(
+    cell: Finetuned,
+) -> None:
+    table = cell.subsets
+    assert tuple(table.columns) == SUBSETS
+    small = table.query("fraction == 0.3 and role == 'train'")
+    assert set(small["label"]) == {"lesion", NOTHING}
+    assert set(small["image_id"]) < set(table.query("fraction == 1")["image_id"])
+    assert (small.groupby("group").size() == 2).all()
+
+
+def test_images_that_nobody_outlined_are_left_out(blobs: Blobs) -> None:
+    store, splits = blobs
+    unknown = splits.query("split == 'test'")["image_id"].iloc[:4]
+    index = store.index.assign(has_mask=~store.index["image_id"].isin(unknown))
+    found = finetune(small_encoder(), replace(store, index=index), splits, quick())
+    assert not set(found.predictions["image_id"]) & set(unknown)
+
+
+@pytest.mark.parametrize("architecture", ["context_cnn", "resnet18"])
+def test_a_probe_changes_no_tensor_and_no_buffer_of_the_encoder_but_the_decoder(
+    blobs: Blobs, architecture: str
+) -> None:
+    before = small_encoder(architecture).state_dict()
+    model = trained(blobs, "probe", FullConfig(), architecture)
+    after = model.encoder.state_dict()
+    assert all(after[name].equal(before[name]) for name in before)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        fresh = Segmenter(small_encoder(architecture), classes=1, size=(16, 16))
+    moved = [
+        not tensor.equal(fresh.decoder.state_dict()[name])
+        for name, tensor in model.decoder.state_dict().items()
+    ]
+    assert all(moved)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_full_fine_tuning_changes_the_encoder_but_no_statistics_of_its_norms(
+    blobs: Blobs,
+) -> None:
+    before = small_encoder("resnet18").state_dict()
+    after = trained(blobs, "full", FullConfig(), "resnet18").encoder.state_dict()
+    buffers = [name for name in before if "running" in name or "num_batches" in name]
+    assert all(after[name].equal(before[name]) for name in buffers)
+    assert not any(after[name].equal(before[name]) for name in set(before) - set(buffers))
+
+
+def test_the_encoders_rate_is_a_multiple_of_the_decoders(blobs: Blobs) -> None:
+    before = small_encoder().state_dict()
+    after = trained(blobs, "full", FullConfig(encoder_rate=0.0), "context_cnn")
+    assert all(after.encoder.state_dict()[name].equal(before[name]) for name in before)
+
+
+@pytest.mark.parametrize("architecture", ["context_cnn", "resnet18"])
+def test_the_encoder_that_was_handed_in_stays_as_it_is(blobs: Blobs, architecture: str) -> None:
+    encoder = small_encoder(architecture)
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    finetune(encoder, *blobs, quick())
+    assert all(tensor.equal(before[name]) for name, tensor in encoder.state_dict().items())
+    assert not encoder.training
+
+
+def test_an_encoder_without_parameters_gets_only_the_decoder(blobs: Blobs) -> None:
+    found = finetune(small_encoder("pixels"), *blobs, quick()).predictions
+    assert set(found["mode"]) == {"probe"}
+
+
+def test_an_outline_moves_with_its_image() -> None:
+    pictures = torch.arange(2 * 6 * 6).reshape(2, 1, 6, 6)
+    still = torch.zeros(2, 1, 6, 6)
+    config = Augmentation(shift=0.3)
+    moves = draw_moves(still, config, "free", np.random.default_rng(0))
+    moved = moves.apply(pictures)
+    assert not moved.equal(pictures)
+    assert moves.apply(pictures.float()).long().equal(moved)
+    assert set(moved.flatten().tolist()) <= set(pictures.flatten().tolist())
+
+
+def test_the_same_run_gives_the_same_outlines_bit_for_bit(blobs: Blobs) -> None:
+    first = finetune(small_encoder(), *blobs, quick())
+    torch.rand(1)  # someone else draws from the global generator
+    again = finetune(small_encoder(), *blobs, quick())
+    pd.testing.assert_frame_equal(first.predictions, again.predictions, check_exact=True)
+
+
+def test_the_test_part_chooses_nothing(blobs: Blobs, tmp_path: Path) -> None:
+    store, splits = blobs
+    run = quick(config=FinetuneConfig(keep="all"))
+    run = replace(run, budget=replace(run.budget, learning_rates=(1e-3, 1e-2)))
+    test = store.rows(splits.query("split == 'test'")["image_id"])
+    emptied = np.array(store.masks)
+    emptied[test] = False
+    kinds = []
+    for given in (store, replace(store, masks=emptied)):
+        finetune(small_encoder(), given, splits, run).write_models(tmp_path / "m")
+        kinds.append(json.loads((tmp_path / "m" / "index.json").read_text()))
+    assert kinds[0] == kinds[1]
+
+
+def test_validation_chooses_the_learning_rate(blobs: Blobs, tmp_path: Path) -> None:
+    budget = replace(RUN.budget, steps=10, learning_rates=(1e-9, 1e-2))
+    finetune(small_encoder(), *blobs, replace(quick(), budget=budget)).write_models(
+        tmp_path / "m"
+    )
+    index = json.loads((tmp_path / "m" / "index.json").read_text())["models"]
+    assert {one["learning_rate"] for one in index} == {1e-2}
+
+
+def test_a_model_outlines_as_its_row_says(blobs: Blobs, cell: Finetuned, models: Path) -> None:
+    store, model = blobs[0], load_model(models / "full_0.3.safetensors")
+    table = cell.predictions.query("mode == 'full' and fraction == 0.3")
+    rows = store.rows(table["image_id"])
+    images = torch.from_numpy(store.normalised(rows))
+    assert isinstance(model, Segmenter)
+    with torch.inference_mode():
+        called = model.outline(images).numpy() == 1
+    assert list(called.sum(axis=(1, 2))) == (table["tp_lesion"] + table["fp_lesion"]).tolist()
+
+
+def test_the_contours_are_those_of_the_test_images_at_the_largest_fraction(
+    blobs: Blobs, cell: Finetuned, models: Path
+) -> None:
+    contours = read_contours(models / "contours.npz")
+    table = cell.predictions.query("mode == 'full' and fraction == 1 and split == 'test'")
+    assert list(contours.image_ids) == table["image_id"].tolist()
+    assert (str(contours.mode), float(contours.fraction)) == ("full", 1.0)
+    called = [int(contours.of(image)[0].sum()) for image in contours.image_ids]
+    assert called == (table["tp_lesion"] + table["fp_lesion"]).tolist()
+    with pytest.raises(KeyError):
+        contours.of("of another part")
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_damaged_contours_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "contours.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"contours.npz: cannot be read .*run finetune again"):
+        read_contours(tmp_path / "contours.npz")
+
+
+def test_volumes_are_named_where_the_store_knows_them(blobs: Blobs) -> None:
+    store, splits = blobs
+    index = store.index.assign(volume="v" + store.index["group"].str[-2:])
+    found = finetune(small_encoder(), replace(store, index=index), splits, quick())
+    assert set(found.predictions["unit_kind"]) == {"volume"}
+    assert found.predictions["unit"].str.startswith("v").all()
+
+
+def test_a_store_without_outlines_is_refused(blobs: Blobs) -> None:
+    store, splits = blobs
+    for bare in (
+        replace(store, masks=None),
+        replace(store, index=store.index.assign(has_mask=False)),
+    ):
+        with pytest.raises(UserError, match=r"blobs.finetune.task: no image .* is outlined"):
+            finetune(small_encoder(), bare, splits, RUN)
+
+
+def test_an_encoder_of_another_split_is_refused(blobs: Blobs) -> None:
+    encoder = small_encoder()
+    encoder.metadata = replace(metadata("context_cnn", {}), data_hash="old")  # type: ignore[assignment]
+    with pytest.raises(UserError, match="another split, and may have seen this test part"):
+        finetune(encoder, *blobs, RUN)
+
+
+def test_a_fraction_of_one_group_is_refused_with_its_size(blobs: Blobs) -> None:
+    run = replace(RUN, fractions=(1.0, 0.02))
+    with pytest.raises(UserError, match=r"0.02 of the outlined .* 1 group \(2 images\)"):
+        finetune(small_encoder(), *blobs, run)
+
+
+def test_a_fraction_that_shows_nothing_of_a_class_is_refused() -> None:
+    images = pd.DataFrame(
+        {
+            "image_id": [f"i{i:02d}" for i in range(20)],
+            "group": [f"g{i:02d}" for i in range(20)],
+            "split": ["train"] * 16 + ["validation"] * 4,
+            "label": [NOTHING] * 15 + ["a + b"] + ["a"] * 4,
+        }
+    )
+    with pytest.raises(UserError, match=r"0.125 of the outlined .* no 'a' is outlined"):
+        draw_outlined(images, (1.0, 0.125), "subset", 0)
+
+
+def test_a_learning_rate_that_explodes_is_named(blobs: Blobs) -> None:
+    run = replace(quick(), budget=replace(RUN.budget, steps=3, learning_rates=(1e30,)))
+    with pytest.raises(UserError, match=r"blobs.finetune.learning_rates: at 1e\+30"):
+        finetune(small_encoder(), *blobs, run)
+
+
+def test_images_are_told_apart_by_the_set_of_classes_they_show() -> None:
+    masks = np.zeros((4, 2, 2), np.uint8)
+    masks[1, 0, 0], masks[2, 0, 0], masks[3, 0] = 1, 2, (1, 2)
+    outlines = Outlines(masks, ("head", "body"))
+    assert list(outlines.kinds(np.arange(4))) == [NOTHING, "head", "body", "head + body"]
+
+
+def test_a_source_says_that_it_wants_lesions_outlined() -> None:
+    budget = parse_budget({"task": {"name": "lesion"}, "steps": 7}, "busi.finetune")
+    assert budget.task == LesionConfig()
+    # The decoder is trained in both modes.
+    assert budget.planned_steps(3, FinetuneConfig()) == 3 * 2 * 7
