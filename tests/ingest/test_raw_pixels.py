@@ -79,6 +79,23 @@ def test_each_page_of_a_tiff_is_a_frame(tmp_path: Path) -> None:
     assert np.array_equal(read_image(tmp_path, "stack.tif", 2)[..., 0], scan(2, 20, 30))
 
 
+def test_behind_its_pages_each_channel_of_a_colour_tiff_is_had_alone(tmp_path: Path) -> None:
+    colour = np.dstack([scan(seed, 20, 30) for seed in range(3)])
+    Image.fromarray(colour).save(tmp_path / "a.tif")
+    for channel in range(3):
+        image = read_image(tmp_path, "a.tif", 1 + channel)
+        assert np.array_equal(image, colour[..., channel, None])
+    with pytest.raises(RejectedError, match="no frame 4"):
+        read_image(tmp_path, "a.tif", 4)
+
+
+@pytest.mark.parametrize("name", ["grey.tif", "colour.png"])
+def test_what_has_no_such_channel_has_no_such_frame(tmp_path: Path, name: str) -> None:
+    save(PICTURE, tmp_path / name, "RGB" if name == "colour.png" else "L")
+    with pytest.raises(RejectedError, match="no frame 1"):
+        read_image(tmp_path, name, 1)
+
+
 @pytest.mark.parametrize("order", [range(22), reversed(range(22))])
 def test_frames_of_an_archive_equal_numpys_own_reading(
     tmp_path: Path, order: "range | reversed[int]"

@@ -1,14 +1,19 @@
-"""Bytes to pixels: PNG, JPEG, TIFF, PGM (and kin) and BMP, told by content, never by suffix."""
+"""Bytes to pixels: PNG, JPEG, TIFF, PGM (and kin) and BMP, told by content, never by suffix.
+
+DICOM and NIfTI are told here and read by ``dicom.py`` and ``nifti.py``.
+"""
 
 import io
 import warnings
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from maskwise.artefacts.place import Place
 from maskwise.artefacts.reasons import RejectedError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP")
@@ -23,6 +28,9 @@ SUFFIXES = {
     ".ppm": "PPM",
     ".pnm": "PPM",
     ".bmp": "BMP",
+    ".dcm": "DICOM",
+    ".nii": "NIFTI",
+    ".nii.gz": "NIFTI",
 }
 """What a suffix claims; only ever compared with what the content says."""
 
@@ -56,17 +64,33 @@ class Decoded:
 
     pixels: NDArray[Any]
     format: str
-    """One of ``FORMATS``, or ``NPZ``."""
+    """One of ``FORMATS``, or ``NPZ``, ``DICOM``, ``NIFTI``."""
     mode: str
-    """Pillow's mode as stored (``RGBA``, ``P``, ``1``, ``I;16``): a fact about the file."""
+    """Pillow's mode as stored (``RGBA``, ``P``, ``1``, ``I;16``), DICOM's photometric
+    interpretation, a volume's number type: a fact about the file."""
     bits: int
-    """A channel's: 1, 8, 16 or 32."""
+    """A channel's: 1, 8, 16 or 32; of DICOM those that are used."""
     frames: int
-    """Pages of a TIFF, else 1."""
+    """Pages of a TIFF, frames of a DICOM file, else 1; of a volume: the frame after the last
+    slice of this plane."""
+    place: Place | None = None
+    """Of a slice whose file says where it lies."""
+
+
+def claimed_format(path: str) -> str | None:
+    """Return the format that a file's suffix claims, or None."""
+    name = PurePosixPath(path.lower()).name
+    suffixes = [name[i:] for i, letter in enumerate(name) if letter == "."]
+    return next((SUFFIXES[suffix] for suffix in suffixes if suffix in SUFFIXES), None)
+
+
+def is_dicom(head: bytes) -> bool:
+    """Tell whether content that begins with these 132 bytes or more is DICOM."""
+    return head[128:132] == b"DICM"
 
 
 def sniff(head: bytes) -> str | None:
-    """Return the format that the first 16 bytes announce, or None."""
+    """Return which of ``FORMATS`` the first 16 bytes announce, or None."""
     for magic, name in _MAGIC.items():
         if head.startswith(magic):
             return name if name != "PPM" or head[2:3].isspace() else None
@@ -75,12 +99,10 @@ def sniff(head: bytes) -> str | None:
 
 def describe(head: bytes) -> str:
     """Say what content that is no image here looks like."""
-    if head[128:132] == b"DICM":
-        return "its content is DICOM; export it as PNG or TIFF"
     for magic, name in _OTHERS.items():
         if head.startswith(magic):
             return f"its content is {name}; export it as PNG or TIFF"
-    return f"its content is none of {', '.join(FORMATS)}"
+    return f"its content is none of {', '.join(FORMATS)}, DICOM, NIfTI"
 
 
 def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:
@@ -115,17 +137,21 @@ def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:
 
 def _decode_frame(image: Image.Image, path: str, frame: int, max_pixels: int) -> Decoded:
     frames = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
-    if frame >= frames:
-        raise RejectedError(
-            path, "damaged", f"has {frames} frames, so there is no frame {frame}"
-        )
-    if frame:
+    channel = frame - frames
+    if channel >= 0:
+        # Behind its pages, each channel of a TIFF's first page can be had by itself.
+        if image.format != "TIFF" or image.mode != "RGB" or channel > 2:
+            detail = f"has {frames} frames, so there is no frame {frame}"
+            raise RejectedError(path, "damaged", detail)
+    elif frame:
         image.seek(frame)
     width, height = image.size
     if width * height > max_pixels:
         detail = f"{width} x {height} pixels are more than max_pixels = {max_pixels:,}"
         raise RejectedError(path, "too_large", detail)
     pixels, bits = _pixels(image)
+    if channel >= 0:
+        pixels = np.ascontiguousarray(pixels[..., channel, None])
     return Decoded(pixels, str(image.format), image.mode, bits, frames)
 
 

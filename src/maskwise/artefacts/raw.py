@@ -9,21 +9,27 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.artefacts.decode import SUFFIXES, Decoded, decode, sniff
+from maskwise.artefacts.decode import Decoded, claimed_format, decode, is_dicom, sniff
 from maskwise.artefacts.frames import FrameReader
 from maskwise.artefacts.reasons import Reject, RejectedError
 from maskwise.errors import UserError
+
+if TYPE_CHECKING:
+    from maskwise.artefacts.dicom import DicomReader
+    from maskwise.artefacts.nifti import NiftiReader
 
 MAX_PIXELS = 50_000_000
 """Default bound of an image's pixels: twice a mammogram at full resolution."""
 
 _JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 _ARCHIVE = b"PK\x03\x04"
+_HEAD = 132
+"""Bytes that tell every format apart."""
 
 
 def check_raw(raw: Path, advice: str) -> None:
@@ -71,13 +77,13 @@ def walk(raw: Path) -> tuple[list[str], list[Reject]]:
 
 def looks_like_image(raw: Path, path: str) -> bool:
     """Tell whether the suffix or else the first bytes of a file claim an image."""
-    if Path(path).suffix.lower() in SUFFIXES:
+    if claimed_format(path) is not None:
         return True
     try:
-        with locate(raw, path).open("rb") as file:
-            return sniff(file.read(16)) is not None
-    except (OSError, RejectedError):
+        head = _head(raw, path)
+    except RejectedError:
         return False
+    return sniff(head) is not None or is_dicom(head)
 
 
 def locate(raw: Path, path: str) -> Path:
@@ -111,7 +117,7 @@ def locate(raw: Path, path: str) -> Path:
 def read_bytes(raw: Path, path: str, max_pixels: int) -> bytes:
     """Return the content of one file, which may be as large as ``max_pixels`` can explain."""
     file = locate(raw, path)
-    limit = 16 * max_pixels + 2**20  # four channels of 32 bits, and room for metadata
+    limit = _most_bytes(max_pixels)
     try:
         if file.stat().st_size > limit:
             raise RejectedError(path, "too_large", f"more than {limit:,} bytes (by max_pixels)")
@@ -123,13 +129,23 @@ def read_bytes(raw: Path, path: str, max_pixels: int) -> bytes:
 def read_frame(raw: Path, path: str, frame: int, max_pixels: int) -> tuple[bytes, Decoded]:
     """Return the bytes that were hashed and decoded, and what they hold.
 
-    For a frame of a ``.npz`` archive these are the frame's own bytes.
+    Of a file that holds many frames (an archive, a volume, a DICOM file of several) these are
+    the frame's own bytes. Frames count as the file's format has it: the pages of a TIFF and
+    then, for each of its first page's channels, that channel alone; the slices of a volume as
+    in ``artefacts/volume.py``.
     """
     if _is_archive(raw, path):
         pixels = _frames(raw, path).read(frame, max_pixels)
         mode, bits = ("RGB" if pixels.shape[2] == 3 else "L"), 8 * pixels.dtype.itemsize
         return pixels.tobytes(), Decoded(pixels, "NPZ", mode, bits, 1)
+    claimed = claimed_format(path)
+    if claimed == "NIFTI":
+        return volume_reader(raw, path).read(frame, max_pixels)
+    if claimed in (None, "DICOM") and is_dicom(_head(raw, path)):
+        return _dicom(raw, path, max_pixels).read(frame, max_pixels)
     data = read_bytes(raw, path, max_pixels)
+    if is_dicom(data):  # under another format's name
+        return _dicom(raw, path, max_pixels).read(frame, max_pixels)
     return data, decode(data, path, frame, max_pixels)
 
 
@@ -138,8 +154,9 @@ def read_image(
 ) -> NDArray[Any]:
     """Return the pixels ``(H, W, C)`` of one image as stored; C = 1 or 3, alpha dropped.
 
-    The dtype is uint8 (1-bit images as 0 and 255) or uint16; TIFF and archives may hold int32
-    or floating point. Frames of one archive are read fastest in ascending order.
+    The dtype is uint8 (1-bit images as 0 and 255) or uint16; TIFF, archives, DICOM and volumes
+    may hold other integers or floating point. Frames of one archive are read fastest in
+    ascending order.
 
     Raises:
         RejectedError: a ``UserError`` with the reason.
@@ -159,17 +176,30 @@ def read_mask(
         RejectedError: ``mask_size`` where two masks differ in size, and whatever
             ``read_image`` raises.
     """
-    union: NDArray[np.bool_] | None = None
-    for path in paths:
-        mask = _mask(raw, path, frame, max_pixels)
-        if union is not None and mask.shape != union.shape:
-            (h, w), (other_h, other_w) = mask.shape, union.shape
-            detail = f"the mask is {w} x {h} pixels, {paths[0]} {other_w} x {other_h}"
-            raise RejectedError(path, "mask_size", detail)
-        union = mask if union is None else union | mask
-    if union is None:
-        raise ValueError("no mask is named")
+    lesions = [_lesion(raw, path, frame, max_pixels) for path in paths]
+    union: NDArray[np.bool_] = np.logical_or.reduce(_of_one_size(lesions, paths))
     return union
+
+
+def read_classes(
+    raw: Path, paths: Sequence[str], frame: int = 0, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """Return the classes ``(H, W)`` that the masks in ``paths`` hold; 0 = background.
+
+    Where several masks overlap the highest class stands.
+
+    Raises:
+        RejectedError: ``fractional_mask``, and what ``read_mask`` raises.
+    """
+    classes = [_classes(raw, path, frame, max_pixels) for path in paths]
+    union: NDArray[np.uint8] = np.maximum.reduce(_of_one_size(classes, paths))
+    return union
+
+
+def volume_reader(raw: Path, path: str) -> "NiftiReader":
+    """Return the reader of a NIfTI file; its header has been read, its voxels not yet."""
+    file = locate(raw, path)
+    return _open_volume(file, path, _version(file, path))
 
 
 def frame_reader(raw: Path, path: str) -> FrameReader:
@@ -179,37 +209,104 @@ def frame_reader(raw: Path, path: str) -> FrameReader:
     return _frames(raw, path)
 
 
-def _mask(raw: Path, path: str, frame: int, max_pixels: int) -> NDArray[np.bool_]:
-    data = read_bytes(raw, path, max_pixels)
-    decoded = decode(data, path, 0, max_pixels)
-    if decoded.frames > 1 and frame:
-        decoded = decode(data, path, frame, max_pixels)
+def _most_bytes(max_pixels: int) -> int:
+    return 16 * max_pixels + 2**20  # four channels of 32 bits, and room for metadata
+
+
+def _lesion(raw: Path, path: str, frame: int, max_pixels: int) -> NDArray[np.bool_]:
+    decoded = _mask(raw, path, frame, max_pixels)
     threshold = 127 if decoded.format == "JPEG" else 0
     lesion: NDArray[np.bool_] = decoded.pixels > threshold
     return lesion[..., 0] if lesion.shape[2] == 1 else np.asarray(lesion.any(axis=2))
 
 
-def _is_archive(raw: Path, path: str) -> bool:
-    if not path.lower().endswith(".npz"):
-        return False
+def _classes(raw: Path, path: str, frame: int, max_pixels: int) -> NDArray[np.uint8]:
+    values = _mask(raw, path, frame, max_pixels).pixels.max(axis=2)
+    classes: NDArray[np.uint8] = np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8)
+    if (classes != values).any():
+        raise RejectedError(path, "fractional_mask", "holds numbers that name no class")
+    return classes
+
+
+def _mask(raw: Path, path: str, frame: int, max_pixels: int) -> Decoded:
+    """Decode the mask of an image's ``frame``: its own of that number, or the only one."""
+    if claimed_format(path) == "NIFTI":
+        reader = volume_reader(raw, path)
+        return reader.read(reader.within(frame), max_pixels)[1]
+    decoded = read_frame(raw, path, 0, max_pixels)[1]
+    if decoded.frames > 1 and frame:
+        decoded = read_frame(raw, path, frame, max_pixels)[1]
+    return decoded
+
+
+def _of_one_size(masks: list[NDArray[Any]], paths: Sequence[str]) -> list[NDArray[Any]]:
+    if not masks:
+        raise ValueError("no mask is named")
+    for path, mask in zip(paths, masks, strict=True):
+        if mask.shape != masks[0].shape:
+            (h, w), (other_h, other_w) = mask.shape, masks[0].shape
+            detail = f"the mask is {w} x {h} pixels, {paths[0]} {other_w} x {other_h}"
+            raise RejectedError(path, "mask_size", detail)
+    return masks
+
+
+def _head(raw: Path, path: str) -> bytes:
     try:
         with locate(raw, path).open("rb") as file:
-            return file.read(4) == _ARCHIVE
+            return file.read(_HEAD)
     except OSError as error:
         raise RejectedError(path, "unreadable", str(error.strerror)) from None
 
 
+def _is_archive(raw: Path, path: str) -> bool:
+    return path.lower().endswith(".npz") and _head(raw, path).startswith(_ARCHIVE)
+
+
 def _frames(raw: Path, path: str) -> FrameReader:
     file = locate(raw, path)
-    status = file.stat()
-    return _open_frames(file, path, (status.st_mtime_ns, status.st_size, os.getpid()))
+    return _open_frames(file, path, _version(file, path))
+
+
+def _dicom(raw: Path, path: str, max_pixels: int) -> "DicomReader":
+    version = _version(locate(raw, path), path)
+    return _open_dicom(raw, path, max_pixels, version)
+
+
+def _version(file: Path, path: str) -> tuple[int, ...]:
+    """Return what tells a changed file, or a forked process, from the old."""
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise RejectedError(path, "unreadable", str(error.strerror)) from None
+    return status.st_mtime_ns, status.st_size, os.getpid()
 
 
 @functools.lru_cache(maxsize=4)
 def _open_frames(file: Path, path: str, version: tuple[int, ...]) -> FrameReader:
-    """Keep archives open; ``version`` tells a changed file or a forked process from the old."""
+    """Keep archives open."""
     del version
     return FrameReader(file, path)
+
+
+@functools.lru_cache(maxsize=2)
+def _open_volume(file: Path, path: str, version: tuple[int, ...]) -> "NiftiReader":
+    """Keep an image's volume and its mask's, so that each is inflated once and no more stay."""
+    # nibabel takes as long to import as all else that a worker process needs.
+    from maskwise.artefacts.nifti import NiftiReader
+
+    del version
+    return NiftiReader(file, path)
+
+
+@functools.lru_cache(maxsize=2)
+def _open_dicom(
+    raw: Path, path: str, max_pixels: int, version: tuple[int, ...]
+) -> "DicomReader":
+    """Keep a file of many frames, so that it is parsed once."""
+    from maskwise.artefacts.dicom import DicomReader  # late for the same reason
+
+    del version
+    return DicomReader(read_bytes(raw, path, max_pixels), path, _most_bytes(max_pixels))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -24,10 +24,24 @@ REASONS = {
     "damaged_mask": "a mask is there but cannot be decoded",
     "mask_size": "a mask has another size than its image",
     "mask_without_image": "a mask whose image is not there",
+    "no_pixels": "a DICOM object that holds no image (a report, a plan, an index)",
+    "no_decoder": "pixels compressed in a way for which no decoder is installed",
+    "no_affine": "a volume whose header says not how it lies in the patient",
+    "dimensions": "a file holds more or fewer volumes than are meant (4-D where 3-D is)",
+    "mask_geometry": "a mask's volume lies elsewhere than its image's, or has another shape",
+    "fractional_mask": "a mask's volume holds numbers that are no whole ones",
+    "unknown_mask_label": "a mask's volume holds a number that the source does not name",
+    "empty_mask": "the mask of a labelled volume outlines nothing at all",
+    "several_series": "a folder holds two DICOM series, of which one at least is a volume",
+    "repeated_slice": "a DICOM series shows one place of the patient twice",
+    "missing_slice": "a DICOM series lacks slices",
+    "uneven_slices": "slices of a DICOM series lie unevenly, not parallel, or differ in size",
+    "second_copy": "the folder holds the same data again; the first copy is taken",
+    "unknown_place": "an image where the published layout has none, or with another name",
 }
 """The closed list, each explained in a line; ``docs/sources.md`` says what to do."""
 
-UNCOUNTED = frozenset({"other_file", "repeated_row"})
+UNCOUNTED = frozenset({"other_file", "repeated_row", "no_pixels", "second_copy"})
 """Reasons that cost no image, so that ``max_reject_share`` leaves them out."""
 
 

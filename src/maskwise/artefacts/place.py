@@ -1,0 +1,29 @@
+"""Where in a patient a slice lies, and whose it is, as far as its file says."""
+
+import math
+from dataclasses import dataclass, field
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Distances are in millimetres, NaN = unknown."""
+
+    spacing_y: float = math.nan
+    """Between rows of pixels."""
+    spacing_x: float = math.nan
+    spacing_z: float = math.nan
+    """Between the slices of a volume that lies in one file."""
+    number: int | None = None
+    """Of the slice in such a volume, from 0."""
+    count: int = 0
+    """Slices of such a volume."""
+    normal: Vector | None = None
+    """Of a slice that lies in a file of its own: across it, in the patient's coordinates."""
+    position: float = math.nan
+    """Of such a slice, along ``normal``."""
+    patient: str | None = field(default=None, repr=False)
+    """The header's own id: hashed before it leaves the process that read it."""
+    series: str | None = field(default=None, repr=False)
+    """Likewise."""
