@@ -7,7 +7,7 @@ True = hidden.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from torch import Generator, Tensor, nn
 
@@ -102,6 +102,20 @@ class Policy(Protocol[P]):
 
     def to(self, device: Any) -> Any:
         """Move to the device."""
+
+
+@runtime_checkable
+class SharedPolicy(Protocol):
+    """A policy that several processes can teach at once."""
+
+    workers: int
+    """Of them; 0 = this process alone."""
+
+    def share(self) -> Any:
+        """Move all that is learnt into shared memory, and return it for ``join``; picklable."""
+
+    def join(self, shared: Any) -> None:
+        """From now on teach ``shared``, and follow what others teach it."""
 
 
 class Objective(Protocol):

@@ -19,7 +19,15 @@ from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.checkpoint import Checkpoint, Interruption, interruptions
-from maskwise.pretrain.contracts import Batch, Objective, Outcome, Policy, Proposal
+from maskwise.pretrain.contracts import (
+    Batch,
+    Objective,
+    Outcome,
+    Policy,
+    Proposal,
+    SharedPolicy,
+)
+from maskwise.pretrain.crew import Assemble, Crew, Shift, check_shareable
 from maskwise.pretrain.diagnostics import Frame, Probe, warnings
 from maskwise.pretrain.means import Means
 from maskwise.pretrain.optimisation import OptimisationConfig, build_optimiser
@@ -47,6 +55,8 @@ class Plan:
     """Steps."""
     gallery_moments: int
     channels_last: bool
+    assemble: Assemble
+    """Builds the run's objective, policy and batches anew, for worker processes."""
 
 
 class Loop:
@@ -80,6 +90,8 @@ class Loop:
         self.means = Means(self.device)
         self.history: list[dict[str, float]] = []
         self.frames: dict[int, Frame] = {}
+        self.crew: Crew | None = None
+        check_shareable(policy, plan.timeline, self.device, plan.cell)
 
     def run(self, checkpoint: Checkpoint) -> tuple[pd.DataFrame, Gallery]:
         """Train to the end, or go on from ``checkpoint``; return the history and the gallery.
@@ -98,7 +110,10 @@ class Loop:
                 bar("pretrain", self.plan.cell, self.steps, size, self.step) as shown,
             ):
                 begun = self.step
-                self._train(checkpoint, interruption, shown)
+                try:
+                    self._train(checkpoint, interruption, shown)
+                finally:
+                    self._dismiss()
             if self.step > begun:
                 note(images_per_second=round(shown.images_per_second, 1))
         history = _table(self.history)
@@ -126,6 +141,8 @@ class Loop:
         """Propose, answer, go backward, step, learn; return the step's figures."""
         phase, own = self.plan.timeline.at(self.step)
         self._prepare(phase, own)
+        if not phase.network and isinstance(self.policy, SharedPolicy) and self.policy.workers:
+            return self._crew_step(self.policy, phase, own)
         played: list[tuple[Proposal, Outcome]] = []
         batch = self.batches.batch(self.step, self.plan.timeline.progress(self.step))
         parts = _parts(batch, self.plan.optimisation.accumulate)
@@ -170,6 +187,36 @@ class Loop:
             self.optimiser = self._build_optimiser()
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.optimisation.rate(own, phase.steps)
+
+    def _crew_step(self, policy: SharedPolicy, phase: Phase, own: int) -> dict[str, Tensor]:
+        """Return the figures of a step that a worker made; the first calls the workers."""
+        if self.crew is None:
+            weights = {
+                name: tensor.detach().cpu().clone().share_memory_()
+                for name, tensor in self.objective.state_dict().items()
+            }
+            shift = Shift(
+                assemble=self.plan.assemble,
+                shared=policy.share(),
+                weights=weights,
+                timeline=self.plan.timeline,
+                last=self.step - own + phase.steps,
+                grid=self.plan.grid,
+                seed=self.plan.seed,
+                mask_generator=self.generator.get_state(),
+                channels_last=self.plan.channels_last,
+            )
+            self.crew = Crew(shift, self.step, policy.workers, self.plan.cell)
+        figures = self.crew.figures()
+        if own + 1 == phase.steps:
+            self._dismiss()
+        return figures
+
+    def _dismiss(self) -> None:
+        if self.crew is not None:
+            crew, self.crew = self.crew, None
+            crew.close()
+            self.generator.set_state(crew.mask_generator)
 
     def _build_optimiser(self) -> torch.optim.Optimizer:
         optimiser = build_optimiser(self.plan.optimisation, self.objective)

@@ -18,7 +18,7 @@ from maskwise import seeds
 from maskwise.artefacts.encoder import EncoderMetadata, fill, read_checkpoint
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.splits import for_seed
-from maskwise.artefacts.store import Store
+from maskwise.artefacts.store import Store, open_store
 from maskwise.config import choose, parse
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.contract import EncoderConfig
@@ -252,10 +252,7 @@ def _train(
 ) -> tuple[pd.DataFrame, Gallery]:
     fabric = build_fabric(run.config.device, run.config.precision)
     batches = _batches(store, splits, run, fabric.device)
-    setting = _setting(store, run, batches)
-    objective, policy = _build(
-        run.recipe, run.recipe_name, setting, encoder, partial(_initialised, run)
-    )
+    objective, policy = _networks(store, run, encoder, batches)
     timeline = run.recipe.timeline(run.budget.steps)
     log.info(
         "pretrain %s: %d steps of %d images, drawn from %d.",
@@ -273,9 +270,29 @@ def _train(
         checkpoint_every=run.config.checkpoint_every,
         gallery_moments=run.config.gallery_moments,
         channels_last=run.config.channels_last,
+        assemble=partial(_assemble, store.path, splits, run),
     )
     with determinism(run.config.deterministic):
         return Loop(plan, fabric, objective, policy, batches, probe).run(checkpoint)
+
+
+def _networks(
+    store: Store, run: PretrainRun, encoder: nn.Module, batches: Batches
+) -> tuple[Objective, Policy[Any]]:
+    setting = _setting(store, run, batches)
+    return _build(run.recipe, run.recipe_name, setting, encoder, partial(_initialised, run))
+
+
+def _assemble(
+    path: Path, splits: pd.DataFrame, run: PretrainRun
+) -> tuple[Objective, Policy[Any], Batches]:
+    """Build a cell's parts anew in another process, which maps the store for itself."""
+    store = open_store(path).for_seed(run.seed)
+    encoder = _initialised(
+        run, "encoder", lambda: run.recipe.encoder.build(store.header.channels)
+    )
+    batches = _batches(store, splits, run, torch.device("cpu"))
+    return *_networks(store, run, encoder, batches), batches
 
 
 def _build(
