@@ -91,7 +91,7 @@ def test_there_is_a_row_an_image_fraction_and_mode_for_validation_and_test(
     blobs: Blobs, cell: Finetuned
 ) -> None:
     held_out, table = blobs[1].query("split != 'train'"), cell.predictions
-    measured = (*COUNTS, "hd95_lesion", "asd_lesion")
+    measured = (*COUNTS, "hd95_lesion", "asd_lesion", "unit_hd95_lesion", "unit_asd_lesion")
     assert tuple(table.columns) == (*PREDICTIONS, *SEGMENTATION, *measured)
     assert len(table) == 4 * len(held_out)
     for _, part in table.groupby(["fraction", "mode"]):

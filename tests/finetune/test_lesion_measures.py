@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from maskwise.finetune.lesion.measures import distances, measure, spacing_of
+from maskwise.finetune.lesion.measures import (
+    distances,
+    measure,
+    measure_units,
+    spacing_of,
+    units_of,
+)
 
 Mask = NDArray[np.bool_]
 SHAPE = (5, 6)
@@ -134,3 +140,49 @@ def test_millimetres_are_said_only_where_every_spacing_is_known(
     found = spacing_of(pd.DataFrame({"image_id": ["i0", "i1"], **columns}))
     assert found.unit == unit
     assert found.sides[0].tolist() == ([0.5, 0.25] if unit == "mm" else [1, 1])
+
+
+def three_slices(**columns: Any) -> pd.DataFrame:
+    """Return the index of a volume in the wrong order, and of a slice of another."""
+    known = {"volume": ["v", "v", "v", "w"], "slice": [2, 0, 1, 7], "group": "p"}
+    return pd.DataFrame({**known, **columns})
+
+
+SPACED: dict[str, Any] = {"spacing_y": 1.0, "spacing_x": 1.0, "spacing_z": 3.0}
+
+
+def test_a_volume_is_stacked_in_the_order_of_its_slices() -> None:
+    called, truths = np.zeros((2, 4, *SHAPE), np.uint8)
+    called[0, 1, 1], truths[1, 1, 1] = 1, 1  # slices 2 and 0
+    called[3, 0, 0], truths[3, 0, 4] = 1, 1
+    sides, units = np.ones((4, 2)), units_of(three_slices(**SPACED))
+    images = measure(called, truths, ("lesion",), sides)
+    table = measure_units(images, called, truths, ("lesion",), units, sides)
+    assert table["unit_hd95_lesion"].tolist() == [6, 6, 6, 4]
+    assert table["unit_asd_lesion"].tolist() == [6, 6, 6, 4]
+
+
+def test_without_the_order_of_slices_a_unit_has_the_mean_of_its_images() -> None:
+    called, truths = np.zeros((2, 4, *SHAPE), np.uint8)
+    called[:, 0, 0], truths[:3, 0, 2], truths[3, 0, 4] = 1, 1, 1
+    truths[2] = 0
+    sides, units = np.ones((4, 2)), units_of(three_slices().drop(columns="slice"))
+    images = measure(called, truths, ("lesion",), sides)
+    table = measure_units(images, called, truths, ("lesion",), units, sides)
+    assert table["unit_hd95_lesion"].tolist() == [2, 2, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("index", "kind", "stacked"),
+    [
+        (three_slices(**SPACED), "volume", True),
+        (three_slices(), "volume", False),
+        (three_slices(**SPACED).drop(columns="volume"), "group", False),
+        (three_slices(**{**SPACED, "spacing_z": None}), "volume", False),
+    ],
+)
+def test_a_unit_is_a_volume_where_the_store_names_one(
+    index: pd.DataFrame, kind: str, stacked: bool
+) -> None:
+    units = units_of(index)
+    assert (units.kind, units.slices is not None) == (kind, stacked)

@@ -42,8 +42,10 @@ which classes the image shows.
 
 ``unit`` is the volume, or else the group, that an image is a part of, ``unit_kind`` which of
 the two (``volume``, ``group``), ``distance_unit`` ``mm`` or ``px``. Then, of each class, pixels
-``tp_<class>``, ``fp_<class>``, ``fn_<class>``, and the distances ``hd95_<class>`` and
-``asd_<class>``, NaN where one of the two outlines is empty."""
+``tp_<class>``, ``fp_<class>``, ``fn_<class>``, the distances ``hd95_<class>`` and
+``asd_<class>``, NaN where one of the two outlines is empty, and ``unit_hd95_<class>``,
+``unit_asd_<class>`` of the unit, the same in all its rows: between the surfaces of the whole
+volume where the store knows its slices' order and distance, else the mean over its images."""
 
 PAIRED = (
     "mode",

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+EmptyMasks = Literal["one", "skip", "zero"]
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -17,6 +19,9 @@ class EvaluateConfig:
     patient with many images counts no more than another), or every ``image``."""
     calibration_bins: int = 15
     """Bins of equal width of the calibration error."""
+    empty_masks: EmptyMasks = "one"
+    """What Dice and IoU are where neither truth nor prediction outlines anything: 1, left out
+    of the mean, or 0. Where one of the two does they are 0."""
     against: str = "scratch"
     """Recipe that every other one is compared with."""
     except_recipes: tuple[str, ...] = ("imagenet",)

@@ -24,7 +24,7 @@ def class_counts(arrangement: Arrangement) -> dict[str, dict[str, int]]:
             "n_images": int((images["truth"] == code).sum()),
             "n_groups": int(images.loc[images["truth"] == code, "group"].nunique()),
         }
-        for code, name in enumerate(arrangement.classes)
+        for code, name in enumerate(arrangement.measures.kinds)
     }
 
 
@@ -37,10 +37,7 @@ def write_notes(
     """Return the notes; ``undefined`` draws lacked a class altogether."""
     notes = [*_seeds(arrangement), *_classes(counts), *_folds(arrangement)]
     if undefined:
-        notes.append(
-            f"{undefined} of {config.draws} draws held no image of some class, so that means "
-            "over classes are undefined there; they were left out of the intervals."
-        )
+        notes.append(arrangement.measures.undefined(undefined, config.draws))
     if config.weigh == "group":
         notes.append(
             "Every test group (a patient, or duplicates of one image) counts once: its images "
@@ -51,7 +48,7 @@ def write_notes(
             "p comes from the exact sign-flip test over seeds, which says nothing about other "
             "test images; the interval comes from the bootstrap, so the two may disagree."
         )
-    return notes
+    return notes + arrangement.measures.notes()
 
 
 def cannot_pass(family: int, seeds: int, config: EvaluateConfig) -> str:
@@ -121,8 +118,8 @@ def _folds(arrangement: Arrangement) -> list[str]:
     sizes = {len(seeds) for seeds in arrangement.repetitions}
     notes = [
         "Folds: each seed tested another part of the images; the parts are pooled and scored "
-        "together, so probabilities of several models are ranked together. Seeds and folds are "
-        "confounded: the chance of training and the chance of the fold cannot be told apart."
+        f"together, so {arrangement.measures.pooled()}. Seeds and folds are confounded: "
+        "the chance of training and the chance of the fold cannot be told apart."
     ]
     if len(sizes) > 1:
         notes.append("Not all repetitions cover all folds: add the missing seeds.")

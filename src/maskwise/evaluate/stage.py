@@ -12,7 +12,6 @@ from maskwise.artefacts.tables import LABEL_EFFICIENCY, PAIRED, SUBSETS, check_c
 from maskwise.evaluate.arrangement import Arrangement, Curve, arrange
 from maskwise.evaluate.comparisons import adjust, chosen_pairs, largest_family, sign_flip
 from maskwise.evaluate.config import EvaluateConfig
-from maskwise.evaluate.metrics import METRICS, calibration_error_if_perfect, score
 from maskwise.evaluate.notes import cannot_pass, class_counts, write_notes
 from maskwise.evaluate.resampling import (
     Draws,
@@ -23,7 +22,8 @@ from maskwise.evaluate.resampling import (
     interval,
     p_value,
 )
-from maskwise.seeds import stream
+from maskwise.evaluate.tasks.contract import Asides
+from maskwise.evaluate.weighing import Weights
 
 __all__ = ["EvaluateConfig", "Evaluated", "evaluate"]
 
@@ -38,8 +38,10 @@ class Evaluated:
     """``scores.json``: ``scores[recipe][mode][fraction][metric]`` with ``value``, ``low``,
     ``high``, and ``seeds_low``, ``seeds_high``, ``groups_low``, ``groups_high`` for the
     interval with only seeds or only test groups resampled; of the calibration error as well
-    ``if_perfect``, what perfectly calibrated predictions would get on so few images; numbers
-    of everything; ``notes``; ``cannot_pass``, why no comparison could be shown, or null."""
+    ``if_perfect``, what perfectly calibrated predictions would get on so few images, of
+    outlines ``left_out``, how many images x classes a metric is not defined for; ``task``,
+    ``leading``, the metric to speak of first, and ``smaller_is_better``; numbers of everything;
+    ``notes``; ``cannot_pass``, why no comparison could be shown, or null."""
     paired: pd.DataFrame
     """``tables.PAIRED``."""
     label_efficiency: pd.DataFrame
@@ -54,8 +56,8 @@ class _Results:
     by_seed: dict[Curve, NDArray[np.float64]]
     """``(metrics, R)``: the metrics of each repetition."""
     resampled: dict[Curve, dict[str, Resampled]]
-    if_perfect: dict[Curve, float]
-    """The calibration error that perfectly calibrated predictions would get."""
+    asides: dict[Curve, Asides]
+    """What stands beside metrics, the mean over repetitions."""
 
 
 def evaluate(
@@ -79,7 +81,7 @@ def evaluate(
     """
     where = f"the predictions of {source}"
     check_columns(subsets, SUBSETS, f"the subsets of {source}")
-    arrangement = arrange(predictions, where)
+    arrangement = arrange(predictions, config, where)
     draws = draw(len(arrangement.repetitions), arrangement.n_groups, config.draws, config.seed)
     results = _score_all(arrangement, draws, config)
     paired = _compare(results, config)
@@ -106,54 +108,36 @@ def evaluate(
 
 
 def _score_all(arrangement: Arrangement, draws: Draws, config: EvaluateConfig) -> _Results:
-    weights = [
-        _image_weights(test.group, config)[:, None] * draws.groups[test.group]
-        for test in arrangement.tests
-    ]
+    measures = arrangement.measures
+    weights = [Weights(test, draws, config.weigh) for test in arrangement.tests]
     by_seed: dict[Curve, NDArray[np.float64]] = {}
     resampled: dict[Curve, dict[str, Resampled]] = {}
-    if_perfect: dict[Curve, float] = {}
+    asides: dict[Curve, Asides] = {}
     for curve in arrangement.curves():
-        values = np.stack(
-            [
-                score(probabilities, test.truth, weight, config.calibration_bins)
-                for probabilities, test, weight in zip(
-                    arrangement.probabilities[curve], arrangement.tests, weights, strict=True
-                )
-            ],
-            axis=1,
-        )  # (metrics, R, 1 + B)
+        both = list(zip(arrangement.values[curve], weights, strict=True))
+        # (metrics, R, 1 + B)
+        values = np.stack([measures.score(rows, weight) for rows, weight in both], axis=1)
         by_seed[curve] = values[:, :, 0]
-        resampled[curve] = {name: combine(values[i], draws) for i, name in enumerate(METRICS)}
-        perfect = [
-            calibration_error_if_perfect(
-                probabilities,
-                weight[:, 0],
-                test.group,
-                config.calibration_bins,
-                stream(config.seed, "calibration"),
-            )
-            for probabilities, test, weight in zip(
-                arrangement.probabilities[curve], arrangement.tests, weights, strict=True
-            )
-        ]
-        if_perfect[curve] = float(np.mean(perfect))
-    return _Results(arrangement, by_seed, resampled, if_perfect)
+        resampled[curve] = {
+            name: combine(values[i], draws) for i, name in enumerate(measures.metrics)
+        }
+        asides[curve] = _mean([measures.asides(rows, weight) for rows, weight in both])
+    return _Results(arrangement, by_seed, resampled, asides)
 
 
-def _image_weights(group: NDArray[np.int64], config: EvaluateConfig) -> NDArray[np.float64]:
-    """Return ``(n,)``: 1 an image, or 1 / (images of its group)."""
-    if config.weigh == "image":
-        return np.ones(len(group))
-    weights: NDArray[np.float64] = 1.0 / np.bincount(group)[group]
-    return weights
+def _mean(asides: list[Asides]) -> Asides:
+    """Average over repetitions; all have the same entries."""
+    return {
+        metric: {name: float(np.mean([one[metric][name] for one in asides])) for name in names}
+        for metric, names in asides[0].items()
+    }
 
 
 def _compare(results: _Results, config: EvaluateConfig) -> pd.DataFrame:
     recipes = [recipe for recipe, _, _ in results.resampled]
     rows = [
         _row(results, (recipe, other), (mode, fraction), metric, config)
-        for metric in METRICS
+        for metric in results.arrangement.measures.metrics
         for mode, fraction in dict.fromkeys(curve[1:] for curve in results.resampled)
         for recipe, other in chosen_pairs(recipes, config)
         if (recipe, mode, fraction) in results.resampled
@@ -176,7 +160,7 @@ def _row(
     low, high = interval(drawn.both)
     p, test = p_value(drawn.both), "two-level bootstrap"
     if config.test == "sign_flip":
-        place = METRICS.index(metric)
+        place = results.arrangement.measures.metrics.index(metric)
         seeds = results.by_seed[one][place] - results.by_seed[other][place]
         p, test = sign_flip(seeds, "evaluate"), "sign-flip over seeds"
     return {
@@ -205,16 +189,21 @@ def _scores(
     nested: dict[str, Any] = {}
     for (recipe, mode, fraction), metrics in results.resampled.items():
         figures = {name: _figures(drawn, arrangement) for name, drawn in metrics.items()}
-        perfect = results.if_perfect[recipe, mode, fraction]
-        figures["calibration_error"]["if_perfect"] = _rounded(perfect)
+        for metric, named in results.asides[recipe, mode, fraction].items():
+            figures[metric] |= {name: _rounded(value) for name, value in named.items()}
         nested.setdefault(recipe, {}).setdefault(mode, {})[str(float(fraction))] = figures
     undefined = max(
         int(np.isnan(drawn.both[1:]).sum())
         for metrics in results.resampled.values()
         for drawn in metrics.values()
     )
+    measures = arrangement.measures
     return {
         "source": source,
+        "task": measures.task,
+        "leading": measures.leading,
+        "smaller_is_better": list(measures.smaller_is_better),
+        **measures.conventions,
         "n_images": len(arrangement.images()),
         "n_groups": arrangement.n_groups,
         "n_seeds": sum(map(len, arrangement.repetitions)),

@@ -51,11 +51,12 @@ def evaluate(
 
 
 def headline(scores: dict[str, Any]) -> dict[str, Any]:
-    """Return what `dvc metrics diff` shows: the macro AUROC a recipe, mode and fraction."""
+    """Return what `dvc metrics diff` shows: the leading metric a recipe, mode and fraction."""
+    leading = scores["leading"]
     figures = {
         recipe: {
             mode: {
-                f"{float(fraction):.0%}": metrics["macro_auroc"]["value"]
+                f"{float(fraction):.0%}": metrics[leading]["value"]
                 for fraction, metrics in fractions.items()
             }
             for mode, fractions in modes.items()
@@ -63,7 +64,7 @@ def headline(scores: dict[str, Any]) -> dict[str, Any]:
         for recipe, modes in scores["scores"].items()
     }
     counts = {key: scores[key] for key in ("n_images", "n_groups", "n_seeds")}
-    return {"macro_auroc": figures, "test": counts}
+    return {leading: figures, "test": counts}
 
 
 def join(*predicted: Predicted) -> Predicted:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,14 @@ from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
 from maskwise.finetune.contracts import Finetuned, Mode
-from maskwise.finetune.lesion.measures import Spacing, measure, spacing_of
+from maskwise.finetune.lesion.measures import (
+    Spacing,
+    Units,
+    measure,
+    measure_units,
+    spacing_of,
+    units_of,
+)
 from maskwise.finetune.lesion.outlines import Outlines, read_outlines
 from maskwise.finetune.lesion.subsets import draw_outlined
 from maskwise.finetune.lesion.training import Lesson, loss_on, predict, train
@@ -39,10 +46,11 @@ class Cell:
     store: Store
     outlines: Outlines
     spacing: Spacing
+    units: Units
     start: Segmenter
     """The encoder under a fresh decoder, the same for all recipes of a seed."""
     images: pd.DataFrame
-    """A row an outlined image: ``image_id, group, split, fold, row, label``, and ``unit``."""
+    """A row an outlined image: ``image_id, group, split, fold, row, label``."""
     subsets: pd.DataFrame
     modes: tuple[Mode, ...]
     run: FinetuneRun
@@ -88,8 +96,7 @@ def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: Finetun
     images = split_rows(store, splits, run.seed)
     outlined = store.index["has_mask"].to_numpy()[images["row"]]
     images = images[outlined].reset_index(drop=True)
-    rows = images["row"].to_numpy()
-    images = images.assign(label=outlines.kinds(rows), unit=units(store.index)[0][rows])
+    images = images.assign(label=outlines.kinds(images["row"].to_numpy()))
     subsets = draw_outlined(images, run.fractions, run.config.validation, run.seed)
     subsets = subsets.assign(source=run.source, recipe=run.recipe, seed=run.seed)
     modes = tuple(sorted(run.config.modes, reverse=True))  # probe, then full
@@ -98,6 +105,7 @@ def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: Finetun
         store=store,
         outlines=outlines,
         spacing=spacing_of(store.index),
+        units=units_of(store.index),
         start=_start(encoder, metadata, outlines, run.seed),
         images=images,
         subsets=subsets[list(SUBSETS)],
@@ -105,16 +113,6 @@ def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: Finetun
         run=run,
         device=device_of(run),
     )
-
-
-def units(index: pd.DataFrame) -> tuple[NDArray[np.object_], str]:
-    """Return what each image of a store is a part of, and what that is called.
-
-    Its ``volume`` where the index names one, else its group: a patient, or one picture and its
-    duplicates.
-    """
-    kind = "volume" if "volume" in index.columns else "group"
-    return index[kind].astype(str).to_numpy(dtype=object), kind
 
 
 def learn_one(cell: Cell, fraction: float, mode: Mode) -> Learnt:
@@ -153,23 +151,37 @@ def predictions(cell: Cell, learnt: Learnt) -> tuple[pd.DataFrame, NDArray[np.ui
     """
     asked = cell.images[cell.images["split"].isin(["validation", "test"])]
     asked = asked.reset_index(drop=True)
-    rows, parts, called = asked["row"].to_numpy(), [], []
-    for block, logits in predict(learnt.model, cell.store, rows, cell.device):
-        found = logits.argmax(dim=1).numpy().astype(np.uint8)
-        truths, sides = cell.outlines.of(rows[block]), cell.spacing.sides[rows[block]]
-        parts.append(measure(found, truths, cell.outlines.classes, sides))
-        called.append(found)
+    rows = asked["row"].to_numpy()
+    called = np.concatenate(
+        [
+            logits.argmax(dim=1).numpy().astype(np.uint8)
+            for _, logits in predict(learnt.model, cell.store, rows, cell.device)
+        ]
+    )
     table = asked.rename(columns={"label": "truth"}).assign(
         source=cell.run.source,
         recipe=cell.run.recipe,
         seed=cell.run.seed,
         fraction=learnt.metadata.fraction,
         mode=learnt.metadata.mode,
-        unit_kind=units(cell.store.index)[1],
+        unit=cell.units.names[rows],
+        unit_kind=cell.units.kind,
         distance_unit=cell.spacing.unit,
     )[[*PREDICTIONS, *SEGMENTATION]]
-    measured = pd.concat(parts, ignore_index=True)
-    return pd.concat([table, measured], axis=1), np.concatenate(called)
+    return pd.concat([table, _measured(cell, rows, called)], axis=1), called
+
+
+def _measured(cell: Cell, rows: NDArray[np.int64], called: NDArray[np.uint8]) -> pd.DataFrame:
+    truths, sides = cell.outlines.of(rows), cell.spacing.sides[rows]
+    names, slices = cell.outlines.classes, cell.units.slices
+    units = replace(
+        cell.units,
+        names=cell.units.names[rows],
+        slices=None if slices is None else slices[rows],
+        apart=cell.units.apart[rows],
+    )
+    images = measure(called, truths, names, sides)
+    return images.join(measure_units(images, called, truths, names, units, sides))
 
 
 def _start(

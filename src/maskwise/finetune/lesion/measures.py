@@ -26,12 +26,41 @@ class Spacing:
     """``mm``, or ``px`` where some image's spacing is not known."""
 
 
+@dataclass(frozen=True)
+class Units:
+    """What images are parts of."""
+
+    names: NDArray[np.object_]
+    """``(N,)``."""
+    kind: str
+    """``volume`` or ``group``."""
+    slices: NDArray[np.int64] | None
+    """``(N,)``: which slice of its volume an image is; None where that is not known."""
+    apart: Floats
+    """``(N,)``: mm between slices; used with ``slices`` only."""
+
+
 def spacing_of(index: pd.DataFrame) -> Spacing:
     """Read ``spacing_y`` and ``spacing_x`` (mm a stored pixel) off a store's index."""
     columns = ["spacing_y", "spacing_x"]
     if set(columns) <= set(index.columns) and index[columns].notna().all(axis=None):
         return Spacing(index[columns].to_numpy(np.float64), "mm")
     return Spacing(np.ones((len(index), 2)), "px")
+
+
+def units_of(index: pd.DataFrame) -> Units:
+    """Read ``volume``, ``slice`` and ``spacing_z`` (mm) off a store's index, or else ``group``.
+
+    A group is a patient, or one picture and its duplicates.
+    """
+    kind = "volume" if "volume" in index.columns else "group"
+    names = index[kind].astype(str).to_numpy(dtype=object)
+    stacked = ["volume", "slice", "spacing_z"]
+    known = set(stacked) <= set(index.columns) and index[stacked].notna().all(axis=None)
+    if not known or spacing_of(index).unit != "mm":
+        return Units(names, kind, None, np.ones(len(index)))
+    apart = index["spacing_z"].to_numpy(np.float64)
+    return Units(names, kind, index["slice"].to_numpy(np.int64), apart)
 
 
 def measure(
@@ -105,3 +134,43 @@ def _between(
         )
     one, other = (part.double().numpy() for part in both)
     return one, other
+
+
+def measure_units(
+    measured: pd.DataFrame,
+    called: Classes,
+    truths: Classes,
+    names: tuple[str, ...],
+    units: Units,
+    sides: Floats,
+) -> pd.DataFrame:
+    """Return ``unit_hd95_<class>`` and ``unit_asd_<class>`` of each image's unit.
+
+    Args:
+        measured: what ``measure`` returned of the same images.
+        called: of all images of the units.
+        truths: of the same images.
+        names: of the classes.
+        units: of the same images.
+        sides: ``(N, 2)``, height and width of a pixel.
+    """
+    columns = [f"{kind}_{name}" for name in names for kind in ("hd95", "asd")]
+    if units.slices is None:
+        return measured[columns].groupby(units.names).transform("mean").add_prefix("unit_")
+    table = pd.DataFrame(np.nan, measured.index, [f"unit_{name}" for name in columns])
+    for unit in pd.unique(units.names):
+        rows = np.flatnonzero(units.names == unit)
+        size = np.array([[units.apart[rows[0]], *sides[rows[0]]]])
+        found, there = (_stacked(each[rows], units.slices[rows]) for each in (called, truths))
+        for number, name in enumerate(names, start=1):
+            far, mean = distances(found[None] == number, there[None] == number, size)
+            table.loc[rows, f"unit_hd95_{name}"] = far[0]
+            table.loc[rows, f"unit_asd_{name}"] = mean[0]
+    return table
+
+
+def _stacked(slices: Classes, numbers: NDArray[np.int64]) -> Classes:
+    """Return a volume ``(D, H, W)``; slices that are not there show nothing."""
+    volume = np.zeros((numbers.max() - numbers.min() + 1, *slices.shape[1:]), np.uint8)
+    volume[numbers - numbers.min()] = slices
+    return volume

@@ -1,0 +1,65 @@
+"""What a task's predictions are scored by."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maskwise.evaluate.weighing import Weights
+
+Floats = NDArray[np.float64]
+Asides = dict[str, dict[str, float]]
+"""Metric -> further figures beside its value, by name."""
+
+
+class Measures(Protocol):
+    """How the predictions of one source are scored, read off their columns.
+
+    Shapes: ``values`` ``(n, C)``, the ``columns`` of n test images; D draws.
+    """
+
+    @property
+    def task(self) -> str:
+        """Its YAML name."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names, in the order of ``scores.json``."""
+
+    @property
+    def leading(self) -> str:
+        """The metric to speak of first; better when larger."""
+
+    @property
+    def smaller_is_better(self) -> tuple[str, ...]: ...
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What ``truth`` may be; images and groups are counted a kind."""
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    @property
+    def conventions(self) -> Mapping[str, Any]:
+        """Further entries of ``scores.json``: whatever a figure's meaning depends on."""
+
+    def check(self, test: pd.DataFrame, where: str) -> None:
+        """Raise ``UserError`` naming the first row that is impossible."""
+
+    def score(self, values: Floats, weights: Weights) -> Floats:
+        """Return all ``metrics`` ``(M, D)``; NaN where one is undefined."""
+
+    def asides(self, values: Floats, weights: Weights) -> Asides:
+        """Return what stands beside a metric's value, of the images as they are."""
+
+    def undefined(self, draws: int, of: int) -> str:
+        """Say that so many draws of all had some metric undefined."""
+
+    def pooled(self) -> str:
+        """Say what it means that several models' answers are scored together."""
+
+    def notes(self) -> list[str]:
+        """Return what else a reader must know, in sentences."""

@@ -1,0 +1,95 @@
+"""The task ``diagnosis``: probabilities of classes against the true one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maskwise.errors import UserError
+from maskwise.evaluate.config import EvaluateConfig
+from maskwise.evaluate.metrics import METRICS, calibration_error_if_perfect, score
+from maskwise.evaluate.tasks.contract import Asides
+from maskwise.evaluate.weighing import Weights
+from maskwise.seeds import stream
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The metrics of ``evaluate.metrics``."""
+
+    kinds: tuple[str, ...]
+    """The classes, in the order of the columns."""
+    config: EvaluateConfig
+    task: str = "diagnosis"
+    metrics: tuple[str, ...] = METRICS
+    leading: str = "macro_auroc"
+    smaller_is_better: tuple[str, ...] = ("calibration_error",)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(f"p_{name}" for name in self.kinds)
+
+    @property
+    def conventions(self) -> Mapping[str, Any]:
+        return {}
+
+    def check(self, test: pd.DataFrame, where: str) -> None:
+        values = test[list(self.columns)].to_numpy(np.float64)
+        # NaN fails every comparison, and so is found as well.
+        right = (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-3)
+        if not right.all():
+            row = test[~right].iloc[0]
+            raise UserError(
+                f"{where}: {cell_of(row)}, image {row['image_id']}: "
+                f"{list(row[list(self.columns)])} are no "
+                "probabilities (they add to 1, none is negative); run its finetune again"
+            )
+        unknown = sorted(set(test["truth"]) - set(self.kinds))
+        if unknown:
+            raise UserError(
+                f"{where}: the class {unknown[0]!r} has no column p_{unknown[0]}; the cells "
+                "were not trained on the same labels: run finetune again"
+            )
+
+    def score(self, values: Floats, weights: Weights) -> Floats:
+        bins = self.config.calibration_bins
+        return score(values, weights.test.truth, weights.images, bins)
+
+    def asides(self, values: Floats, weights: Weights) -> Asides:
+        perfect = calibration_error_if_perfect(
+            values,
+            weights.images[:, 0],
+            weights.test.group,
+            self.config.calibration_bins,
+            stream(self.config.seed, "calibration"),
+        )
+        return {"calibration_error": {"if_perfect": perfect}}
+
+    def undefined(self, draws: int, of: int) -> str:
+        return (
+            f"{draws} of {of} draws held no image of some class, so that means "
+            "over classes are undefined there; they were left out of the intervals."
+        )
+
+    def pooled(self) -> str:
+        return "probabilities of several models are ranked together"
+
+    def notes(self) -> list[str]:
+        return []
+
+
+def cell_of(row: pd.Series) -> str:
+    """Name the cell that a row of predictions is from."""
+    return f"{row['recipe']} seed {row['seed']} ({row['mode']}, fraction {row['fraction']})"
+
+
+def read(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Diagnosis | None:
+    """Return the measures if these are predictions of a diagnosis, of two classes or more."""
+    names = [str(name) for name in predictions if str(name).startswith("p_")]
+    classes = tuple(name.removeprefix("p_") for name in names)
+    return Diagnosis(classes, config) if len(classes) > 1 else None

@@ -1,0 +1,224 @@
+"""The task ``lesion``: outlines against the true ones, by pixels counted and surfaces measured.
+
+Each figure is computed of an image and class, averaged over images, then over classes. Beside
+it stands the same of a unit: the pixels of all images of a volume, or of a group, together.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maskwise.artefacts.tables import SEGMENTATION, check_columns
+from maskwise.errors import UserError
+from maskwise.evaluate.config import EmptyMasks, EvaluateConfig
+from maskwise.evaluate.tasks.contract import Asides
+from maskwise.evaluate.tasks.diagnosis import cell_of
+from maskwise.evaluate.weighing import Weights
+
+Floats = NDArray[np.float64]
+
+OVERLAPS = ("dice", "iou", "sensitivity", "precision")
+DISTANCES = ("hd95", "asd")
+MEASURED = ("tp", "fp", "fn", "hd95", "asd", "unit_hd95", "unit_asd")
+"""Columns of each class, ``<name>_<class>``."""
+_NEITHER: dict[EmptyMasks, float] = {"one": 1.0, "skip": float("nan"), "zero": 0.0}
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """Dice, IoU, sensitivity, precision, 95 % Hausdorff and average surface distance."""
+
+    classes: tuple[str, ...]
+    """What is outlined."""
+    kinds: tuple[str, ...]
+    """Which classes an image may show."""
+    unit: str
+    """``volume`` or ``group``."""
+    distance_unit: str
+    """``mm`` or ``px``."""
+    config: EvaluateConfig
+    task: str = "lesion"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        of_image = (*OVERLAPS, *DISTANCES)
+        of_unit = tuple(f"{self.unit}_{name}" for name in of_image)
+        return (*of_image, *of_unit, *self._dice_of)
+
+    @property
+    def leading(self) -> str:
+        # A slice's Dice hangs on how many slices show nothing; a volume's does not.
+        return "volume_dice" if self.unit == "volume" else "dice"
+
+    @property
+    def smaller_is_better(self) -> tuple[str, ...]:
+        return tuple(name for name in self.metrics if name.endswith(DISTANCES))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(f"{kind}_{name}" for kind in MEASURED for name in self.classes)
+
+    @property
+    def conventions(self) -> Mapping[str, Any]:
+        return {
+            "empty_masks": self.config.empty_masks,
+            "unit": self.unit,
+            "distance_unit": self.distance_unit,
+            "outlined": list(self.classes),
+        }
+
+    @property
+    def _dice_of(self) -> tuple[str, ...]:
+        several = len(self.classes) > 1
+        return tuple(f"dice_{name}" for name in self.classes) if several else ()
+
+    def check(self, test: pd.DataFrame, where: str) -> None:
+        parts = self._parts(test[list(self.columns)].to_numpy(np.float64))
+        counts = np.stack([parts[name] for name in ("tp", "fp", "fn")])
+        # Distances may be NaN, counts may not.
+        right = (counts >= 0).all(axis=(0, 2))
+        for name in MEASURED[3:]:
+            right &= ~(parts[name] < 0).any(axis=1)
+        if not right.all():
+            row = test[~right].iloc[0]
+            raise UserError(
+                f"{where}: {cell_of(row)}, image {row['image_id']}: its counts of pixels or "
+                "its distances are negative or missing; run its finetune again"
+            )
+        torn = test.groupby("unit")["group"].nunique() > 1
+        if torn.any():
+            raise UserError(
+                f"{where}: images of the {self.unit} {torn.idxmax()} are in several groups, "
+                "which count as independent; make the groups of ingest larger"
+            )
+
+    def score(self, values: Floats, weights: Weights) -> Floats:
+        images, units = self._of_images(values), self._of_units(values, weights)
+        by_class = {name: mean_defined(each, weights.images) for name, each in images.items()}
+        by_class |= {name: mean_defined(each, weights.units) for name, each in units.items()}
+        # A mean over classes is undefined where one of them is: it would be of another thing.
+        means = [each.mean(axis=1) for each in by_class.values()]
+        if self._dice_of:
+            means += list(by_class["dice"].T)
+        return np.stack(means)
+
+    def asides(self, values: Floats, weights: Weights) -> Asides:
+        figures = self._of_images(values) | self._of_units(values, weights)
+        return {
+            name: {"left_out": float(np.isnan(each).sum())} for name, each in figures.items()
+        }
+
+    def undefined(self, draws: int, of: int) -> str:
+        return (
+            f"{draws} of {of} draws held no image for which some metric is defined; they were "
+            "left out of its intervals."
+        )
+
+    def pooled(self) -> str:
+        return "outlines of several models are averaged together"
+
+    def notes(self) -> list[str]:
+        neither = {
+            "one": "count as 1",
+            "skip": "are left out",
+            "zero": "count as 0",
+        }[self.config.empty_masks]
+        length = (
+            "millimetres"
+            if self.distance_unit == "mm"
+            else "pixels of the network's image, for the spacing of some image is not known"
+        )
+        over = f"means over {len(self.classes)} classes and " if self._dice_of else ""
+        return [
+            f"Figures are {over}over images; those of a {self.unit} count the pixels of all "
+            "its images together.",
+            "Where neither truth nor prediction outlines anything, Dice and IoU "
+            f"{neither} (evaluate.empty_masks: {self.config.empty_masks}); where one of the "
+            "two does, they are 0.",
+            "Sensitivity is of images that show a lesion, precision of those in which one was "
+            "called, and distances need both: other images are left out (`left_out`), so that "
+            "distances of two recipes may rest on different images.",
+            f"Distances are in {length}.",
+        ]
+
+    def _parts(self, values: Floats) -> dict[str, Floats]:
+        """Return each of ``MEASURED`` as ``(n, K)``."""
+        return dict(zip(MEASURED, np.split(values, len(MEASURED), axis=1), strict=True))
+
+    def _of_images(self, values: Floats) -> dict[str, Floats]:
+        """Return every figure of every image and class ``(n, K)``, NaN where undefined."""
+        parts = self._parts(values)
+        found = overlaps(parts["tp"], parts["fp"], parts["fn"], self.config.empty_masks)
+        return {**found, **{name: parts[name] for name in DISTANCES}}
+
+    def _of_units(self, values: Floats, weights: Weights) -> dict[str, Floats]:
+        """Return the same of units ``(U, K)``."""
+        _, first, unit = np.unique(weights.test.unit, return_index=True, return_inverse=True)
+        parts = self._parts(values)
+        counts = []
+        for name in ("tp", "fp", "fn"):
+            total = np.zeros((len(first), len(self.classes)))
+            np.add.at(total, unit, parts[name])
+            counts.append(total)
+        found = overlaps(counts[0], counts[1], counts[2], self.config.empty_masks)
+        found |= {name: parts[f"unit_{name}"][first] for name in DISTANCES}
+        return {f"{self.unit}_{name}": each for name, each in found.items()}
+
+
+def overlaps(tp: Floats, fp: Floats, fn: Floats, empty: EmptyMasks) -> dict[str, Floats]:
+    """Return ``OVERLAPS`` from counts of pixels, of any one shape.
+
+    Dice = 2 TP / (2 TP + FP + FN), IoU = TP / (TP + FP + FN), both by ``empty`` where nothing
+    is outlined; sensitivity = TP / (TP + FN) and precision = TP / (TP + FP), NaN for 0 / 0.
+    """
+    neither = _NEITHER[empty]
+    return {
+        "dice": _share(2 * tp, 2 * tp + fp + fn, neither),
+        "iou": _share(tp, tp + fp + fn, neither),
+        "sensitivity": _share(tp, tp + fn, float("nan")),
+        "precision": _share(tp, tp + fp, float("nan")),
+    }
+
+
+def mean_defined(values: Floats, weights: Floats) -> Floats:
+    """Average ``(r, K)`` over rows that are no NaN, by ``weights`` ``(r, D)``: ``(D, K)``."""
+    defined = ~np.isnan(values)
+    total = weights.T @ np.where(defined, values, 0.0)
+    return _share(total, weights.T @ defined.astype(np.float64), float("nan"))
+
+
+def read(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Lesion | None:
+    """Return the measures if these are predictions of outlines."""
+    names = [str(name) for name in predictions if str(name).startswith("tp_")]
+    if not names:
+        return None
+    classes = tuple(name.removeprefix("tp_") for name in names)
+    wanted = tuple(f"{kind}_{name}" for kind in MEASURED for name in classes)
+    check_columns(predictions, (*SEGMENTATION, *wanted), where)
+    test = predictions[(predictions["split"] == "test") & predictions["truth"].notna()]
+    for column in ("unit_kind", "distance_unit"):
+        if test[column].nunique() > 1:
+            raise UserError(
+                f"{where}: {column} is {' and '.join(sorted(set(test[column])))}; the cells "
+                "come from different stores: run finetune of all again"
+            )
+    if test.empty:
+        return None
+    return Lesion(
+        classes=classes,
+        kinds=tuple(sorted(set(test["truth"]))),
+        unit=str(test["unit_kind"].iloc[0]),
+        distance_unit=str(test["distance_unit"].iloc[0]),
+        config=config,
+    )
+
+
+def _share(part: Floats, whole: Floats, otherwise: float) -> Floats:
+    """Divide; ``otherwise`` where there is nothing to divide by."""
+    shares: Floats = np.full(np.shape(whole), otherwise)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares

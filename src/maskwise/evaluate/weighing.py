@@ -1,0 +1,54 @@
+"""What every image, and every unit of several images, counts in every draw."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwise.evaluate.resampling import Draws
+
+Floats = NDArray[np.float64]
+Weigh = Literal["group", "image"]
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The test images of one repetition, in the order of their ids."""
+
+    image_ids: NDArray[np.object_]
+    """``(n,)``."""
+    truth: NDArray[np.int64]
+    """``(n,)``, codes of the task's ``kinds``."""
+    group: NDArray[np.int64]
+    """``(n,)``, rows of the draws' group counts."""
+    unit: NDArray[np.int64]
+    """``(n,)``, from 0: images of one number are scored together as well, where the task does
+    so; a unit lies in one group."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of one test set; both arrays are made when they are asked for."""
+
+    test: TestSet
+    draws: Draws
+    weigh: Weigh
+
+    @cached_property
+    def images(self) -> Floats:
+        """``(n, D)``."""
+        return self._of(self.test.group)
+
+    @cached_property
+    def units(self) -> Floats:
+        """``(U, D)``."""
+        _, first = np.unique(self.test.unit, return_index=True)
+        return self._of(self.test.group[first])
+
+    def _of(self, group: NDArray[np.int64]) -> Floats:
+        """Return 1 a row, or 1 / (rows of its group), times how often the group was drawn."""
+        own = np.ones(len(group)) if self.weigh == "image" else 1.0 / np.bincount(group)[group]
+        weights: Floats = own[:, None] * self.draws.groups[group]
+        return weights
