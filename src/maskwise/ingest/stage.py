@@ -128,7 +128,7 @@ def _measure(
     with planning(len(chunks)), shown as progress:
         for chunk in map_chunks(work, chunks, workers, DEATH):
             measured += chunk.measured
-            rejects += chunk.rejects
+            rejects += map(_advise, chunk.rejects)
             progress.step()
     seconds = time.perf_counter() - start
     note(images_per_second=round(len(tasks) / max(seconds, 1e-9), 1))
@@ -155,6 +155,14 @@ def _refuse_too_many(
         "mend the files, or the options of the source (docs/sources.md explains the reasons)"
     )
     raise UserError("\n  ".join([f"{start}; {remedy}", *lines]))
+
+
+def _advise(reject: Reject) -> Reject:
+    """Name the option that turned away what is too large."""
+    if reject.reason != "too_large":
+        return reject
+    advice = f"raise ingest.max_pixels (to {PIXEL_LIMIT:,} at most) or make the file smaller"
+    return reject._replace(detail=f"{reject.detail}; {advice}")
 
 
 def _commonest(rejects: pd.DataFrame) -> Iterator[str]:
