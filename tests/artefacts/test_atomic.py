@@ -75,6 +75,32 @@ def test_a_folder_that_may_not_be_written_is_named(
         write(tmp_path / "output", "first", kind, OSError(code, "refused"))
 
 
+def _as_torch_puts_it() -> Exception:
+    error = RuntimeError("unexpected pos 64 vs 0")
+    error.__context__ = OSError(errno.ENOSPC, "No space left on device")
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        _as_torch_puts_it(),
+        Exception("Error while serializing: No space left on device (os error 28)"),
+    ],
+    ids=["the system", "a quota", "torch", "safetensors"],
+)
+def test_a_disk_that_fills_up_while_writing_is_told_as_such_and_the_previous_output_stays(
+    tmp_path: Path, kind: str, error: Exception
+) -> None:
+    write(tmp_path / "output", "first", kind)
+    with pytest.raises(UserError, match="output: the disk is full; free some space and run"):
+        write(tmp_path / "output", "second", kind, error)
+    assert read(tmp_path / "output") == "first"
+    assert [p.name for p in tmp_path.iterdir()] == ["output"]
+
+
 def test_another_failure_of_the_system_keeps_its_own_words(tmp_path: Path, kind: str) -> None:
     with pytest.raises(OSError, match="broken cable"):
         write(tmp_path / "output", "first", kind, OSError(errno.EIO, "broken cable"))

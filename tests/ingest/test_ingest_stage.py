@@ -360,6 +360,20 @@ def test_an_image_keeps_its_identity_when_others_come_and_go(folder: Path) -> No
     assert after["a/00.png"] not in set(before)
 
 
+def test_a_folder_that_may_only_be_read_is_read_and_left_as_it_is(unprivileged: Path) -> None:
+    expected = run(busi.write(unprivileged / "writable"), "busi").manifest
+    raw = busi.write(unprivileged / "raw")
+    everything = sorted(raw.rglob("*"))
+    for path in (raw, *everything):
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    try:
+        pd.testing.assert_frame_equal(run(raw, "busi").manifest, expected)
+        assert sorted(raw.rglob("*")) == everything
+    finally:
+        for path in (raw, *everything):
+            path.chmod(0o700)
+
+
 def test_reasons_are_a_closed_list_and_the_page_explains_each() -> None:
     page = Path("docs/sources.md").read_text(encoding="utf-8")
     assert [reason for reason in REASONS if f"`{reason}`" not in page] == []
