@@ -3,6 +3,7 @@
 import copy
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def made(block: dict[str, Any]) -> Policy[Any]:
     """Build a policy as the YAML would, always from the same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return choose(POLICIES, block, "policy").build(SETTING)
+        setting = replace(SETTING, objective=an_objective("context_encoder"))
+        return choose(POLICIES, block, "policy").build(setting)
 
 
 def drawn(policy: Policy[Any], seed: int) -> Tensor:

@@ -5,6 +5,7 @@ from maskwise.pretrain.policies.block import BlockConfig
 from maskwise.pretrain.policies.centre_box import CentreBoxConfig
 from maskwise.pretrain.policies.centre_cells import CentreCellsConfig
 from maskwise.pretrain.policies.dqn import DqnConfig
+from maskwise.pretrain.policies.hardest import HardestConfig
 from maskwise.pretrain.policies.noise import NoiseConfig
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.policies.random_box import RandomBoxConfig
@@ -16,6 +17,7 @@ POLICIES: dict[str, type[PolicyConfig]] = {
     "centre_box": CentreBoxConfig,
     "centre_cells": CentreCellsConfig,
     "dqn": DqnConfig,
+    "hardest": HardestConfig,
     "noise": NoiseConfig,
     "none": NoneConfig,
     "random_box": RandomBoxConfig,
