@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2, chisquare
+from scipy.stats import chisquare
 from torch import Generator, Tensor
 
 from maskwise.config import parse
@@ -20,6 +20,7 @@ from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.block import TRIES, rectangles
 from maskwise.pretrain.policies.cells import hidden_cells, highest, ranked
 from maskwise.pretrain.policies.centre_cells import CentreCells
+from pretrain.cell_toys import uniform_share
 from pretrain.toys import make_setting
 
 CONTROLS = ["block", "centre_cells", "random_cells", "variance_cells"]
@@ -106,19 +107,6 @@ def test_a_control_proposes_what_it_would_show_and_has_nothing_to_learn(name: st
     assert policy.learn(proposal, outcome) == {}
     assert policy.state_dict() == {}
     assert (policy.maps(images, GRID) is None) == (name != "variance_cells")
-
-
-def uniform_share(made: Tensor) -> float:
-    """Return how likely cells hidden at random differ so much in how often they are hidden.
-
-    Of K of L cells, drawn n times, a cell's count has the variance n K/L (1 - K/L), and the L
-    counts are bound by their sum: a chi-square of L - 1 degrees of freedom.
-    """
-    number, cells = len(made), made[0].numel()
-    rate = float(made[0].sum()) / cells
-    counts = made.flatten(1).double().sum(0)
-    spread = number * rate * (1 - rate) * cells / (cells - 1)
-    return float(chi2.sf(float((counts - number * rate).square().sum()) / spread, cells - 1))
 
 
 def test_random_cells_hide_every_cell_equally_often() -> None:

@@ -1,0 +1,178 @@
+"""Every policy with every objective that fills hidden cells in, two steps through the product.
+
+Both come from the registries, so that a new one is tested before it has a test of its own.
+"""
+
+import copy
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from maskwise.artefacts.store import Store, open_store
+from maskwise.config import choose
+from maskwise.pretrain.contracts import Batch, Objective, Policy, PolicyConfig
+from maskwise.pretrain.objectives import OBJECTIVES
+from maskwise.pretrain.policies import POLICIES
+from maskwise.pretrain.policies.cells import hidden_cells
+from maskwise.pretrain.policies.none import NoneConfig
+from maskwise.pretrain.recipe import Pretrained, parse_recipe
+from pretrain.toys import SMALL, make_run, make_setting, make_store, pretrain
+
+GRID = (8, 8)
+NEEDED: dict[str, dict[str, Any]] = {"mean_map": {"policy": {"name": "a3c"}}}
+"""Options without a default."""
+BLOCKS: dict[str, dict[str, Any]] = {
+    " ".join(filter(None, (name, preset))): {
+        "name": name,
+        **NEEDED.get(name, {}),
+        **({"preset": preset} if preset else {}),
+    }
+    for name, config in POLICIES.items()
+    if config is not NoneConfig
+    for preset in getattr(config, "PRESETS", [None])
+}
+FILLING_IN = [name for name, config in OBJECTIVES.items() if config.needs_mask]
+pairs = pytest.mark.parametrize(
+    ("policy", "objective"), [(policy, each) for each in FILLING_IN for policy in BLOCKS]
+)
+
+
+@dataclass(frozen=True)
+class Crashing(Store):
+    """A store whose disk fails as the second batch is read."""
+
+    batches: list[int] = field(default_factory=list)
+
+    def normalised(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        self.batches.append(len(rows) == 4)
+        if sum(self.batches) == 2:
+            raise OSError("the disk is gone")
+        return super().normalised(rows)
+
+
+def crashing(store: Store) -> Crashing:
+    return Crashing(*(getattr(store, each.name) for each in fields(Store)))
+
+
+def recipe(policy: str, objective: str) -> dict[str, Any]:
+    return {"objective": {"name": objective}, "policy": BLOCKS[policy], "encoder": SMALL}
+
+
+def promised(config: PolicyConfig) -> tuple[float, str]:
+    """Return the share of the grid that is to be hidden, and how exactly."""
+    if hasattr(config, "within"):
+        return promised(config.within())
+    if hasattr(config, "box"):
+        cropped = getattr(config, "actions", "valid") == "all_cells"
+        share = config.box[0] * config.box[1] / 64
+        return share, "at most" if cropped else "exactly"
+    assert hasattr(config, "ratio"), f"say here what {config} promises to hide"
+    varies = getattr(config, "sampler", None) == "bernoulli" and not getattr(
+        config, "exact_k", False
+    )
+    return hidden_cells(config.ratio, GRID) / 64, "on average" if varies else "exactly"
+
+
+def check_area(masks: Tensor, config: PolicyConfig) -> None:
+    share, how = promised(config)
+    areas = masks.double().mean((1, 2))
+    if how == "exactly":
+        assert areas.tolist() == [share] * len(areas)
+    elif how == "at most":
+        assert (areas <= share).all()
+        assert (areas > 0).all()
+    else:
+        # Of independent cells a mask's area varies by .5 / 8 at most.
+        assert abs(float(areas.mean()) - share) < 4 * 0.5 / 8 / len(areas) ** 0.5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs")
+    _, splits = make_store(folder / "store")
+    splits.to_parquet(folder / "splits.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def before(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """Return the encoder's weights before training, which are those of all runs of one seed."""
+    none = {"name": "none"}
+    block = {"objective": none, "policy": none, "encoder": SMALL}
+    return run(
+        block, open_store(folder / "store"), tmp_path_factory.mktemp("before")
+    ).encoder.state_dict()
+
+
+def run(block: dict[str, Any], store: Store, checkpoints: Path) -> Pretrained:
+    splits = pd.read_parquet(store.path.parent / "splits.parquet")
+    options = {"steps": 2, "grid": GRID, "checkpoint_every": 1}
+    return pretrain(store, splits, make_run(checkpoints, block, **options))
+
+
+@pairs
+def test_two_steps_teach_the_encoder_hide_what_was_promised_and_survive_a_crash(
+    folder: Path, tmp_path: Path, before: dict[str, Tensor], policy: str, objective: str
+) -> None:
+    block, store = recipe(policy, objective), open_store(folder / "store")
+    result = run(block, store, tmp_path / "undisturbed")
+    assert np.isfinite(result.history["loss"].to_numpy(float)).all()
+    weights = result.encoder.state_dict()
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+    assert not any(weights[name].equal(before[name]) for name in before if "weight" in name)
+    packed = result.gallery.probe_masks
+    masks = np.unpackbits(packed, axis=-1, count=64).reshape(-1, *GRID).astype(bool)
+    check_area(torch.from_numpy(masks), choose(POLICIES, BLOCKS[policy], "policy"))
+    with pytest.raises(OSError, match="the disk is gone"):
+        run(block, crashing(store), tmp_path / "crashed")
+    resumed = run(block, store, tmp_path / "crashed")
+    again = resumed.encoder.state_dict()
+    assert all(tensor.equal(again[name]) for name, tensor in weights.items())
+    assert resumed.history.equals(result.history)
+
+
+@cache
+def images() -> Tensor:
+    return torch.randn(64, 1, 32, 32, generator=Generator().manual_seed(0))
+
+
+def made(policy: str, objective: str) -> tuple[Objective, Policy[Any]]:
+    """Build both as the product does."""
+    parsed = parse_recipe(recipe(policy, objective), "recipe")
+    shown = make_setting(grid=GRID, images=lambda index, seed: images()[index], rows=64)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = parsed.objective.build(shown, parsed.encoder.build(1))
+        return network, parsed.policy.build(replace(shown, objective=network))
+
+
+@pairs
+def test_a_policy_hides_what_it_promised_and_never_touches_the_network(
+    policy: str, objective: str
+) -> None:
+    network, chosen = made(policy, objective)
+    module: Any = network
+    config = choose(POLICIES, BLOCKS[policy], "policy")
+    rows, generator = torch.arange(64), Generator().manual_seed(0)
+    state = copy.deepcopy(network.state_dict())
+    for progress in (0.0, 0.5, 1.0):
+        batch = Batch(images(), rows, rows, rows, progress)
+        proposal = chosen.propose(batch, GRID, generator)
+        check_area(proposal.mask, config)
+        outcome = network(batch, proposal.mask)
+        chosen.learn(proposal, outcome)
+        chosen.maps(images(), GRID)
+        check_area(chosen.choose_masks(images(), GRID, generator), config)
+        after = network.state_dict()
+        assert all(tensor.equal(after[name]) for name, tensor in state.items())
+        assert all(weight.grad is None for _, weight in network.named_parameters())
+        assert all(weight.requires_grad for _, weight in network.named_parameters())
+        assert all(part.training for part in module.modules())
