@@ -44,7 +44,7 @@ class Project:
         return done.stdout
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a command of the environment, which the caller ends."""
+        """Start a command in a group of processes of its own, as a terminal does."""
         return subprocess.Popen(
             command,
             cwd=self.root,
@@ -52,6 +52,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     @property

@@ -315,10 +315,20 @@ def test_any_other_error_keeps_its_traceback() -> None:
         _ = 1 / 0
 
 
-def test_ctrl_c_ends_with_130_on_the_command_line() -> None:
+@pytest.mark.parametrize(
+    ("interrupt", "said"),
+    [
+        (KeyboardInterrupt(), "Interrupted; run the same command again."),
+        (KeyboardInterrupt("stopped after step 3"), "stopped after step 3"),
+    ],
+)
+def test_ctrl_c_ends_with_130_on_the_command_line_and_says_what_to_do(
+    caplog: pytest.LogCaptureFixture, interrupt: KeyboardInterrupt, said: str
+) -> None:
     with click.Context(click.Command("run")), pytest.raises(SystemExit) as caught, telling():
-        raise KeyboardInterrupt
+        raise interrupt
     assert caught.value.code == 130
+    assert caplog.messages == [said]
 
 
 def test_the_checkpoints_of_another_environment_lie_with_its_data() -> None:

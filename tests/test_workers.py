@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -59,18 +61,50 @@ def test_few_images_are_not_worth_another_process() -> None:
     assert workers_for(24, 3) == 3
 
 
+@contextmanager
+def working(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield a process whose two workers never end."""
+    command = [sys.executable, "-m", "test_workers", str(folder)]
+    parent = subprocess.Popen(command, cwd=Path(__file__).parent)
+    try:
+        yield parent
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+def workers_of(parent: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return its two workers, as early as there are two."""
+    found: list[psutil.Process] = []
+    while len(found) < 2 and parent.poll() is None:
+        children = psutil.Process(parent.pid).children()
+        found = [child for child in children if "--multiprocessing-fork" in child.cmdline()]
+    assert len(found) == 2
+    return found
+
+
 def test_no_worker_stays_behind_when_its_parent_is_killed(tmp_path: Path) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-m", "test_workers", str(tmp_path)], cwd=Path(__file__).parent
-    )
-    while len(list(tmp_path.iterdir())) < 2 and parent.poll() is None:
-        pass
-    workers = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
-    assert len(workers) == 2
-    parent.kill()
-    parent.wait()
+    with working(tmp_path) as parent:
+        workers = workers_of(parent)
+        while len(list(tmp_path.iterdir())) < 2 and parent.poll() is None:
+            pass
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive
+
+
+def test_workers_leave_ctrl_c_to_their_parent_from_their_first_moment_on(
+    tmp_path: Path,
+) -> None:
+    with working(tmp_path) as parent:
+        for worker in workers_of(parent):
+            status = Path(f"/proc/{worker.pid}/status").read_text(encoding="utf-8")
+            blocked = int(status.partition("SigBlk:")[2].split()[0], 16)
+            assert blocked >> (signal.SIGINT - 1) & 1
+
+
+def test_the_parent_hears_of_ctrl_c() -> None:
+    assert list(map_chunks(double, range(4), 2, DEATH)) == [0, 2, 4, 6]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing.connection import wait
 from typing import TypeVar
@@ -65,16 +66,35 @@ def map_chunks(
 def _in_order(
     pool: ProcessPoolExecutor, work: Callable[[C], R], chunks: Iterator[C], ahead: int
 ) -> Iterator[R]:
-    running: deque[Future[R]] = deque(pool.submit(work, c) for c in islice(chunks, ahead))
+    running: deque[Future[R]] = deque(_submit(pool, work, c) for c in islice(chunks, ahead))
     while running:
         result = running.popleft().result()
-        running.extend(pool.submit(work, chunk) for chunk in islice(chunks, 1))
+        running.extend(_submit(pool, work, chunk) for chunk in islice(chunks, 1))
         yield result
 
 
+def _submit(pool: ProcessPoolExecutor, work: Callable[[C], R], chunk: C) -> Future[R]:
+    """Hand ``chunk`` over; where that starts a worker, it never hears of Ctrl-C."""
+    with _deaf_to_interrupts():
+        return pool.submit(work, chunk)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C waiting; a process that is started in the block inherits that, for good.
+
+    A terminal sends it to workers too, and one that is still importing would answer with a
+    traceback, before any line of ours could tell it to leave Ctrl-C to its parent.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
-    # Ctrl-C is the parent's to handle; a worker whose parent was killed must not stay behind.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A worker whose parent was killed must not stay behind.
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 

@@ -1,11 +1,13 @@
 """`kedro run` as its users meet it, on the generated source, in seconds."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from project import Finished, Project
@@ -140,6 +142,35 @@ def test_ctrl_c_ends_with_one_line_and_130_and_the_run_can_go_on(finished: Finis
     assert "Traceback" not in rest
     assert re.search(r"stopped after step \d+ of 100000", rest.splitlines()[-1])
     assert encoder.read_bytes() == before
+
+
+def _words(process: psutil.Process) -> list[str]:
+    """Return its command; a process may be gone by the time it is asked."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
+
+
+def test_ctrl_c_while_workers_decode_is_one_line_and_leaves_the_store_and_no_process(
+    finished: Finished,
+) -> None:
+    folder = finished.data / "03_primary/phantom"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    command = ["kedro", "run", "--tags", "preprocess", "--params", "preprocess.workers=2"]
+    run = finished.project.start(*command)
+    workers: list[psutil.Process] = []
+    while len(workers) < 2 and run.poll() is None:
+        children = psutil.Process(run.pid).children(recursive=True)
+        workers = [child for child in children if "--multiprocessing-fork" in _words(child)]
+    os.killpg(run.pid, signal.SIGINT)  # a terminal sends it to all of them
+    _, written = run.communicate(timeout=120)
+    assert run.returncode == 130, written
+    assert "Traceback" not in written
+    assert written.splitlines()[-1].endswith("Interrupted; run the same command again.")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    _, left = psutil.wait_procs(workers, timeout=30)
+    assert not left
 
 
 def test_breast_ultrasound_goes_through_the_whole_chain(
