@@ -37,6 +37,8 @@ POLICY_BLOCKS: dict[str, dict[str, Any]] = {name: {"name": name} for name in POL
     for name, config in POLICIES.items()
     for preset in getattr(config, "PRESETS", {})
 }
+# Hides its share in expectation only: with half, every other image would be hidden further.
+POLICY_BLOCKS["a3c ahm"]["ratio"] = 0.375
 TRAINED = [name for name, config in OBJECTIVES.items() if config.needs_training]
 Make = Callable[[], Policy[Any]]
 

@@ -1,6 +1,7 @@
 """The masking policies by YAML name: a new one is its own file and one line here."""
 
 from maskwise.pretrain.contracts import PolicyConfig
+from maskwise.pretrain.policies.a3c import A3cConfig
 from maskwise.pretrain.policies.block import BlockConfig
 from maskwise.pretrain.policies.centre_box import CentreBoxConfig
 from maskwise.pretrain.policies.centre_cells import CentreCellsConfig
@@ -13,6 +14,7 @@ from maskwise.pretrain.policies.random_cells import RandomCellsConfig
 from maskwise.pretrain.policies.variance_cells import VarianceCellsConfig
 
 POLICIES: dict[str, type[PolicyConfig]] = {
+    "a3c": A3cConfig,
     "block": BlockConfig,
     "centre_box": CentreBoxConfig,
     "centre_cells": CentreCellsConfig,

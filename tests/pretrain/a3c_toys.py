@@ -1,0 +1,73 @@
+"""What the tests of ``a3c`` play with: policies, planted images and a step of the loop."""
+
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from maskwise.config import parse
+from maskwise.masks import to_pixels
+from maskwise.pretrain.contracts import Batch, Outcome
+from maskwise.pretrain.policies.a3c import A3c, A3cConfig, A3cProposal
+from pretrain.dqn_toys import GRID, a_batch, a_setting, zeros
+
+PAIRS: dict[str, dict[str, Any]] = {
+    "cell_expected": {"reward": {"credit": "cell"}, "advantage": "cell_expected"},
+    "to_go": {"reward": {"credit": "to_go"}, "advantage": "to_go"},
+    "image_batch": {},
+    "image_value": {"advantage": "image_value"},
+    "ahm": {"preset": "ahm"},
+    "bernoulli, image_batch": {"preset": "ahm", "advantage": "image_batch"},
+    "bernoulli, image_value": {"preset": "ahm", "advantage": "image_value"},
+    "exact_k": {"preset": "ahm", "exact_k": True},
+}
+"""Everything that goes together."""
+AT_ACTION: dict[str, Any] = {
+    "reward": {"credit": "cell"},
+    "advantage": "cell_value",
+    "mismatch": "allow",
+}
+"""The wrong reading: a pick's own value is taken off its reward."""
+
+
+def a_policy(images: Tensor, seed: int = 0, **options: Any) -> A3c:
+    """Build ``a3c`` for ``images`` as the YAML would: a quarter of 8 x 8 cells, small."""
+    grid = options.pop("grid", GRID)
+    block = {"ratio": 0.25, "widths": [8, 8], **options}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return parse(A3cConfig, block, "policy").build(a_setting(images, grid))
+
+
+def planted(number: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return noise of 16 x 16 pixels with 16 of its 8 x 8 cells brightened, and which."""
+    generator = Generator().manual_seed(seed)
+    chosen = torch.rand(number, 64, generator=generator).topk(16).indices
+    cells = torch.zeros(number, 64, dtype=torch.bool).scatter(1, chosen, True)
+    noise = torch.randn(number, 1, 16, 16, generator=generator)
+    cells = cells.reshape(number, *GRID)
+    return noise + 3 * to_pixels(cells, 16, 16), cells
+
+
+def paid(mask: Tensor, cells: Tensor) -> Outcome:
+    """Answer with an error of 1 in the ``cells`` ``(B, gh, gw)`` that were hidden, else 0."""
+    errors = torch.where(mask, cells.float(), torch.nan)
+    return Outcome(torch.zeros(()), errors)
+
+
+def step(
+    policy: A3c, batch: Batch, generator: Generator
+) -> tuple[A3cProposal, dict[str, Tensor]]:
+    """Make one step of the loop against the network that draws 0."""
+    proposal = policy.propose(batch, policy.setting.grid, generator)
+    return proposal, policy.learn(proposal, zeros(batch, proposal.mask))
+
+
+def weights_after(steps: int, images: Tensor, **options: Any) -> list[Tensor]:
+    """Return the network's weights after ``steps`` steps of 8 images, in order."""
+    policy = a_policy(images, **options)
+    generator = Generator().manual_seed(0)
+    for number in range(steps):
+        rows = (torch.arange(8) + 8 * number) % len(images)
+        step(policy, a_batch(images, rows, number / steps), generator)
+    return [weight.detach().clone() for weight in policy.network.parameters()]
