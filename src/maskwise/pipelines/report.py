@@ -11,7 +11,7 @@ from maskwise.pipelines import blocks
 from maskwise.pipelines.binding import bind
 from maskwise.pipelines.evaluate import Predicted, join
 
-_TABLES = ("manifest", "rejects", "data_summary", "splits", "scores", "paired")
+_OF_SOURCE = ("manifest", "rejects", "data_summary", "splits", "scores", "paired", "store")
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def report(
     from maskwise.report import page
     from maskwise.report.inputs import ReportInputs
 
-    tables = dict(zip(_TABLES, artefacts, strict=False))
-    rest = artefacts[len(_TABLES) :]
+    of_source = dict(zip(_OF_SOURCE, artefacts, strict=False))
+    rest = artefacts[len(_OF_SOURCE) :]
     count = len(study.recipes)
     recipes = dict(zip(study.recipes, rest[:count], strict=True))
     predicted: list[Predicted] = list(rest[count : 2 * count])
@@ -54,11 +54,12 @@ def report(
         ReportInputs(
             source=study.source,
             generated=study.generated,
-            **tables,
+            **of_source,
             subsets=everything.subsets,
             predictions=everything.predictions,
             histories=histories,
             galleries={run: one for each in trained for run, one in each.galleries.items()},
+            models={run: path for each in trained for run, path in each.models.items()},
             recipes=recipes,
             settings=settings,
             config=blocks.report(options, "report"),
@@ -75,7 +76,7 @@ def create_pipeline(study: Study) -> Pipeline:
         [
             "params:report",
             f"params:{study.source}",
-            *(study.dataset(artefact) for artefact in _TABLES),
+            *(study.dataset(artefact) for artefact in _OF_SOURCE),
             *(f"params:{recipe}" for recipe in study.recipes),
             *(study.collected(recipe, "predictions") for recipe in study.recipes),
             *(study.collected(recipe, "training") for recipe in study.recipes),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from maskwise.artefacts.splits import count_folds
 from maskwise.report.facts import Facts
+from maskwise.report.outlines import EMPTY_MASKS, count_lesions
 from maskwise.report.verdict import judge, leading
 from maskwise.report.wording import count, interval, listing, number, share
 
@@ -12,6 +13,7 @@ FEW_GROUPS = 30
 FEW_SEEDS = 10
 GIVEN_AWAY = 0.6
 MANY_REJECTS = 0.01
+MANY_EMPTY = 0.2
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def _pixels(facts: Facts) -> Iterator[Caution]:
         yield Caution(
             70,
             "Raw pixels do as well",
-            f"A logistic regression on {facts.title('pixels')} ({number(pixels)}, "
+            f"{facts.words.pixels} {facts.title('pixels')} ({number(pixels)}, "
             f"{share(facts.fraction)} of the labels) is not beaten by the frozen features of "
             f"{listing(facts.title(name) for name in behind)}.",
         )
@@ -195,7 +197,7 @@ def _contradictions(facts: Facts) -> Iterator[Caution]:
         parts.append(f"{count(masks, 'pair')} of duplicates whose lesion outlines disagree")
     if parts:
         yield Caution(
-            75 if labels else 40,
+            75 if labels or facts.task == "lesion" else 40,
             "The data contradict themselves",
             f"There are {listing(parts)}, named below. No method can be right about these.",
         )
@@ -266,6 +268,21 @@ def _validation(facts: Facts) -> Iterator[Caution]:
         )
 
 
+def _empty(facts: Facts) -> Iterator[Caution]:
+    if facts.task != "lesion":
+        return
+    test = facts.test_predictions().drop_duplicates("image_id")
+    empty = int((count_lesions(test) == 0).sum())
+    if empty > MANY_EMPTY * len(test):
+        counted = EMPTY_MASKS[facts.inputs.scores["empty_masks"]]
+        yield Caution(
+            54,
+            "Images without a lesion weigh in",
+            f"{empty:,} of {len(test):,} test images show none. There {counted} where nothing "
+            "is called, and 0 where anything is, however small.",
+        )
+
+
 def _always(facts: Facts) -> Iterator[Caution]:
     yield Caution(
         10,
@@ -301,5 +318,6 @@ RULES: tuple[Callable[[Facts], Iterator[Caution]], ...] = (
     _rejects,
     _folds,
     _validation,
+    _empty,
     _always,
 )

@@ -10,11 +10,10 @@ from maskwise.artefacts.gallery import Gallery
 from maskwise.errors import UserError, hint
 from maskwise.report.data import DataFacts, read_data
 from maskwise.report.inputs import ReportConfig, ReportInputs
-from maskwise.report.scores import METRICS, SMALLER_IS_BETTER, read_scores
+from maskwise.report.scores import in_print, read_scores, smaller_is_better
 from maskwise.report.styles import Style, styles
+from maskwise.report.tasks import WORDS, Words
 from maskwise.report.wording import labels, number_range
-
-MODES = {"full": "full fine-tuning", "probe": "linear probe"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Facts:
     """Recipes that were run, in the order of the study."""
     scores: pd.DataFrame
     """``scores.read_scores``."""
+    metric: str
+    """Of the first sentence, the main figure and the ranking."""
     mode: str
     """Of the first sentence."""
     fraction: float
@@ -40,9 +41,19 @@ class Facts:
         return self.inputs.config
 
     @property
+    def task(self) -> str:
+        """What the encoders learnt from the labels."""
+        return str(self.inputs.scores.get("task", "diagnosis"))
+
+    @property
+    def words(self) -> Words:
+        """What the page says otherwise from task to task."""
+        return WORDS[self.task]
+
+    @property
     def modes(self) -> list[str]:
         """Modes that were run, full fine-tuning first."""
-        return [mode for mode in MODES if mode in set(self.scores["mode"])]
+        return [mode for mode in self.words.modes if mode in set(self.scores["mode"])]
 
     @property
     def fractions(self) -> list[float]:
@@ -56,14 +67,28 @@ class Facts:
 
     @property
     def classes(self) -> list[str]:
-        """Class names, in the order of the predictions' columns."""
-        columns = self.inputs.predictions.columns
-        return [name.removeprefix("p_") for name in columns if name.startswith("p_")]
+        """What an image may be: in the order of the predictions' columns, else by name."""
+        if self.task == "diagnosis":
+            columns = self.inputs.predictions.columns
+            return [name.removeprefix("p_") for name in columns if name.startswith("p_")]
+        truths, labels = self.inputs.predictions["truth"], self.inputs.subsets["label"]
+        return sorted({*truths.dropna(), *labels})
+
+    @property
+    def label_classes(self) -> list[str]:
+        """Classes of the source's label, which need not be what is learnt."""
+        if self.task == "diagnosis":
+            return self.classes
+        return sorted(set(self.labelled_images["label"].astype(str)))
 
     @property
     def metric_name(self) -> str:
         """The main metric in print."""
-        return METRICS.get(self.config.metric, self.config.metric)
+        return self.in_print(self.metric)
+
+    def in_print(self, metric: str) -> str:
+        """Return what a metric is called in print."""
+        return in_print(metric, self.inputs.scores)
 
     def title(self, recipe: str) -> str:
         """Return what a recipe is called in print."""
@@ -73,7 +98,7 @@ class Facts:
 
     def mode_name(self, mode: str) -> str:
         """Return what a mode is called in print, at the start of a sentence."""
-        name = MODES.get(mode, mode)
+        name = self.words.modes.get(mode, mode)
         return name[0].upper() + name[1:]
 
     # What the recipes are.
@@ -81,7 +106,7 @@ class Facts:
     @property
     def comparisons(self) -> int:
         """Number of paired differences in the main metric: the family of Holm's correction."""
-        return int((self.inputs.paired["metric"] == self.config.metric).sum())
+        return int((self.inputs.paired["metric"] == self.metric).sum())
 
     def is_pretrained(self, recipe: str) -> bool:
         """Say whether the recipe's encoder has learnt anything before it met a label."""
@@ -154,7 +179,7 @@ class Facts:
             (table["recipe"] == recipe)
             & (table["mode"] == mode)
             & (table["fraction"] == fraction)
-            & (table["metric"] == self.config.metric)
+            & (table["metric"] == self.metric)
         ]["value"]
         return float(found.iloc[0]) if len(found) else float("nan")
 
@@ -164,7 +189,7 @@ class Facts:
         chosen = table[
             (table["mode"] == mode)
             & (table["fraction"] == fraction)
-            & (table["metric"] == self.config.metric)
+            & (table["metric"] == self.metric)
             & (table["against"] == self.reference)
             & table["recipe"].map(self.is_pretrained).astype(bool)
         ]
@@ -200,7 +225,10 @@ class Facts:
     @property
     def labelled_images(self) -> pd.DataFrame:
         """Return ``image_id, group, split, label`` of every image that has a label."""
-        column = f"label_{self.inputs.settings['preprocess']['label']}"
+        label = self.inputs.settings["preprocess"]["label"]
+        if label is None:
+            return self.inputs.splits.iloc[:0].assign(label=pd.Series(dtype=object))
+        column = f"label_{label}"
         labels = self.inputs.manifest[["image_id", column]].rename(columns={column: "label"})
         return self.inputs.splits.merge(labels, on="image_id").dropna(subset=["label"])
 
@@ -240,11 +268,12 @@ class Facts:
 def read_facts(inputs: ReportInputs) -> Facts:
     """Read the inputs, or raise ``UserError`` naming the option that does not fit them."""
     scores, config = read_scores(inputs.scores), inputs.config
-    known = sorted(set(scores["metric"]) - SMALLER_IS_BETTER)
-    if config.metric not in known:
+    known = sorted(set(scores["metric"]) - smaller_is_better(inputs.scores))
+    metric = config.metric or str(inputs.scores.get("leading", "macro_auroc"))
+    if metric not in known:
         raise UserError(
             f"report.metric: no score of {inputs.source!r} that is better when larger is "
-            f"called {config.metric!r}; {hint(config.metric, known)}"
+            f"called {metric!r}; {hint(metric, known)}"
         )
     ran = set(inputs.predictions["recipe"])
     modes = set(scores["mode"])
@@ -254,6 +283,7 @@ def read_facts(inputs: ReportInputs) -> Facts:
         data=read_data(inputs.data_summary, str(inputs.settings["preprocess"]["label"])),
         styles=styles([name for name in inputs.recipes if name in ran], config.titles),
         scores=scores,
+        metric=metric,
         mode=mode,
         fraction=min(scores.loc[scores["mode"] == mode, "fraction"]),
         # Pairs that evaluate.pairs adds are few beside those with evaluate.against.

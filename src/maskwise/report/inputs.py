@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from maskwise.artefacts.gallery import Gallery
+from maskwise.artefacts.store import Store
 
 Run = tuple[str, int]
 """Recipe and seed."""
@@ -16,8 +18,8 @@ Run = tuple[str, int]
 class ReportConfig:
     """The options of ``parameters_report.yml``."""
 
-    metric: str = "macro_auroc"
-    """Of the first sentence, the main figure and the ranking."""
+    metric: str | None = None
+    """Of the first sentence, the main figure and the ranking; by default the task's own."""
     mode: str = "full"
     """Of the first sentence: ``full`` or ``probe``; the other where this one was not run."""
     images: int = 4
@@ -65,6 +67,10 @@ class ReportInputs:
     config: ReportConfig
     warnings: Mapping[Run, Sequence[str]] = field(default_factory=dict)
     """What the diagnostics of each run warn of."""
+    models: Mapping[Run, Path] = field(default_factory=dict)
+    """Folders of the fine-tuned models; where lesions are outlined they hold the outlines."""
+    store: Store | None = None
+    """Scans and true outlines; only drawn, and only where lesions are outlined."""
 
 
 @dataclass(frozen=True)

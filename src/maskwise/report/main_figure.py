@@ -5,7 +5,6 @@ import pandas as pd
 from maskwise.report.facts import Facts
 from maskwise.report.figures import label_efficiency
 from maskwise.report.pictures import Picture, as_svg, png_bytes
-from maskwise.report.scores import METRICS
 from maskwise.report.wording import interval, number, share
 
 
@@ -17,14 +16,14 @@ def efficiency(facts: Facts, metric: str, mode: str) -> Picture:
 
 def main_png(facts: Facts) -> bytes:
     """Draw all modes of the main metric side by side."""
-    table = facts.scores[facts.scores["metric"] == facts.config.metric]
+    table = facts.scores[facts.scores["metric"] == facts.metric]
     titles = {mode: facts.mode_name(mode) for mode in facts.modes}
     figure = label_efficiency.draw(table, facts.sizes, facts.styles, titles, facts.metric_name)
     return png_bytes(figure)
 
 
 def _picture(facts: Facts, metric: str, rows: pd.DataFrame, mode: str) -> Picture:
-    name, title = METRICS.get(metric, metric), facts.mode_name(mode)
+    name, title = facts.in_print(metric), facts.mode_name(mode)
     heading = {mode: f"{name[0].upper()}{name[1:]}, {title.lower()}"}
     figure = label_efficiency.draw(rows, facts.sizes, facts.styles, heading, name)
     values = "; ".join(

@@ -10,7 +10,7 @@ from maskwise.report.facts import Facts, read_facts
 from maskwise.report.inputs import Report, ReportConfig, ReportInputs
 from maskwise.report.main_figure import efficiency, main_png
 from maskwise.report.names import without_names
-from maskwise.report.sections import SECTIONS
+from maskwise.report.sections import sections
 
 __all__ = ["Report", "ReportConfig", "ReportInputs", "render"]
 
@@ -42,8 +42,8 @@ def _html(facts: Facts) -> str:
         answer=answer(facts),
         alarms=alarms(facts),
         cautions=cautions(facts)[:FIRST_CAUTIONS],
-        main_picture=efficiency(facts, facts.config.metric, facts.mode),
-        sections=[build(facts) for build in SECTIONS],
+        main_picture=efficiency(facts, facts.metric, facts.mode),
+        sections=[build(facts) for build in sections(facts.task)],
         # The package's own files, no word of the user's data in them.
         style=Markup(loader.get_source(environment, "style.css")[0]),
         script=Markup(loader.get_source(environment, "copy.js")[0]),

@@ -1,6 +1,6 @@
 """What ``scores.json`` says, as a table."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -12,9 +12,40 @@ METRICS = {
     "macro_f1": "macro F1",
     "average_precision": "average precision",
     "calibration_error": "calibration error",
+    "dice": "Dice",
+    "iou": "IoU",
+    "sensitivity": "sensitivity",
+    "precision": "precision",
+    "hd95": "95 % Hausdorff distance",
+    "asd": "average surface distance",
 }
 """Metrics in print, in the page's order; one that is not listed keeps its own name."""
-SMALLER_IS_BETTER = frozenset({"calibration_error"})
+UNITS = ("volume", "group")
+"""What a metric may be of, beside images: ``volume_dice``."""
+
+
+def in_print(metric: str, scores: Mapping[str, Any]) -> str:
+    """Return what a metric is called, a distance with its unit."""
+    unit, _, name = metric.partition("_")
+    if unit in UNITS and name in METRICS:
+        return f"{unit} {in_print(name, scores)}"
+    if metric in ("hd95", "asd"):
+        return f"{METRICS[metric]} ({scores['distance_unit']})"
+    if metric.startswith("dice_"):
+        return f"Dice of {metric.removeprefix('dice_')}"
+    return METRICS.get(metric, metric)
+
+
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """Return the names, those of ``METRICS`` first: of images, then of units, then others."""
+    found = set(metrics)
+    known = [*METRICS, *(f"{unit}_{name}" for unit in UNITS for name in METRICS)]
+    return [name for name in known if name in found] + sorted(found - set(known))
+
+
+def smaller_is_better(scores: Mapping[str, Any]) -> set[str]:
+    """Return the metrics of which less is more."""
+    return set(scores.get("smaller_is_better", ["calibration_error"]))
 
 
 def read_scores(scores: Mapping[str, Any]) -> pd.DataFrame:
@@ -22,7 +53,7 @@ def read_scores(scores: Mapping[str, Any]) -> pd.DataFrame:
 
     Columns ``recipe, mode, fraction, metric, value, low, high``, then the interval with seeds
     alone resampled (``seeds_low``, ``seeds_high``) and with groups alone; of the calibration
-    error ``if_perfect``; NaN for ``null``.
+    error ``if_perfect``, of outlines ``left_out``; NaN for ``null``.
     """
     rows = [
         {

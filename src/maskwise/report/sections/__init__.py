@@ -1,12 +1,13 @@
 """One section of the page a file; their order is the page's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from maskwise.report.blocks import Section
 from maskwise.report.facts import Facts
 from maskwise.report.sections import (
     agent,
     classes,
+    contours,
     data,
     efficiency,
     glossary,
@@ -19,14 +20,26 @@ from maskwise.report.sections import (
     warnings,
 )
 
-SECTIONS: tuple[Callable[[Facts], Section], ...] = (
+Build = Callable[[Facts], Section]
+
+SHOWN: Mapping[str, Build] = {"diagnosis": classes.build, "lesion": contours.build}
+"""What each task's predictions look like."""
+
+
+def sections(task: str) -> tuple[Build, ...]:
+    """Return the sections of a task's page."""
+    return (*_BEFORE, SHOWN[task], *_AFTER)
+
+
+_BEFORE: tuple[Build, ...] = (
     run.build,
     data.build,
     methods.build,
     efficiency.build,
     agent.build,
     reconstructions.build,
-    classes.build,
+)
+_AFTER: tuple[Build, ...] = (
     training.build,
     warnings.build,
     numbers.build,

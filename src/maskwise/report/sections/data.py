@@ -62,8 +62,9 @@ def _names(facts: Facts) -> list[Block]:
 
 def _counts(facts: Facts) -> Table:
     table = facts.labelled_images
-    lines = [(name, *_line(table[table["label"] == name])) for name in facts.classes]
-    lines.append(("all with a label", *_line(table)))
+    lines = [(name, *_line(table[table["label"] == name])) for name in facts.label_classes]
+    if len(table):
+        lines.append(("all with a label", *_line(table)))
     splits = facts.inputs.splits
     unlabelled = splits[~splits["image_id"].isin(table["image_id"])]
     if len(unlabelled):

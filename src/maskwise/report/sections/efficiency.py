@@ -3,7 +3,7 @@
 from maskwise.report.blocks import Block, Fold, Paragraph, Pictures, Section
 from maskwise.report.facts import Facts
 from maskwise.report.main_figure import efficiency
-from maskwise.report.scores import METRICS
+from maskwise.report.scores import in_order
 
 
 def build(facts: Facts) -> Section:
@@ -12,8 +12,8 @@ def build(facts: Facts) -> Section:
         "How each figure changes with the number of labelled images. The number of training "
         "steps is the same at every point, so fewer labels do not also mean shorter training."
     )
-    main = facts.config.metric
-    others = [name for name in METRICS if name in set(facts.scores["metric"]) and name != main]
+    main = facts.metric
+    others = [name for name in in_order(facts.scores["metric"]) if name != main]
     pictures = [efficiency(facts, metric, facts.mode) for metric in others]
     blocks: list[Block] = [
         Paragraph(text),

@@ -1,8 +1,9 @@
 """The words of the page."""
 
 from maskwise.report.blocks import Section, Terms
+from maskwise.report.facts import Facts
 
-TERMS = (
+_BEFORE = (
     ("source", "One collection of raw scans and the way it is read."),
     (
         "group",
@@ -70,30 +71,16 @@ TERMS = (
         "no pre-training",
         "The recipe scratch: the same network, started at random, trained on the labels only.",
     ),
-    (
-        "linear probe",
-        "The encoder is frozen; only a linear classifier on its features is trained.",
-    ),
-    ("full fine-tuning", "Encoder and classifier are trained together on the labels."),
+)
+_BETWEEN = (
     (
         "seed",
         "One repetition of training: initial weights, order and masks of pre-training, which "
         "labels are drawn, fine-tuning. Which patients train and which test does not vary, but "
         "where the page speaks of folds: there each seed holds out another part.",
     ),
-    (
-        "AUROC",
-        "Chance that a random image of a class gets a higher probability of it than a random "
-        "image of another class: 0.5 = guessing, 1 = perfect. Macro = averaged over classes.",
-    ),
-    ("balanced accuracy", "Share of images called rightly, averaged over classes."),
-    ("macro F1", "Balance of finding a class and not overcalling it, averaged over classes."),
-    (
-        "calibration error",
-        "How far stated probabilities lie from observed frequencies, chance included: few "
-        "images give even perfect probabilities an error well above 0 (“if perfect” beside "
-        "it). At that figure they can be taken at face value; the farther above, the less.",
-    ),
+)
+_AFTER = (
     (
         "95 % interval",
         "Where the figure would fall in 95 of 100 repetitions with other seeds and other test "
@@ -109,6 +96,8 @@ TERMS = (
 )
 
 
-def build(_: object) -> Section:
-    """Explain them."""
-    return Section("glossary", "Words used here", [Terms(TERMS)])
+def build(facts: Facts) -> Section:
+    """Explain them, those of the task among them."""
+    own = facts.words.terms
+    terms = (*_BEFORE, *own["modes"], *_BETWEEN, *own["metrics"], *_AFTER)
+    return Section("glossary", "Words used here", [Terms(terms)])

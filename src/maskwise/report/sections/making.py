@@ -15,8 +15,7 @@ def build(facts: Facts) -> Section:
         f"Maskwise {__version__}; seeds {seeds}. The page holds no date and no name of a "
         "machine, so that the same inputs give the same file; commit, machine, speed and "
         "memory of each step stand in run.json beside its output. Every figure here is "
-        "computed from predictions.parquet, subsets.parquet, history.csv and gallery.npz of "
-        "the runs."
+        f"computed from {facts.words.artefacts} of the runs."
     )
     commands = Commands(
         [

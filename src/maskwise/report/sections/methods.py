@@ -16,7 +16,6 @@ from maskwise.report.blocks import (
 from maskwise.report.facts import Facts
 from maskwise.report.figures import differences
 from maskwise.report.pictures import Picture, as_svg
-from maskwise.report.scores import METRICS
 from maskwise.report.verdict import judge
 from maskwise.report.wording import (
     count,
@@ -43,7 +42,7 @@ _VERDICTS = {
 def build(facts: Facts) -> Section:
     """Set every recipe beside the others."""
     blocks: list[Block] = [Paragraph(_reading(facts)), Items(facts.inputs.scores["notes"])]
-    blocks += [_scores(facts, mode, facts.config.metric) for mode in facts.modes]
+    blocks += [_scores(facts, mode, facts.metric) for mode in facts.modes]
     pictures = [
         picture
         for mode in facts.modes
@@ -61,7 +60,7 @@ def build(facts: Facts) -> Section:
         ]
     if len(facts.inputs.paired):
         table = facts.inputs.paired
-        main = table[table["metric"] == facts.config.metric]
+        main = table[table["metric"] == facts.metric]
         main = main.sort_values(["mode", "fraction"], kind="stable")
         blocks.append(_paired(f"Paired differences, {facts.metric_name}", facts, main))
     blocks += [
@@ -96,30 +95,22 @@ def _scores(facts: Facts, mode: str, metric: str) -> Table:
         if recipe in set(rows["recipe"])
     ]
     head = ("recipe", *(f"{share(fraction)} of the labels" for fraction in fractions))
-    return Table(f"{METRICS.get(metric, metric)}, {facts.mode_name(mode).lower()}", head, lines)
+    return Table(f"{facts.in_print(metric)}, {facts.mode_name(mode).lower()}", head, lines)
 
 
 def _score(row: pd.Series) -> str:
     text = with_interval(row["value"], row["low"], row["high"])
+    if row.get("left_out", 0.0) > 0:
+        text += f"; left out {row['left_out']:.3g}"
     if_perfect = row.get("if_perfect", float("nan"))
     return text if pd.isna(if_perfect) else f"{text}; if perfect {number(if_perfect)}"
-
-
-_CALIBRATION = (
-    "Scores are of the probabilities as the networks gave them. An exported model divides its "
-    "logits by a temperature fitted on validation images first, so its calibration error is "
-    "another; what it calls an image is the same. With few test images the calibration error "
-    "lies above 0 whatever the network does: “if perfect” is what it would be on average if "
-    "every probability were exactly right, so only what lies above that speaks against the "
-    "network."
-)
 
 
 def _all_metrics(facts: Facts) -> list[Block]:
     metrics = list(dict.fromkeys(facts.scores["metric"]))
     tables = [_scores(facts, mode, metric) for metric in metrics for mode in facts.modes]
     return [
-        Paragraph(_CALIBRATION),
+        Paragraph(facts.words.metrics),
         *tables,
         _paired("All paired differences", facts, facts.inputs.paired),
     ]
@@ -138,7 +129,7 @@ def _parts(facts: Facts) -> list[Block]:
                 for part in ("", "seeds_", "groups_")
             ),
         )
-        for _, row in table[table["metric"] == facts.config.metric].iterrows()
+        for _, row in table[table["metric"] == facts.metric].iterrows()
     ]
     head = (
         "recipe",
@@ -154,9 +145,7 @@ def _parts(facts: Facts) -> list[Block]:
 
 def _forest(facts: Facts, mode: str, fraction: float) -> list[Picture]:
     table = facts.inputs.paired
-    table = table[
-        (table["metric"] == facts.config.metric) & (table["against"] == facts.reference)
-    ]
+    table = table[(table["metric"] == facts.metric) & (table["against"] == facts.reference)]
     rows = table[(table["mode"] == mode) & (table["fraction"] == fraction)]
     if rows.empty:
         return []
@@ -180,7 +169,7 @@ def _in_words(facts: Facts) -> list[str]:
     rows = paired[
         (paired["mode"] == facts.mode)
         & (paired["fraction"] == facts.fraction)
-        & (paired["metric"] == facts.config.metric)
+        & (paired["metric"] == facts.metric)
     ]
     return [_sentence(facts, row) for _, row in rows.iterrows()]
 
@@ -218,7 +207,7 @@ def _paired(caption: str, facts: Facts, paired: pd.DataFrame) -> Table:
             facts.title(row["against"]),
             facts.mode_name(row["mode"]).lower(),
             share(row["fraction"]),
-            METRICS.get(row["metric"], row["metric"]),
+            facts.in_print(row["metric"]),
             signed(row["difference"]),
             interval(row["low"], row["high"]),
             *(p_figure(row[name], facts.is_least(row)) for name in ("p", "p_holm")),

@@ -10,7 +10,7 @@ from maskwise.report.wording import share
 def build(facts: Facts) -> Section:
     """Count images and groups behind scores, labels and masks."""
     text = (
-        "The parts of the split are counted under Data. Scores and confusion rest on the test "
+        f"The parts of the split are counted under Data. {facts.words.judged} on the test "
         "images; labels of training and validation images were available at each fraction as "
         "counted here; lift rests on validation images with lesions. Groups are what counts "
         "as independent."

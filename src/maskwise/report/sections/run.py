@@ -30,8 +30,8 @@ def _overview(facts: Facts) -> str:
     return (
         f"{count(len(facts.styles), 'recipe')} ran on the source {facts.inputs.source}, each "
         f"with {count(len(facts.seeds), 'seed')}. A recipe first trains an encoder on images "
-        f"without their labels; the encoder then learns the diagnosis from {shares} of the "
-        f"labels, by {modes}. {_seed(facts)} {_compute(facts)}{seen}"
+        f"without their labels; the encoder then learns {facts.words.learns} from {shares} of "
+        f"the labels, by {modes}. {_seed(facts)} {_compute(facts)}{seen}"
     )
 
 
