@@ -133,7 +133,9 @@ def _check_shown(parameters: Mapping[str, Any], recipes: frozenset[str]) -> None
     """Raise ``UserError`` where the page ranks by no metric, or gives a title to no recipe."""
     config = blocks.report(parameters.get("report", {}), "report")
     titles = (_unknown("report.titles", "recipe", name, recipes) for name in config.titles)
-    _refuse([_unknown("report.metric", "metric", config.metric, blocks.rankings()), *titles])
+    named = [] if config.metric is None else [config.metric]
+    metrics = (_unknown("report.metric", "metric", name, blocks.rankings()) for name in named)
+    _refuse([*metrics, *titles])
 
 
 def _unknown(where: str, kind: str, name: str, known: Collection[str]) -> str:
@@ -166,11 +168,20 @@ def check_labels(parameters: Mapping[str, Any], study: Study, stages: Iterable[s
         stages: What this run does of it.
     """
     source = study.source
-    if "finetune" in stages and not _labelled(parameters[source]):
+    if "finetune" in stages and _lacks_label(parameters[source], source):
         raise UserError(
             f"{source}.preprocess.label: null, so there is nothing to fine-tune for; to "
             "pre-train without labels, add --tags ingest,preprocess,pretrain, or name a label"
         )
+
+
+def _lacks_label(block: Mapping[str, Any], source: str) -> bool:
+    if _labelled(block):
+        return False
+    if "finetune" not in block:
+        return True
+    task = blocks.finetune_source(block["finetune"], f"{source}.finetune").task
+    return bool(task.needs_label)
 
 
 def check_task(parameters: Mapping[str, Any], source: str, columns: Iterable[str]) -> None:

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from maskwise.cells import Study
@@ -99,9 +100,9 @@ def report(block: Any, where: str) -> Any:
 
 def rankings() -> list[str]:
     """Return the metrics that the page can rank recipes by: larger is better."""
-    from maskwise.report.scores import METRICS, SMALLER_IS_BETTER
+    from maskwise.report import scores
 
-    return [name for name in METRICS if name not in SMALLER_IS_BETTER]
+    return scores.rankings()
 
 
 def predict(block: Any, where: str) -> Any:
@@ -201,6 +202,6 @@ def planned_steps(stage: str, study: Study, name: str, parameters: Mapping[str, 
         config = finetune(parameters["finetune"], "finetune")
         images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
         if not list(chosen.encoder.build(images.channels).parameters()):
-            return 0
+            config = replace(config, modes=("probe",))
         return int(budget.planned_steps(len(study.fractions), config))
     return 0

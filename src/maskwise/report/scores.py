@@ -20,6 +20,7 @@ METRICS = {
     "asd": "average surface distance",
 }
 """Metrics in print, in the page's order; one that is not listed keeps its own name."""
+SMALLER_IS_BETTER = frozenset({"calibration_error", "hd95", "asd"})
 UNITS = ("volume", "group")
 """What a metric may be of, beside images: ``volume_dice``."""
 
@@ -39,13 +40,24 @@ def in_print(metric: str, scores: Mapping[str, Any]) -> str:
 def in_order(metrics: Iterable[str]) -> list[str]:
     """Return the names, those of ``METRICS`` first: of images, then of units, then others."""
     found = set(metrics)
-    known = [*METRICS, *(f"{unit}_{name}" for unit in UNITS for name in METRICS)]
+    known = [name for prefix in ("", *UNITS) for name in of_unit(prefix)]
     return [name for name in known if name in found] + sorted(found - set(known))
+
+
+def of_unit(unit: str, metrics: Iterable[str] = METRICS) -> list[str]:
+    """Return the metrics' names, of a unit where ``unit`` names one."""
+    return [f"{unit}_{name}" if unit else name for name in metrics]
+
+
+def rankings() -> list[str]:
+    """Return the metrics that the page can rank recipes by: larger is better."""
+    ranking = [name for name in METRICS if name not in SMALLER_IS_BETTER]
+    return [name for unit in ("", *UNITS) for name in of_unit(unit, ranking)]
 
 
 def smaller_is_better(scores: Mapping[str, Any]) -> set[str]:
     """Return the metrics of which less is more."""
-    return set(scores.get("smaller_is_better", ["calibration_error"]))
+    return set(scores.get("smaller_is_better", SMALLER_IS_BETTER))
 
 
 def read_scores(scores: Mapping[str, Any]) -> pd.DataFrame:
