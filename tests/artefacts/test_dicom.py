@@ -12,7 +12,6 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
@@ -20,15 +19,14 @@ from pydicom.sequence import Sequence
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLSLossless,
-    generate_uid,
 )
 
 from artefacts.samples import FOLDER, facts, names
 from maskwise.artefacts.raw import looks_like_image, read_frame, read_image, read_mask
 from maskwise.artefacts.reasons import RejectedError
+from sources.dicom import save, slice_of
 
 FACTS = facts("dicom")
 READABLE = sorted(n for n, said in FACTS.items() if "shape" in said) or names("dicom")
@@ -39,40 +37,6 @@ REFUSED = {
     "rtplan.dcm": "no_pixels",
     "test-SR.dcm": "no_pixels",
 }
-NAME = "Dumbledore^Albus"
-
-
-def slice_of(pixels: NDArray[Any], **elements: Any) -> pydicom.Dataset:
-    """Return a grey image with the given elements; ``pixels`` ``(H, W)`` or ``(N, H, W)``."""
-    dataset = pydicom.Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.4")
-    dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
-    dataset.PatientName, dataset.PatientID = NAME, "PGBM-003"
-    dataset.SeriesInstanceUID = "1.2.3.4"
-    dataset.Rows, dataset.Columns = pixels.shape[-2:]
-    if pixels.ndim == 3:
-        dataset.NumberOfFrames = len(pixels)
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = 8 * pixels.dtype.itemsize
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
-    dataset.PixelData = pixels.tobytes()
-    for keyword, value in elements.items():
-        setattr(dataset, keyword, value)
-    return dataset
-
-
-def save(dataset: pydicom.Dataset, path: Path) -> Path:
-    """Save a dataset as a file; what it holds need not make sense."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    dataset["PixelData"].VR = "OW" if dataset.BitsAllocated > 8 else "OB"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset.save_as(path, enforce_file_format=True)
-    return path
 
 
 def reject(raw: Path, path: str, frame: int = 0, max_pixels: int = 10**7) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-import io
 import itertools
 import resource
 from pathlib import Path
@@ -25,35 +24,9 @@ from maskwise.artefacts.raw import (
 )
 from maskwise.artefacts.reasons import RejectedError
 from maskwise.artefacts.volume import PLANES, find_slice, frames_of
+from sources.volume import rewrite, write
 
 FACTS = facts("nifti")
-
-
-def write(
-    path: Path,
-    voxels: NDArray[Any],
-    axes: str = "RAS",
-    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
-) -> Path:
-    """Write a volume whose stored axes point to the letters of ``axes``."""
-    affine = np.eye(4)
-    affine[:3, :3] = 0
-    for stored, letter in enumerate(axes):
-        axis = next(i for i, pair in enumerate(("RL", "AP", "SI")) if letter in pair)
-        affine[axis, stored] = spacing[stored] * (1 if letter in "RAS" else -1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(voxels, affine), path)
-    return path
-
-
-def rewrite(path: Path, **fields: Any) -> bytes:
-    """Write other values into the header of an uncompressed file; return its new content."""
-    whole = path.read_bytes()
-    header = nib.Nifti1Header.from_fileobj(io.BytesIO(whole))
-    for name, value in fields.items():
-        header[name] = value
-    path.write_bytes(header.binaryblock + whole[len(header.binaryblock) :])
-    return path.read_bytes()
 
 
 def load(path: Path) -> NDArray[Any]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from maskwise.ingest.audit import audit, macro_auroc
+from maskwise.ingest.audit import audit, macro_auroc, slice_audit
 from maskwise.ingest.summary import warn
 
 
@@ -65,7 +65,49 @@ def warned_of(facts: dict[str, Any]) -> dict[str, Any]:
         "official_split_leaks": {"groups": 0},
         "duplicates": {"largest_set": 0, "sets_across_patients": 0},
         "file_facts_audit": {"d": facts},
+        "slice_number_audit": {},
+        "volumes": None,
     }
+
+
+def in_volumes(tells: bool) -> pd.DataFrame:
+    """Return 24 volumes of 10 slices; if it ``tells``, the place of a slice gives its label."""
+    images = files(leak=False).iloc[np.repeat(np.arange(24), 10)].reset_index(drop=True)
+    place = np.tile(np.arange(10), 24)
+    images["group"] = [f"g{i // 10}" for i in range(240)]
+    images["relative_slice"] = place / 9
+    middle = np.isin(place, (3, 4, 5, 6))
+    sick = middle if tells else np.random.default_rng(0).permutation(middle)
+    images["label_d"] = np.where(sick, "sick", "well")
+    return images
+
+
+def test_what_a_slices_place_tells_is_found_though_it_rises_and_falls() -> None:
+    facts = slice_audit(in_volumes(tells=True), "label_d")
+    assert facts is not None
+    assert (facts["auroc"], facts["groups"], facts["images"]) == (pytest.approx(1.0), 24, 240)
+    assert list(facts["importances"]) == ["relative_slice"]
+    summary = {**warned_of({"auroc": None}), "slice_number_audit": {"d": facts}}
+    assert "place of a slice in its volume alone predicts d: AUROC 1.00" in warn(summary)[0]
+
+
+def test_a_slices_place_that_tells_nothing_has_an_interval_that_holds_one_half() -> None:
+    facts = slice_audit(in_volumes(tells=False), "label_d")
+    assert facts is not None
+    assert facts["low"] < 0.5 < facts["high"]
+    assert not warn({**warned_of({"auroc": None}), "slice_number_audit": {"d": facts}})
+
+
+def test_images_that_are_no_slices_are_not_asked_for_their_place() -> None:
+    assert slice_audit(files(leak=False), "label_d") is None
+
+
+def test_a_class_that_is_the_commonest_of_one_volume_only_is_asked_about_as_well() -> None:
+    images = in_volumes(tells=True)
+    images.loc[images["group"] == "g3", "label_d"] = "sick"
+    facts = slice_audit(images, "label_d")
+    assert facts is not None
+    assert facts["auroc"] > 0.8
 
 
 def test_a_group_that_repeats_its_class_cannot_be_learnt_by_heart() -> None:

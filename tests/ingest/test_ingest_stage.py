@@ -19,7 +19,7 @@ from maskwise.errors import UserError
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.sources.phantom import PhantomConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
-from sources import busi, image_folder, medmnist, phantom, table
+from sources import busi, decathlon, image_folder, lgg, medmnist, phantom, table
 from sources.drawing import disc, save, save_mask, scan
 
 LENIENT = IngestConfig(max_reject_share=1.0, workers=1)
@@ -34,6 +34,8 @@ MINIATURES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], int]] = {
         {"path": "head_ct/{id:0>3}.png", "labels": {"diagnosis": "hemorrhage"}},
         12,
     ),
+    "lgg": (lgg.write, {}, 20),
+    "decathlon": (decathlon.write, {}, 32),
 }
 """Source -> how to write it, options, number of images."""
 

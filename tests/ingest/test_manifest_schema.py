@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from maskwise.artefacts.manifest import check_manifest, read_manifest, write_manifest
+from maskwise.artefacts.manifest import (
+    check_manifest,
+    classes_text,
+    mask_classes,
+    read_manifest,
+    write_manifest,
+)
 from maskwise.errors import UserError
 
 
@@ -88,3 +94,20 @@ def test_a_manifest_that_is_absent_or_no_parquet_says_what_to_run(tmp_path: Path
     (tmp_path / "m.parquet").write_text("no parquet", encoding="utf-8")
     with pytest.raises(UserError, match="no readable manifest"):
         read_manifest(tmp_path / "m.parquet")
+
+
+def test_names_of_the_masks_classes_come_back_from_disk(tmp_path: Path) -> None:
+    names = ("Vena, cava", 'the "other"', "Gefäß")
+    write_manifest(manifest().assign(mask_classes=classes_text(names)), tmp_path / "m.parquet")
+    assert mask_classes(read_manifest(tmp_path / "m.parquet")) == names
+    assert mask_classes(manifest()) == ()
+
+
+@pytest.mark.parametrize(
+    "values",
+    ['["a"] ["b"] ["a"]', "[] [] []", '["a","a"]', '[""]', "[1]", "null", "text", None],
+)
+def test_names_of_classes_that_make_no_sense_are_refused(values: str | None) -> None:
+    texts = [None] * 3 if values is None else (values.split(" ") * 3)[:3]
+    with pytest.raises(UserError, match=r"mask_classes should name the same classes"):
+        check_manifest(manifest().assign(mask_classes=texts), "m.parquet")

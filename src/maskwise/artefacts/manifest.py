@@ -1,5 +1,7 @@
 """``manifest.parquet``: one row an image or slice, checked on write and on read."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,11 @@ from maskwise.errors import UserError
 
 LABEL = "label_"
 """Prefix of the label columns; values are class names, null = no label."""
+
+MOST_CLASSES = 255
+"""Of a mask: a byte's numbers, beside 0."""
+MASK_CLASSES = "mask_classes"
+"""Column of sources whose masks show several classes: the same text in every row."""
 
 _ROWS = 4096
 """Rows whose lists of masks are read at once."""
@@ -46,6 +53,9 @@ COLUMNS = (
 ``spacing_x`` are mm or NaN; ``split`` is the official one or null; ``sha256`` is the file's, or
 that of the frame's pixels in an archive; ``phash`` is the 64-bit perceptual hash as 16
 hexadecimal digits.
+
+Slices of volumes have ``volume`` (which), ``slice`` (from 0), ``relative_slice`` (0 to 1) and,
+where it is known, ``spacing_z`` (mm from slice to slice).
 """
 
 
@@ -96,6 +106,34 @@ def label_columns(manifest: pd.DataFrame) -> list[str]:
     return [name for name in manifest.columns if str(name).startswith(LABEL)]
 
 
+def classes_text(classes: Sequence[str]) -> str:
+    """Return the value of ``MASK_CLASSES`` for masks whose 1, 2, ... are ``classes``."""
+    return json.dumps(list(classes), ensure_ascii=False)
+
+
+def mask_classes(manifest: pd.DataFrame) -> tuple[str, ...]:
+    """Return the names of the masks' classes 1, 2, ...; none where masks show lesions only.
+
+    Raises:
+        UserError: if the rows do not agree, or hold no list of different names.
+    """
+    if MASK_CLASSES not in manifest.columns:
+        return ()
+    texts = manifest[MASK_CLASSES].unique()
+    try:
+        (names,) = (json.loads(text) for text in texts)
+        if not all(isinstance(name, str) and name for name in names):
+            raise ValueError("not all are names")
+        if len({*names}) < len(names) or not 0 < len(names) <= MOST_CLASSES:
+            raise ValueError(f"{len(names)} names, or two the same")
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"the manifest's column {MASK_CLASSES} should name the same classes in every row, "
+            f"as in {classes_text(['liver', 'tumour'])} ({error}); run ingest again"
+        ) from None
+    return tuple(names)
+
+
 def check_manifest(manifest: pd.DataFrame, where: str) -> None:
     """Raise ``UserError`` naming row and column of what is wrong in ``manifest``."""
     missing = [name for name in COLUMNS if name not in manifest.columns]
@@ -110,6 +148,7 @@ def check_manifest(manifest: pd.DataFrame, where: str) -> None:
     except SchemaErrors as error:
         cases = error.failure_cases
         raise UserError(f"{where}: {_describe(cases)}; run ingest again") from None
+    mask_classes(manifest)
 
 
 def _describe(cases: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ no way in but its beginning, is inflated once and kept as stored while its reade
 import gzip
 import io
 import math
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -26,7 +27,14 @@ from numpy.typing import NDArray
 from maskwise.artefacts.decode import Decoded
 from maskwise.artefacts.place import Place
 from maskwise.artefacts.reasons import RejectedError
-from maskwise.artefacts.volume import PLANES, Shape, VolumeGeometry, VolumeSlice, find_slice
+from maskwise.artefacts.volume import (
+    PLANES,
+    Shape,
+    VolumeGeometry,
+    VolumeSlice,
+    find_slice,
+    frames_of,
+)
 
 LARGEST = 2**32
 """Bytes of a volume that are inflated at most: a header may claim any number."""
@@ -99,6 +107,19 @@ class NiftiReader:
             place=self._place(found),
         )
         return pixels.tobytes(), decoded
+
+    def load(self) -> None:
+        """Make the voxels ready to be read.
+
+        Raises:
+            RejectedError: ``damaged`` where they are cut short or corrupt, ``too_large``.
+        """
+        _ = self._stored
+
+    def axial_slices(self) -> Iterator[NDArray[Any]]:
+        """Yield the slices ``(H, W)`` of the only volume, from inferior to superior."""
+        for frame in frames_of(self.geometry.shape, "axial"):
+            yield self._slice(find_slice(self.geometry.shape, frame))
 
     def within(self, frame: int) -> int:
         """Return the frame of a file of one volume that shows the same slice."""

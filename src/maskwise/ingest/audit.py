@@ -3,16 +3,21 @@
 A small random forest sees no pixel, is cross-validated by group, and its AUROC should lie at
 0.5. Where it does not, a network can score without having looked at anatomy.
 
+A slice's place in its volume is another such fact: tumours are rarely in the first or the last
+slices. What it alone predicts is the bar for whatever looks at the slice.
+
 The bytes of a compressed file depend on what is shown: speckle takes more of them than a cyst.
 So a label that only the bytes predict need not have been given away, and the audit is run
 without them as well.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
@@ -55,29 +60,64 @@ def audit(images: pd.DataFrame, column: str) -> dict[str, Any]:
 
     ``without_bytes`` holds the same of format, mode and size in pixels alone.
     """
+    question = _ask_about(images, column)
+    if isinstance(question, str):
+        return {"auroc": None, "why_not": question}
+    facts = file_facts(question.images)
+    return {
+        **question.answer(facts),
+        "without_bytes": question.answer(facts.drop(columns=list(BYTES))),
+    }
+
+
+def slice_audit(images: pd.DataFrame, column: str) -> dict[str, Any] | None:
+    """Return the same of a model that knows ``relative_slice`` only; None without slices."""
+    if "relative_slice" not in images or not is_numeric_dtype(images["relative_slice"]):
+        return None
+    question = _ask_about(images.dropna(subset=["relative_slice"]), column)
+    if isinstance(question, str):
+        return {"auroc": None, "why_not": question}
+    return question.answer(question.images[["relative_slice"]].astype(float))
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is to be predicted of which images, and how it is asked."""
+
+    images: pd.DataFrame
+    truth: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    classes: tuple[str, ...]
+    folds: Folds
+    counts: NDArray[np.int64]
+    """``(B, G)`` of the bootstrap."""
+
+    def answer(self, facts: pd.DataFrame) -> dict[str, Any]:
+        """Return how well ``facts``, a row an image, predict the truth."""
+        return {
+            **_ask(facts, self.truth, self.groups, self.folds, self.counts),
+            "images": len(self.truth),
+            "groups": self.counts.shape[1],
+            "classes": list(self.classes),
+        }
+
+
+def _ask_about(images: pd.DataFrame, column: str) -> _Question | str:
+    """Return the question whether facts predict ``column``, or why it cannot be asked."""
     labelled = _draw_groups(images.dropna(subset=[column]))
     groups, group_names = pd.factorize(labelled["group"])
     truth, classes = pd.factorize(labelled[column], sort=True)
     if not 2 <= len(classes) <= MOST_CLASSES:
-        return {"auroc": None, "why_not": f"the label has {len(classes)} classes"}
+        return f"the label has {len(classes)} classes"
     smallest = labelled.groupby(column)["group"].nunique().min()
     if smallest < 2:
-        return {"auroc": None, "why_not": "a class has fewer than 2 groups"}
-    facts = file_facts(labelled)
-    folds = _deal(truth, groups, min(FOLDS, int(smallest)))
+        return "a class has fewer than 2 groups"
     counts = stream(_SEED, "file facts", "bootstrap").multinomial(
         len(group_names), np.full(len(group_names), 1 / len(group_names)), size=DRAWS
     )
-    common = {
-        "images": len(truth),
-        "groups": len(group_names),
-        "classes": [str(name) for name in classes],
-    }
-
-    def ask(facts: pd.DataFrame) -> dict[str, Any]:
-        return {**_ask(facts, truth, groups, folds, counts), **common}
-
-    return {**ask(facts), "without_bytes": ask(facts.drop(columns=list(BYTES)))}
+    folds = _deal(truth, groups, min(FOLDS, int(smallest)))
+    names = tuple(str(name) for name in classes)
+    return _Question(labelled, truth, groups, names, folds, counts)
 
 
 def _deal(truth: NDArray[np.int64], groups: NDArray[np.int64], number: int) -> Folds:
@@ -89,6 +129,9 @@ def _deal(truth: NDArray[np.int64], groups: NDArray[np.int64], number: int) -> F
     votes = np.zeros((groups.max() + 1, truth.max() + 1), dtype=np.int64)
     np.add.at(votes, (groups, truth), 1)
     classes = votes.argmax(axis=1)
+    sizes = np.bincount(classes)
+    # A class that is one group's alone cannot be in every fold: it is dealt with the largest.
+    classes = np.where(sizes[classes] < 2, sizes.argmax(), classes)
     number = max(2, min(number, int(np.unique(classes, return_counts=True)[1].min())))
     splitter = StratifiedKFold(number, shuffle=True, random_state=_SEED)
     fold = np.zeros(len(classes), dtype=np.int64)

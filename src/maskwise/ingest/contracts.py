@@ -12,7 +12,20 @@ from maskwise.artefacts.reasons import Reject
 LISTED = ("path", "frame", "patient", "split", "masks")
 """Columns of ``Listing.images``: ``path`` and ``masks`` (a list) relative to raw, ``frame``
 int, ``patient`` and ``split`` text or null; then ``label_<name>`` (class names or null) and
-the source's own columns."""
+the source's own columns.
+
+``volume`` (text), ``slice`` (int, its number there), ``relative_slice`` (0 to 1) and
+``spacing_z`` (mm) say which slice of what an image is, where its file does not."""
+
+
+@dataclass(frozen=True)
+class MaskLabel:
+    """A label that an image's mask gives, once it has been decoded."""
+
+    name: str
+    present: str
+    """Class of images in which something is outlined."""
+    absent: str
 
 
 @dataclass(frozen=True)
@@ -20,8 +33,21 @@ class Listing:
     """What a source found, before any image is opened."""
 
     images: pd.DataFrame
-    """A row an image; a TIFF of several pages stands once and becomes a row a page later."""
+    """A row an image; a TIFF of several pages, a volume or a DICOM file of several frames
+    stands once and becomes a row a page, slice or frame later."""
     rejects: tuple[Reject, ...]
+    frames: tuple[int, ...] = ()
+    """Of each row: the images that it stands for, from its ``frame`` on; empty = one at
+    least."""
+    modality: str | None = None
+    """Where the raw folder says it, and not the source's options."""
+    mask_label: MaskLabel | None = None
+    """Of images with a mask."""
+    mask_classes: tuple[str, ...] = ()
+    """Names of what the numbers 1, 2, ... of a mask stand for; empty = a lesion or none."""
+    series: bool = False
+    """Whether the DICOM files of a folder that are of one series are put in order, as the
+    slices of one volume, and refused unless they are one."""
 
 
 class SourceConfig(Protocol):

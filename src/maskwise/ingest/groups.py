@@ -27,7 +27,7 @@ class Groups:
 
 
 def group_images(images: pd.DataFrame, distance: int) -> Groups:
-    """Group by patient, file and picture; blank pictures are alike for no reason.
+    """Group by patient, volume, file and picture; blank pictures are alike for no reason.
 
     ``images`` has the columns ``image_id, path, format, patient, pixels_sha256, phash, blank``.
     ``distance`` 0 takes identical pixels only.
@@ -42,8 +42,10 @@ def group_images(images: pd.DataFrame, distance: int) -> Groups:
         duplicate = join(duplicate, [_chain(pd.Series(near.component), shown)])
         pairs = near.pairs
     everyone = np.arange(len(images))
-    pages = images["path"].where(images["format"] == "TIFF")
+    pages = images["path"].where(images["format"] != "NPZ")  # which is a whole set of images
     links = [_chain(images["patient"], everyone), _chain(pages, everyone)]
+    if "volume" in images:
+        links.append(_chain(images["volume"], everyone))
     number = join(duplicate, links)
     names = images["image_id"].groupby(number).transform("min")
     return Groups(names.to_numpy(dtype=object), duplicate, pairs)

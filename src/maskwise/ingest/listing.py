@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from maskwise.artefacts.manifest import COLUMNS
+from maskwise.artefacts.manifest import COLUMNS, MASK_CLASSES
 from maskwise.artefacts.raw import looks_like_image, walk
 from maskwise.artefacts.reasons import Reject
 from maskwise.ingest.contracts import LISTED, Listing
@@ -28,7 +28,7 @@ MEASURED = (
 )
 """Columns that ingest adds to the manifest beside those of its schema."""
 
-RESERVED = frozenset({*COLUMNS, *MEASURED})
+RESERVED = frozenset({*COLUMNS, *MEASURED, MASK_CLASSES})
 """A source's own column of such a name gets the prefix ``table_``."""
 
 _SPLITS = {

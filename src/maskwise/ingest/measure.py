@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskwise.artefacts.decode import Decoded
+from maskwise.artefacts.place import Place
 from maskwise.artefacts.raw import read_frame, read_mask
 from maskwise.artefacts.reasons import Reject, RejectedError
+from maskwise.ingest.identities import without_names
+from maskwise.ingest.volumes import check_volume
 
 BLANK_BELOW = 2.0
 """Standard deviation, grey levels of 255, under which a picture shows nothing: its perceptual
@@ -29,6 +32,10 @@ class Task(NamedTuple):
     path: str
     frame: int
     masks: tuple[str, ...]
+    frames: int = 1
+    """Images that it stands for at least, from ``frame`` on."""
+    classes: int = 0
+    """Of the masks; 0 = a lesion or none."""
 
 
 class Measured(NamedTuple):
@@ -54,6 +61,8 @@ class Measured(NamedTuple):
     blank: bool
     lesion_share: float
     """Of the pixels; NaN without a mask."""
+    place: Place | None = None
+    """Whose slice it is, and where it lies; names hashed. No column, but several."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,8 @@ class Look:
 
     raw: Path
     max_pixels: int
+    salt: bytes = b""
+    """Of the hashes of patients and series."""
 
 
 class Chunk(NamedTuple):
@@ -76,16 +87,27 @@ def measure_chunk(look: Look, tasks: Sequence[Task]) -> Chunk:
     measured: list[Measured] = []
     rejects: list[Reject] = []
     for task in tasks:
-        frame, frames = task.frame, task.frame + 1
+        try:
+            check_volume(look.raw, task.path, task.masks, task.classes)
+        except RejectedError as error:
+            rejects.append(error.reject._replace(path=task.path))
+            continue
+        frame, frames = task.frame, task.frame + task.frames
         while frame < frames:
             try:
                 image, frames_there = _measure(look, task, frame)
                 measured.append(image)
                 frames = max(frames, frames_there)
             except RejectedError as error:
-                rejects.append(error.reject._replace(path=task.path))
+                rejects.append(_name(error.reject, task, frame))
             frame += 1
     return Chunk(measured, rejects)
+
+
+def _name(reject: Reject, task: Task, frame: int) -> Reject:
+    """Say which image is refused, of a file that holds many."""
+    which = f"frame {frame}: " if task.frames > 1 else ""
+    return reject._replace(path=task.path, detail=f"{which}{reject.detail}")
 
 
 def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
@@ -111,6 +133,7 @@ def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
         intensity_max=intensities[3],
         blank=_deviation(grey, decoded.pixels.dtype, intensities) < BLANK_BELOW,
         lesion_share=_lesion_share(look, task, frame, (height, width)),
+        place=without_names(decoded.place, look.salt),
     )
     return measured, decoded.frames
 

@@ -1,16 +1,13 @@
 """Raw files to manifest, rejects and a summary of the data, in one pass over the pixels."""
 
-import hashlib
 import logging
 import time
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from maskwise.artefacts.decode import PIXEL_LIMIT
@@ -20,10 +17,12 @@ from maskwise.artefacts.reasons import UNCOUNTED, Reject
 from maskwise.artefacts.rejects import rejects_table
 from maskwise.errors import UserError
 from maskwise.ingest import contradictions as against
-from maskwise.ingest.audit import audit
-from maskwise.ingest.contracts import SourceConfig
+from maskwise.ingest.audit import audit, slice_audit
+from maskwise.ingest.contracts import Listing, SourceConfig
 from maskwise.ingest.figure import draw
 from maskwise.ingest.groups import Groups, group_images
+from maskwise.ingest.identities import salt_of
+from maskwise.ingest.joining import join
 from maskwise.ingest.listing import MEASURED
 from maskwise.ingest.measure import Look, Measured, Task, measure_chunk
 from maskwise.ingest.summary import describe, describe_rejects, plain, warn
@@ -88,10 +87,14 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
         f"{source_name} --params raw_root=FOLDER` reads them from another folder",
     )
     listing = source.listing(raw)
-    measured, refused = _measure(raw, listing.images, config, source_name)
-    rejects = rejects_table([*listing.rejects, *refused])
-    _refuse_too_many(len(measured), rejects, config, source_name)
-    images = _join(listing.images, measured, source, source_name)
+    measured, refused = _measure(raw, listing, config, source_name)
+    refused += listing.rejects
+    _refuse_too_many(len(measured), rejects_table(refused), config, source_name)
+    images, disordered = join(
+        listing, measured, listing.modality or source.modality, source_name
+    )
+    rejects = rejects_table([*refused, *disordered])
+    _refuse_too_many(len(images), rejects, config, source_name)
     _refuse_one_class(images, source_name)
     groups = group_images(images, source.duplicate_distance)
     images["group"] = groups.group
@@ -109,21 +112,24 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
 
 
 def _measure(
-    raw: Path, listed: pd.DataFrame, config: IngestConfig, source_name: str
+    raw: Path, listing: Listing, config: IngestConfig, source_name: str
 ) -> tuple[list[Measured], list[Reject]]:
+    listed, classes = listing.images, len(listing.mask_classes)
+    frames = listing.frames or (1,) * len(listed)
+    columns = (listed["path"], listed["frame"], listed["masks"], frames)
     tasks = [
-        Task(row, path, int(frame), tuple(masks))
-        for row, (path, frame, masks) in enumerate(
-            zip(listed["path"], listed["frame"], listed["masks"], strict=True)
-        )
+        Task(row, path, int(frame), tuple(masks), count, classes)
+        for row, (path, frame, masks, count) in enumerate(zip(*columns, strict=True))
     ]
-    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
-    workers = min(workers_for(len(tasks), config.workers), max(1, len(chunks)))
-    work = partial(measure_chunk, Look(raw, config.max_pixels))
+    chunks = list(_chunks(tasks))
+    workers = min(workers_for(sum(frames), config.workers), max(1, len(chunks)))
+    salt = salt_of(raw, listed["path"])
+    work = partial(measure_chunk, Look(raw, config.max_pixels, salt))
     measured: list[Measured] = []
     rejects: list[Reject] = []
     start = time.perf_counter()
-    shown = bar("ingest", source_name, len(chunks), CHUNK, images=len(tasks))
+    images = max(CHUNK, -(-sum(frames) // max(1, len(chunks))))
+    shown = bar("ingest", source_name, len(chunks), images, images=sum(frames))
     # A plan of its own: these are no optimiser steps of the whole run.
     with planning(len(chunks)), shown as progress:
         for chunk in map_chunks(work, chunks, workers, DEATH):
@@ -131,8 +137,20 @@ def _measure(
             rejects += map(_advise, chunk.rejects)
             progress.step()
     seconds = time.perf_counter() - start
-    note(images_per_second=round(len(tasks) / max(seconds, 1e-9), 1))
+    note(images_per_second=round(sum(frames) / max(seconds, 1e-9), 1))
     return measured, rejects
+
+
+def _chunks(tasks: list[Task]) -> Iterator[list[Task]]:
+    """Deal tasks into chunks of about ``CHUNK`` images; a volume is one worker's alone."""
+    chunk: list[Task] = []
+    for task in tasks:
+        chunk.append(task)
+        if sum(held.frames for held in chunk) >= CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _refuse_too_many(
@@ -172,30 +190,6 @@ def _commonest(rejects: pd.DataFrame) -> Iterator[str]:
         yield f"{count} x {reason}, as {first['path']!r}: {first['detail']}"
 
 
-def _join(
-    listed: pd.DataFrame, measured: list[Measured], source: SourceConfig, source_name: str
-) -> pd.DataFrame:
-    """Join listing and measurements; a row an image or page, by path and frame."""
-    facts = pd.DataFrame(measured, columns=list(Measured._fields))
-    rows = listed.iloc[facts["row"]].reset_index(drop=True).drop(columns="frame")
-    images = rows.join(facts.drop(columns="row")).sort_values(["path", "frame"], kind="stable")
-    images = images.reset_index(drop=True)
-    images["image_id"] = [
-        _image_id(source_name, path, frame)
-        for path, frame in zip(images["path"], images["frame"], strict=True)
-    ]
-    images["modality"] = source.modality
-    for name in ("spacing_y", "spacing_x"):
-        images[name] = images[name].astype(float) if name in images else np.nan
-    return images
-
-
-def _image_id(source_name: str, path: str, frame: int) -> str:
-    # One form of accents, or the same folder has other ids on another operating system.
-    key = f"{source_name}\0{unicodedata.normalize('NFC', path)}\0{frame}"
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
 def _refuse_one_class(images: pd.DataFrame, source_name: str) -> None:
     for column in label_columns(images):
         classes = images[column].dropna().unique()
@@ -224,6 +218,13 @@ def _summarise(
     summary["official_split_leaks"] = against.split_leaks(images)
     summary["file_facts_audit"] = {
         column.removeprefix(LABEL): audit(images, column) for column in label_columns(images)
+    }
+    by_slice = {
+        column.removeprefix(LABEL): slice_audit(images, column)
+        for column in label_columns(images)
+    }
+    summary["slice_number_audit"] = {
+        label: found for label, found in by_slice.items() if found is not None
     }
     return summary
 

@@ -1,12 +1,11 @@
 """``data_summary.json``: what the data are, and what about them should be distrusted."""
 
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from maskwise.artefacts.decode import SUFFIXES
+from maskwise.artefacts.decode import claimed_format
 from maskwise.artefacts.manifest import LABEL, label_columns
 from maskwise.artefacts.reasons import REASONS, UNCOUNTED
 from maskwise.artefacts.splits import SPLITS
@@ -38,6 +37,7 @@ def describe(images: pd.DataFrame, groups: Groups) -> dict[str, Any]:
         "modes": _counts(images["mode"]),
         "intensities": _intensities(images),
         "masks": _masks(images),
+        "volumes": _volumes(images),
         "duplicates": _duplicates(images, groups),
         "blank_images": _examples(images[images["blank"]]["path"]),
         "wrong_suffix": _examples(_wrong_suffix(images)),
@@ -79,6 +79,14 @@ def warn(summary: dict[str, Any]) -> list[str]:
     for label, facts in summary["file_facts_audit"].items():
         if facts["auroc"] is not None:
             sentences += _given_away(label, facts)
+    for label, facts in summary["slice_number_audit"].items():
+        if facts["auroc"] is not None and facts["low"] > GIVEN_AWAY:
+            sentences.append(
+                f"The place of a slice in its volume alone predicts {label}: AUROC "
+                f"{facts['auroc']:.2f} ({facts['low']:.2f} to {facts['high']:.2f}); a network "
+                "has to do better than that."
+            )
+    sentences += _mixed_numbers(summary["volumes"])
     largest = summary["duplicates"]["largest_set"]
     across = summary["duplicates"]["sets_across_patients"]
     if across:
@@ -92,6 +100,16 @@ def warn(summary: dict[str, Any]) -> list[str]:
             "large for this source."
         )
     return sentences
+
+
+def _mixed_numbers(volumes: dict[str, Any] | None) -> list[str]:
+    if volumes is None or len(volumes["number_types"]) < 2:
+        return []
+    types = ", ".join(f"{name} in {count}" for name, count in volumes["number_types"].items())
+    return [
+        f"Volumes hold different types of numbers ({types}), so that their intensities need "
+        "not mean the same: scale each image by itself (intensity `percentile`)."
+    ]
 
 
 def _given_away(label: str, facts: dict[str, Any]) -> list[str]:
@@ -162,6 +180,21 @@ def _masks(images: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def _volumes(images: pd.DataFrame) -> dict[str, Any] | None:
+    """Return counts of volumes, and what differs between them; None where there are none."""
+    if "volume" not in images:
+        return None
+    slices = images.groupby("volume")
+    types = slices["mode"].first()[slices["format"].first() == "NIFTI"]
+    spacing = slices["spacing_z"].first() if "spacing_z" in images else pd.Series(dtype=float)
+    return {
+        "volumes": slices.ngroups,
+        "slices": _quantiles(slices.size()),
+        "spacing_z": _quantiles(spacing.dropna()),
+        "number_types": _counts(types),
+    }
+
+
 def _duplicates(images: pd.DataFrame, groups: Groups) -> dict[str, Any]:
     sets = duplicate_sets(groups.duplicate)
     sizes = [len(rows) for rows in sets]
@@ -179,8 +212,9 @@ def _duplicates(images: pd.DataFrame, groups: Groups) -> dict[str, Any]:
 
 
 def _wrong_suffix(images: pd.DataFrame) -> pd.Series:
-    claimed = images["path"].map(lambda path: SUFFIXES.get(PurePosixPath(path).suffix.lower()))
+    claimed = images["path"].map(claimed_format)
     wrong = (claimed != images["format"]) & (images["format"] != "NPZ")
+    wrong &= claimed.notna() | (images["format"] != "DICOM")  # which commonly has no suffix
     return images["path"][wrong] + " is " + images["format"][wrong]
 
 

@@ -2,7 +2,9 @@
 
 from maskwise.ingest.contracts import SourceConfig
 from maskwise.ingest.sources.busi import BusiConfig
+from maskwise.ingest.sources.decathlon import DecathlonConfig
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
+from maskwise.ingest.sources.lgg import LggConfig
 from maskwise.ingest.sources.medmnist import MedmnistConfig
 from maskwise.ingest.sources.phantom import PhantomConfig
 from maskwise.ingest.sources.table import TableConfig
@@ -13,4 +15,6 @@ SOURCES: dict[str, type[SourceConfig]] = {
     "medmnist": MedmnistConfig,
     "image_folder": ImageFolderConfig,
     "table": TableConfig,
+    "lgg": LggConfig,
+    "decathlon": DecathlonConfig,
 }

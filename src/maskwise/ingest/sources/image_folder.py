@@ -1,7 +1,7 @@
 """A folder of images: a subfolder a class, split folders above them, or flat and unlabelled."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -27,7 +27,12 @@ class ImageFolderConfig:
     mask_suffix: str | None = None
     """``_mask``: ``a_mask.png`` and ``a_mask_1.png`` are masks of ``a.png``; null: no masks."""
     patient: str | None = None
-    """Regular expression searched in the relative path; its first group is the patient."""
+    """Regular expression searched in the relative path; its first group is the patient. Null:
+    a DICOM file's own, hashed, else unknown."""
+    dicom: Literal["series", "files"] = "series"
+    """``series``: DICOM files of one folder and one series are the slices of a volume, ordered
+    by place, and refused where slices are missing, repeated or uneven, or where two series
+    share the folder; ``files``: every file by itself, whatever lies beside it."""
     duplicate_distance: int = 4
     """Bits, 0 to 16 (head CT: 2, for unrelated slices look alike there)."""
 
@@ -56,7 +61,7 @@ class ImageFolderConfig:
                 rejects.append(place)
             else:
                 rows.append({"path": path, "masks": masks, "patient": self._who(path), **place})
-        return build_listing(rows, rejects)
+        return replace(build_listing(rows, rejects), series=self.dicom == "series")
 
     def _place(self, path: str) -> dict[str, str] | Reject:
         """Read split and class off the folders of ``path``."""

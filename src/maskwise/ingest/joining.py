@@ -1,0 +1,141 @@
+"""What a source listed and what was measured become the rows of a manifest."""
+
+import hashlib
+import unicodedata
+from pathlib import PurePosixPath
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from maskwise.artefacts.manifest import LABEL, MASK_CLASSES, classes_text
+from maskwise.artefacts.place import Place
+from maskwise.artefacts.reasons import Reject
+from maskwise.ingest.contracts import Listing
+from maskwise.ingest.measure import Measured
+from maskwise.ingest.series import order_series
+
+
+def join(
+    listing: Listing, measured: list[Measured], modality: str, source_name: str
+) -> tuple[pd.DataFrame, list[Reject]]:
+    """Return a row an image, page or slice; and images of series that are no volumes.
+
+    Rows stand by path and frame, the slices of a DICOM series by their place in the patient.
+    """
+    facts = pd.DataFrame(measured, columns=list(Measured._fields))
+    rows = listing.images.iloc[facts["row"]].reset_index(drop=True)
+    places = list(facts.pop("place"))
+    images = rows.drop(columns="frame").join(facts.drop(columns="row"))
+    images["modality"] = modality
+    for name in ("spacing_y", "spacing_x"):
+        images[name] = images[name].astype(float) if name in images else np.nan
+    refused: list[Reject] = []
+    if any(place is not None for place in places):
+        images = _with_places(images, places)
+        if listing.series:
+            images, refused = _in_series(images, places)
+    images = _sorted(images)
+    images["image_id"] = [
+        _image_id(source_name, path, frame)
+        for path, frame in zip(images["path"], images["frame"], strict=True)
+    ]
+    if listing.mask_label is not None:
+        label = listing.mask_label
+        shown = np.where(images["lesion_share"] > 0, label.present, label.absent)
+        outlined = images["lesion_share"].notna()
+        images[LABEL + label.name] = pd.Series(shown, dtype=object).where(outlined, None)
+    if listing.mask_classes:
+        images[MASK_CLASSES] = classes_text(listing.mask_classes)
+    return images, refused
+
+
+def _with_places(images: pd.DataFrame, places: list[Place | None]) -> pd.DataFrame:
+    """Fill in what files say of themselves and the listing does not know better."""
+    known = [place or Place() for place in places]
+    for name in ("spacing_y", "spacing_x"):
+        found = pd.Series([getattr(place, name) for place in known], dtype=np.float64)
+        images[name] = images[name].fillna(found)
+    patients = pd.Series([place.patient for place in known], dtype=object)
+    images["patient"] = images["patient"].where(images["patient"].notna(), patients)
+    numbers = pd.Series([place.number for place in known], dtype=np.float64)
+    if numbers.notna().any():
+        counts = pd.Series([place.count for place in known])
+        across = pd.Series([place.spacing_z for place in known], dtype=np.float64)
+        volumes = images["path"].where(numbers.notna(), None)
+        images = _with_slices(images, volumes, numbers, counts, across)
+    return images
+
+
+def _in_series(
+    images: pd.DataFrame, places: list[Place | None]
+) -> tuple[pd.DataFrame, list[Reject]]:
+    dicom = np.flatnonzero(images["format"] == "DICOM")
+    if not len(dicom):
+        return images, []
+    chosen = [places[row] or Place() for row in dicom]
+    paths = images["path"].iloc[dicom]
+    slices = images.iloc[dicom][["height", "width"]].assign(
+        holder=paths.where(paths.duplicated(keep=False), paths.map(_folder)),
+        series=[place.series for place in chosen],
+        normal=[place.normal for place in chosen],
+        position=[place.position for place in chosen],
+    )
+    ordered = order_series(slices)
+    if len(ordered.slices):
+        found = ordered.slices.reindex(images.index)
+        volumes = found["volume"].where(found["volume"].notna(), None)
+        images = _with_slices(
+            images, volumes, found["slice"], found["slices"], found["spacing_z"]
+        )
+    refused = [
+        Reject(str(images.at[row, "path"]), *why) for row, why in ordered.refused.items()
+    ]
+    return images.drop(index=list(ordered.refused)).reset_index(drop=True), refused
+
+
+def _with_slices(
+    images: pd.DataFrame,
+    volume: pd.Series,
+    number: pd.Series,
+    count: pd.Series,
+    across: pd.Series,
+) -> pd.DataFrame:
+    """Add which slice of what an image is; a column that the source has stays the source's."""
+    relative = (number / (count - 1).where(count > 1)).where(count > 1, 0.5)
+    columns = {
+        "volume": volume,
+        "slice": number.astype(np.int64) if number.notna().all() else number,
+        "relative_slice": relative.where(number.notna()),
+        "spacing_z": across,
+    }
+    for name, values in columns.items():
+        if name not in images:
+            images[name] = values
+        elif images[name].isna().any():
+            images[name] = images[name].where(images[name].notna(), values)
+    return images
+
+
+def _sorted(images: pd.DataFrame) -> pd.DataFrame:
+    """Sort by path and frame, but files that are slices of one volume slice by slice."""
+    if "volume" not in images or not is_numeric_dtype(images.get("slice")):
+        return images.sort_values(["path", "frame"], kind="stable").reset_index(drop=True)
+    volume = images["volume"].where(images["volume"].notna(), images["path"])
+    one_file = images["path"].duplicated(keep=False)  # of many frames, in their order
+    keys = images[["path", "frame"]].assign(
+        first=images["path"].groupby(volume).transform("min"),
+        slice=images["slice"].where(~one_file, 0),
+    )
+    order = keys.sort_values(["first", "slice", "path", "frame"], kind="stable").index
+    return images.loc[order].reset_index(drop=True)
+
+
+def _folder(path: str) -> str:
+    return str(PurePosixPath(path).parent)
+
+
+def _image_id(source_name: str, path: str, frame: int) -> str:
+    # One form of accents, or the same folder has other ids on another operating system.
+    key = f"{source_name}\0{unicodedata.normalize('NFC', path)}\0{frame}"
+    return hashlib.sha256(key.encode()).hexdigest()[:16]

@@ -1,0 +1,204 @@
+"""LGG, brain MR slices with outlines of the tumour, in the layout published as ``kaggle_3m``.
+
+Buda, Saha, Mazurowski, Computers in Biology and Medicine 109 (2019) 218-225.
+``TCGA_<institution>_<patient>_<date>/<folder's name>_<slice>.tif`` with the channels
+pre-contrast, FLAIR and post-contrast, beside it ``..._<slice>_mask.tif``; above the folders
+``data.csv``. A sequence that was not made is replaced by FLAIR.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maskwise.artefacts.manifest import LABEL
+from maskwise.artefacts.raw import read_image
+from maskwise.artefacts.reasons import Reject, RejectedError
+from maskwise.errors import UserError, hint
+from maskwise.ingest.contracts import Listing, MaskLabel
+from maskwise.ingest.listing import check_distance, find_images, pair_masks
+from maskwise.ingest.sources.table_reading import read_rows
+
+TABLE = "data.csv"
+SEQUENCES = ("pre", "flair", "post")
+PATIENT = "Patient"
+GRADE = "neoplasm_histologic_grade"
+GRADES = {"1": "II", "2": "III"}
+"""Codes of ``GRADE``: inferred from their order, for the file does not name them."""
+
+_FOLDER = re.compile(r"TCGA_(?P<institution>\w+)_\w+_\d{8}\Z")
+_SLICE = re.compile(r"_(\d+)\Z")
+_LOOKED_AT = (0.25, 0.5, 0.75)
+"""Of a patient's slices: where it is looked whether a sequence is a copy of FLAIR."""
+
+
+class _Slice(NamedTuple):
+    folder: str
+    number: int
+    path: str
+    masks: list[str]
+
+
+@dataclass(frozen=True)
+class LggConfig:
+    """``raw`` is the folder of the patients' folders, or one above it."""
+
+    channels: Literal["all", "flair"] = "all"
+    """``all``: pre-contrast, FLAIR and post-contrast as three channels; ``flair``: FLAIR
+    alone."""
+    labels: Mapping[str, str] = field(default_factory=lambda: {"grade": GRADE})
+    """Further labels -> column of ``data.csv``, as in ``{gender: gender}``: one value for all
+    slices of a patient. ``diagnosis``, tumour or none in the slice, is always there."""
+    duplicate_distance: int = 0
+    """Bits, 0 to 16; slices of different heads look alike, so that a larger one joins patients
+    who have nothing in common."""
+
+    @property
+    def modality(self) -> str:
+        return "mr"
+
+    def __post_init__(self) -> None:
+        check_distance(self.duplicate_distance)
+        if "diagnosis" in self.labels:
+            raise ValueError("labels.diagnosis: is taken, it says whether a slice shows tumour")
+
+    def listing(self, raw: Path) -> Listing:
+        files, rejects = find_images(raw)
+        paired, orphans = pair_masks(files, "_mask")
+        slices, misplaced = _find_slices(paired)
+        slices, copies = _drop_copies(slices)
+        tables = [one.path for one in rejects if PurePosixPath(one.path).name == TABLE]
+        known = _read_table(raw, tables, self.labels)
+        rows: list[dict[str, Any]] = []
+        for folder, group in groupby(slices, key=lambda one: one.folder):
+            rows += self._rows(raw, folder, list(group), known)
+        images = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["path", "masks"])
+        tumour = MaskLabel("diagnosis", "tumour", "no tumour")
+        rejects = [one for one in rejects if one.path not in tables]
+        return Listing(images, (*rejects, *orphans, *misplaced, *copies), mask_label=tumour)
+
+    def _rows(
+        self, raw: Path, folder: str, slices: list[_Slice], known: Mapping[str, dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Return a row a slice of one patient; ``slices`` are in order."""
+        patient = _patient(folder)
+        common = {
+            # Behind the only page, the second of its channels (artefacts/raw.py).
+            "frame": 0 if self.channels == "all" else 1 + SEQUENCES.index("flair"),
+            "patient": patient,
+            "split": None,
+            **{LABEL + label: known.get(patient, {}).get(label) for label in self.labels},
+            "volume": folder,
+            "institution": patient.split("_")[1],
+            **_replaced(raw, slices),
+        }
+        return [
+            {
+                "path": one.path,
+                "masks": one.masks,
+                **common,
+                "slice": one.number,
+                "relative_slice": place / (len(slices) - 1) if len(slices) > 1 else 0.5,
+            }
+            for place, one in enumerate(slices)
+        ]
+
+
+def _find_slices(paired: Mapping[str, list[str]]) -> tuple[list[_Slice], list[Reject]]:
+    """Return the slices with masks by folder and number, and a reject for all other images."""
+    slices, rejects = [], []
+    for path, masks in paired.items():
+        place = PurePosixPath(path)
+        number = _SLICE.search(place.stem)
+        if number is None or not _FOLDER.match(place.parent.name):
+            detail = "is no TCGA_<institution>_<patient>_<date>/..._<slice>.tif"
+            rejects.append(Reject(path, "unknown_place", detail))
+        elif not masks:
+            name = f"{place.stem}_mask{place.suffix}"
+            rejects.append(Reject(path, "missing_mask", f"{name!r} is not beside it"))
+        else:
+            slices.append(_Slice(str(place.parent), int(number[1]), path, masks))
+    return sorted(slices), rejects
+
+
+def _drop_copies(slices: list[_Slice]) -> tuple[list[_Slice], list[Reject]]:
+    """Take each patient's folder once: archives of the set hold it again, further down."""
+    folders = sorted({one.folder for one in slices}, key=lambda path: (path.count("/"), path))
+    first: dict[str, str] = {}
+    for folder in folders:
+        first.setdefault(PurePosixPath(folder).name, folder)
+    taken = set(first.values())
+    copies = [
+        Reject(
+            one.path,
+            "second_copy",
+            f"the patient stands in {first[PurePosixPath(one.folder).name]!r} already",
+        )
+        for one in slices
+        if one.folder not in taken
+    ]
+    return [one for one in slices if one.folder in taken], copies
+
+
+def _patient(folder: str) -> str:
+    """Return ``TCGA_CS_4941`` of ``.../TCGA_CS_4941_19960909``, as ``data.csv`` has it."""
+    return "_".join(PurePosixPath(folder).name.split("_")[:3])
+
+
+def _replaced(raw: Path, slices: list[_Slice]) -> dict[str, bool]:
+    """Tell which sequences are copies of FLAIR, by slices that show something.
+
+    A fact about how the patient was scanned: nothing that may be learnt from.
+    """
+    chosen = [slices[round(share * (len(slices) - 1))] for share in _LOOKED_AT]
+    equal = {"pre_replaced": 0, "post_replaced": 0}
+    looked_at = 0
+    for pixels in _readable(raw, (one.path for one in chosen)):
+        looked_at += 1
+        equal["pre_replaced"] += bool((pixels[..., 0] == pixels[..., 1]).all())
+        equal["post_replaced"] += bool((pixels[..., 2] == pixels[..., 1]).all())
+    return {name: 0 < looked_at == count for name, count in equal.items()}
+
+
+def _readable(raw: Path, paths: Iterable[str]) -> Iterator[NDArray[Any]]:
+    """Yield the pixels of those images that have three channels and are not of one grey."""
+    for path in paths:
+        try:
+            pixels = read_image(raw, path)
+        except RejectedError:
+            continue  # it is rejected with its reason when it is measured
+        if pixels.shape[2] == len(SEQUENCES) and np.ptp(pixels[..., 1]) > 0:
+            yield pixels
+
+
+def _read_table(
+    raw: Path, tables: list[str], labels: Mapping[str, str]
+) -> dict[str, dict[str, str | None]]:
+    """Return patient -> label -> value, out of the uppermost of ``tables``."""
+    if not labels:
+        return {}
+    if not tables:
+        raise UserError(
+            f"{TABLE}: is not in {raw}, but holds the labels {', '.join(labels)}; add it, or "
+            "set the source's option `labels: {}`"
+        )
+    table = min(tables, key=lambda path: (path.count("/"), path))
+    rows = read_rows(raw, table)
+    for name in (PATIENT, *labels.values()):
+        if name not in rows.columns:
+            raise UserError(f"{table}: has no column {name!r}; {hint(name, rows.columns)}")
+    repeated = rows[PATIENT][rows[PATIENT].duplicated()]
+    if len(repeated):
+        raise UserError(f"{table}: the patient {repeated.iloc[0]!r} stands twice; keep one")
+    values = pd.DataFrame({label: rows[column] for label, column in labels.items()})
+    for label, column in labels.items():
+        if column == GRADE:
+            values[label] = values[label].replace(GRADES)
+    values = values.astype(object).where(values != "", None)
+    return dict(zip(rows[PATIENT], values.to_dict("records"), strict=True))

@@ -1,0 +1,103 @@
+"""What must hold of a NIfTI volume and its masks as wholes, before slices are looked at."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwise.artefacts.decode import claimed_format
+from maskwise.artefacts.raw import volume_reader
+from maskwise.artefacts.reasons import RejectedError
+
+if TYPE_CHECKING:  # nibabel is imported only by those who read a volume
+    from maskwise.artefacts.nifti import NiftiReader
+
+_REASONS = {
+    "missing_file": "missing_mask",
+    "no_affine": "mask_geometry",
+    "dimensions": "mask_geometry",
+}
+"""Why a volume is refused -> why an image is refused that has it as its mask."""
+_APART = 0.1
+"""Of the smallest side of a voxel: how far corners of image and mask may lie apart."""
+
+
+def check_volume(raw: Path, path: str, masks: Sequence[str], classes: int) -> None:
+    """Check a volume once, so that what is wrong with it is not found anew at every slice.
+
+    ``classes`` is how many the masks name; 0 = whatever is not 0 is a lesion, and a mask may be
+    empty. Other images than NIfTI volumes pass.
+
+    Raises:
+        RejectedError: ``mask_geometry``, ``fractional_mask``, ``unknown_mask_label``,
+            ``empty_mask``, ``missing_mask``, ``damaged_mask``, or what is wrong with the volume
+            itself.
+    """
+    if claimed_format(path) != "NIFTI":
+        return
+    image = volume_reader(raw, path)
+    image.load()
+    highest = []
+    for mask in masks:
+        if claimed_format(mask) == "NIFTI":
+            label = _open_mask(raw, path, mask)
+            _check_place(image, label, path, mask)
+            highest.append(_highest(label, path, classes) if classes else 1)
+    if highest and not any(highest):
+        raise RejectedError(path, "empty_mask", f"the mask {masks[0]!r} outlines nothing")
+
+
+def _open_mask(raw: Path, path: str, mask: str) -> "NiftiReader":
+    try:
+        reader = volume_reader(raw, mask)
+        reader.load()
+    except RejectedError as error:
+        reason = _REASONS.get(error.reject.reason, "damaged_mask")
+        detail = f"the mask {mask!r}: {error.reject.detail}"
+        raise RejectedError(path, reason, detail) from None
+    return reader
+
+
+def _check_place(image: "NiftiReader", label: "NiftiReader", path: str, mask: str) -> None:
+    """Refuse a mask that is not voxel on voxel with its image, however both are stored."""
+    shape, other = image.geometry.shape, label.geometry.shape
+    if label.geometry.volumes is not None:
+        detail = f"the mask {mask!r} holds {label.geometry.volumes} volumes"
+        raise RejectedError(path, "mask_geometry", detail)
+    if shape != other:
+        said, wanted = (" x ".join(map(str, sizes)) for sizes in (other, shape))
+        detail = f"the mask {mask!r} has {said} voxels, the image {wanted}"
+        raise RejectedError(path, "mask_geometry", detail)
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+    corners = corners * [*(size - 1 for size in shape), 1]
+    apart = np.linalg.norm(corners @ (image.affine - label.affine).T, axis=1).max()
+    sides = np.linalg.norm(image.affine[:3, :3], axis=0)
+    if apart > _APART * sides.min():
+        detail = f"the mask {mask!r} lies up to {apart:.3g} mm from the image"
+        raise RejectedError(path, "mask_geometry", detail)
+
+
+def _highest(label: "NiftiReader", path: str, classes: int) -> int:
+    """Return the largest class of a mask, whose numbers must be whole and named."""
+    highest = 0
+    for values in _whole_numbers(label, path):
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high > classes:
+            wrong = low if low < 0 else high
+            detail = f"the mask holds {wrong}, but classes go from 0 to {classes}"
+            raise RejectedError(path, "unknown_mask_label", detail)
+        highest = max(highest, high)
+    return highest
+
+
+def _whole_numbers(label: "NiftiReader", path: str) -> Iterator[NDArray[Any]]:
+    """Yield the mask slice by slice: no more of it is copied at once."""
+    for values in label.axial_slices():
+        if values.dtype.kind == "f":
+            wrong = values[(np.rint(values) != values) | ~np.isfinite(values)]
+            if len(wrong):
+                detail = f"the mask holds {wrong[0]:g}, which is no class"
+                raise RejectedError(path, "fractional_mask", detail)
+        yield values
