@@ -19,7 +19,7 @@ from maskwise.pretrain.policies.unlearnt import Unlearnt
 TRIES = 10
 """Rectangles drawn until one fits; if none does, an image gets no more of them."""
 BLOCKS = 16
-"""Rectangles an image, at most: of 600 images 11 want more, at a ratio of .75 of 16 x 16."""
+"""Rectangles an image, at most: of 600 images 6 want more, at a ratio of .75 of 16 x 16."""
 LONGEST = 1 / 0.3
 """One side over the other."""
 
