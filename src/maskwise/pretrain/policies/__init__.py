@@ -7,6 +7,7 @@ from maskwise.pretrain.policies.centre_box import CentreBoxConfig
 from maskwise.pretrain.policies.centre_cells import CentreCellsConfig
 from maskwise.pretrain.policies.dqn import DqnConfig
 from maskwise.pretrain.policies.hardest import HardestConfig
+from maskwise.pretrain.policies.mean_map import MeanMapConfig
 from maskwise.pretrain.policies.noise import NoiseConfig
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.policies.random_box import RandomBoxConfig
@@ -20,6 +21,7 @@ POLICIES: dict[str, type[PolicyConfig]] = {
     "centre_cells": CentreCellsConfig,
     "dqn": DqnConfig,
     "hardest": HardestConfig,
+    "mean_map": MeanMapConfig,
     "noise": NoiseConfig,
     "none": NoneConfig,
     "random_box": RandomBoxConfig,
