@@ -179,6 +179,7 @@ def test_without_the_order_of_slices_a_unit_has_the_mean_of_its_images() -> None
         (three_slices(), "volume", False),
         (three_slices(**SPACED).drop(columns="volume"), "group", False),
         (three_slices(**{**SPACED, "spacing_z": None}), "volume", False),
+        (three_slices(**{**SPACED, "volume": ["v", "v", "v", None]}), "group", False),
     ],
 )
 def test_a_unit_is_a_volume_where_the_store_names_one(

@@ -51,9 +51,11 @@ def spacing_of(index: pd.DataFrame) -> Spacing:
 def units_of(index: pd.DataFrame) -> Units:
     """Read ``volume``, ``slice`` and ``spacing_z`` (mm) off a store's index, or else ``group``.
 
-    A group is a patient, or one picture and its duplicates.
+    Of volumes where every image is a part of one. A group is a patient, or one picture and its
+    duplicates.
     """
-    kind = "volume" if "volume" in index.columns else "group"
+    whole = "volume" in index.columns and index["volume"].notna().all()
+    kind = "volume" if whole else "group"
     names = index[kind].astype(str).to_numpy(dtype=object)
     stacked = ["volume", "slice", "spacing_z"]
     known = set(stacked) <= set(index.columns) and index[stacked].notna().all(axis=None)
