@@ -4,11 +4,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from maskwise.artefacts.geometry import GEOMETRIES
-from maskwise.artefacts.images import mask_to_network, to_network
+from maskwise.artefacts.images import (
+    classes_to_network,
+    mask_to_network,
+    pixel_span,
+    to_network,
+)
 from maskwise.artefacts.intensity import DEFAULTS, INTENSITIES
 from maskwise.errors import UserError
 
@@ -142,6 +149,68 @@ def test_a_pixel_is_lesion_where_half_its_area_is() -> None:
 def test_a_repeated_border_is_no_lesion() -> None:
     mask = mask_to_network(np.ones((4, 4), bool), {"name": "pad", "fill": "edge"}, 8, 8)
     assert mask.sum() == 16
+
+
+CLASSES = np.array(
+    [
+        [1, 1, 2, 2, 0, 0, 3, 3],
+        [1, 2, 2, 2, 0, 0, 0, 0],
+        [0, 1, 0, 0, 1, 2, 3, 0],
+        [0, 0, 0, 0, 3, 3, 3, 0],
+    ],
+    np.uint8,
+)
+
+
+def test_of_the_classes_under_a_pixel_the_one_with_most_stands_where_half_is_covered() -> None:
+    # Quarters of each pixel, from the left: 3 of 1 and 1 of 2; all 2; none; half 3; then a
+    # quarter of 1; none; 1, 2, 3 and 3; half 3, another number would be a sum or a mean.
+    found = classes_to_network(CLASSES, STRETCH, 2, 4)
+    assert found.dtype == np.uint8
+    assert found.tolist() == [[1, 2, 0, 3], [0, 0, 3, 3]]
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    shape=st.tuples(st.integers(3, 24), st.integers(3, 24)),
+    block=st.sampled_from(
+        [
+            STRETCH,
+            {"name": "resize", "aspect": "keep"},
+            {"name": "crop"},
+            {"name": "pad", "larger": "crop"},
+        ]
+    ),
+)
+@settings(max_examples=60, deadline=None)
+def test_some_class_is_where_the_lesion_is_and_only_classes_that_were_there(
+    seed: int, shape: tuple[int, int], block: dict[str, Any]
+) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = rng.choice([0, 0, 2, 5, 200], (shape[0] // 3 + 1, shape[1] // 3 + 1))
+    classes = np.kron(coarse, np.ones((3, 3)))[: shape[0], : shape[1]].astype(np.uint8)
+    found = classes_to_network(classes, block, 8, 8)
+    assert np.array_equal(found > 0, mask_to_network(classes > 0, block, 8, 8))
+    assert set(np.unique(found)) <= set(np.unique(classes)) | {0}
+
+
+def test_classes_that_nothing_scales_come_through_untouched() -> None:
+    assert np.array_equal(classes_to_network(CLASSES, PAD, 4, 8), CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("block", "span"),
+    [
+        (STRETCH, (100 / 50, 300 / 60)),
+        ({"name": "resize", "aspect": "keep"}, (5.0, 5.0)),  # 300 columns become 60
+        ({"name": "crop"}, (2.0, 2.0)),  # 100 rows become 50
+        ({"name": "pad", "larger": "crop"}, (1.0, 1.0)),
+    ],
+)
+def test_a_pixel_spans_as_many_of_the_raw_image_as_it_was_scaled(
+    block: dict[str, Any], span: tuple[float, float]
+) -> None:
+    assert pixel_span(block, (100, 300), 50, 60) == pytest.approx(span)
 
 
 def test_range_divides_by_what_the_type_can_hold() -> None:

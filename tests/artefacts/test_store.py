@@ -74,6 +74,50 @@ def test_a_store_without_lesions_has_no_masks(tmp_path: Path) -> None:
     assert write(tmp_path / "store", masks=False).masks is None
 
 
+def write_classes(path: Path, mask_dtype: str = "uint8") -> Store:
+    """Write a store whose masks are of two classes."""
+    with writing_store(path, SHAPE, "uint8", True, mask_dtype) as writer:
+        assert writer.masks is not None
+        masks = np.load(writer.masks, mmap_mode="r+")
+        masks[2, 3:5], masks[2, 5:6] = 1, 2
+        writer.finish(index(), header(mask_classes=("front", "back")))
+    return open_store(path)
+
+
+def test_masks_of_several_classes_are_numbers_and_their_names_are_kept(tmp_path: Path) -> None:
+    store = write_classes(tmp_path / "store")
+    assert store.header.mask_classes == ("front", "back")
+    assert store.masks is not None
+    assert store.masks.dtype == np.uint8
+    assert [int((store.masks[2] == number).sum()) for number in range(3)] == [40, 16, 8]
+
+
+def test_a_lesion_is_whatever_is_outlined(tmp_path: Path) -> None:
+    rows = np.array([2, 0])
+    for store in (write(tmp_path / "lesions"), write_classes(tmp_path / "classes")):
+        lesions = store.lesions(rows)
+        assert lesions.dtype == np.bool_
+        assert store.masks is not None
+        assert np.array_equal(lesions, np.asarray(store.masks)[rows] != 0)
+
+
+def test_a_store_of_lesions_says_nothing_of_classes(tmp_path: Path) -> None:
+    write(tmp_path / "store")
+    assert "mask_classes" not in (tmp_path / "store" / "store.json").read_text()
+
+
+@pytest.mark.parametrize("mask_dtype", ["bool", "uint8"])
+def test_masks_that_are_not_what_the_header_says_are_refused(
+    tmp_path: Path, mask_dtype: str
+) -> None:
+    write(tmp_path / "store") if mask_dtype == "bool" else write_classes(tmp_path / "store")
+    file = tmp_path / "store" / "store.json"
+    block = {**json.loads(file.read_text()), "mask_classes": ["front"] * (mask_dtype == "bool")}
+    file.write_text(json.dumps(block))
+    with pytest.raises(UserError, match=rf"masks\.npy holds {mask_dtype}"):
+        open_store(tmp_path / "store")
+
+
 def test_numpy_alone_can_read_it(tmp_path: Path) -> None:
     write(tmp_path / "store")
     assert np.array_equal(np.load(tmp_path / "store" / "images.npy"), pixels())

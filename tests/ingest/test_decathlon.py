@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from artefacts.samples import FOLDER
 from maskwise.artefacts.raw import read_classes, read_image
+from maskwise.artefacts.store import open_store
 from maskwise.config import choose
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
+from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
+from maskwise.preprocess.stage import preprocess
 from sources import decathlon
 from sources.volume import rewrite
 from sources.volume import write as write_volume
@@ -165,6 +168,33 @@ def test_two_workers_say_what_one_says(tmp_path: Path) -> None:
     source = choose(SOURCES, {"name": "decathlon"}, "t.ingest")
     together = ingest(raw, source, IngestConfig(workers=2), "t")
     assert together.manifest.to_csv() == run(raw).manifest.to_csv()
+
+
+def test_slices_and_classes_reach_the_store(tmp_path: Path) -> None:
+    raw = decathlon.write(tmp_path / "raw")
+    block = SourcePreprocessConfig(
+        height=12, width=10, modality="mr", geometry={"name": "pad"}, test_share=0.2
+    )
+    manifest = run(raw).manifest
+    out = preprocess(raw, manifest, block, PreprocessConfig(workers=1), "t")
+    out.write_store(tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    rows = manifest.index[manifest["path"] == FIRST]
+    assert store.header.mask_classes == ("Front", "Back")
+    assert store.masks is not None
+    for row in rows:
+        k = manifest["slice"][row]
+        assert np.array_equal(store.masks[row], decathlon.labels()[::-1, ::-1, k].T)
+        values = decathlon.volume(0)[::-1, ::-1, k].T
+        low, high = np.percentile(values, (0.5, 99.5))
+        expected = np.clip((values - low) / (high - low), 0, 1)
+        found = store.intensities(np.array([row]))[0, 0]
+        assert np.abs(found - expected).max() <= store.header.largest_rounding_error + 1e-6
+    assert store.index["has_mask"].sum() == 24
+    first = store.index.loc[rows]
+    assert list(first["slice"]) == list(range(8))
+    spacing = first[["spacing_y", "spacing_x", "spacing_z"]].to_numpy()
+    assert spacing == pytest.approx(np.tile([2.0, 1.5, 3.0], (8, 1)))
 
 
 # What is refused

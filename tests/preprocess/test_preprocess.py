@@ -19,8 +19,9 @@ from PIL import Image
 
 from maskwise import workers
 from maskwise.artefacts.images import mask_to_network, to_network
+from maskwise.artefacts.manifest import classes_text
 from maskwise.artefacts.splits import for_seed
-from maskwise.artefacts.store import Store, open_store
+from maskwise.artefacts.store import PLACE_COLUMNS, Store, open_store
 from maskwise.errors import UserError
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import quantise
@@ -113,6 +114,74 @@ def test_masks_are_united_and_brought_to_the_images_place(tmp_path: Path) -> Non
     assert np.array_equal(store.masks[0], mask_to_network(lesion, {"name": "resize"}, 16, 16))
     assert store.index["has_mask"].tolist() == [(i // 2) % 3 != 2 for i in range(24)]
     assert not store.masks[4:6].any()
+
+
+def with_classes(raw: Path) -> pd.DataFrame:
+    """Write masks of two classes side by side; return the manifest that names them."""
+    manifest = write_raw(raw)
+    for names in manifest["masks"]:
+        for number, name in enumerate(names):
+            lesion = np.asarray(Image.open(raw / name)) > 0
+            Image.fromarray(lesion.astype(np.uint8) * np.uint8(number + 1)).save(raw / name)
+    return manifest.assign(mask_classes=classes_text(("left", "right")))
+
+
+def test_masks_of_classes_become_their_numbers(tmp_path: Path) -> None:
+    block = source(height=20, width=30, geometry={"name": "pad"})
+    store, _ = run(tmp_path, block, manifest=with_classes(tmp_path / "raw"))
+    expected = np.zeros((20, 30), np.uint8)
+    expected[5:15, 3:13], expected[5:15, 15:25] = 1, 2
+    assert store.header.mask_classes == ("left", "right")
+    assert store.masks is not None
+    assert np.array_equal(store.masks[0], expected)
+    assert not store.masks[4:6].any()
+
+
+def test_with_or_without_classes_the_lesion_is_the_same(tmp_path: Path) -> None:
+    classes, _ = run(tmp_path / "a", manifest=with_classes(tmp_path / "a" / "raw"))
+    lesions, _ = run(tmp_path / "b")
+    rows = np.arange(24)
+    assert np.array_equal(classes.lesions(rows), lesions.lesions(rows))
+    assert lesions.masks is not None
+    assert lesions.masks.dtype == np.bool_
+
+
+def test_a_class_beyond_those_that_the_manifest_names_stops_the_run(tmp_path: Path) -> None:
+    manifest = with_classes(tmp_path / "raw")
+    lesion = np.full((20, 30), 3, np.uint8)
+    Image.fromarray(lesion).save(tmp_path / "raw" / manifest["masks"][0][0])
+    with pytest.raises(UserError, match="holds the class 3; ingest could read it"):
+        run(tmp_path, manifest=manifest)
+
+
+def test_the_store_knows_how_large_a_stored_pixel_is_and_which_slice_it_shows(
+    tmp_path: Path,
+) -> None:
+    manifest = write_raw(tmp_path / "raw").assign(
+        width=30, height=20, spacing_y=0.5, spacing_x=0.25, spacing_z=3.0, volume="v"
+    )
+    manifest["slice"] = np.arange(24)
+    store, _ = run(tmp_path, manifest=manifest)
+    assert store.index["spacing_y"].eq(0.5 * 20 / 16).all()
+    assert store.index["spacing_x"].eq(0.25 * 30 / 16).all()
+    assert store.index["spacing_z"].eq(3.0).all()
+    assert store.index["slice"].tolist() == list(range(24))
+
+
+def test_a_store_of_images_that_lie_nowhere_has_no_column_for_it(tmp_path: Path) -> None:
+    manifest = write_raw(tmp_path / "raw").assign(
+        width=30, height=20, spacing_y=np.nan, spacing_x=np.nan
+    )
+    store, _ = run(tmp_path, manifest=manifest)
+    assert not {*PLACE_COLUMNS} & {*store.index.columns}
+
+
+def test_a_spacing_that_comes_to_be_known_is_no_reason_to_train_again(tmp_path: Path) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    before, _ = run(tmp_path, manifest=manifest)
+    placed = manifest.assign(width=30, height=20, spacing_y=0.5, spacing_x=0.5)
+    after, _ = run(tmp_path, manifest=placed)
+    assert after.header == before.header
 
 
 def test_a_source_without_masks_has_a_store_without_masks(tmp_path: Path) -> None:

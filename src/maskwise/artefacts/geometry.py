@@ -25,6 +25,9 @@ class Geometry(Protocol):
     def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
         """Bring ``plane`` to ``height`` x ``width`` pixels."""
 
+    def span(self, shape: tuple[int, int], height: int, width: int) -> tuple[float, float]:
+        """Return how many pixels of a plane of ``shape`` one of the result spans, (y, x)."""
+
 
 @dataclass(frozen=True)
 class Resize:
@@ -41,8 +44,13 @@ class Resize:
         if self.aspect == "stretch":
             return _scaled(plane, height, width, resample)
         factor = min(height / plane.shape[0], width / plane.shape[1])
-        inner = _scaled(plane, *_sides(plane, factor), resample)
+        inner = _scaled(plane, *_sides(plane.shape, factor), resample)
         return _centred(inner, height, width, self.fill)
+
+    def span(self, shape: tuple[int, int], height: int, width: int) -> tuple[float, float]:
+        if self.aspect == "stretch":
+            return shape[0] / height, shape[1] / width
+        return _span(shape, min(height / shape[0], width / shape[1]))
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,11 @@ class Crop:
 
     def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
         factor = max(height / plane.shape[0], width / plane.shape[1])
-        return _centred(_scaled(plane, *_sides(plane, factor), resample), height, width, "edge")
+        scaled = _scaled(plane, *_sides(plane.shape, factor), resample)
+        return _centred(scaled, height, width, "edge")
+
+    def span(self, shape: tuple[int, int], height: int, width: int) -> tuple[float, float]:
+        return _span(shape, max(height / shape[0], width / shape[1]))
 
 
 @dataclass(frozen=True)
@@ -74,12 +86,20 @@ class Pad:
             )
         return _centred(plane, height, width, self.fill)
 
+    def span(self, shape: tuple[int, int], height: int, width: int) -> tuple[float, float]:
+        return 1.0, 1.0
+
 
 GEOMETRIES: dict[str, type[Any]] = {"resize": Resize, "crop": Crop, "pad": Pad}
 
 
-def _sides(plane: Plane, factor: float) -> tuple[int, int]:
-    return max(1, round(plane.shape[0] * factor)), max(1, round(plane.shape[1] * factor))
+def _sides(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
+    return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
+
+
+def _span(shape: tuple[int, int], factor: float) -> tuple[float, float]:
+    height, width = _sides(shape, factor)
+    return shape[0] / height, shape[1] / width
 
 
 def _scaled(plane: Plane, height: int, width: int, resample: int) -> Plane:

@@ -120,7 +120,8 @@ def read_bytes(raw: Path, path: str, max_pixels: int) -> bytes:
     limit = _most_bytes(max_pixels)
     try:
         if file.stat().st_size > limit:
-            raise RejectedError(path, "too_large", f"more than {limit:,} bytes (by max_pixels = {max_pixels:,})")
+            detail = f"more than {limit:,} bytes (by max_pixels = {max_pixels:,})"
+            raise RejectedError(path, "too_large", detail)
         return file.read_bytes()
     except OSError as error:
         raise RejectedError(path, "unreadable", str(error.strerror)) from None

@@ -1,10 +1,13 @@
 """The store: a folder of memory-mapped arrays that NumPy alone can read.
 
-``images.npy`` uint8 or uint16 ``(N, C, H, W)``; ``masks.npy`` bool ``(N, H, W)``, True =
-lesion, where the source has any; ``index.parquet`` (``image_id``, ``group``, ``has_mask``,
+``images.npy`` uint8 or uint16 ``(N, C, H, W)``; ``masks.npy`` ``(N, H, W)`` where the source
+has any: bool, True = lesion, or, where ``store.json`` names ``mask_classes``, uint8, 0 =
+background and i = the i-th of them; ``index.parquet`` (``image_id``, ``group``, ``has_mask``,
 ``scale``, ``offset`` and one column ``label_<name>`` a label, row i = image i); ``store.json``.
 
 ``has_mask`` says that somebody outlined the image; the outline may be empty (a normal image).
+Where it is known, the index says how large and where an image is: ``spacing_y``, ``spacing_x``
+(mm a stored pixel), ``volume``, ``slice``, ``spacing_z`` (mm from slice to slice).
 Intensity ``v`` of a stored pixel ``p`` is ``p * scale + offset`` in [0, 1]; a network sees
 ``(v - mean) / std``.
 """
@@ -29,6 +32,8 @@ from maskwise.errors import UserError
 Laterality = Literal["free", "fixed"]
 """``fixed`` where left and right mean something: no image is then mirrored in training."""
 INDEX_COLUMNS = ("image_id", "group", "has_mask", "scale", "offset")
+PLACE_COLUMNS = ("spacing_y", "spacing_x", "volume", "slice", "spacing_z")
+"""Those of the index that say where an image lies; only where some image's is known."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class StoreHeader:
     fold_mean: tuple[tuple[float, ...], ...] = ()
     """A fold held out, then a channel; empty where the source has no folds."""
     fold_std: tuple[tuple[float, ...], ...] = ()
+    mask_classes: tuple[str, ...] = ()
+    """Names of the masks' numbers 1, 2, ...; empty: masks are bool."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,8 @@ class Store:
 
     path: Path
     images: NDArray[Any]
-    masks: NDArray[np.bool_] | None
+    masks: NDArray[Any] | None
+    """What is outlined: ``lesions`` says where anything is, whatever its class."""
     index: pd.DataFrame
     header: StoreHeader
 
@@ -91,6 +99,12 @@ class Store:
             return self
         mean, std = self.header.fold_mean[seed % folds], self.header.fold_std[seed % folds]
         return replace(self, header=replace(self.header, mean=mean, std=std))
+
+    def lesions(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Gather ``(B, H, W)``: where something is outlined."""
+        if self.masks is None:
+            raise ValueError(f"{self.path} has no masks")
+        return np.asarray(self.masks[rows], dtype=np.bool_)
 
     def intensities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Gather ``(B, C, H, W)`` float32 intensities in [0, 1]."""
@@ -138,6 +152,12 @@ def open_store(path: Path) -> Store:
     masks = None
     if masks_path.exists():
         masks = np.load(masks_path, mmap_mode="r", allow_pickle=False)
+        wanted = "uint8" if header.mask_classes else "bool"
+        if masks.dtype != wanted:
+            raise UserError(
+                f"{path}: masks.npy holds {masks.dtype}, but store.json names "
+                f"{len(header.mask_classes)} classes; run preprocess again"
+            )
     expected = (len(index), header.channels, header.height, header.width)
     if images.shape != expected:
         raise UserError(
@@ -151,7 +171,15 @@ def _header(block: dict[str, Any]) -> StoreHeader:
     for key in ("mean", "std"):
         block[key] = tuple(block[key])
         block[f"fold_{key}"] = tuple(tuple(fold) for fold in block[f"fold_{key}"])
+    block["mask_classes"] = tuple(block.get("mask_classes", ()))
     return StoreHeader(**block)
+
+
+def _block(header: StoreHeader) -> dict[str, Any]:
+    block = asdict(header)
+    if not header.mask_classes:
+        del block["mask_classes"]  # a store of lesions is, to the byte, what it always was
+    return block
 
 
 @dataclass(frozen=True)
@@ -167,25 +195,30 @@ class StoreWriter:
 
 @contextmanager
 def writing_store(
-    path: Path, shape: tuple[int, int, int, int], dtype: str, masks: bool
+    path: Path,
+    shape: tuple[int, int, int, int],
+    dtype: str,
+    masks: bool,
+    mask_dtype: str = "bool",
 ) -> Iterator[StoreWriter]:
     """Yield a new store's writer; it replaces ``path`` when all went well.
 
-    ``dtype`` is ``uint8`` or ``uint16``. Processes may fill the arrays together.
+    ``dtype`` is ``uint8`` or ``uint16``, ``mask_dtype`` ``uint8`` where masks have classes.
+    Processes may fill the arrays together.
     """
     with replacing_folder(path) as folder:
         images = folder / "images.npy"
         _reserve(images, shape, dtype)
         lesions = folder / "masks.npy" if masks else None
         if lesions is not None:
-            _reserve(lesions, (shape[0], *shape[2:]), "bool")
+            _reserve(lesions, (shape[0], *shape[2:]), mask_dtype)
 
         def finish(index: pd.DataFrame, header: StoreHeader) -> None:
             missing = [name for name in INDEX_COLUMNS if name not in index.columns]
             if missing or len(index) != shape[0]:
                 raise ValueError(f"the index lacks {missing} or has not {shape[0]} rows")
             index.to_parquet(folder / "index.parquet", index=False)
-            text = json.dumps(asdict(header), indent=2, sort_keys=True)
+            text = json.dumps(_block(header), indent=2, sort_keys=True)
             (folder / "store.json").write_text(text + "\n", encoding="utf-8")
 
         yield StoreWriter(images, lesions, finish)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.artefacts.images import mask_to_network, to_network
-from maskwise.artefacts.raw import read_frame, read_mask
+from maskwise.artefacts.images import classes_to_network, mask_to_network, to_network
+from maskwise.artefacts.raw import read_classes, read_frame, read_mask
 from maskwise.errors import UserError
 from maskwise.workers import map_chunks
 
@@ -38,6 +38,8 @@ class Job:
     height: int
     width: int
     max_pixels: int
+    classes: int = 0
+    """Of the masks, where they are of several; 0 = a lesion or none."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def fill_task(job: Job, task: Task) -> Filled:
         digest = hashlib.sha256(images[task.first + i].tobytes())
         if masks is not None and task.masks[i]:
             mask = _mask(job, task.masks[i], task.frames[i])
-            small = mask_to_network(mask, job.geometry, job.height, job.width)
+            shape = classes_to_network if job.classes else mask_to_network
+            small = shape(mask, job.geometry, job.height, job.width)
             masks[task.first + i] = small
             lost += bool(mask.any() and not small.any())
             digest.update(small.tobytes())
@@ -140,11 +143,17 @@ def _image(job: Job, path: str, frame: int, sha256: str) -> NDArray[np.float32]:
         raise UserError(f"{path}: {error}") from None
 
 
-def _mask(job: Job, masks: list[str], frame: int) -> NDArray[np.bool_]:
+def _mask(job: Job, masks: list[str], frame: int) -> NDArray[Any]:
+    """Return where the lesion is, bool, or the class of every pixel, uint8."""
     try:
-        return read_mask(job.raw, masks, frame, job.max_pixels)
+        if not job.classes:
+            return read_mask(job.raw, masks, frame, job.max_pixels)
+        classes = read_classes(job.raw, masks, frame, job.max_pixels)
     except UserError as error:
         raise _changed(error) from None
+    if classes.max(initial=0) > job.classes:
+        raise _changed(UserError(f"{masks[0]}: holds the class {classes.max()}"))
+    return classes
 
 
 def _changed(error: UserError) -> UserError:

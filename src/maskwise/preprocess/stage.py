@@ -4,16 +4,17 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.artefacts.manifest import label_columns
+from maskwise.artefacts.images import pixel_span
+from maskwise.artefacts.manifest import MASK_CLASSES, label_columns, mask_classes
 from maskwise.artefacts.splits import count_folds, split_of_fold
-from maskwise.artefacts.store import StoreHeader, writing_store
+from maskwise.artefacts.store import PLACE_COLUMNS, StoreHeader, writing_store
 from maskwise.errors import UserError
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 NEEDED = ("image_id", "group", "path", "frame", "sha256", "masks", "bits")
 """Columns of the manifest that the store is made of, beside the labels."""
+OPTIONAL = ("width", "height", *PLACE_COLUMNS, MASK_CLASSES)
+"""Columns that it is made of where they are there."""
 ROWS = 4096
 """Rows of a table hashed at once."""
 
@@ -71,7 +74,8 @@ def preprocess(
     )
 
     # The store is written when the node has returned and nobody else holds the other columns.
-    needed = manifest[[*NEEDED, *label_columns(manifest)]]
+    known = [name for name in OPTIONAL if name in manifest.columns]
+    needed = manifest[[*NEEDED, *label_columns(manifest), *known]]
 
     def write_store(path: Path) -> None:
         _write_store(raw, needed, splits, _Settings(source, config, source_name), path)
@@ -128,7 +132,9 @@ def _write_store(
     shape = (len(manifest), source.channels, source.height, source.width)
     has_mask = manifest["masks"].map(len).to_numpy() > 0
     account, start = _Account(), time.perf_counter()
-    with writing_store(path, shape, dtype, bool(has_mask.any())) as writer:
+    classes = mask_classes(manifest)
+    mask_dtype = "uint8" if classes else "bool"
+    with writing_store(path, shape, dtype, bool(has_mask.any()), mask_dtype) as writer:
         job = Job(
             raw=raw,
             images=writer.images,
@@ -139,6 +145,7 @@ def _write_store(
             height=source.height,
             width=source.width,
             max_pixels=config.max_pixels,
+            classes=len(classes),
         )
         tasks = _tasks(manifest, bits > 8)
         workers = workers_for(len(manifest), config.workers)
@@ -150,7 +157,9 @@ def _write_store(
                 account.add(filled)
                 progress.step()
         index = _index(manifest, has_mask, account)
-        writer.finish(index, _header(job, index, splits, source, account))
+        header = _header(job, index, splits, source, account)
+        places = _places(manifest, job)
+        writer.finish(index.join(places), replace(header, mask_classes=classes))
     note(images_per_second=round(len(manifest) / (time.perf_counter() - start), 1))
     _report(settings.name, len(manifest), dtype, account)
 
@@ -177,6 +186,28 @@ def _index(
     index.insert(3, "scale", np.concatenate(account.scale))
     index.insert(4, "offset", np.concatenate(account.offset))
     return index
+
+
+def _places(manifest: pd.DataFrame, job: Job) -> pd.DataFrame:
+    """Return what is known of where images lie, spacing in mm a stored pixel.
+
+    No part of the data hash: nothing that is learnt depends on it.
+    """
+    known = [
+        name
+        for name in PLACE_COLUMNS
+        if name in manifest.columns and manifest[name].notna().any()
+    ]
+    places = manifest[known].reset_index(drop=True)
+    if {"spacing_y", "spacing_x"} & {*known}:
+        sizes = list(zip(manifest["height"], manifest["width"], strict=True))
+        spans = {
+            size: pixel_span(job.geometry, size, job.height, job.width) for size in {*sizes}
+        }
+        for axis, name in enumerate(("spacing_y", "spacing_x")):
+            if name in places:
+                places[name] *= [spans[size][axis] for size in sizes]
+    return places
 
 
 def _header(

@@ -101,7 +101,7 @@ class Probe:
         names = store.index["group"].to_numpy()[rows]
         _, groups = np.unique(names.astype(str), return_inverse=True)
         lesions = (
-            torch.from_numpy(np.asarray(store.masks[rows]))
+            torch.from_numpy(store.lesions(rows))
             if store.masks is not None and shows.any()
             else None
         )
