@@ -52,7 +52,9 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a committed copy with a budget of seconds and three recipes, not to be edited."""
     project = copy_project(tmp_path_factory.mktemp("tiny") / "project with spaces")
     project.edit(
-        "conf/base/experiment.yml", experiment__recipes=["scratch", "random_box", "dqn"]
+        "conf/base/experiment.yml",
+        experiment__recipes=["scratch", "random_box", "dqn"],
+        experiment__sources__busi={"recipes": ["scratch", "dqn"]},
     )
     project.git("add", "-A")
     project.git("commit", "-q", "-m", "A tiny project")

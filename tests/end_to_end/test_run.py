@@ -7,10 +7,13 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 
+from maskwise.artefacts.manifest import read_manifest
 from project import Finished, Project
+from sources import busi
 
 CELL = "dqn/s0"
 
@@ -173,21 +176,36 @@ def test_ctrl_c_while_workers_decode_is_one_line_and_leaves_the_store_and_no_pro
     assert not left
 
 
+def through_the_whole_chain(project: Project, raw: Path) -> Path:
+    """Run the source busi on ``raw`` in a few steps; return its report."""
+    budget = "busi.pretrain.steps=2,busi.pretrain.batch_size=8,busi.finetune.steps=2"
+    project.run("kedro", "run", "--pipelines", "busi", "--params", f"raw_root={raw},{budget}")
+    return project.root / "data/08_reporting/busi/report.html"
+
+
+def test_percent_signs_blanks_umlauts_and_the_word_mask_pass_the_whole_chain(
+    tiny_project: Project, tmp_path: Path
+) -> None:
+    raw = busi.write(tmp_path / "übung 100 % mask", times=4)
+    for path in (raw / "Dataset_BUSI_with_GT/benign").glob("benign (1)*.png"):
+        path.rename(path.with_name(path.name.replace("benign (1)", "Größe 100 %")))
+    assert through_the_whole_chain(tiny_project, raw).stat().st_size > 10_000
+    manifest = read_manifest(tiny_project.root / "data/02_intermediate/busi/manifest.parquet")
+    masks = manifest.set_index("path")["masks"]["Dataset_BUSI_with_GT/benign/Größe 100 %.png"]
+    assert masks == ["Dataset_BUSI_with_GT/benign/Größe 100 %_mask.png"]
+
+
 def test_breast_ultrasound_goes_through_the_whole_chain(
     tiny_project: Project, shared_data: Path, tmp_path: Path
 ) -> None:
     images = shared_data / "busi/Dataset_BUSI_with_GT"
     for kind in ("benign", "malignant", "normal"):
-        folder = tmp_path / "übung 100 % mask/Dataset_BUSI_with_GT" / kind
+        folder = tmp_path / "busi/Dataset_BUSI_with_GT" / kind
         folder.mkdir(parents=True)
         for number in range(1, 25):
             for path in images.glob(f"{kind}/{kind} ({number})*.png"):
                 (folder / path.name).write_bytes(path.read_bytes())
-    parameters = f"raw_root={tmp_path / 'übung 100 % mask'},busi.pretrain.steps=4"
-    tiny_project.run(
-        "kedro", "run", "--pipelines", "busi", "--params", f"{parameters},busi.finetune.steps=2"
-    )
-    assert (tiny_project.root / "data/08_reporting/busi/report.html").exists()
+    assert through_the_whole_chain(tiny_project, tmp_path / "busi").exists()
 
 
 def test_the_raw_folder_may_be_named_on_the_command_line_only_for_real_sources(
@@ -204,6 +222,27 @@ def test_an_absent_source_folder_is_one_message(tiny_project: Project) -> None:
     assert "nowhere: absent or empty" in message
     assert "docs/sources.md" in message
     assert len(message.strip().splitlines()) == 1
+
+
+def test_a_trained_model_predicts_a_folder_of_scans(finished: Finished, tmp_path: Path) -> None:
+    scans = tmp_path / "neue Bilder 100 %"
+    scans.mkdir()
+    for path in sorted(finished.data.glob("01_raw/phantom/images/*_0.png"))[:3]:
+        (scans / path.name).write_bytes(path.read_bytes())
+    (scans / "cut.png").write_bytes(path.read_bytes()[:100])
+    model = finished.data / "06_models/phantom/models" / CELL / "best.safetensors"
+    request = f"predict.model={model},predict.scans={scans}"
+    log = finished.project.run("kedro", "run", "--pipelines", "predict", "--params", request)
+    page = finished.data / "08_reporting/predict/predictions.html"
+    assert log.strip().splitlines()[-1].endswith(f"The page is in {page}")
+    assert "cut.png" in page.read_text(encoding="utf-8")
+    table = pd.read_csv(
+        finished.data / "07_model_output/predict/predictions.csv", index_col="path"
+    )
+    assert table.loc["cut.png", "refused"].startswith("cannot be decoded")
+    read = table.drop("cut.png")
+    assert read["refused"].isna().all()
+    assert read.filter(like="p_").sum(axis=1).to_list() == pytest.approx([1.0] * 3)
 
 
 def test_python_m_maskwise_is_kedro_run(tiny_project: Project) -> None:

@@ -10,11 +10,11 @@ COUNTS = {"benign": 7, "malignant": 6, "normal": 5}
 """Images a class; ``benign (7)`` and ``malignant (6)`` are one picture with two labels."""
 
 
-def write(raw: Path) -> Path:
-    """Write the published layout below ``raw`` and return ``raw``."""
+def write(raw: Path, times: int = 1) -> Path:
+    """Write the published layout, with so many times the images, and return ``raw``."""
     base = raw / "Dataset_BUSI_with_GT"
     for seed, label in enumerate(COUNTS):
-        for number in range(1, COUNTS[label] + 1):
+        for number in range(1, times * COUNTS[label] + 1):
             picture = scan(100 * seed + number)
             if (label, number) == ("malignant", 6):
                 picture = scan(7)  # benign (7)
