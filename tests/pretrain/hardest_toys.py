@@ -48,13 +48,18 @@ def a_batch(images: Tensor, progress: float = 0.5) -> Batch:
     return Batch(images, rows, rows, rows, progress)
 
 
-def build(objective: Any = None, seed: int = 0, **block: Any) -> Hardest:
-    setting = make_setting(
-        height=16, width=16, grid=GRID, objective=Blank() if objective is None else objective
-    )
+def build(objective: Any = None, seed: int = 0, learnt: bool = True, **block: Any) -> Hardest:
+    """Build the policy round ``objective``; by default it has looked at it for a step."""
+    network = Blank() if objective is None else objective
+    setting = make_setting(height=16, width=16, grid=GRID, objective=network)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return parse(HardestConfig, block, "policy").build(setting)
+        policy = parse(HardestConfig, block, "policy").build(setting)
+    if learnt:
+        batch = a_batch(noisy(), 0.0)
+        proposal = policy.propose(batch, GRID, Generator())
+        policy.learn(proposal, network(batch, proposal.mask))
+    return policy
 
 
 def teacher_of(policy: Hardest) -> Any:

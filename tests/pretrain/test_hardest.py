@@ -96,6 +96,20 @@ def test_without_a_share_of_hard_cells_masks_are_those_of_random_cells(
     assert made.equal(RandomCells(32).choose_masks(images, GRID, Generator().manual_seed(3)))
 
 
+@pytest.mark.parametrize("block", SOURCES, ids=str)
+@pytest.mark.parametrize("order", ["easy_to_hard", "hard_to_easy", "constant"])
+def test_before_it_has_learnt_anything_it_hides_at_random(
+    block: dict[str, Any], order: str
+) -> None:
+    images = noisy()
+    policy = build(**block, order=order, share_end=1.0, learnt=False)
+    proposed = policy.propose(a_batch(images), GRID, Generator().manual_seed(3)).mask
+    chosen = policy.choose_masks(images, GRID, Generator().manual_seed(3))
+    at_random = RandomCells(32).choose_masks(images, GRID, Generator().manual_seed(3))
+    assert proposed.equal(at_random)
+    assert chosen.equal(at_random)
+
+
 @pytest.mark.parametrize("ratio", [0.2, 0.25, 0.5, 0.7])
 def test_with_all_cells_tested_and_all_hard_the_hardest_are_hidden_exactly(
     ratio: float,

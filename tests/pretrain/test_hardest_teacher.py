@@ -43,7 +43,7 @@ def test_the_teacher_is_a_copy_that_keeps_what_the_papers_formula_says() -> None
 
 def test_the_average_begins_with_the_network_that_the_first_step_leaves() -> None:
     network = Blank()
-    policy = build(network)
+    policy = build(network, learnt=False)
     with torch.no_grad():
         network.level.fill_(3.0)  # taught while the policy was not
     step(policy, network, noisy(), 0.0)

@@ -99,7 +99,7 @@ class Hardest:
     ) -> None:
         self.config, self.judge, self.number = config, judge, number
         self.chunk = max(1, setting.batch_size)
-        self.progress = 0.0
+        self.progress: float | None = None
 
     def propose(self, batch: Batch, grid: Grid, generator: Generator) -> HardestProposal:
         hard = self._hard(batch.progress)
@@ -107,6 +107,9 @@ class Hardest:
         return HardestProposal(self._mask(batch, lots, tests, hard, grid), batch, hard)
 
     def _hard(self, progress: float) -> int:
+        """Return how many hidden cells are to be hard ones; none before anything was learnt."""
+        if self.progress is None:
+            return 0
         return round(self.config.share(progress) * self.number)
 
     def _mask(self, batch: Batch, lots: Tensor, tests: Tensor, hard: int, grid: Grid) -> Tensor:
@@ -117,7 +120,7 @@ class Hardest:
 
     def learn(self, proposal: HardestProposal, outcome: Outcome) -> dict[str, Tensor]:
         """Teach the judge; the network that is trained is looked at only."""
-        figures = self.judge.learn(proposal.batch, outcome)
+        figures = self.judge.learn(proposal.batch, outcome, self.progress)
         self.progress = proposal.batch.progress
         share = outcome.error_map.new_tensor(proposal.hard / self.number)
         return {"hard_share": share, **figures}
@@ -134,7 +137,7 @@ class Hardest:
         return PlaceMap(torch.cat(opinions).reshape(-1, *grid), (1, 1))
 
     def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
-        hard = self._hard(self.progress)
+        hard = self._hard(self.progress or 0.0)
         draws = (uniform(images, grid, generator).split(self.chunk) for _ in range(2))
         parts = [
             self._mask(self._alone(chunk), lots, tests, hard, grid)
@@ -145,14 +148,14 @@ class Hardest:
     def _alone(self, images: Tensor) -> Batch:
         """Return images that come from no step as a batch of strangers."""
         rows = torch.arange(len(images), device=images.device)
-        return Batch(images, rows, rows, rows, self.progress)
+        return Batch(images, rows, rows, rows, self.progress or 0.0)
 
     def state_dict(self) -> dict[str, Any]:
         return {"judge": self.judge.state_dict(), "progress": self.progress}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.judge.load_state_dict(state["judge"])
-        self.progress = float(state["progress"])
+        self.progress = state["progress"]
 
     def to(self, device: torch.device | str) -> "Hardest":
         """Move what judges; the network that is trained moves by itself."""

@@ -39,7 +39,7 @@ class Predictor:
         """Return what it predicts of all cells, ``(B, L)``."""
         return self.difficulty(batch, tests, grid)
 
-    def learn(self, batch: Batch, outcome: Outcome) -> dict[str, Tensor]:
+    def learn(self, batch: Batch, outcome: Outcome, before: float | None) -> dict[str, Tensor]:
         """Make one step towards the errors ``outcome.error_map``, which are constants."""
         errors = outcome.error_map.flatten(1).float()
         with torch.enable_grad():

@@ -74,7 +74,6 @@ class Teacher:
         network = cast(nn.Module, copy.deepcopy(student)).eval().requires_grad_(False)
         # The order that convolutions are fast in: a third less time on a CPU.
         self.network: nn.Module = cast(Any, network).to(memory_format=torch.channels_last)
-        self.progress: float | None = None
 
     def difficulty(self, batch: Batch, tests: Tensor, grid: Grid) -> Tensor:
         """Return its errors ``(B, L)``, minus infinity where it was not tested.
@@ -99,19 +98,17 @@ class Teacher:
             errors = torch.where(unknown, answer, errors)
         return errors
 
-    def learn(self, batch: Batch, outcome: Outcome) -> dict[str, Tensor]:
-        """Move towards the network that was just taught."""
-        decay = self.momentum.decay(self.progress, batch.progress, self.steps_per_epoch)
+    def learn(self, batch: Batch, outcome: Outcome, before: float | None) -> dict[str, Tensor]:
+        """Move towards the network; ``before`` is the progress when it last did."""
+        decay = self.momentum.decay(before, batch.progress, self.steps_per_epoch)
         follow(self.network, cast(nn.Module, self.student), decay)
-        self.progress = batch.progress
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"network": self.network.state_dict(), "progress": self.progress}
+        return self.network.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.progress = state["progress"]
+        self.network.load_state_dict(state)
 
     def to(self, device: torch.device | str) -> None:
         self.network.to(device)
