@@ -16,6 +16,7 @@ from maskwise.ingest.contracts import GeneratedSource, Listing
 from maskwise.ingest.sources import SOURCES
 from sources import busi, image_folder, medmnist, table
 from sources.drawing import disc, save, save_mask, scan
+from sources.volume import write as write_volume
 
 
 def read(raw: Path, name: str, **options: Any) -> Listing:
@@ -115,6 +116,16 @@ def test_flat_takes_images_at_any_depth_without_labels(tmp_path: Path) -> None:
     listing = read(image_folder.write(tmp_path), "image_folder", layout="flat")
     assert len(listing.images) == 16
     assert "label_diagnosis" not in listing.images
+
+
+def test_volumes_find_their_masks_as_other_images_do(tmp_path: Path) -> None:
+    for name in ("a.nii.gz", "a_mask.nii.gz", "b.nii"):
+        write_volume(tmp_path / name, np.zeros((2, 2, 2), np.uint8))
+    images = read(tmp_path, "image_folder", layout="flat", mask_suffix="_mask").images
+    assert dict(zip(images["path"], images["masks"], strict=True)) == {
+        "a.nii.gz": ["a_mask.nii.gz"],
+        "b.nii": [],
+    }
 
 
 def test_split_folders_give_the_official_split(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ from maskwise.artefacts.model import ModelMetadata, write_model
 from maskwise.encoders.classifier import Classifier
 from maskwise.errors import UserError
 from maskwise.predict.stage import PredictConfig, parse_request, predict
+from sources.dicom import save as save_dicom
+from sources.dicom import slice_of
+from sources.volume import write as write_volume
 
 SIDE = 16
 METADATA = ModelMetadata(
@@ -126,6 +129,28 @@ def test_a_parquet_table_elsewhere_says_what_its_paths_are_relative_to(
     pd.DataFrame({"path": ["scan 0 50%.png"]}).to_parquet(tmp_path / "list.parquet")
     table = predict(model, tmp_path / "list.parquet", PredictConfig(root=scans)).table
     assert list(table["refused"]) == [""]
+
+
+def test_slices_of_volumes_and_frames_of_dicom_files_are_scans_of_their_own(
+    model: Path, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE), dtype=np.uint8)
+    folder = tmp_path / "scans"
+    write_volume(folder / "a.nii.gz", pixels.transpose(2, 1, 0)[::-1, ::-1])
+    save_dicom(slice_of(pixels), folder / "b.dcm")
+    save_dicom(slice_of(pixels[0]), folder / "IM0001")
+    table = predict(model, folder, PredictConfig()).table
+    assert (table["refused"] == "").all()
+    by_path = table.groupby("path")["p_benign"].apply(list)
+    assert by_path["a.nii.gz"] == pytest.approx(by_path["b.dcm"])
+    assert by_path["IM0001"] == pytest.approx(by_path["b.dcm"][:1])
+    assert table["frame"].tolist() == [0, 0, 1, 2, 0, 1, 2]
+
+
+def test_a_4d_volume_is_refused_with_the_reason(model: Path, scans: Path) -> None:
+    write_volume(scans / "a.nii", np.zeros((SIDE, SIDE, 2, 3), np.uint8))
+    table = predict(model, scans, PredictConfig()).table
+    assert "holds 3 volumes (4-D), where one is meant" in refusal(table, "a.nii")
 
 
 def test_the_pages_of_a_tiff_are_scans_of_their_own(model: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The probe: which images, what is measured, what is drawn."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +266,15 @@ def test_the_probe_moves_to_a_device_with_all_that_it_holds(tmp_path: Path) -> N
     probe = Probe.build(store, splits, GRID, 0).to("meta")
     tensors = [probe.images, probe.index, probe.mean_image, probe.mean, probe.std]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
+
+
+def test_outlines_of_several_classes_are_lesions_to_the_probe(tmp_path: Path) -> None:
+    store, splits = a_store(tmp_path / "store")
+    masks = np.asarray(store.masks).astype(np.uint8)
+    masks[:, 16:] *= 3
+    found = Probe.build(replace(store, masks=masks), splits, GRID, 0).lesions
+    expected = Probe.build(store, splits, GRID, 0).lesions
+    assert found is not None
+    assert expected is not None
+    assert found.dtype == torch.bool
+    assert torch.equal(found, expected)

@@ -16,6 +16,8 @@ from PIL import Image
 from maskwise.artefacts.place import Place
 from maskwise.artefacts.reasons import RejectedError
 
+HEAD = 132
+"""Bytes of a file that tell every format apart."""
 FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP")
 SUFFIXES = {
     ".png": "PNG",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.artefacts.decode import Decoded, claimed_format, decode, is_dicom, sniff
+from maskwise.artefacts.decode import HEAD, Decoded, claimed_format, decode, is_dicom, sniff
 from maskwise.artefacts.frames import FrameReader
 from maskwise.artefacts.reasons import Reject, RejectedError
 from maskwise.errors import UserError
@@ -28,8 +28,6 @@ MAX_PIXELS = 50_000_000
 
 _JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 _ARCHIVE = b"PK\x03\x04"
-_HEAD = 132
-"""Bytes that tell every format apart."""
 
 
 def check_raw(raw: Path, advice: str) -> None:
@@ -254,7 +252,7 @@ def _of_one_size(masks: list[NDArray[Any]], paths: Sequence[str]) -> list[NDArra
 def _head(raw: Path, path: str) -> bytes:
     try:
         with locate(raw, path).open("rb") as file:
-            return file.read(_HEAD)
+            return file.read(HEAD)
     except OSError as error:
         raise RejectedError(path, "unreadable", str(error.strerror)) from None
 

@@ -73,13 +73,13 @@ def pair_masks(paths: Iterable[str], suffix: str) -> tuple[dict[str, list[str]],
     images: dict[str, list[str]] = {}
     by_stem: dict[str, str] = {}
     for path in paths:
-        match = pattern.match(PurePosixPath(path).stem)
+        stem = _stem(path)
+        match = pattern.match(stem)
         if match:
-            stem = str(PurePosixPath(path).with_name(match["image"]))
-            masks.append((path, stem))
+            masks.append((path, str(PurePosixPath(path).with_name(match["image"]))))
         else:
             images[path] = []
-            by_stem.setdefault(str(PurePosixPath(path).with_suffix("")), path)
+            by_stem.setdefault(str(PurePosixPath(path).with_name(stem)), path)
     rejects = []
     for path, stem in masks:
         if stem in by_stem:
@@ -88,6 +88,16 @@ def pair_masks(paths: Iterable[str], suffix: str) -> tuple[dict[str, list[str]],
             detail = f"there is no image {PurePosixPath(stem).name!r} beside it"
             rejects.append(Reject(path, "mask_without_image", detail))
     return images, rejects
+
+
+def _stem(path: str) -> str:
+    """Return a file's name without its suffix, of which ``.nii.gz`` is one."""
+    name = PurePosixPath(path).name
+    return (
+        name[: -len(".nii.gz")]
+        if name.lower().endswith(".nii.gz")
+        else PurePosixPath(path).stem
+    )
 
 
 def build_listing(rows: Sequence[Mapping[str, object]], rejects: Iterable[Reject]) -> Listing:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from maskwise.artefacts.decode import sniff
+from maskwise.artefacts.decode import HEAD, claimed_format, is_dicom, sniff
 from maskwise.artefacts.raw import (
     MAX_PIXELS,
     check_raw,
@@ -14,9 +14,11 @@ from maskwise.artefacts.raw import (
     locate,
     looks_like_image,
     read_frame,
+    volume_reader,
     walk,
 )
 from maskwise.artefacts.reasons import Reject, RejectedError
+from maskwise.artefacts.volume import frames_of
 from maskwise.errors import UserError, hint
 
 _MASK = re.compile(r"(?P<image>.+)_mask(_\d+)?\Z", re.DOTALL)
@@ -85,7 +87,7 @@ def _of_folder(folder: Path) -> Scans:
     if not scans:
         raise UserError(
             f"{folder}: holds no image among {len(files)} files; predict.scans should be a "
-            "folder of scans (PNG, JPEG, TIFF, PGM, BMP), or a table of their paths"
+            "folder of scans (PNG, JPEG, TIFF, PGM, BMP, DICOM, NIfTI), or a table of paths"
         )
     return Scans(folder, tuple(scans), tuple(passed_over))
 
@@ -141,8 +143,12 @@ def count_frames(root: Path, path: str) -> int:
     try:
         if path.lower().endswith(".npz"):
             return sum(frame_reader(root, path).counts.values())
+        if claimed_format(path) == "NIFTI":
+            volume = volume_reader(root, path).geometry
+            return 1 if volume.volumes else len(frames_of(volume.shape, "axial"))
         with locate(root, path).open("rb") as file:
-            is_tiff = sniff(file.read(16)) == "TIFF"
-        return read_frame(root, path, 0, MAX_PIXELS)[1].frames if is_tiff else 1
+            head = file.read(HEAD)
+        several = sniff(head) == "TIFF" or is_dicom(head)
+        return read_frame(root, path, 0, MAX_PIXELS)[1].frames if several else 1
     except (RejectedError, OSError):
         return 1
