@@ -207,6 +207,30 @@ def test_fewer_groups_than_splits_are_refused_with_numbers() -> None:
     refusal(manifest, r"20 images in 2 groups .* 3 parts \(train, validation, test\)")
 
 
+def test_a_class_that_never_stands_alone_is_dealt_with_the_rarer_one() -> None:
+    # Slices of patients who all have a tumour: "none" is in every group, and in none alone.
+    labels = ["none", "none", "tumour"] * 20
+    manifest = manifest_of([f"g{i // 3:02d}" for i in range(60)], labels)
+    for options in ({}, {"folds": 5}):
+        splits = make_splits(manifest, source(**options), "x.preprocess")
+        parts = "fold" if options else "split"
+        shown = pd.crosstab(splits[parts], np.array(labels))
+        assert len(shown) == (5 if options else 3)
+        assert (shown > 0).all(axis=None)
+
+
+def test_a_part_that_a_class_did_not_come_to_is_named() -> None:
+    # "common" is in three groups, which are dealt as groups of "rare", together with six more.
+    groups = [f"large{g}" for g in range(3) for _ in range(11)] + [
+        f"small{g}" for g in range(6)
+    ]
+    labels = (["common"] * 10 + ["rare"]) * 3 + ["rare"] * 6
+    manifest = manifest_of(groups, labels)
+    refusal(manifest, "no group with the class 'common' came to test; set another `split_seed`")
+    splits = make_splits(manifest, source(split_seed=2), "x.preprocess")
+    assert (pd.crosstab(splits["split"], np.array(labels)) > 0).all(axis=None)
+
+
 def test_a_class_without_enough_groups_is_refused_by_name() -> None:
     manifest = manifest_of([f"g{i // 4}" for i in range(28)], ["a"] * 20 + ["b"] * 8)
     refusal(manifest, r"the class 'b' has 2 groups \(8 images\), fewer than the 3 parts")

@@ -46,6 +46,8 @@ class Groups:
     """``(G,)``, images."""
     stratum: Codes
     """``(G,)``, the rarest of the group's classes, or ``UNLABELLED``."""
+    shows: NDArray[np.bool_]
+    """``(G, K)``, whether an image of the group is of the class."""
     classes: tuple[str, ...]
 
 
@@ -94,10 +96,13 @@ def group_images(group: pd.Series, strata: Strata) -> Groups:
     rank[by_rarity], rank[UNLABELLED] = np.arange(classes), classes
     rarest = np.full(len(names), classes)
     np.minimum.at(rarest, code, rank[strata.code])
+    shows = np.zeros((len(names), classes), bool)
+    shows[code[strata.code != UNLABELLED], labelled] = True
     return Groups(
         code=code.astype(np.int64),
         size=np.bincount(code, minlength=len(names)),
         stratum=np.append(by_rarity, UNLABELLED)[rarest],
+        shows=shows,
         classes=strata.classes,
     )
 
@@ -219,9 +224,9 @@ def allocate(
 ) -> Codes:
     """Deal whole groups to the parts ``names``, class by class, in random order: ``(G,)``.
 
-    A group goes to the part that lacks the largest share of the images it should get; every
-    part gets one group of every class at least. Groups without any label go to the first part,
-    unless nothing has a label.
+    A group is dealt with those of its rarest class, to the part that lacks the largest share of
+    the images it should get; every part gets one group of every class at least. Groups without
+    any label go to the first part, unless nothing has a label.
 
     Raises:
         UserError: if there are fewer groups than parts, of all or of a class.
@@ -231,6 +236,14 @@ def allocate(
     for code in range(len(groups.classes)) or [UNLABELLED]:
         members = generator.permutation(np.flatnonzero(groups.stratum == code))
         part[members] = _deal(groups.size[members], np.asarray(shares))
+    for code, name in enumerate(groups.classes):
+        without = np.setdiff1d(np.arange(len(names)), part[groups.shows[:, code]])
+        if len(without):
+            # Its groups all show a rarer class as well, with which they were dealt.
+            raise UserError(
+                f"{where}: no group with the class {name!r} came to {names[without[0]]}; set "
+                "another `split_seed`, or ask for fewer folds"
+            )
     return part
 
 
@@ -258,7 +271,7 @@ def _refuse_few_groups(groups: Groups, names: Sequence[str], where: str) -> None
             f"or duplicates) cannot be divided into {parts}; {remedy}"
         )
     for code, name in enumerate(groups.classes):
-        sizes = groups.size[groups.stratum == code]
+        sizes = groups.size[groups.shows[:, code]]
         if len(sizes) < len(names):
             raise UserError(
                 f"{where}: the class {name!r} has {len(sizes)} groups ({sizes.sum()} "
