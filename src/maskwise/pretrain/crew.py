@@ -66,11 +66,12 @@ class Crew:
         self.cell, self.mask_generator = cell, shift.mask_generator
         self._results: Any = context.Queue()
         self._stop = context.Event()
-        tickets = context.Value("q", first)
+        # Kept here: a lock or memory that nobody holds is gone before a worker has opened it.
+        self._shift, self._tickets = shift, context.Value("q", first)
         self._workers = [
             context.Process(
                 target=_work,
-                args=(rank, shift, tickets, self._results, self._stop),
+                args=(rank, shift, self._tickets, self._results, self._stop),
                 daemon=True,
             )
             for rank in range(workers)
@@ -120,7 +121,7 @@ class Crew:
         if kind == "failed":
             raise UserError(f"pretrain {self.cell}: worker {rank} failed\n{content}")
         if rank == 0:
-            self.mask_generator = content
+            self.mask_generator = torch.frombuffer(bytearray(content), dtype=torch.uint8)
 
     def _refuse_dead(self) -> None:
         for rank, worker in enumerate(self._workers):
@@ -148,8 +149,11 @@ def _work(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> Non
         results.put(("failed", rank, traceback.format_exc()))
 
 
-def _teach(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> Tensor:
+def _teach(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> bytes:
+    """Return the state of the mask's generator, as bytes: a tensor would go with its owner."""
     objective, policy, batches = shift.assemble()
+    layout = torch.channels_last if shift.channels_last else torch.contiguous_format
+    objective = objective.to("cpu").to(memory_format=layout)
     objective.load_state_dict(shift.weights)
     objective.train(False)
     policy.join(shift.shared)
@@ -158,7 +162,6 @@ def _teach(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> Te
         generator.set_state(shift.mask_generator)
     else:  # without a seed of its own every worker would hide the same cells
         generator.manual_seed(seeds.torch_seed(shift.seed, "mask", rank))
-    layout = torch.channels_last if shift.channels_last else torch.contiguous_format
     while not stop.is_set():
         with tickets.get_lock():
             step = tickets.value
@@ -173,7 +176,7 @@ def _teach(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> Te
         learnt = policy.learn(proposal, outcome)
         figures = {"loss": outcome.loss, **outcome.figures, **learnt}
         results.put(("step", rank, {name: float(value) for name, value in figures.items()}))
-    return generator.get_state()
+    return generator.get_state().numpy().tobytes()
 
 
 def _leave_with_parent() -> None:

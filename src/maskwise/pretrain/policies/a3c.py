@@ -38,6 +38,7 @@ from maskwise.pretrain.policies.a3c_pairs import (
 )
 from maskwise.pretrain.policies.a3c_reward import RewardConfig, cell_errors, credited, scaled
 from maskwise.pretrain.policies.a3c_sampling import Choice, softmax_entropy
+from maskwise.pretrain.policies.a3c_shared import Shared
 from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, uniform
 from maskwise.pretrain.schedule import learning_rate
 
@@ -101,6 +102,11 @@ class A3cConfig:
     """Of that rate, over the steps in which the policy learns."""
     gradient_clip: float = 1.0
     """Largest norm of the network's gradient."""
+    learner: Literal["synchronous", "asynchronous"] = "synchronous"
+    """``asynchronous``: processes teach one network without locks, as A3C's do; they need a
+    staged schedule and a CPU, and no two runs are equal to the last bit."""
+    workers: int = 2
+    """Processes of the asynchronous learner; more than there are cores only wait."""
     widths: tuple[int, ...] = (16, 24, 24)
     """Channels of the network's convolutions, of which the first two halve."""
 
@@ -123,6 +129,8 @@ class A3cConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} is {value}, but must be above 0")
+        if self.workers < 1:
+            raise ValueError(f"workers is {self.workers}, but should be 1 or more")
         if len(self.widths) < 2:
             raise ValueError(f"widths should be 2 or more, not {list(self.widths)}")
         check_widths("group", self.widths)
@@ -189,6 +197,9 @@ class A3c:
         """How often each place was hidden lately."""
         self.temperature = torch.ones(())
         self.step = 0
+        self.workers = config.workers if config.learner == "asynchronous" else 0
+        self.shared: Shared | None = None
+        """What this worker teaches together with others."""
 
     def propose(self, batch: Batch, grid: Grid, generator: Generator) -> A3cProposal:
         """Draw cells; the network is asked once, and learns from that answer later."""
@@ -228,10 +239,13 @@ class A3c:
         """Make one optimiser step, unless every draw earned the same."""
         judgement = self.judge(self._up_to_date(proposal), outcome)
         norm, skipped = self._update(judgement, proposal.batch.progress)
-        self.temperature = self.config.temperature.after(self.temperature, proposal.overlap)
+        # In place: several workers may share them.
+        self.temperature.copy_(
+            self.config.temperature.after(self.temperature, proposal.overlap)
+        )
         decay = self.config.reward.balance_decay
         hidden = proposal.choice.mask.to(self.frequency.dtype).mean(dim=0)
-        self.frequency = self.frequency.lerp(hidden, 1 - decay)
+        self.frequency.lerp_(hidden, 1 - decay)
         self.step += 1
         figures = {
             **judgement.figures,
@@ -304,18 +318,35 @@ class A3c:
     def _update(self, judgement: Judgement, progress: float) -> tuple[Tensor, Tensor]:
         """Step the network; return the gradient's norm, and 1 where the step was skipped."""
         config = self.config
+        optimiser = self.optimiser if self.shared is None else self.shared.optimiser
         if config.schedule == "cosine":
             rate = learning_rate("cosine", config.learning_rate, 0, progress, 1)
-            for group in self.optimiser.param_groups:
+            for group in optimiser.param_groups:
                 group["lr"] = rate
-        self.optimiser.zero_grad()
+        self.network.zero_grad()
         judgement.loss.backward()
         norm: Tensor = nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
         skipped = (~(judgement.usable & norm.isfinite())).float()
+        if self.shared is not None:
+            self.shared.take_gradients(self.network)
         # The optimiser leaves weights, moments and its count alone where this is 1.
-        self.optimiser.found_inf = skipped  # type: ignore[attr-defined]
-        self.optimiser.step()
+        optimiser.found_inf = skipped  # type: ignore[attr-defined]
+        optimiser.step()
+        if self.shared is not None:
+            self.network.load_state_dict(self.shared.network.state_dict())
         return norm, skipped
+
+    def share(self) -> Shared:
+        """Move network, moments and running means into shared memory; for workers to join."""
+        running = (self.frequency, self.temperature)
+        return Shared.of(self.network, self.optimiser, *running, self.step)
+
+    def join(self, shared: Shared) -> None:
+        """Teach ``shared`` from now on; the network here becomes a copy that follows it."""
+        self.shared = shared
+        self.network.load_state_dict(shared.network.state_dict())
+        self.frequency, self.temperature = shared.frequency, shared.temperature
+        self.step = shared.step
 
     def maps(self, images: Tensor, grid: Grid) -> PlaceMap:
         """Return the policy map: the logits of all cells."""
