@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 import maskwise
 from maskwise.artefacts.encoder import (
     EncoderMetadata,
+    decoder_of,
     fill,
+    keep_decoder,
     read_checkpoint,
     read_tensors,
     write_encoder,
@@ -187,3 +189,16 @@ def test_a_checkpoint_of_anything_but_tensors_is_refused(tmp_path: Path, content
     torch.save(content, tmp_path / "weights.pth")
     with pytest.raises(UserError, match=r"weights: (is no readable checkpoint|holds)"):
         read_checkpoint(tmp_path / "weights.pth", "weights")
+
+
+def test_a_decoder_beside_the_encoder_is_left_out_of_it_and_handed_over(tmp_path: Path) -> None:
+    encoder = SMALL.build(1)
+    keep_decoder(encoder, {"ups.0.weight": torch.ones(3, 2)})
+    write_encoder(encoder, metadata(), tmp_path / "encoder.safetensors")
+    again = maskwise.load_encoder(tmp_path / "encoder.safetensors")
+    assert set(again.state_dict()) == set(encoder.state_dict())
+    assert decoder_of(again)["ups.0.weight"].equal(torch.ones(3, 2))
+
+
+def test_an_encoder_alone_has_no_decoder_beside_it(written: Path) -> None:
+    assert decoder_of(maskwise.load_encoder(written)) == {}

@@ -9,18 +9,23 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from finetune.blobs import write_blobs
 from finetune.patches import metadata, small_encoder
 from maskwise import load_model
 from maskwise.artefacts.contours import read_contours
+from maskwise.artefacts.encoder import decoder_of, keep_decoder
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
+from maskwise.encoders.decoder import Decoder
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
 from maskwise.finetune.augmentation import Augmentation, draw_moves
 from maskwise.finetune.contracts import Mode
+from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.lesion.outlines import NOTHING, Outlines
+from maskwise.finetune.lesion.start import build_start
 from maskwise.finetune.lesion.subsets import draw_outlined
 from maskwise.finetune.lesion.training import Lesson, train
 from maskwise.finetune.optimisation import FullConfig
@@ -32,7 +37,6 @@ from maskwise.finetune.stage import (
     finetune,
     parse_budget,
 )
-from maskwise.finetune.tasks.lesion import LesionConfig
 from maskwise.progress import bar
 
 Blobs = tuple[Store, pd.DataFrame]
@@ -316,3 +320,49 @@ def test_a_source_says_that_it_wants_lesions_outlined() -> None:
     assert budget.task == LesionConfig()
     # The decoder is trained in both modes.
     assert budget.planned_steps(3, FinetuneConfig()) == 3 * 2 * 7
+
+
+def with_decoder(skips: bool = True) -> nn.Module:
+    """Return an encoder beside the decoder of an autoencoder, as its file would give them."""
+    encoder: Any = small_encoder()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        decoder = Decoder("lean", skips, encoder.channels, encoder.strides, channels=1)
+    keep_decoder(encoder, decoder.state_dict())
+    return encoder
+
+
+@pytest.mark.parametrize(
+    ("option", "kept", "found"),
+    [
+        ("fresh", True, "fresh"),
+        ("pretrained", True, "pretrained"),
+        ("pretrained", False, "fresh"),
+    ],
+)
+def test_a_decoder_that_was_pre_trained_is_where_learning_starts_if_asked_for(
+    blobs: Blobs, tmp_path: Path, option: Any, kept: bool, found: str
+) -> None:
+    encoder = with_decoder() if kept else small_encoder()
+    budget = replace(RUN.budget, task=LesionConfig(decoder=option))
+    run = replace(RUN, budget=budget)
+    meta: Any = encoder.metadata
+    start, said = build_start(encoder, meta, classes=1, run=run)
+    pretrained = decoder_of(with_decoder())
+    same = [
+        start.decoder.state_dict()[name].equal(pretrained[name]) for name in ("ups.0.weight",)
+    ]
+    assert (said, same) == (found, [found == "pretrained"])
+    # The last layer draws other channels than those of an image.
+    assert start.decoder.state_dict()["head.0.weight"].shape[0] == 2 * encoder.strides[0] ** 2  # type: ignore[operator, index]
+
+
+def test_the_index_says_where_a_models_decoder_is_from(cell: Finetuned, models: Path) -> None:
+    index = json.loads((models / "index.json").read_text())["models"]
+    assert {one["decoder"] for one in index} == {"fresh"}
+
+
+def test_a_decoder_of_another_make_is_refused(blobs: Blobs) -> None:
+    budget = replace(RUN.budget, task=LesionConfig(decoder="pretrained"))
+    with pytest.raises(UserError, match=r"blobs.finetune.task.decoder: .*`skips: true`"):
+        finetune(with_decoder(skips=False), *blobs, replace(RUN, budget=budget))

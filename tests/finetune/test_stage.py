@@ -19,6 +19,7 @@ from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.finetune.augmentation import Augmentation
+from maskwise.finetune.diagnosis import DiagnosisConfig
 from maskwise.finetune.optimisation import FullConfig
 from maskwise.finetune.probe import ProbeConfig
 from maskwise.finetune.stage import (
@@ -29,7 +30,6 @@ from maskwise.finetune.stage import (
     finetune,
     parse_budget,
 )
-from maskwise.finetune.tasks.diagnosis import DiagnosisConfig
 
 GROUPS = {"a": 12, "b": 24, "c": 18}
 PROBE = ProbeConfig(strengths=(0.01, 1.0), folds=3)

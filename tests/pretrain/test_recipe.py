@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from maskwise.artefacts.encoder import load_encoder, write_encoder
+from maskwise.artefacts.encoder import decoder_of, load_encoder, write_encoder
 from maskwise.config import parse
 from maskwise.encoders import ENCODERS
 from maskwise.errors import UserError
@@ -217,3 +217,53 @@ def test_bfloat16_and_cuda_are_refused_where_the_machine_has_none(
         pretrain(store, splits, make_run(tmp_path, RANDOM_BOX, device="cuda"))
     with pytest.raises(UserError, match=r"pretrain.precision: this cpu has no bfloat16"):
         pretrain(store, splits, make_run(tmp_path, RANDOM_BOX, precision="bfloat16"))
+
+
+DRAWING: dict[str, Any] = {
+    "objective": {"name": "autoencoder", "skips": True},
+    "policy": {"name": "random_cells"},
+    "encoder": SMALL,
+}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_recipe_may_keep_the_decoder_beside_the_encoder(tmp_path: Path, kept: bool) -> None:
+    block = changed(DRAWING, keep_decoder=kept)
+    store, splits = make_store(tmp_path / "store")
+    result = pretrain(store, splits, make_run(tmp_path / "run", block))
+    write_encoder(result.encoder, result.metadata, tmp_path / "encoder.safetensors")
+    found = decoder_of(load_encoder(tmp_path / "encoder.safetensors"))
+    assert bool(found) == kept
+    assert ("ups.0.weight" in found) == kept
+
+
+def test_keeping_a_decoder_changes_no_weight_of_the_encoder(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    encoders = [
+        pretrain(
+            store, splits, make_run(tmp_path / str(kept), changed(DRAWING, **kept))
+        ).encoder
+        for kept in ({}, {"keep_decoder": True})
+    ]
+    pairs = zip(*(encoder.state_dict().values() for encoder in encoders), strict=True)
+    assert all(one.equal(other) for one, other in pairs)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (SCRATCH, r"mine.keep_decoder: true, but objective none trains no decoder"),
+        (changed(DRAWING, keep_decoder="yes"), r"mine.keep_decoder: should be true or false"),
+    ],
+)
+def test_a_decoder_that_is_not_there_cannot_be_kept(
+    block: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_recipe({"keep_decoder": True, **block}, "mine")
+
+
+def test_an_objective_that_draws_nothing_has_no_decoder_to_keep(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    with pytest.raises(UserError, match=r"recipe.keep_decoder: true, but the objective draws"):
+        pretrain(store, splits, make_run(tmp_path, changed(SIMCLR, keep_decoder=True)))

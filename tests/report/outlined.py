@@ -11,8 +11,8 @@ import pandas as pd
 from finetune.blobs import write_blobs
 from finetune.patches import small_encoder
 from maskwise.evaluate.stage import EvaluateConfig, evaluate
+from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.stage import Budget, FinetuneConfig, FinetuneRun, finetune
-from maskwise.finetune.tasks.lesion import LesionConfig
 from maskwise.report.inputs import ReportConfig, ReportInputs
 from report.synthetic import study, summary
 

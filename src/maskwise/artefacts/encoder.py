@@ -23,6 +23,9 @@ from maskwise.encoders import ENCODERS
 from maskwise.errors import UserError, hint
 
 FORMAT = "maskwise/1"
+DECODER = "decoder."
+"""Prefix of tensors that may stand beside the encoder's: of the decoder that it was
+pre-trained with."""
 LARGEST = 4_096
 """The largest whole number that a description may hold: pixels a side, channels, layers."""
 M = TypeVar("M", bound=nn.Module)
@@ -72,14 +75,30 @@ class EncoderMetadata:
 
 
 def write_encoder(encoder: nn.Module, metadata: EncoderMetadata, path: Path) -> None:
-    """Write the encoder's parameters and buffers with their metadata."""
-    write_tensors(encoder.state_dict(), {"encoder": asdict(metadata)}, path)
+    """Write the encoder's parameters and buffers with their metadata.
+
+    And those of the decoder that ``keep_decoder`` put beside it.
+    """
+    beside = {f"{DECODER}{name}": each for name, each in decoder_of(encoder).items()}
+    tensors = {**encoder.state_dict(), **beside}
+    write_tensors(tensors, {"encoder": asdict(metadata)}, path)
+
+
+def keep_decoder(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put the weights of a pre-trained decoder beside the encoder; it learns none of them."""
+    vars(encoder)["decoder_tensors"] = dict(tensors)
+
+
+def decoder_of(encoder: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that ``keep_decoder`` put there, empty where it did not."""
+    return dict(vars(encoder).get("decoder_tensors", {}))
 
 
 def load_encoder(path: str | Path) -> nn.Module:
     """Return the encoder in ``path``, in eval mode, its ``metadata`` an attribute.
 
     Its forward takes normalised images ``(B, C, H, W)`` and returns a feature map a stage.
+    ``decoder_of(encoder)`` holds the weights of a decoder, if the file has them.
 
     Raises:
         UserError: if the file is no encoder, or a tensor is missing, unexpected or misshapen.
@@ -90,10 +109,14 @@ def load_encoder(path: str | Path) -> nn.Module:
         raise UserError(f"{path}: holds {hint('', blocks)} and no encoder")
     with usable(path):
         metadata = encoder_metadata(blocks["encoder"])
-        encoder = rebuild(lambda: build_encoder(metadata, str(path)), tensors, str(path))
+        own = {name: each for name, each in tensors.items() if not name.startswith(DECODER)}
+        encoder = rebuild(lambda: build_encoder(metadata, str(path)), own, str(path))
         with torch.inference_mode():
             encoder(torch.zeros(1, metadata.channels, metadata.height, metadata.width))
     encoder.metadata = metadata  # type: ignore[assignment]
+    beside = set(tensors) - set(own)
+    if beside:
+        keep_decoder(encoder, {name.removeprefix(DECODER): tensors[name] for name in beside})
     return encoder
 
 

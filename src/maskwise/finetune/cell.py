@@ -20,6 +20,7 @@ from maskwise.encoders.classifier import Classifier
 from maskwise.errors import UserError
 from maskwise.finetune import probe
 from maskwise.finetune.contracts import Finetuned, Mode
+from maskwise.finetune.diagnosis import Diagnosis, DiagnosisConfig
 from maskwise.finetune.features import Features, extract
 from maskwise.finetune.folds import deal_folds, hold_out
 from maskwise.finetune.heads import LinearHead
@@ -27,7 +28,6 @@ from maskwise.finetune.models import Models
 from maskwise.finetune.opening import device_of, learns, own_metadata, split_rows
 from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.subsets import draw_subsets
-from maskwise.finetune.tasks.diagnosis import Diagnosis, DiagnosisConfig
 from maskwise.finetune.temperature import fit_temperature, log_loss
 from maskwise.finetune.training import Lesson, fine_tune, predict_logits
 from maskwise.progress import bar, note

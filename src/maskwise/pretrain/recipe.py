@@ -15,7 +15,7 @@ from torch import nn
 
 import maskwise
 from maskwise import seeds
-from maskwise.artefacts.encoder import EncoderMetadata, fill, read_checkpoint
+from maskwise.artefacts.encoder import EncoderMetadata, fill, keep_decoder, read_checkpoint
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store, open_store
@@ -61,6 +61,8 @@ class Recipe:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     schedule: ScheduleConfig = field(default_factory=AlternatingConfig)
     """Who learns when."""
+    keep_decoder: bool = False
+    """Write the decoder's weights beside the encoder's: the task ``lesion`` may begin there."""
     transductive: bool = False
     """Let test images into pre-training, without labels. The report prints it in red."""
 
@@ -174,13 +176,16 @@ def parse_recipe(block: Any, where: str) -> Recipe:
             parsed[key] = read(block.get(key, {}), f"{where}.{key}")
         except UserError as error:
             problems.append(str(error))
-    transductive = block.get("transductive", False)
-    if not isinstance(transductive, bool):
-        problems.append(f"{where}.transductive: should be true or false, not {transductive!r}")
+    flags = {key: block.get(key, False) for key in ("keep_decoder", "transductive")}
+    problems += [
+        f"{where}.{key}: should be true or false, not {value!r}"
+        for key, value in flags.items()
+        if not isinstance(value, bool)
+    ]
     if problems:
         raise UserError("\n".join(problems))
     names = {key: str(block[key]["name"]) for key in ("objective", "policy", "encoder")}
-    recipe = Recipe(**parsed, names=names, transductive=transductive)
+    recipe = Recipe(**parsed, names=names, **flags)
     _check_together(recipe, where)
     return recipe
 
@@ -193,6 +198,8 @@ def _check_together(recipe: Recipe, where: str) -> None:
             f"{where}.policy.name: objective {objective} fills in hidden cells, but policy "
             f"none hides nothing; {hint('', [name for name in POLICIES if name != 'none'])}"
         )
+    if not recipe.trains and recipe.keep_decoder:
+        raise UserError(f"{where}.keep_decoder: true, but objective none trains no decoder")
     if not recipe.trains and hides:
         raise UserError(
             f"{where}.policy.name: objective none trains nothing, so that policy {policy} "
@@ -273,7 +280,22 @@ def _train(
         assemble=partial(_assemble, store.path, splits, run),
     )
     with determinism(run.config.deterministic):
-        return Loop(plan, fabric, objective, policy, batches, probe).run(checkpoint)
+        told = Loop(plan, fabric, objective, policy, batches, probe).run(checkpoint)
+    if run.recipe.keep_decoder:
+        weights = _decoder(objective).state_dict()
+        keep_decoder(encoder, {name: tensor.cpu() for name, tensor in weights.items()})
+    return told
+
+
+def _decoder(objective: Objective) -> nn.Module:
+    """Return the objective's decoder, or raise ``UserError`` where it has none."""
+    parts = dict(cast(nn.Module, objective).named_children())
+    if "decoder" not in parts:
+        raise UserError(
+            "keep_decoder: true, but the objective draws nothing; leave it out, or choose "
+            "autoencoder or context_encoder"
+        )
+    return parts["decoder"]
 
 
 def _networks(
@@ -307,6 +329,8 @@ def _build(
         recipe.augmentation.check(setting.modality, setting.height, setting.width)
         recipe.optimisation.check(setting.batch_size)
         objective = initialised("objective", lambda: recipe.objective.build(setting, encoder))
+        if recipe.keep_decoder:
+            _decoder(objective)
         for_policy = replace(setting, objective=objective)
         policy = initialised("policy", lambda: recipe.policy.build(for_policy))
     except UserError as error:

@@ -27,13 +27,13 @@ from maskwise.finetune.lesion.measures import (
     units_of,
 )
 from maskwise.finetune.lesion.outlines import Outlines, read_outlines
+from maskwise.finetune.lesion.start import build_start
 from maskwise.finetune.lesion.subsets import draw_outlined
 from maskwise.finetune.lesion.training import Lesson, loss_on, predict, train
 from maskwise.finetune.models import Models
 from maskwise.finetune.opening import device_of, learns, own_metadata, split_rows
 from maskwise.finetune.run import FinetuneRun
 from maskwise.progress import bar, note
-from maskwise.seeds import torch_seed
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,9 @@ class Cell:
     spacing: Spacing
     units: Units
     start: Segmenter
-    """The encoder under a fresh decoder, the same for all recipes of a seed."""
+    """The encoder under its decoder, before it has seen a label."""
+    decoder: str
+    """Where that is from: ``fresh`` or ``pretrained``."""
     images: pd.DataFrame
     """A row an outlined image: ``image_id, group, split, fold, row, label``."""
     subsets: pd.DataFrame
@@ -81,7 +83,8 @@ def learn(
     for fraction in run.fractions:
         for mode in cell.modes:
             learnt = learn_one(cell, fraction, mode)
-            models.add(learnt.model, learnt.metadata, {"learning_rate": learnt.learning_rate})
+            choice = {"learning_rate": learnt.learning_rate, "decoder": cell.decoder}
+            models.add(learnt.model, learnt.metadata, choice)
             table, called = predictions(cell, learnt)
             tables.append(table)
             if fraction == largest and mode == cell.modes[-1]:
@@ -99,6 +102,7 @@ def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: Finetun
     images = images.assign(label=outlines.kinds(images["row"].to_numpy()))
     subsets = draw_outlined(images, run.fractions, run.config.validation, run.seed)
     subsets = subsets.assign(source=run.source, recipe=run.recipe, seed=run.seed)
+    start, decoder = build_start(encoder, metadata, len(outlines.classes), run)
     modes = tuple(sorted(run.config.modes, reverse=True))  # probe, then full
     return Cell(
         metadata=metadata,
@@ -106,7 +110,8 @@ def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: Finetun
         outlines=outlines,
         spacing=spacing_of(store.index),
         units=units_of(store.index),
-        start=_start(encoder, metadata, outlines, run.seed),
+        start=start,
+        decoder=decoder,
         images=images,
         subsets=subsets[list(SUBSETS)],
         modes=modes if learns(encoder) else ("probe",),
@@ -182,16 +187,6 @@ def _measured(cell: Cell, rows: NDArray[np.int64], called: NDArray[np.uint8]) ->
     )
     images = measure(called, truths, names, sides)
     return images.join(measure_units(images, called, truths, names, units, sides))
-
-
-def _start(
-    encoder: nn.Module, metadata: EncoderMetadata, outlines: Outlines, seed: int
-) -> Segmenter:
-    """Put a decoder with the seed's own first weights on the encoder."""
-    with torch.random.fork_rng(devices=[]):  # layers draw from torch's global generator
-        torch.manual_seed(torch_seed(seed, "finetune", "decoder"))
-        size = (metadata.height, metadata.width)
-        return Segmenter(encoder, len(outlines.classes), size)
 
 
 def _trained(cell: Cell, fraction: float, mode: Mode) -> Iterator[tuple[float, Segmenter]]:

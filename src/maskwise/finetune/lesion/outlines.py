@@ -55,4 +55,4 @@ def read_outlines(store: Store, where: str) -> Outlines:
             f"{where}: no image of {store.path} is outlined, so there is nothing to learn to "
             "outline; name the masks in the source's block `ingest`, or choose another task"
         )
-    return Outlines(store.masks, ("lesion",))
+    return Outlines(store.masks, store.header.mask_classes or ("lesion",))

@@ -9,10 +9,10 @@ from torch import nn
 from maskwise.artefacts.store import Store
 from maskwise.finetune.cell import learn as learn_diagnosis
 from maskwise.finetune.contracts import Finetuned, TaskConfig
+from maskwise.finetune.diagnosis import DiagnosisConfig
 from maskwise.finetune.lesion.cell import learn as learn_lesion
+from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.run import FinetuneRun
-from maskwise.finetune.tasks.diagnosis import DiagnosisConfig
-from maskwise.finetune.tasks.lesion import LesionConfig
 
 Learn = Callable[[nn.Module, Store, pd.DataFrame, FinetuneRun], Finetuned]
 """Encoder, store, splits and run in; what was learnt at every fraction of the labels out."""

@@ -1,0 +1,57 @@
+"""What a segmenter is before it has seen a label."""
+
+import logging
+from typing import cast
+
+import torch
+from torch import nn
+
+from maskwise.artefacts.encoder import EncoderMetadata, check_fit, decoder_of
+from maskwise.encoders.segmenter import Segmenter
+from maskwise.errors import UserError
+from maskwise.finetune.lesion.config import LesionConfig
+from maskwise.finetune.run import FinetuneRun
+from maskwise.seeds import torch_seed
+
+log = logging.getLogger(__name__)
+
+LAST = "head."
+"""Prefix of the decoder's last layer: as many outputs as an image has channels, or classes."""
+
+
+def build_start(
+    encoder: nn.Module, metadata: EncoderMetadata, classes: int, run: FinetuneRun
+) -> tuple[Segmenter, str]:
+    """Put a decoder on the encoder; say whether it is ``fresh`` or ``pretrained``.
+
+    Fresh weights are the seed's own, the same for all recipes.
+
+    Raises:
+        UserError: if the pre-trained decoder is of another make.
+    """
+    with torch.random.fork_rng(devices=[]):  # layers draw from torch's global generator
+        torch.manual_seed(torch_seed(run.seed, "finetune", "decoder"))
+        start = Segmenter(encoder, classes, (metadata.height, metadata.width))
+    kept = decoder_of(encoder)
+    if cast(LesionConfig, run.budget.task).decoder == "fresh":
+        return start, "fresh"
+    if not kept:
+        log.info("%s: the encoder has no decoder beside it; a fresh one is taken", run.recipe)
+        return start, "fresh"
+    fresh = start.decoder.state_dict()
+    last = {name: each for name, each in fresh.items() if name.startswith(LAST)}
+    tensors = {name: each for name, each in kept.items() if not name.startswith(LAST)} | last
+    try:
+        check_fit(start.decoder, tensors, "the decoder")
+    except UserError as error:
+        raise UserError(
+            f"{run.source}.finetune.task.decoder: pretrained, but that of {run.recipe} was "
+            "another one; pre-train with `skips: true` and a lean decoder, or say fresh\n"
+            f"{error}"
+        ) from None
+    start.decoder.load_state_dict(tensors)
+    number = len(tensors) - len(last)
+    log.info(
+        "%s: %d of %d tensors of the decoder are pre-trained", run.recipe, number, len(tensors)
+    )
+    return start, "pretrained"
