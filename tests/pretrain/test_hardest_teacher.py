@@ -80,9 +80,10 @@ def test_the_papers_decay_hardly_moves_in_a_short_run_and_is_an_option() -> None
     assert math.prod(decays) > 0.94
 
 
-def test_parts_of_one_batch_move_the_teacher_once() -> None:
+@pytest.mark.parametrize("scale", ["run", "steps"])
+def test_parts_of_one_batch_move_the_teacher_once(scale: str) -> None:
     network = Blank()
-    policy = build(network)
+    policy = build(network, teacher={"scale": scale, "start": 0.5, "end": 0.5})
     step(policy, network, noisy(), 0.0)
     step(policy, network, noisy() + 9, 0.5)
     once = teacher_of(policy).network.level.clone()
