@@ -43,6 +43,8 @@ def test_a_healthy_run_is_not_warned_of() -> None:
         ({"top_share": 0.6}, "the same place in 60 % of the images"),
         ({"position_share": 0.95}, "ignores the image: position alone explains 95 %"),
         ({"variance_correlation": 0.93}, "found texture.*pool_px"),
+        ({"overlap": 0.95, "policy_entropy": 0.1}, "nothing to chance: .* share 95 % .*bound"),
+        ({"skipped_updates": 0.8}, "no signal: 80 % of its updates were skipped"),
         ({"error": 0.35}, "no better than smooth filling from the border"),
         ({"error": 0.35, "error_mean_image": 0.25}, "no better than the mean image"),
     ],
@@ -53,6 +55,23 @@ def test_a_symptom_is_named_with_its_likely_cause(
     found = warnings(a_history(**columns))
     assert len(found) == 1
     assert pd.Series(found).str.contains(message, regex=True).all()
+
+
+def test_a_lift_that_goes_up_and_down_chases_the_network() -> None:
+    steady = np.linspace(1, 4, 40)
+    wave = 2 + 2 * np.sin(np.linspace(0, 6 * np.pi, 40))
+    epochs = {"epoch": np.arange(40), "loss": np.linspace(1, 0.4, 40), "position_share": 0.2}
+    assert warnings(pd.DataFrame({**epochs, "lift": steady})) == []
+    (found,) = warnings(pd.DataFrame({**epochs, "lift": wave}))
+    assert "the lift turned 6 times by more than 0.5" in found
+    assert "staged" in found
+
+
+def test_a_loss_that_rises_against_a_frozen_network_is_no_divergence() -> None:
+    loss = [1.0, 0.8, 0.6, 0.5, 0.4, 0.6, 0.9, 1.2]
+    frozen = a_history(loss=loss, gradient_norm=[1.0] * 5 + [np.nan] * 3)
+    assert warnings(frozen) == []
+    assert "rose from 0.4 to 1.2" in warnings(a_history(loss=loss, gradient_norm=1.0))[0]
 
 
 def test_a_policy_without_an_opinion_cannot_collapse() -> None:

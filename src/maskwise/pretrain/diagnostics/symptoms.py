@@ -1,11 +1,17 @@
 """What a history says went wrong, each with its likely cause and a remedy."""
 
+import math
+
 import pandas as pd
 
 FLAT, RISE = 0.01, 1.5
 """A loss is flat when it moved less than 1 %, diverged at 1.5 times its best."""
-COLLAPSED_ENTROPY, COLLAPSED_TOP, IGNORES_IMAGE, TEXTURE = 0.3, 0.5, 0.9, 0.9
+COLLAPSED_ENTROPY, COLLAPSED_TOP, IGNORES_IMAGE, TEXTURE = 0.3, 0.5, 0.5, 0.9
 """Bounds on the last epoch's figures of a policy that learns."""
+ALIKE, SKIPPED = 0.9, 0.5
+"""Bounds on the overlap of two draws, and on the share of updates without a signal."""
+SWING, SWINGS = 0.5, 3
+"""A lift that turned so far, so often, chases a network that adapts."""
 
 
 def warnings(history: pd.DataFrame) -> list[str]:
@@ -16,6 +22,9 @@ def warnings(history: pd.DataFrame) -> list[str]:
 def _loss(history: pd.DataFrame) -> list[str]:
     if "loss" not in history or not len(history):
         return []
+    if "gradient_norm" in history:  # against a frozen network a rising loss is what is wanted
+        learns = history["gradient_norm"].notna() | ~history["loss"].map(math.isfinite)
+        history = history[learns]
     loss = history["loss"]
     broken = history.loc[~loss.between(-float("inf"), float("inf"), inclusive="neither")]
     if len(broken):
@@ -57,15 +66,60 @@ def _policy(history: pd.DataFrame) -> list[str]:
     if share > IGNORES_IMAGE:
         found.append(
             f"the policy ignores the image: position alone explains {_percent(share)} of its "
-            "map; try dueling, a baseline per image, or more steps"
+            "map; try another baseline (advantage, or dueling), relative rewards, the balance "
+            "term, or more steps"
         )
     texture = _last(history, "variance_correlation")
     if texture is not None and texture > TEXTURE:
         found.append(
             f"the policy found texture: its map follows local variance (rank correlation "
-            f"{texture:.2f}); a larger pool_px averages speckle out of the reward"
+            f"{texture:.2f}); a larger pool_px or reward.blur_px takes speckle out of the "
+            "reward, and so does a target that is normalised a cell"
+        )
+    return found + _draws(history)
+
+
+def _draws(history: pd.DataFrame) -> list[str]:
+    """Return what is wrong with a policy that draws its masks."""
+    found = []
+    alike, skipped = _last(history, "overlap"), _last(history, "skipped_updates")
+    spread = _last(history, "policy_entropy")
+    if alike is not None and spread is not None and alike > ALIKE:
+        found.append(
+            f"the policy leaves nothing to chance: two draws for an image share "
+            f"{_percent(alike)} of their cells; bound the logits (bound), or let the "
+            "temperature rise (temperature.most_overlap)"
+        )
+    if skipped is not None and skipped > SKIPPED:
+        found.append(
+            f"the policy got no signal: {_percent(skipped)} of its updates were skipped, for "
+            "all rewards were the same; train the network longer before the policy, and look "
+            "at the reward's options"
+        )
+    swings = _swings(history)
+    if swings >= SWINGS:
+        found.append(
+            f"the lift turned {swings} times by more than {SWING:g}: the network adapts as "
+            "fast as the policy finds what is hard; slow the policy down (learning_rate), or use "
+            "`schedule: {name: staged}`"
         )
     return found
+
+
+def _swings(history: pd.DataFrame) -> int:
+    """Count how often the lift, smoothed over three epochs, turned by more than ``SWING``."""
+    if "lift" not in history:
+        return 0
+    smooth = history["lift"].dropna().rolling(3, min_periods=1).mean().tolist()
+    turns, extreme, rising = 0, smooth[0] if smooth else 0.0, None
+    for lift in smooth:
+        if rising is not False and lift < extreme - SWING:
+            turns, extreme, rising = turns + (rising is not None), lift, False
+        elif rising is not True and lift > extreme + SWING:
+            turns, extreme, rising = turns + (rising is not None), lift, True
+        elif rising is not None:
+            extreme = max(extreme, lift) if rising else min(extreme, lift)
+    return turns
 
 
 def _reconstruction(history: pd.DataFrame) -> list[str]:
