@@ -100,8 +100,8 @@ def _draws(history: pd.DataFrame) -> list[str]:
     if swings >= SWINGS:
         found.append(
             f"the lift turned {swings} times by more than {SWING:g}: the network adapts as "
-            "fast as the policy finds what is hard; slow the policy down (learning_rate), or use "
-            "`schedule: {name: staged}`"
+            "fast as the policy finds what is hard; slow the policy down (learning_rate), or "
+            "use `schedule: {name: staged}`"
         )
     return found
 
