@@ -20,8 +20,12 @@ def write_blobs(
     empty: int = 5,
     seed: int = 0,
     folds: int = 0,
+    classes: tuple[str, ...] = (),
 ) -> tuple[Store, pd.DataFrame]:
-    """Write a store with a disc in every image, but none in every ``empty``-th group."""
+    """Write a store with a disc in every image, but none in every ``empty``-th group.
+
+    With ``classes`` each disc is of one of them in its left half, of the next in its right.
+    """
     generator = np.random.default_rng(seed)
     n = groups * VIEWS
     group = np.arange(n) // VIEWS
@@ -41,11 +45,15 @@ def write_blobs(
             "label_diagnosis": np.where(lesions.any(axis=(1, 2)), "lesion", "normal"),
         }
     )
-    with writing_store(path, pixels.shape, "uint8", masks=True) as writer:
+    left = x < centres[:, 1:, None]
+    numbers = np.where(left, 1 + group[:, None, None] % 2, 2 - group[:, None, None] % 2)
+    masks = (lesions * numbers).astype(np.uint8) if classes else lesions
+    kind = "uint8" if classes else "bool"
+    with writing_store(path, pixels.shape, "uint8", True, kind) as writer:
         assert writer.masks
         np.save(writer.images, pixels.clip(0, 255).astype(np.uint8))
-        np.save(writer.masks, lesions)
-        described = header(side)
+        np.save(writer.masks, masks)
+        described = replace(header(side), mask_classes=classes)
         if folds:
             described = replace(
                 described,

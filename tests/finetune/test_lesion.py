@@ -324,10 +324,11 @@ def test_a_source_says_that_it_wants_lesions_outlined() -> None:
 
 def with_decoder(skips: bool = True) -> nn.Module:
     """Return an encoder beside the decoder of an autoencoder, as its file would give them."""
-    encoder: Any = small_encoder()
+    encoder = small_encoder()
+    shape: Any = encoder
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        decoder = Decoder("lean", skips, encoder.channels, encoder.strides, channels=1)
+        decoder = Decoder("lean", skips, shape.channels, shape.strides, channels=1)
     keep_decoder(encoder, decoder.state_dict())
     return encoder
 
@@ -348,13 +349,11 @@ def test_a_decoder_that_was_pre_trained_is_where_learning_starts_if_asked_for(
     run = replace(RUN, budget=budget)
     meta: Any = encoder.metadata
     start, said = build_start(encoder, meta, classes=1, run=run)
-    pretrained = decoder_of(with_decoder())
-    same = [
-        start.decoder.state_dict()[name].equal(pretrained[name]) for name in ("ups.0.weight",)
-    ]
-    assert (said, same) == (found, [found == "pretrained"])
-    # The last layer draws other channels than those of an image.
-    assert start.decoder.state_dict()["head.0.weight"].shape[0] == 2 * encoder.strides[0] ** 2  # type: ignore[operator, index]
+    pretrained, weights = decoder_of(with_decoder()), start.decoder.state_dict()
+    assert said == found
+    assert weights["ups.0.weight"].equal(pretrained["ups.0.weight"]) == (found == "pretrained")
+    # The last layer draws background and lesion, not the one channel of an image.
+    assert len(weights["head.0.weight"]) == 2 * len(pretrained["head.0.weight"])
 
 
 def test_the_index_says_where_a_models_decoder_is_from(cell: Finetuned, models: Path) -> None:
@@ -366,3 +365,23 @@ def test_a_decoder_of_another_make_is_refused(blobs: Blobs) -> None:
     budget = replace(RUN.budget, task=LesionConfig(decoder="pretrained"))
     with pytest.raises(UserError, match=r"blobs.finetune.task.decoder: .*`skips: true`"):
         finetune(with_decoder(skips=False), *blobs, replace(RUN, budget=budget))
+
+
+def test_several_classes_are_outlined_each_by_itself(tmp_path: Path) -> None:
+    blobs = write_blobs(tmp_path / "store", classes=("head", "body"))
+    result = finetune(small_encoder(), *blobs, quick(config=FinetuneConfig(keep="all")))
+    kinds = {"no lesion", "head", "body", "head + body"}
+    assert set(result.predictions["truth"]) <= kinds
+    assert {"tp_head", "fn_body", "hd95_body", "unit_asd_head"} <= set(result.predictions)
+    store, masks = blobs[0], np.asarray(blobs[0].masks)
+    for number, name in enumerate(("head", "body"), start=1):
+        sizes = (masks[store.rows(result.predictions["image_id"])] == number).sum(axis=(1, 2))
+        true = result.predictions[f"tp_{name}"] + result.predictions[f"fn_{name}"]
+        assert true.tolist() == sizes.tolist()
+    result.write_models(tmp_path / "models")
+    model = load_model(tmp_path / "models" / "full_1.safetensors")
+    assert isinstance(model, Segmenter)
+    assert model(torch.zeros(1, 1, 16, 16)).shape == (1, 3, 16, 16)
+    contours = read_contours(tmp_path / "models" / "contours.npz")
+    assert list(contours.classes) == ["head", "body"]
+    assert contours.of(str(contours.image_ids[0])).shape == (2, 16, 16)
