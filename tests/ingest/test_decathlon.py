@@ -14,6 +14,7 @@ from maskwise.artefacts.raw import read_classes, read_image
 from maskwise.artefacts.store import open_store
 from maskwise.config import choose
 from maskwise.errors import UserError
+from maskwise.finetune.lesion.outlines import read_outlines
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
@@ -181,6 +182,7 @@ def test_slices_and_classes_reach_the_store(tmp_path: Path) -> None:
     store = open_store(tmp_path / "store")
     rows = manifest.index[manifest["path"] == FIRST]
     assert store.header.mask_classes == ("Front", "Back")
+    assert read_outlines(store, "t.finetune.task").classes == ("Front", "Back")
     assert store.masks is not None
     for row in rows:
         k = manifest["slice"][row]
