@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from maskwise.errors import UserError
-from maskwise.workers import available_cores, map_chunks, workers_for
+from maskwise.workers import available_cores, deaf_to_interrupts, map_chunks, workers_for
 
 DEATH = "reading: a worker died"
 
@@ -102,9 +102,31 @@ def test_workers_leave_ctrl_c_to_their_parent_from_their_first_moment_on(
             assert blocked >> (signal.SIGINT - 1) & 1
 
 
-def test_the_parent_hears_of_ctrl_c() -> None:
+def test_ctrl_c_waits_for_the_start_of_a_worker_to_end_whichever_thread_it_reaches() -> None:
+    started: list[str] = []
+    go = threading.Event()
+
+    def hear() -> None:
+        go.wait()
+        signal.raise_signal(signal.SIGINT)
+
+    def start() -> None:
+        with deaf_to_interrupts():
+            go.set()
+            other.join()
+            started.append("the worker")
+
+    other = threading.Thread(target=hear)
+    other.start()  # before the signal is blocked, as a pool's own threads are
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert started == ["the worker"]
+
+
+def test_the_parent_hears_of_ctrl_c_again_when_its_workers_have_started() -> None:
     assert list(map_chunks(double, range(4), 2, DEATH)) == [0, 2, 4, 6]
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

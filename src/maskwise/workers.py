@@ -75,22 +75,33 @@ def _in_order(
 
 def _submit(pool: ProcessPoolExecutor, work: Callable[[C], R], chunk: C) -> Future[R]:
     """Hand ``chunk`` over; where that starts a worker, it never hears of Ctrl-C."""
-    with _deaf_to_interrupts():
+    with deaf_to_interrupts():
         return pool.submit(work, chunk)
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Keep Ctrl-C waiting; a process that is started in the block inherits that, for good.
+def deaf_to_interrupts() -> Iterator[None]:
+    """Keep Ctrl-C waiting until the block ends; a process started in it never hears of it.
 
-    A terminal sends it to workers too, and one that is still importing would answer with a
-    traceback, before any line of ours could tell it to leave Ctrl-C to its parent.
+    A terminal sends Ctrl-C to workers too, and one that is still importing would answer with a
+    traceback, before any line of ours could tell it to leave that to its parent. It inherits
+    what is blocked here. The parent is not helped by that, for the system hands the signal to
+    another of its threads; and half a start would leave a worker that misses its orders.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    waiting: list[int] = []
+    in_charge = threading.current_thread() is threading.main_thread()
+    if in_charge:
+        handler = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if in_charge:
+            # None: not installed by Python, and cannot be put back from here.
+            signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker() -> None:
