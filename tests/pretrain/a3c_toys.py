@@ -28,6 +28,24 @@ AT_ACTION: dict[str, Any] = {
     "mismatch": "allow",
 }
 """The wrong reading: a pick's own value is taken off its reward."""
+RICH: dict[str, Any] = {
+    "reward": {"credit": "cell", "scale": "rank", "balance": 0.3},
+    "advantage": "cell_expected",
+    "temperature": {"most_overlap": 0.2},
+    "bound": 3.0,
+}
+"""Most of what a state may hold."""
+
+
+def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
+    """Return numbers about 0 in float64, always the same."""
+    generator = Generator().manual_seed(seed)
+    return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def uniform(*shape: int, seed: int = 0) -> Tensor:
+    """Return draws in [0, 1), always the same."""
+    return torch.rand(*shape, generator=Generator().manual_seed(seed))
 
 
 def a_policy(images: Tensor, seed: int = 0, **options: Any) -> A3c:
@@ -71,3 +89,11 @@ def weights_after(steps: int, images: Tensor, **options: Any) -> list[Tensor]:
         rows = (torch.arange(8) + 8 * number) % len(images)
         step(policy, a_batch(images, rows, number / steps), generator)
     return [weight.detach().clone() for weight in policy.network.parameters()]
+
+
+def taught(policy: A3c, scale: float = 1.0) -> A3c:
+    """Give the policy a taste, as learning would."""
+    generator = Generator().manual_seed(1)
+    torch.nn.init.normal_(policy.network.policy.weight, std=scale, generator=generator)
+    torch.nn.init.normal_(policy.network.value.weight, std=scale, generator=generator)
+    return policy

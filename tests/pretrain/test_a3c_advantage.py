@@ -23,15 +23,11 @@ from maskwise.pretrain.policies.a3c_sampling import (
     plackett_luce_terms,
     softmax_terms,
 )
+from pretrain.a3c_toys import normal
 
 ORDERS = torch.tensor(list(permutations(range(5), 3)))
 CHOICE = in_order(ORDERS, 5)
 Terms = Callable[[Tensor, Choice], Tensor]
-
-
-def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
-    generator = Generator().manual_seed(seed)
-    return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
 def gradient(advantages: Tensor, scores: Tensor, terms: Terms = plackett_luce_terms) -> Tensor:
@@ -79,6 +75,16 @@ def test_the_baseline_of_rewards_to_come_leaves_their_gradient() -> None:
     plain = torch.stack([rewards[:, t:].sum(1) for t in range(3)], dim=1) / left.sqrt()
     ours = gradient(to_go(rewards, *rows, CHOICE), scores)
     torch.testing.assert_close(ours, gradient(plain, scores), atol=1e-5, rtol=0)
+
+
+def test_rewards_to_come_are_compared_with_as_many_picks_of_what_is_left() -> None:
+    scores, values, rewards = normal(60, 5), normal(60, 5, seed=1), normal(60, 3, seed=2)
+    expected = slow_expected(scores, values, ORDERS)
+    slow = [
+        (rewards[:, turn:].sum(1) - (3 - turn) * expected[:, turn]) / (3 - turn) ** 0.5
+        for turn in range(3)
+    ]
+    torch.testing.assert_close(to_go(rewards, scores, values, CHOICE), torch.stack(slow, 1))
 
 
 def test_with_right_values_the_wrong_reading_learns_nothing_at_all() -> None:

@@ -35,6 +35,5 @@ def test_the_wrong_reading_does_not() -> None:
     assert hit_rate(**AT_ACTION) < 0.7
 
 
-@pytest.mark.parametrize("told", ["shuffled", "constant"])
-def test_a_control_that_is_told_nothing_true_finds_nothing(told: str) -> None:
-    assert hit_rate(reward={"told": told}) < 0.4
+def test_a_control_that_is_told_nothing_true_finds_nothing() -> None:
+    assert hit_rate(reward={"told": "shuffled"}) < 0.4

@@ -118,7 +118,7 @@ def test_blurring_is_an_option_that_changes_what_is_earned() -> None:
 def test_balance_takes_off_what_a_place_was_hidden_too_often() -> None:
     policy = a_policy(IMAGES, reward={"balance": 0.5, "balance_decay": 0.9})
     for number in range(3):
-        before = policy.frequency
+        before = policy.frequency.clone()
         proposal, _ = step(policy, a_batch(IMAGES[:8]), Generator().manual_seed(number))
         hidden = proposal.mask.flatten(1).float().mean(0)
         torch.testing.assert_close(policy.frequency, 0.9 * before + 0.1 * hidden)

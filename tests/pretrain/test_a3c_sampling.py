@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from torch import Generator, Tensor
+from torch import Tensor
 
 from maskwise.pretrain.policies.a3c_sampling import (
     Choice,
@@ -18,18 +18,10 @@ from maskwise.pretrain.policies.a3c_sampling import (
     softmax_terms,
     topk,
 )
+from pretrain.a3c_toys import normal, uniform
 
 ORDERS = torch.tensor(list(permutations(range(5), 3)))
 SCORES = torch.tensor([0.3, -1.2, 2.0, 0.0, 0.7], dtype=torch.float64)
-
-
-def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> Tensor:
-    generator = Generator().manual_seed(seed)
-    return scale * torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def uniform(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(*shape, generator=Generator().manual_seed(seed))
 
 
 def probabilities(scores: Tensor) -> Tensor:

@@ -49,9 +49,9 @@ def bernoulli(scores: Tensor, number: int, uniform: Tensor) -> Choice:
     """Hide each cell with the probability sigmoid(``scores``), given that one is hidden."""
     scores = scores.detach()
     some = _log_any_from(scores)
-    # Walking along the cells: as long as none is hidden, one must still come.
+    # Walking along the cells: as long as none is hidden, one must still come. (Should rounding
+    # have it that none does, it is the first.)
     early = uniform < (logsigmoid(scores) - some).exp()
-    early[:, -1] = True
     first = early.int().argmax(dim=1, keepdim=True)
     cells = torch.arange(scores.shape[1], device=scores.device)
     later = (uniform < torch.sigmoid(scores)) & (cells > first)

@@ -44,8 +44,8 @@ def conditional_bernoulli(scores: Tensor, number: int, uniform: Tensor) -> Choic
         whole = table[:, cell].gather(1, left)
         taken = table[:, cell + 1].gather(1, (left - 1).clamp_min(0))
         share = (scores[:, cell, None] + taken - whole).exp()
-        must = left >= cells - cell  # by rounding alone could it be missed
-        chosen = (left > 0) & (must | (uniform[:, cell, None] < share))
+        # Where all that are left must be hidden, the share is exactly 1.
+        chosen = (left > 0) & (uniform[:, cell, None] < share)
         left = left - chosen.long()
         hidden.append(chosen)
     return Choice(torch.cat(hidden, dim=1))

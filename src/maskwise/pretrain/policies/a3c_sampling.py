@@ -36,9 +36,8 @@ def in_order(order: Tensor, cells: int) -> Choice:
 
 def gumbel_topk(scores: Tensor, number: int, uniform: Tensor) -> Choice:
     """Draw ``number`` cells of each image, in order, by the Plackett-Luce law."""
-    # -log(1 - u) is exponential and finite; from below it is kept away from log(0).
-    exponential = (-torch.log1p(-uniform)).clamp_min(1e-20)
-    keys = scores.detach() - exponential.log()
+    # -log(1 - u) is exponential; of a draw of 0 the key is infinite, and its cell comes first.
+    keys = scores.detach() - torch.log(-torch.log1p(-uniform))
     return in_order(keys.topk(number, dim=1).indices, scores.shape[1])
 
 
