@@ -15,6 +15,7 @@ HEALTHY: dict[str, Any] = {
     "top_share": 0.1,
     "position_share": 0.2,
     "variance_correlation": 0.4,
+    "policy_loss": 0.5,
     "error": [np.nan] * 7 + [0.2],
     "error_mean_image": [np.nan] * 7 + [0.9],
     "error_smooth_fill": [np.nan] * 7 + [0.3],
@@ -72,6 +73,11 @@ def test_a_loss_that_rises_against_a_frozen_network_is_no_divergence() -> None:
     frozen = a_history(loss=loss, gradient_norm=[1.0] * 5 + [np.nan] * 3)
     assert warnings(frozen) == []
     assert "rose from 0.4 to 1.2" in warnings(a_history(loss=loss, gradient_norm=1.0))[0]
+
+
+def test_the_control_that_is_local_variance_has_not_found_it() -> None:
+    control = a_history(variance_correlation=1.0).drop(columns="policy_loss")
+    assert warnings(control) == []
 
 
 def test_a_policy_without_an_opinion_cannot_collapse() -> None:

@@ -70,7 +70,8 @@ def _policy(history: pd.DataFrame) -> list[str]:
             "term, or more steps"
         )
     texture = _last(history, "variance_correlation")
-    if texture is not None and texture > TEXTURE:
+    learns = _last(history, "policy_loss") is not None  # the control *is* the local variance
+    if learns and texture is not None and texture > TEXTURE:
         found.append(
             f"the policy found texture: its map follows local variance (rank correlation "
             f"{texture:.2f}); a larger pool_px or reward.blur_px takes speckle out of the "
