@@ -228,3 +228,16 @@ def test_the_metrics_stand_in_the_order_of_what_score_returns() -> None:
     assert measures.metrics[:2] == ("dice", "iou")
     assert measures.metrics[-2:] == ("dice_a", "dice_b")
     assert len(measures.metrics) == 14
+
+
+@pytest.mark.parametrize(
+    ("convention", "undefined", "noted"), [("one", 0, False), ("skip", 199, True)]
+)
+def test_only_draws_without_the_leading_metric_count_as_undefined(
+    convention: EmptyMasks, undefined: int, noted: bool
+) -> None:
+    # Nothing is there and nothing is called: no precision, no distance.
+    config = EvaluateConfig(draws=199, empty_masks=convention)
+    scores = scored(outlined([(0, 0, 0)] * 4), config).scores
+    assert scores["undefined_draws"] == undefined
+    assert any("is defined" in note for note in scores["notes"]) == noted

@@ -192,12 +192,12 @@ def _scores(
         for metric, named in results.asides[recipe, mode, fraction].items():
             figures[metric] |= {name: _rounded(value) for name, value in named.items()}
         nested.setdefault(recipe, {}).setdefault(mode, {})[str(float(fraction))] = figures
-    undefined = max(
-        int(np.isnan(drawn.both[1:]).sum())
-        for metrics in results.resampled.values()
-        for drawn in metrics.values()
-    )
     measures = arrangement.measures
+    undefined = max(
+        int(np.isnan(metrics[name].both[1:]).sum())
+        for metrics in results.resampled.values()
+        for name in measures.surely_defined
+    )
     return {
         "source": source,
         "task": measures.task,

@@ -36,6 +36,10 @@ class Measures(Protocol):
     def smaller_is_better(self) -> tuple[str, ...]: ...
 
     @property
+    def surely_defined(self) -> tuple[str, ...]:
+        """Metrics that should have a value in every draw; where not, a note says so."""
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """What ``truth`` may be; images and groups are counted a kind."""
 

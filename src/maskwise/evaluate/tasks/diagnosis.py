@@ -29,6 +29,7 @@ class Diagnosis:
     metrics: tuple[str, ...] = METRICS
     leading: str = "macro_auroc"
     smaller_is_better: tuple[str, ...] = ("calibration_error",)
+    surely_defined: tuple[str, ...] = METRICS
 
     @property
     def columns(self) -> tuple[str, ...]:

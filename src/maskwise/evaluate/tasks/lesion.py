@@ -59,6 +59,11 @@ class Lesion:
         return tuple(name for name in self.metrics if name.endswith(DISTANCES))
 
     @property
+    def surely_defined(self) -> tuple[str, ...]:
+        # A network that calls nothing has no precision and no distance: `left_out` says so.
+        return (self.leading,)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return tuple(f"{kind}_{name}" for kind in MEASURED for name in self.classes)
 
@@ -114,8 +119,8 @@ class Lesion:
 
     def undefined(self, draws: int, of: int) -> str:
         return (
-            f"{draws} of {of} draws held no image for which some metric is defined; they were "
-            "left out of its intervals."
+            f"{draws} of {of} draws held no image for which {self.leading} is defined; they "
+            "were left out of its intervals."
         )
 
     def pooled(self) -> str:
