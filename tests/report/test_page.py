@@ -33,6 +33,14 @@ def test_the_same_artefacts_give_the_same_bytes(small: ReportInputs, page: Repor
     assert again.figure == page.figure
 
 
+def test_the_page_says_whether_a_gpu_would_give_the_same_weights_again(
+    small: ReportInputs,
+) -> None:
+    pages = [render(replace(small, deterministic=flag)).html for flag in (False, True)]
+    assert "on a GPU it differs in the last digits" in pages[0]
+    assert "with a GPU too" in pages[1]
+
+
 def test_names_from_the_data_are_text_and_never_markup(small: ReportInputs) -> None:
     evil = "<script>alert(1)</script>"
     predictions = small.predictions.rename(columns={"p_normal": f"p_{evil}"})

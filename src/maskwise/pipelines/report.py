@@ -35,7 +35,11 @@ def collect_training(*artefacts: Any, cells: tuple[Cell, ...]) -> Trained:
 
 
 def report(
-    options: dict[str, Any], settings: dict[str, Any], *artefacts: Any, study: Study
+    options: dict[str, Any],
+    loop: dict[str, Any],
+    settings: dict[str, Any],
+    *artefacts: Any,
+    study: Study,
 ) -> tuple[str, bytes, Any]:
     """Draw the page; ``artefacts`` stand in the order of ``create_pipeline``."""
     from maskwise.pretrain.diagnostics import warnings
@@ -62,6 +66,7 @@ def report(
             models={run: path for each in trained for run, path in each.models.items()},
             recipes=recipes,
             settings=settings,
+            deterministic=blocks.pretrain(loop, "pretrain").deterministic,
             config=blocks.report(options, "report"),
             warnings={run: warnings(table) for run, table in histories.items()},
         )
@@ -75,6 +80,7 @@ def create_pipeline(study: Study) -> Pipeline:
         bind(report, study=study),
         [
             "params:report",
+            "params:pretrain",
             f"params:{study.source}",
             *(study.dataset(artefact) for artefact in _OF_SOURCE),
             *(f"params:{recipe}" for recipe in study.recipes),

@@ -65,6 +65,8 @@ class ReportInputs:
     settings: Mapping[str, Mapping[str, Any]]
     """The source's blocks by stage: ``ingest``, ``preprocess``, ``pretrain``, ``finetune``."""
     config: ReportConfig
+    deterministic: bool = False
+    """Whether pre-training used reproducible kernels on a GPU, too."""
     warnings: Mapping[Run, Sequence[str]] = field(default_factory=dict)
     """What the diagnostics of each run warn of."""
     models: Mapping[Run, Path] = field(default_factory=dict)

@@ -17,6 +17,14 @@ def build(facts: Facts) -> Section:
         "memory of each step stand in run.json beside its output. Every figure here is "
         f"computed from {facts.words.artefacts} of the runs."
     )
+    again = (
+        "Pre-training used reproducible kernels (pretrain.deterministic), so that the same "
+        "machine gives the same weights bit for bit, with a GPU too."
+        if facts.inputs.deterministic
+        else "Pre-training used the fast kernels: run again on a CPU it gives the same weights "
+        "bit for bit, on a GPU it differs in the last digits (pretrain.deterministic: true "
+        "asks for reproducible kernels)."
+    )
     commands = Commands(
         [
             f"kedro run --pipelines {source}{raw}",
@@ -25,4 +33,4 @@ def build(facts: Facts) -> Section:
             f"kedro run --pipelines {source} --tags report     # this page alone",
         ]
     )
-    return Section("making", "How this was made", [Paragraph(text), commands])
+    return Section("making", "How this was made", [Paragraph(f"{text} {again}"), commands])
