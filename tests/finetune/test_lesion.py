@@ -112,6 +112,16 @@ def test_found_and_missed_pixels_are_those_of_the_true_outline(
     assert (table["truth"] == NOTHING).tolist() == (sizes == 0).tolist()
 
 
+def test_distances_are_measured_where_they_are_scored(cell: Finetuned) -> None:
+    table = cell.predictions
+    both = (table["tp_lesion"] + table["fn_lesion"] > 0) & (
+        table["tp_lesion"] + table["fp_lesion"] > 0
+    )
+    expected = both & (table["split"] == "test")
+    assert (table["hd95_lesion"].notna() == expected).all()
+    assert (table["asd_lesion"].notna() == expected).all()
+
+
 def test_bright_discs_are_outlined(cell: Finetuned) -> None:
     table = cell.predictions.query("split == 'test' and mode == 'full' and fraction == 1")
     true, wrong, missed = (table[name].sum() for name in COUNTS)

@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from maskwise.finetune.lesion.measures import (
+    count,
     distances,
     measure,
-    measure_units,
     spacing_of,
     units_of,
 )
@@ -76,9 +76,7 @@ def test_distances_are_those_found_pixel_by_pixel(
 @settings(max_examples=40, deadline=None)
 @given(one=MASKS, other=MASKS)
 def test_pixels_are_counted_one_by_one(one: Mask, other: Mask) -> None:
-    table = measure(
-        one[None].astype(np.uint8), other[None].astype(np.uint8), ("lesion",), np.ones((1, 2))
-    )
+    table = count(one[None].astype(np.uint8), other[None].astype(np.uint8), ("lesion",))
     pairs = list(zip(one.ravel().tolist(), other.ravel().tolist(), strict=True))
     counted = [pairs.count(pair) for pair in ((True, True), (True, False), (False, True))]
     assert table[["tp_lesion", "fp_lesion", "fn_lesion"]].iloc[0].tolist() == counted
@@ -118,7 +116,9 @@ def test_a_volume_is_measured_across_its_slices() -> None:
 def test_every_class_has_columns_of_its_own() -> None:
     called = np.array([[[1, 1, 2, 0]]], np.uint8)
     truths = np.array([[[1, 2, 2, 2]]], np.uint8)
-    row = measure(called, truths, ("a", "b"), np.ones((1, 2))).iloc[0]
+    counts = count(called, truths, ("a", "b"))
+    units = units_of(pd.DataFrame({"group": ["g"]}))
+    row = counts.join(measure(called, truths, ("a", "b"), units, np.ones((1, 2)))).iloc[0]
     counted: dict[str, Any] = {
         "tp_a": 1, "fp_a": 1, "fn_a": 0, "tp_b": 1, "fp_b": 0, "fn_b": 2,
     }  # fmt: skip
@@ -156,8 +156,7 @@ def test_a_volume_is_stacked_in_the_order_of_its_slices() -> None:
     called[0, 1, 1], truths[1, 1, 1] = 1, 1  # slices 2 and 0
     called[3, 0, 0], truths[3, 0, 4] = 1, 1
     sides, units = np.ones((4, 2)), units_of(three_slices(**SPACED))
-    images = measure(called, truths, ("lesion",), sides)
-    table = measure_units(images, called, truths, ("lesion",), units, sides)
+    table = measure(called, truths, ("lesion",), units, sides)
     assert table["unit_hd95_lesion"].tolist() == [6, 6, 6, 4]
     assert table["unit_asd_lesion"].tolist() == [6, 6, 6, 4]
 
@@ -167,8 +166,7 @@ def test_without_the_order_of_slices_a_unit_has_the_mean_of_its_images() -> None
     called[:, 0, 0], truths[:3, 0, 2], truths[3, 0, 4] = 1, 1, 1
     truths[2] = 0
     sides, units = np.ones((4, 2)), units_of(three_slices().drop(columns="slice"))
-    images = measure(called, truths, ("lesion",), sides)
-    table = measure_units(images, called, truths, ("lesion",), units, sides)
+    table = measure(called, truths, ("lesion",), units, sides)
     assert table["unit_hd95_lesion"].tolist() == [2, 2, 2, 4]
 
 

@@ -65,23 +65,18 @@ def units_of(index: pd.DataFrame) -> Units:
     return Units(names, kind, index["slice"].to_numpy(np.int64), apart)
 
 
-def measure(
-    called: Classes, truths: Classes, names: tuple[str, ...], sides: Floats
-) -> pd.DataFrame:
-    """Compare outlines, a row an image.
+def count(called: Classes, truths: Classes, names: tuple[str, ...]) -> pd.DataFrame:
+    """Count pixels rightly called, wrongly called and missed, a row an image.
 
     Args:
         called: what a network outlined.
         truths: what somebody outlined.
         names: of the classes; class index 1 is the first.
-        sides: ``(N, 2)``, height and width of a pixel.
 
     Returns:
-        ``tables.SEGMENTATION`` of each class: pixels ``tp_<class>``, ``fp_<class>``,
-        ``fn_<class>``, and in the unit of ``sides`` ``hd95_<class>``, ``asd_<class>``, NaN
-        where one of the two outlines is empty.
+        ``tp_<class>``, ``fp_<class>``, ``fn_<class>`` of each class.
     """
-    columns: dict[str, NDArray[np.generic]] = {}
+    columns: dict[str, NDArray[np.int64]] = {}
     for number, name in enumerate(names, start=1):
         found, there = called == number, truths == number
         for kind, pixels in (
@@ -90,8 +85,33 @@ def measure(
             ("fn", ~found & there),
         ):
             columns[f"{kind}_{name}"] = pixels.sum(axis=(1, 2), dtype=np.int64)
-        columns[f"hd95_{name}"], columns[f"asd_{name}"] = distances(found, there, sides)
     return pd.DataFrame(columns)
+
+
+def measure(
+    called: Classes, truths: Classes, names: tuple[str, ...], units: Units, sides: Floats
+) -> pd.DataFrame:
+    """Measure how far outlines lie apart, a row an image.
+
+    Args:
+        called: what a network outlined, of all images of the units.
+        truths: what somebody outlined.
+        names: of the classes.
+        units: of the same images.
+        sides: ``(N, 2)``, height and width of a pixel.
+
+    Returns:
+        Of each class, in the unit of ``sides``: ``hd95_<class>`` and ``asd_<class>``, NaN where
+        one of the two outlines is empty, and ``unit_…`` of the image's unit.
+    """
+    columns: dict[str, Floats] = {}
+    for number, name in enumerate(names, start=1):
+        found = distances(called == number, truths == number, sides)
+        columns[f"hd95_{name}"], columns[f"asd_{name}"] = found
+    images = pd.DataFrame(columns)
+    if units.slices is None:
+        return images.join(images.groupby(units.names).transform("mean").add_prefix("unit_"))
+    return images.join(_volumes(called, truths, names, units, sides))
 
 
 def distances(
@@ -138,36 +158,20 @@ def _between(
     return one, other
 
 
-def measure_units(
-    measured: pd.DataFrame,
-    called: Classes,
-    truths: Classes,
-    names: tuple[str, ...],
-    units: Units,
-    sides: Floats,
+def _volumes(
+    called: Classes, truths: Classes, names: tuple[str, ...], units: Units, sides: Floats
 ) -> pd.DataFrame:
-    """Return ``unit_hd95_<class>`` and ``unit_asd_<class>`` of each image's unit.
-
-    Args:
-        measured: what ``measure`` returned of the same images.
-        called: of all images of the units.
-        truths: of the same images.
-        names: of the classes.
-        units: of the same images.
-        sides: ``(N, 2)``, height and width of a pixel.
-    """
-    columns = [f"{kind}_{name}" for name in names for kind in ("hd95", "asd")]
-    if units.slices is None:
-        return measured[columns].groupby(units.names).transform("mean").add_prefix("unit_")
-    table = pd.DataFrame(np.nan, measured.index, [f"unit_{name}" for name in columns])
+    """Return the distances in space of each image's volume, whose slices are numbered."""
+    numbers = np.asarray(units.slices)
+    columns = [f"unit_{kind}_{name}" for name in names for kind in ("hd95", "asd")]
+    table = pd.DataFrame(np.nan, range(len(called)), columns)
     for unit in pd.unique(units.names):
         rows = np.flatnonzero(units.names == unit)
         size = np.array([[units.apart[rows[0]], *sides[rows[0]]]])
-        found, there = (_stacked(each[rows], units.slices[rows]) for each in (called, truths))
+        found, there = (_stacked(each[rows], numbers[rows]) for each in (called, truths))
         for number, name in enumerate(names, start=1):
             far, mean = distances(found[None] == number, there[None] == number, size)
-            table.loc[rows, f"unit_hd95_{name}"] = far[0]
-            table.loc[rows, f"unit_asd_{name}"] = mean[0]
+            table.loc[rows, [f"unit_hd95_{name}", f"unit_asd_{name}"]] = far[0], mean[0]
     return table
 
 
