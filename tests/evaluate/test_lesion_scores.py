@@ -166,7 +166,8 @@ def test_the_scores_say_task_unit_and_which_metrics_are_better_when_smaller() ->
 @pytest.mark.parametrize("weigh", ["group", "image"])
 def test_a_draw_scores_the_images_as_often_as_they_are_drawn(weigh: Any) -> None:
     config = EvaluateConfig(draws=199, weigh=weigh)
-    table = outlined([*ROWS, *ROWS[::-1]], unit_size=2)
+    groups = ["large"] * 7 + [f"g{i}" for i in range(5)]
+    table = outlined([*ROWS, *ROWS[::-1]], group=groups, unit=groups)
     result = values(scored(table, config))
     true, wrong, missed = (table[f"{kind}_lesion"] for kind in ("tp", "fp", "fn"))
     dice = (2 * true / (2 * true + wrong + missed)).fillna(1.0)

@@ -27,7 +27,7 @@ from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.lesion.outlines import NOTHING, Outlines
 from maskwise.finetune.lesion.start import build_start
 from maskwise.finetune.lesion.subsets import draw_outlined
-from maskwise.finetune.lesion.training import Lesson, train
+from maskwise.finetune.lesion.training import Lesson, draw_batch, train
 from maskwise.finetune.optimisation import FullConfig
 from maskwise.finetune.stage import (
     Budget,
@@ -73,9 +73,9 @@ def quick(**changes: Any) -> FinetuneRun:
     return replace(RUN, budget=budget, fractions=(1.0,), **changes)
 
 
-def trained(blobs: Blobs, mode: Mode, config: FullConfig, architecture: str) -> Segmenter:
+def lesson(blobs: Blobs, mode: Mode) -> Lesson:
     store, _ = blobs
-    lesson = Lesson(
+    return Lesson(
         store=store,
         outlines=Outlines(np.asarray(store.masks), ("lesion",)),
         rows=np.arange(20),
@@ -86,9 +86,12 @@ def trained(blobs: Blobs, mode: Mode, config: FullConfig, architecture: str) -> 
         seed=0,
         device=torch.device("cpu"),
     )
+
+
+def trained(blobs: Blobs, mode: Mode, config: FullConfig, architecture: str) -> Segmenter:
     start = Segmenter(small_encoder(architecture), classes=1, size=(16, 16))
     with bar("finetune", "test", 3, 8) as shown:
-        return train(start, lesson, config, shown)
+        return train(start, lesson(blobs, mode), config, shown)
 
 
 def test_there_is_a_row_an_image_fraction_and_mode_for_validation_and_test(
@@ -205,6 +208,17 @@ def test_an_outline_moves_with_its_image() -> None:
     assert not moved.equal(pictures)
     assert moves.apply(pictures.float()).long().equal(moved)
     assert set(moved.flatten().tolist()) <= set(pictures.flatten().tolist())
+
+
+def test_a_batch_holds_images_and_outlines_that_moved_alike(blobs: Blobs) -> None:
+    store, rows = blobs[0], np.arange(20)
+    header = replace(store.header, mean=(0.0,), std=(1.0,))
+    masks = np.asarray(store.masks)
+    drawn = replace(store, images=masks[:, None].astype(np.uint8) * 255, header=header)
+    given = replace(lesson(blobs, "full"), store=drawn)
+    images, truths = draw_batch(given, rows, FullConfig(augmentation=Augmentation(0.3)), step=1)
+    assert ((images > 0.5) == (truths == 1)).all()
+    assert not (truths[:, 0].numpy() == masks[rows]).all()
 
 
 def test_the_same_run_gives_the_same_outlines_bit_for_bit(blobs: Blobs) -> None:

@@ -61,7 +61,7 @@ def train(start: Segmenter, lesson: Lesson, config: FullConfig, bar: Bar) -> Seg
     for step, picked in enumerate(plan):
         for group, full_rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = full_rate * schedule(step, lesson.steps, config.warm_up)
-        images, truths = _batch(lesson, lesson.rows[picked], config, step)
+        images, truths = draw_batch(lesson, lesson.rows[picked], config, step)
         optimiser.zero_grad()
         loss = loss_of(network(images), truths)
         loss.backward()
@@ -116,7 +116,7 @@ def loss_on(
     return total / len(rows)
 
 
-def _batch(
+def draw_batch(
     lesson: Lesson, rows: NDArray[np.int64], config: FullConfig, step: int
 ) -> tuple[Tensor, Tensor]:
     """Return images ``(B, C, H, W)`` and their outlines ``(B, 1, H, W)``, moved alike."""
