@@ -13,7 +13,7 @@ from PIL import Image
 
 from maskwise.artefacts.gallery import Gallery
 from maskwise.report.facts import read_facts
-from maskwise.report.figures import agent_view, label_efficiency, reconstructions
+from maskwise.report.figures import agent_view, differences, label_efficiency, reconstructions
 from maskwise.report.pictures import png_bytes
 from maskwise.report.sections.agent import spread
 from maskwise.report.styles import styles
@@ -163,3 +163,12 @@ def test_labels_are_counted_over_seeds() -> None:
     facts = read_facts(study())
 
     assert facts.sizes == {0.1: (12, 12), 1.0: (120, 120)}
+
+
+def test_recipes_that_do_not_differ_at_all_are_drawn_without_a_warning() -> None:
+    rows = pd.DataFrame([{"recipe": "dqn", "difference": 0.0, "low": 0.0, "high": 0.0}])
+
+    figure = differences.draw(rows, styles(["dqn"], {}), ("title", "axis"), (0.0, 0.0))
+
+    low, high = figure.axes[0].get_xlim()
+    assert low < 0 < high

@@ -48,7 +48,8 @@ def draw(
         )
         panel.set_ylim(-0.6, len(recipes) - 0.4)
         panel.grid(axis="y", visible=False)
-        margin = 0.04 * (bounds[1] - bounds[0])
+        # Where nothing differs at all there is still an axis to draw.
+        margin = 0.04 * (bounds[1] - bounds[0]) or 0.01
         panel.set_xlim(bounds[0] - margin, bounds[1] + margin)
         panel.set_title(words[0])
         panel.set_xlabel(words[1])
