@@ -84,7 +84,7 @@ def test_masks_do_not_depend_on_the_global_generator() -> None:
 
 def test_the_greedy_box_stands_where_q_is_largest() -> None:
     policy = a_policy(IMAGES, **GREEDY)
-    torch.nn.init.normal_(policy.network.advantage.weight, generator=Generator().manual_seed(0))  # type: ignore[union-attr, arg-type]
+    torch.nn.init.normal_(policy.network.advantage.weight, generator=Generator().manual_seed(0))
     best = policy.maps(IMAGES, GRID).values.flatten(1).argmax(1)
     assert policy.propose(a_batch(IMAGES), GRID, Generator()).episode.chosen[0].equal(best)
     assert policy.choose_masks(IMAGES, GRID, Generator()).equal(policy.places.masks(best))
