@@ -165,6 +165,7 @@ def test_however_a_volume_is_stored_its_slices_are_the_same(
 
 
 @given(shape=st.tuples(*[st.integers(1, 9)] * 3), volumes=st.integers(0, 3))
+@settings(deadline=None)
 def test_every_frame_is_one_slice_of_one_plane_of_one_volume(
     shape: tuple[int, int, int], volumes: int
 ) -> None:

@@ -98,7 +98,7 @@ def test_two_series_in_two_folders_keep_their_own_order(tmp_path: Path) -> None:
     start=st.floats(-900, 900),
     rounding=st.floats(-0.004, 0.004),
 )
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_even_slices_are_ordered_and_spaced_from_any_order(
     order: list[int], spacing: float, start: float, rounding: float
 ) -> None:

@@ -4,9 +4,9 @@ DICOM and NIfTI are told here and read by ``dicom.py`` and ``nifti.py``.
 """
 
 import io
+import posixpath
 import warnings
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -81,9 +81,9 @@ class Decoded:
 
 def claimed_format(path: str) -> str | None:
     """Return the format that a file's suffix claims, or None."""
-    name = PurePosixPath(path.lower()).name
-    suffixes = [name[i:] for i, letter in enumerate(name) if letter == "."]
-    return next((SUFFIXES[suffix] for suffix in suffixes if suffix in SUFFIXES), None)
+    lower = path.lower()
+    suffix = ".nii.gz" if lower.endswith(".nii.gz") else posixpath.splitext(lower)[1]
+    return SUFFIXES.get(suffix)
 
 
 def is_dicom(head: bytes) -> bool:

@@ -11,11 +11,10 @@ name. Nothing of either is shown: messages hold sizes, and names of the standard
 import importlib.util
 import io
 import logging
-import math
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,7 +36,7 @@ from pydicom.uid import (
 )
 
 from maskwise.artefacts.decode import Decoded
-from maskwise.artefacts.place import Place, Vector
+from maskwise.artefacts.dicom_header import numbers_of, place_of
 from maskwise.artefacts.reasons import RejectedError
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -98,9 +97,9 @@ class DicomReader:
             detail = f"has {self._frames} frames, so there is no frame {frame}"
             raise RejectedError(self._path, "damaged", detail)
         with self._explained("its pixels cannot be decoded"):
-            self._check_length(frame)
+            self._check_size(frame)
             pixels = self._pixels(frame)
-            place = _place(self._header, frame, self._frames)
+            place = place_of(self._header, frame, self._frames)
         decoded = Decoded(
             pixels=pixels,
             format="DICOM",
@@ -143,17 +142,11 @@ class DicomReader:
             detail = f"for {self._syntax.name} there is no decoder: install one of {needed}"
             raise RejectedError(self._path, "no_decoder", detail)
 
-    def _check_length(self, frame: int) -> None:
-        """Refuse pixels cut short, and a compressed picture of another size than promised."""
-        header = self._header
+    def _check_size(self, frame: int) -> None:
+        """Refuse a compressed picture of another size than the header promises."""
         if not self._syntax.is_encapsulated:
-            held = len(next(header[name].value for name in _PIXELS if name in header))
-            expected = get_expected_length(header)
-            if held < expected:
-                detail = f"holds {held:,} of {expected:,} bytes of pixels"
-                raise RejectedError(self._path, "damaged", detail)
             return
-        picture = get_frame(header.PixelData, frame, number_of_frames=self._frames)
+        picture = get_frame(self._header.PixelData, frame, number_of_frames=self._frames)
         size = _size_inside(picture, self._syntax)
         if size is not None and size != (self._rows, self._columns):
             detail = (
@@ -162,9 +155,22 @@ class DicomReader:
             )
             raise RejectedError(self._path, "damaged", detail)
 
+    def _decoded(self, frame: int) -> NDArray[Any]:
+        try:
+            return pixel_array(self._header, index=frame)
+        except ValueError:
+            held = len(
+                next(self._header[name].value for name in _PIXELS if name in self._header)
+            )
+            expected = get_expected_length(self._header)
+            if self._syntax.is_encapsulated or held >= expected:
+                raise
+            detail = f"holds {held:,} of {expected:,} bytes of pixels"
+            raise RejectedError(self._path, "damaged", detail) from None
+
     def _pixels(self, frame: int) -> NDArray[Any]:
         """Return ``(H, W, C)``, C = 1 or 3, in this machine's byte order."""
-        stored = pixel_array(self._header, index=frame)
+        stored = self._decoded(frame)
         stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
         if self._photometric == "PALETTE COLOR":
             stored = apply_color_lut(stored, self._header)[..., :3]
@@ -231,8 +237,8 @@ def _meant(stored: NDArray[Any], header: pydicom.Dataset, frame: int) -> NDArray
     if "ModalityLUTSequence" in header:
         return np.asarray(apply_modality_lut(stored, header))
     group = "PixelValueTransformationSequence"
-    slope = _number(_value(header, frame, group, "RescaleSlope"), 1.0)
-    inter = _number(_value(header, frame, group, "RescaleIntercept"), 0.0)
+    (slope,) = numbers_of(header, frame, group, "RescaleSlope", 1) or (1.0,)
+    (inter,) = numbers_of(header, frame, group, "RescaleIntercept", 1) or (0.0,)
     if (slope, inter) == (1.0, 0.0) or slope == 0:
         return stored
     values = stored.astype(np.float64) * slope + inter
@@ -240,64 +246,3 @@ def _meant(stored: NDArray[Any], header: pydicom.Dataset, frame: int) -> NDArray
     if stored.dtype.kind in "ui" and slope.is_integer() and inter.is_integer():
         return values.astype(np.int32 if largest < 2**31 else np.int64)
     return values.astype(np.float32)
-
-
-def _place(header: pydicom.Dataset, frame: int, frames: int) -> Place:
-    spacing = _numbers(_value(header, frame, "PixelMeasuresSequence", "PixelSpacing"), 2)
-    y, x = spacing if spacing and min(spacing) > 0 else (math.nan, math.nan)
-    normal, position = _across(header, frame, frames)
-    return Place(
-        spacing_y=y,
-        spacing_x=x,
-        normal=normal,
-        position=position,
-        patient=_identity(header, "PatientID", "IssuerOfPatientID"),
-        series=_identity(header, "SeriesInstanceUID"),
-    )
-
-
-def _across(header: pydicom.Dataset, frame: int, frames: int) -> tuple[Vector | None, float]:
-    """Return the slice's normal, and how far along it the slice lies."""
-    if frames > 1 and "PerFrameFunctionalGroupsSequence" not in header:
-        return None, math.nan  # what the header says holds for the first frame
-    turn = _value(header, frame, "PlaneOrientationSequence", "ImageOrientationPatient")
-    corner = _value(header, frame, "PlanePositionSequence", "ImagePositionPatient")
-    directions, origin = _numbers(turn, 6), _numbers(corner, 3)
-    if directions is None or origin is None:
-        return None, math.nan
-    normal = np.cross(directions[:3], directions[3:])
-    length = float(np.linalg.norm(normal))
-    if length < 0.5:
-        return None, math.nan
-    x, y, z = (float(part) for part in normal / length)
-    return (x, y, z), float(np.dot((x, y, z), origin))
-
-
-def _value(header: pydicom.Dataset, frame: int, group: str, keyword: str) -> Any:
-    """Return an element: the frame's own, that of all frames, or the file's."""
-    per_frame = header.get("PerFrameFunctionalGroupsSequence") or ()
-    shared = header.get("SharedFunctionalGroupsSequence") or ()
-    for groups in (*per_frame[frame : frame + 1], *shared[:1]):
-        for item in (groups.get(group) or ())[:1]:
-            if keyword in item:
-                return item.get(keyword)
-    return header.get(keyword)
-
-
-def _identity(header: pydicom.Dataset, *keywords: str) -> str | None:
-    parts = [str(header.get(keyword) or "").strip() for keyword in keywords]
-    return "\0".join(parts) if parts[0] else None
-
-
-def _number(value: Any, default: float) -> float:
-    found = _numbers([value], 1)
-    return default if found is None else found[0]
-
-
-def _numbers(values: Any, count: int) -> Sequence[float] | None:
-    """Return ``count`` finite numbers, or None where there are none such."""
-    try:
-        found = [float(value) for value in values]
-    except (TypeError, ValueError):
-        return None
-    return found if len(found) == count and all(map(math.isfinite, found)) else None

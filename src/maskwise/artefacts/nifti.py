@@ -96,8 +96,7 @@ class NiftiReader:
                 ``damaged``, ``too_large``.
         """
         found = find_slice(self.geometry.shape, frame)
-        self._check(found, max_pixels)
-        pixels = self._slice(found)
+        pixels = self._checked_slice(found, max_pixels)
         decoded = Decoded(
             pixels=pixels[..., None],
             format="NIFTI",
@@ -107,6 +106,14 @@ class NiftiReader:
             place=self._place(found),
         )
         return pixels.tobytes(), decoded
+
+    def read_as_mask(self, frame: int, max_pixels: int) -> NDArray[Any]:
+        """Return the slice ``(H, W)`` of the only volume that lies where an image's does.
+
+        ``frame`` is the image's, whichever of several volumes it looks at.
+        """
+        shape = self.geometry.shape
+        return self._checked_slice(find_slice(shape, frame % sum(shape)), max_pixels)
 
     def load(self) -> None:
         """Make the voxels ready to be read.
@@ -121,9 +128,9 @@ class NiftiReader:
         for frame in frames_of(self.geometry.shape, "axial"):
             yield self._slice(find_slice(self.geometry.shape, frame))
 
-    def within(self, frame: int) -> int:
-        """Return the frame of a file of one volume that shows the same slice."""
-        return frame % sum(self.geometry.shape)
+    def _checked_slice(self, found: VolumeSlice, max_pixels: int) -> NDArray[Any]:
+        self._check(found, max_pixels)
+        return self._slice(found)
 
     def _check(self, found: VolumeSlice, max_pixels: int) -> None:
         volumes, shape = self.geometry.volumes, self.geometry.shape
@@ -140,11 +147,10 @@ class NiftiReader:
 
     def _slice(self, found: VolumeSlice) -> NDArray[Any]:
         """Return ``(H, W)``, contiguous, in this machine's byte order."""
-        stored = self._stored if found.volume is None else self._stored[..., found.volume]
-        # Views, down to the copy of one plane: nothing else is read off the disk.
-        turned = apply_orientation(stored, self._orientation)
-        plane = np.moveaxis(turned, PLANES[found.plane], 0)[found.number]
-        shown = np.flip(plane).T  # the head or the front up, the patient's right on the left
+        volume = self._turned if found.volume is None else self._turned[..., found.volume]
+        where: list[int | slice] = [slice(None, None, -1)] * 3
+        where[PLANES[found.plane]] = found.number
+        shown = volume[tuple(where)].T  # the head or front up, the patient's right on the left
         if self._slope is None:
             return np.ascontiguousarray(shown, self._dtype.newbyteorder("="))
         with np.errstate(over="ignore", invalid="ignore"):  # who reads it looks for inf
@@ -161,6 +167,12 @@ class NiftiReader:
             number=found.number,
             count=found.count,
         )
+
+    @cached_property
+    def _turned(self) -> NDArray[Any]:
+        """A view of the voxels as RAS+: nothing is read or copied until a slice is taken."""
+        turned: NDArray[Any] = apply_orientation(self._stored, self._orientation)
+        return turned
 
     @cached_property
     def _stored(self) -> NDArray[Any]:

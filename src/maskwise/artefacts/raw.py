@@ -140,11 +140,12 @@ def read_frame(raw: Path, path: str, frame: int, max_pixels: int) -> tuple[bytes
     claimed = claimed_format(path)
     if claimed == "NIFTI":
         return volume_reader(raw, path).read(frame, max_pixels)
-    if claimed in (None, "DICOM") and is_dicom(_head(raw, path)):
-        return _dicom(raw, path, max_pixels).read(frame, max_pixels)
-    data = read_bytes(raw, path, max_pixels)
-    if is_dicom(data):  # under another format's name
-        return _dicom(raw, path, max_pixels).read(frame, max_pixels)
+    if claimed in (None, "DICOM"):  # a file of many frames is not read anew for each
+        data, reader = _open(raw, path, max_pixels, _version(raw, path))
+    else:
+        data, reader = _read(raw, path, max_pixels)
+    if reader is not None:
+        return reader.read(frame, max_pixels)
     return data, decode(data, path, frame, max_pixels)
 
 
@@ -176,8 +177,8 @@ def read_mask(
             ``read_image`` raises.
     """
     lesions = [_lesion(raw, path, frame, max_pixels) for path in paths]
-    union: NDArray[np.bool_] = np.logical_or.reduce(_of_one_size(lesions, paths))
-    return union
+    first, *others = _of_one_size(lesions, paths)
+    return functools.reduce(np.logical_or, others, first)
 
 
 def read_classes(
@@ -191,14 +192,13 @@ def read_classes(
         RejectedError: ``fractional_mask``, and what ``read_mask`` raises.
     """
     classes = [_classes(raw, path, frame, max_pixels) for path in paths]
-    union: NDArray[np.uint8] = np.maximum.reduce(_of_one_size(classes, paths))
-    return union
+    first, *others = _of_one_size(classes, paths)
+    return functools.reduce(np.maximum, others, first)
 
 
 def volume_reader(raw: Path, path: str) -> "NiftiReader":
     """Return the reader of a NIfTI file; its header has been read, its voxels not yet."""
-    file = locate(raw, path)
-    return _open_volume(file, path, _version(file, path))
+    return _open_volume(raw, path, _version(raw, path))
 
 
 def frame_reader(raw: Path, path: str) -> FrameReader:
@@ -213,29 +213,32 @@ def _most_bytes(max_pixels: int) -> int:
 
 
 def _lesion(raw: Path, path: str, frame: int, max_pixels: int) -> NDArray[np.bool_]:
-    decoded = _mask(raw, path, frame, max_pixels)
-    threshold = 127 if decoded.format == "JPEG" else 0
-    lesion: NDArray[np.bool_] = decoded.pixels > threshold
-    return lesion[..., 0] if lesion.shape[2] == 1 else np.asarray(lesion.any(axis=2))
+    values, format_name = _mask(raw, path, frame, max_pixels)
+    lesion: NDArray[np.bool_] = values > (127 if format_name == "JPEG" else 0)
+    return lesion if lesion.ndim == 2 else np.asarray(lesion.any(axis=2))
 
 
 def _classes(raw: Path, path: str, frame: int, max_pixels: int) -> NDArray[np.uint8]:
-    values = _mask(raw, path, frame, max_pixels).pixels.max(axis=2)
+    values = _mask(raw, path, frame, max_pixels)[0]
+    values = values if values.ndim == 2 else values.max(axis=2)
     classes: NDArray[np.uint8] = np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8)
     if (classes != values).any():
         raise RejectedError(path, "fractional_mask", "holds numbers that name no class")
     return classes
 
 
-def _mask(raw: Path, path: str, frame: int, max_pixels: int) -> Decoded:
-    """Decode the mask of an image's ``frame``: its own of that number, or the only one."""
+def _mask(raw: Path, path: str, frame: int, max_pixels: int) -> tuple[NDArray[Any], str]:
+    """Return the mask of an image's ``frame``, ``(H, W)`` or ``(H, W, 3)``, and its format.
+
+    That is the mask file's own frame of that number, or the only one that it has.
+    """
     if claimed_format(path) == "NIFTI":
-        reader = volume_reader(raw, path)
-        return reader.read(reader.within(frame), max_pixels)[1]
+        return volume_reader(raw, path).read_as_mask(frame, max_pixels), "NIFTI"
     decoded = read_frame(raw, path, 0, max_pixels)[1]
     if decoded.frames > 1 and frame:
         decoded = read_frame(raw, path, frame, max_pixels)[1]
-    return decoded
+    pixels = decoded.pixels
+    return (pixels[..., 0] if pixels.shape[2] == 1 else pixels), decoded.format
 
 
 def _of_one_size(masks: list[NDArray[Any]], paths: Sequence[str]) -> list[NDArray[Any]]:
@@ -262,50 +265,53 @@ def _is_archive(raw: Path, path: str) -> bool:
 
 
 def _frames(raw: Path, path: str) -> FrameReader:
-    file = locate(raw, path)
-    return _open_frames(file, path, _version(file, path))
+    return _open_frames(raw, path, _version(raw, path))
 
 
-def _dicom(raw: Path, path: str, max_pixels: int) -> "DicomReader":
-    version = _version(locate(raw, path), path)
-    return _open_dicom(raw, path, max_pixels, version)
-
-
-def _version(file: Path, path: str) -> tuple[int, ...]:
-    """Return what tells a changed file, or a forked process, from the old."""
+def _version(raw: Path, path: str) -> tuple[int, ...]:
+    """Return what tells a changed file, or a forked process, from the one that is kept open."""
     try:
-        status = file.stat()
-    except OSError as error:
-        raise RejectedError(path, "unreadable", str(error.strerror)) from None
+        status = os.stat(os.path.join(raw, path))
+    except (OSError, ValueError):
+        locate(raw, path)  # says what is wrong with it
+        raise
     return status.st_mtime_ns, status.st_size, os.getpid()
 
 
 @functools.lru_cache(maxsize=4)
-def _open_frames(file: Path, path: str, version: tuple[int, ...]) -> FrameReader:
+def _open_frames(raw: Path, path: str, version: tuple[int, ...]) -> FrameReader:
     """Keep archives open."""
     del version
-    return FrameReader(file, path)
+    return FrameReader(locate(raw, path), path)
 
 
 @functools.lru_cache(maxsize=2)
-def _open_volume(file: Path, path: str, version: tuple[int, ...]) -> "NiftiReader":
+def _open_volume(raw: Path, path: str, version: tuple[int, ...]) -> "NiftiReader":
     """Keep an image's volume and its mask's, so that each is inflated once and no more stay."""
     # nibabel takes as long to import as all else that a worker process needs.
     from maskwise.artefacts.nifti import NiftiReader
 
     del version
-    return NiftiReader(file, path)
+    return NiftiReader(locate(raw, path), path)
 
 
 @functools.lru_cache(maxsize=2)
-def _open_dicom(
+def _open(
     raw: Path, path: str, max_pixels: int, version: tuple[int, ...]
-) -> "DicomReader":
-    """Keep a file of many frames, so that it is parsed once."""
-    from maskwise.artefacts.dicom import DicomReader  # late for the same reason
-
+) -> "tuple[bytes, DicomReader | None]":
+    """Keep a file that may be DICOM, so that one of many frames is parsed once."""
     del version
-    return DicomReader(read_bytes(raw, path, max_pixels), path, _most_bytes(max_pixels))
+    return _read(raw, path, max_pixels)
+
+
+def _read(raw: Path, path: str, max_pixels: int) -> "tuple[bytes, DicomReader | None]":
+    """Return a file's content, and what reads it if that is DICOM, whatever its name."""
+    data = read_bytes(raw, path, max_pixels)
+    if not is_dicom(data):
+        return data, None
+    from maskwise.artefacts.dicom import DicomReader  # late, as nibabel is
+
+    return data, DicomReader(data, path, _most_bytes(max_pixels))
 
 
 @functools.lru_cache(maxsize=1024)

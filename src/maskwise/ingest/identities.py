@@ -33,8 +33,8 @@ def salt_of(raw: Path, paths: Iterable[str]) -> bytes:
 
 def without_names(place: Place | None, salt: bytes) -> Place | None:
     """Return ``place`` with the ids of patient and series hashed."""
-    if place is None:
-        return None
+    if place is None or (place.patient is None and place.series is None):
+        return place
     patient, series = (_hashed(identity, salt) for identity in (place.patient, place.series))
     return replace(place, patient=patient, series=series)
 

@@ -131,7 +131,7 @@ def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
         intensity_std=intensities[1],
         intensity_min=intensities[2],
         intensity_max=intensities[3],
-        blank=_deviation(grey, decoded.pixels.dtype, intensities) < BLANK_BELOW,
+        blank=_is_blank(grey, decoded.pixels.dtype, intensities),
         lesion_share=_lesion_share(look, task, frame, (height, width)),
         place=without_names(decoded.place, look.salt),
     )
@@ -149,18 +149,28 @@ def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float,
         return grey, _moments(grey)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise RejectedError(path, "damaged", "holds values that are no finite numbers")
-    values = pixels.astype(np.float64).mean(axis=2)
+    values = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    values = values.astype(np.float64)
+    values = values if values.ndim == 2 else values.mean(axis=2)
     low, high = float(values.min()), float(values.max())
     scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
     intensities = float(values.mean()), float(values.std()), low, high
     return Image.fromarray(scaled.round().astype(np.uint8)), intensities
 
 
-def _deviation(
+def _is_blank(
     grey: Image.Image, stored: np.dtype[Any], intensities: tuple[float, float, float, float]
-) -> float:
-    """Return the deviation of the grey picture, 0 to 255, without computing it twice."""
-    return intensities[1] if stored == np.uint8 else _moments(grey)[1]
+) -> bool:
+    """Tell whether the grey picture, 0 to 255, deviates by less than ``BLANK_BELOW``."""
+    _, deviation, low, high = intensities
+    if stored == np.uint8:
+        return deviation < BLANK_BELOW
+    if high > low:
+        # Rounding to grey levels moves a deviation by half a level at most.
+        scaled = deviation * 255 / (high - low)
+        if abs(scaled - BLANK_BELOW) > 0.5:
+            return scaled < BLANK_BELOW
+    return _moments(grey)[1] < BLANK_BELOW
 
 
 def _moments(grey: Image.Image) -> tuple[float, float, float, float]:
