@@ -107,7 +107,7 @@ class A3cConfig:
     staged schedule and a CPU, and no two runs are equal to the last bit."""
     workers: int = 2
     """Processes of the asynchronous learner; more than there are cores only wait."""
-    widths: tuple[int, ...] = (16, 24, 24)
+    widths: tuple[int, ...] = (8, 24, 24)
     """Channels of the network's convolutions, of which the first two halve."""
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
