@@ -321,6 +321,22 @@ def test_colours_that_are_none_of_the_known_are_refused_unnamed(
     assert mode not in detail
 
 
+def test_what_pydicom_says_of_a_header_is_not_passed_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = save(slice_of(RAMP, NumberOfFrames="1234567890"), tmp_path / "a.dcm")
+    path.write_bytes(path.read_bytes().replace(b"1234567890", b"Dumbledore"))
+    with caplog.at_level(logging.DEBUG):
+        with pytest.warns(UserWarning, match="Dumbledore"):  # so pydicom by itself
+            assert pydicom.dcmread(path).NumberOfFrames == "Dumbledore"
+        assert "Dumbledore" in caplog.text
+        caplog.clear()
+        said = " ".join(reject(tmp_path, "a.dcm"))
+    assert said == "damaged cannot be read as DICOM (ValueError)"
+    assert "Dumbledore" not in "".join([caplog.text, *capfd.readouterr()])
+    assert not logging.getLogger("pydicom").disabled
+
+
 def test_random_bytes_in_a_header_are_refused_and_never_quoted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

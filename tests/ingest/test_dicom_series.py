@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -204,6 +205,21 @@ def test_a_table_may_name_dicom_files_and_its_patients_win(tmp_path: Path) -> No
     assert list(manifest["patient"]) == ["p0", "p1", "p2"]
     assert list(manifest["spacing_y"]) == [1.5] * 3
     assert "slice" not in manifest
+
+
+def test_slices_of_a_volume_stay_together_though_nobody_says_whose_they_are(
+    tmp_path: Path,
+) -> None:
+    write_series(tmp_path / "a", [0.0, 1.0, 2.0], uid="1.1", PatientID="")
+    write_series(tmp_path / "b", [0.0, 1.0, 2.0], uid="1.2", PatientID="")
+    for number, file in enumerate(sorted((tmp_path / "b").iterdir())):
+        dataset = pydicom.dcmread(file)
+        dataset.PixelData = scan(50 + number).astype(np.uint16).tobytes()
+        save(dataset, file)
+    manifest = run(tmp_path).manifest
+    assert manifest["patient"].isna().all()
+    assert manifest.groupby("volume")["group"].nunique().tolist() == [1, 1]
+    assert manifest["group"].nunique() == 2
 
 
 # Frames

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom import config
 from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
@@ -191,13 +190,10 @@ def _quietly() -> Iterator[None]:
     logger = logging.getLogger("pydicom")
     with _ALONE, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        mode, disabled = config.settings.reading_validation_mode, logger.disabled
-        config.settings.reading_validation_mode = config.IGNORE
-        logger.disabled = True
+        disabled, logger.disabled = logger.disabled, True
         try:
             yield
         finally:
-            config.settings.reading_validation_mode = mode
             logger.disabled = disabled
 
 
