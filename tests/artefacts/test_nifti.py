@@ -104,6 +104,8 @@ def test_values_and_types_are_those_of_the_facts(shared_data: Path, name: str) -
     if np.isfinite(voxels).all():
         assert voxels.mean(dtype=np.float64) == pytest.approx(said["mean"], rel=1e-4, abs=1e-4)
     assert reader.number_type == np.dtype(said["dtype"]).name
+    assert type(nib.load(raw / name)).__name__ == said["kind"]
+    assert (raw / name).stat().st_size == said["bytes"]
 
 
 @pytest.mark.parametrize("name", names("nifti"))
