@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from maskwise.errors import UserError
-from project import PROJECT, Finished, Project, copy_project
+from project import Finished, Project, copy_project
+from shared import SHARED
 
-SHARED = PROJECT / os.environ.get("MASKWISE_SHARED", "../shared/data")
 NO_IMAGES = "needs real images"
 NOBODY = 65534
 _QUIET = (

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from conftest import SHARED
+from shared import SHARED
 
 FOLDER = "dicom-nifti-samples"
 
