@@ -24,7 +24,8 @@ from maskwise.ingest.sources.phantom import PhantomConfig
 from maskwise.ingest.stage import IngestConfig, ingest
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.stage import preprocess
-from maskwise.pretrain import recipe as recipes
+from maskwise.pretrain.cell import PretrainRun, pretraining
+from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
 
 PROJECT = Path(__file__).parents[1]
 IMAGES, SIDE, GRID, BATCH = 2000, 32, (8, 8), 64
@@ -130,16 +131,16 @@ def run(store: Store, splits: pd.DataFrame, seed: int, arm: str) -> dict[str, An
     }
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        cell = recipes.PretrainRun(
-            recipe=recipes.parse_recipe(block, arm),
-            budget=recipes.Budget(grid=GRID, steps=NETWORK_STEPS, batch_size=BATCH),
-            config=recipes.PretrainConfig(),
+        cell = PretrainRun(
+            recipe=parse_recipe(block, arm),
+            budget=Budget(grid=GRID, steps=NETWORK_STEPS, batch_size=BATCH),
+            config=PretrainConfig(),
             source="phantom",
             recipe_name=arm,
             seed=seed,
             checkpoints=Path(folder),
         )
-        with recipes.pretraining(store, splits, cell) as result:
+        with pretraining(store, splits, cell) as result:
             history = result.history
     last = history.ffill().iloc[-1]
     figures = {name: round(float(last[name]), 4) for name in FIGURES if name in last}

@@ -12,12 +12,7 @@ the whole stage (listing, groups, contradictions, audit, figure). Aim: at least 
 import argparse
 import hashlib
 import io
-import os
-import platform
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -30,7 +25,7 @@ from PIL import Image
 
 from maskwise.ingest.sources.phantom import PhantomConfig
 from maskwise.ingest.stage import CHUNK, IngestConfig, ingest
-from maskwise.progress import collecting_facts
+from turns import ingest_speed, machine
 
 
 def hash_files(paths: list[Path]) -> int:
@@ -54,13 +49,6 @@ def bare_loop(paths: list[Path], workers: int) -> None:
         list(pool.map(hash_files, chunks))
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return the seconds that ``work`` takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def main() -> None:
     """Print the ratios and the machine."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -79,23 +67,11 @@ def main() -> None:
         config = IngestConfig(workers=options.workers)
         loop = partial(bare_loop, paths, options.workers)
         stage = partial(ingest, raw, source, config, "phantom")
-        reading, whole = [], []
-        for number in range(options.rounds):
-            with collecting_facts() as facts:
-                first = seconds(stage) if number % 2 else seconds(loop)
-                second = seconds(loop) if number % 2 else seconds(stage)
-            bare, ours = (second, first) if number % 2 else (first, second)
-            read = options.images / float(facts.values["images_per_second"])
-            reading.append(bare / read)
-            whole.append(bare / ours)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
-    print(f"Pillow {PIL.__version__}, NumPy {np.__version__}")
-    print(
-        f"{options.images} images and masks, {options.side} px, {options.workers} workers, "
-        f"{options.rounds} rounds"
-    )
-    print(f"reading / bare loop: {statistics.median(reading):.2f}")
-    print(f"whole stage / bare loop: {statistics.median(whole):.2f} (aim: at least 0.8)")
+        print(f"{machine()}; Pillow {PIL.__version__}, NumPy {np.__version__}")
+        print(
+            f"{options.images} images and masks, {options.side} px, {options.workers} workers"
+        )
+        ingest_speed("PNG", stage, loop, options.images, options.rounds)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,7 @@ as series of uncompressed DICOM files.
 import argparse
 import hashlib
 import json
-import os
-import platform
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -40,11 +36,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from scipy.ndimage import gaussian_filter
 
-from maskwise.ingest.contracts import SourceConfig
 from maskwise.ingest.sources.decathlon import DecathlonConfig
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import CHUNK, IngestConfig, ingest
-from maskwise.progress import collecting_facts
+from turns import ingest_speed, machine
 
 
 def voxels(seed: int, side: int, slices: int) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
@@ -148,29 +143,6 @@ def bare_loop(
         list(pool.map(read, chunks))
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return the seconds that ``work`` takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def compare(
-    loop: Callable[[], object], raw: Path, source: SourceConfig, images: int, options: Any
-) -> tuple[float, float]:
-    """Return the medians over rounds: speed of reading, and of the stage, over the loop's."""
-    stage = partial(ingest, raw, source, IngestConfig(workers=options.workers), "volumes")
-    reading, whole = [], []
-    for number in range(options.rounds):
-        with collecting_facts() as facts:
-            first = seconds(stage) if number % 2 else seconds(loop)
-            second = seconds(loop) if number % 2 else seconds(stage)
-        bare, ours = (second, first) if number % 2 else (first, second)
-        reading.append(bare * float(facts.values["images_per_second"]) / images)
-        whole.append(bare / ours)
-    return statistics.median(reading), statistics.median(whole)
-
-
 def main() -> None:
     """Print the ratios and the machine."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -182,11 +154,11 @@ def main() -> None:
     options = parser.parse_args()
     images = options.volumes * options.slices
     shape = (options.volumes, options.side, options.slices)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
-    print(f"nibabel {nib.__version__}, pydicom {pydicom.__version__}, NumPy {np.__version__}")
+    config = IngestConfig(workers=options.workers)
+    print(f"{machine()}; nibabel {nib.__version__}, pydicom {pydicom.__version__}")
     print(
         f"{options.volumes} volumes of {options.side} x {options.side} x {options.slices}, "
-        f"{options.workers} workers, {options.rounds} rounds"
+        f"{options.workers} workers"
     )
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "task"
@@ -194,21 +166,16 @@ def main() -> None:
         paths = sorted((raw / "imagesTr").iterdir())
         size = max(1, CHUNK // options.slices)
         loop = partial(bare_loop, read_volumes, paths, size, options.workers)
-        show("NIfTI", compare(loop, raw, DecathlonConfig(), images, options))
+        stage = partial(ingest, raw, DecathlonConfig(), config, "volumes")
+        ingest_speed("NIfTI", stage, loop, images, options.rounds)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "series"
         write_series(raw, *shape)
         paths = sorted(raw.glob("*/*.dcm"))
         loop = partial(bare_loop, read_series, paths, CHUNK, options.workers)
         source = ImageFolderConfig(layout="flat", modality="mr", duplicate_distance=0)
-        show("DICOM", compare(loop, raw, source, images, options))
-
-
-def show(name: str, ratios: tuple[float, float]) -> None:
-    """Print one comparison."""
-    reading, whole = ratios
-    print(f"{name}: reading / bare loop: {reading:.2f} (aim: at least 0.7)")
-    print(f"{name}: whole stage / bare loop: {whole:.2f}")
+        stage = partial(ingest, raw, source, config, "volumes")
+        ingest_speed("DICOM", stage, loop, images, options.rounds)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ from maskwise.artefacts.splits import read_splits
 from maskwise.artefacts.store import Store, open_store
 from maskwise.finetune.cell import learn_full, learn_probe, prepare
 from maskwise.finetune.stage import FinetuneConfig, FinetuneRun, parse_budget
-from maskwise.pretrain import recipe as recipes
+from maskwise.pretrain.cell import PretrainRun, pretraining
+from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
 
 PROJECT = Path(__file__).parents[1]
 DATA = PROJECT / "data"
@@ -100,16 +101,16 @@ def train(
     """Pre-train as the pipeline does; keep the encoder, its last loss and the seconds."""
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        run = recipes.PretrainRun(
-            recipe=recipes.parse_recipe(block, key["candidate"]),
-            budget=recipes.Budget(grid=(16, 16), steps=key["steps"], batch_size=32),
-            config=recipes.PretrainConfig(),
+        run = PretrainRun(
+            recipe=parse_recipe(block, key["candidate"]),
+            budget=Budget(grid=(16, 16), steps=key["steps"], batch_size=32),
+            config=PretrainConfig(),
             source=SOURCE,
             recipe_name=key["candidate"],
             seed=key["seed"],
             checkpoints=Path(folder),
         )
-        with recipes.pretraining(store, shown, run) as result:
+        with pretraining(store, shown, run) as result:
             last = result.history.iloc[-1] if len(result.history) else pd.Series(dtype=float)
             facts = {
                 "loss": last.get("loss"),

@@ -54,6 +54,14 @@ def parse(config: type[C], block: Any, where: str) -> C:
     return parsed
 
 
+def check_range(config: object, low: float, high: float, *names: str) -> None:
+    """Raise ``ValueError`` unless the options lie in [low, high]; for ``__post_init__``."""
+    for name in names:
+        value = getattr(config, name)
+        if not low <= value <= high:
+            raise ValueError(f"{name} is {value}, but must lie between {low:g} and {high:g}")
+
+
 def _said(kind: str, message: str) -> str:
     """Return a problem in the words of YAML, which has lists and no tuples."""
     if kind == "tuple_type":

@@ -94,6 +94,6 @@ def weights_after(steps: int, images: Tensor, **options: Any) -> list[Tensor]:
 def taught(policy: A3c, scale: float = 1.0) -> A3c:
     """Give the policy a taste, as learning would."""
     generator = Generator().manual_seed(1)
-    torch.nn.init.normal_(policy.network.policy.weight, std=scale, generator=generator)
-    torch.nn.init.normal_(policy.network.value.weight, std=scale, generator=generator)
+    for weight in policy.network.cells.heads.parameters():
+        torch.nn.init.normal_(weight, std=scale, generator=generator)
     return policy

@@ -12,7 +12,7 @@ import torch
 from maskwise.artefacts.splits import read_splits
 from maskwise.artefacts.store import open_store
 from maskwise.pretrain import loop
-from maskwise.pretrain.recipe import pretraining
+from maskwise.pretrain.cell import pretraining
 from pretrain.toys import make_run
 
 

@@ -16,8 +16,8 @@ def a_network(bound: float | None = None, taught: bool = True) -> PolicyValueNet
         torch.manual_seed(0)
         network = PolicyValueNetwork(1, (8, 8), (8, 16), bound)
         if taught:  # fresh, its heads are 0
-            nn.init.normal_(network.policy.weight)
-            nn.init.normal_(network.value.weight)
+            for weight in network.cells.heads.parameters():
+                nn.init.normal_(weight)
     return network
 
 

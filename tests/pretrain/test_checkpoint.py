@@ -15,8 +15,8 @@ import torch
 import maskwise
 from maskwise import progress
 from maskwise.errors import UserError
+from maskwise.pretrain.cell import pretraining
 from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
-from maskwise.pretrain.recipe import pretraining
 from pretrain import killed
 from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
 
@@ -47,7 +47,7 @@ BATCH_NORM: dict[str, Any] = {
 
 # Each run is a process of its own; the server imports torch once for all of them.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["maskwise.pretrain.recipe"])
+PROCESSES.set_forkserver_preload(["maskwise.pretrain.cell"])
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Outcome
 from maskwise.pretrain.policies.dqn import Dqn, DqnConfig
+from maskwise.pretrain.policies.dqn_reward import another
 from pretrain.dqn_toys import GRID, a_batch, a_policy, equal, step, weights_after
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -20,16 +21,15 @@ RELEASE: dict[str, Any] = {"preset": "release", "box": [2, 2], "stride": 1, "gri
 
 
 def test_the_control_tells_every_image_the_reward_of_another() -> None:
-    policy = a_policy(IMAGES, shuffle_rewards=True)
     rewards = torch.arange(8.0)[None]
     seen = set()
-    for policy.step in range(7):
-        shuffled = policy._shuffled(rewards)
+    for number in range(7):
+        shuffled = another(rewards, number)
         assert sorted(shuffled[0].tolist()) == list(range(8))
         assert (shuffled != rewards).all()
         seen.add(tuple(shuffled[0].tolist()))
     assert len(seen) == 7
-    assert policy._shuffled(rewards[:, :1]).equal(rewards[:, :1])
+    assert another(rewards[:, :1], 0).equal(rewards[:, :1])
 
 
 def test_a_reward_that_is_no_number_stops_the_run_and_says_how_many_there_are() -> None:

@@ -210,8 +210,8 @@ def test_the_choice_at_a_look_is_that_of_the_last_step_and_asks_image_by_image(
     ("block", "message"),
     [
         ({"ratio": 1.0}, "ratio is 1.0, but must lie between 0 and 1"),
-        ({"share_end": 1.5}, r"share_end is 1.5, but must lie in \[0, 1\]"),
-        ({"share_start": -0.1}, r"share_start is -0.1, but must lie in \[0, 1\]"),
+        ({"share_end": 1.5}, "share_end is 1.5, but must lie between 0 and 1"),
+        ({"share_start": -0.1}, "share_start is -0.1, but must lie between 0 and 1"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0, but should be above 0"),
         ({"source": "oracle"}, "policy.source: .*'teacher_loss' or 'predictor'"),
         (

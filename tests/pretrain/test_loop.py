@@ -16,10 +16,10 @@ from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.batches import Batches
+from maskwise.pretrain.cell import Pretrained, PretrainRun
 from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
 from maskwise.pretrain.objectives.context_encoder import ContextEncoder, ContextEncoderConfig
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
-from maskwise.pretrain.recipe import Pretrained, PretrainRun
 from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
 
 LATERALITIES: tuple[Laterality, ...] = ("free", "fixed")

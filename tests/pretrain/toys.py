@@ -7,15 +7,9 @@ import numpy as np
 import pandas as pd
 
 from maskwise.artefacts.store import Laterality, Store, StoreHeader, open_store, writing_store
+from maskwise.pretrain.cell import Pretrained, PretrainRun, pretraining
 from maskwise.pretrain.contracts import Setting
-from maskwise.pretrain.recipe import (
-    Budget,
-    PretrainConfig,
-    Pretrained,
-    PretrainRun,
-    parse_recipe,
-    pretraining,
-)
+from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
 
 SMALL = {"name": "context_cnn", "widths": [8, 8], "convolutions": [1, 1]}
 """An encoder that needs no time."""

@@ -148,8 +148,8 @@ def check_together(parameters: Mapping[str, Any], study: Study) -> None:
 def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: Any) -> None:
     """Build each recipe for the source's images: a box too large must not wait for its turn."""
     from maskwise.errors import UserError
+    from maskwise.pretrain.cell import rehearse
     from maskwise.pretrain.contracts import Setting
-    from maskwise.pretrain.recipe import rehearse
 
     setting = Setting(
         channels=images.channels,

@@ -23,10 +23,10 @@ def pretrain(
 ) -> tuple[Any, Any, Any]:
     """Train the cell's encoder without labels, or go on where an interrupted run stopped."""
     # torch takes seconds to import, and Kedro loads this module to list the pipelines.
-    from maskwise.pretrain import recipe as recipes
+    from maskwise.pretrain.cell import PretrainRun, pretraining
 
     config = blocks.pretrain(options, "pretrain")
-    run = recipes.PretrainRun(
+    run = PretrainRun(
         recipe=blocks.recipe(recipe, cell.recipe),
         budget=blocks.pretrain_source(budget, f"{cell.source}.pretrain"),
         config=config,
@@ -35,7 +35,7 @@ def pretrain(
         seed=cell.seed,
         checkpoints=project / config.checkpoints / cell.checkpoints,
     )
-    result = until_saved(recipes.pretraining(store, splits, run))
+    result = until_saved(pretraining(store, splits, run))
     result.encoder.metadata = result.metadata  # type: ignore[assignment]
     return result.encoder, result.history, result.gallery
 

@@ -53,6 +53,8 @@ class Shift:
     mask_generator: Tensor
     """State; the first worker goes on with it."""
     channels_last: bool
+    threads: int
+    """A worker's; together the workers have as many as one process would."""
 
 
 class Crew:
@@ -143,7 +145,7 @@ def _work(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> Non
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
-        torch.set_num_threads(1)
+        torch.set_num_threads(shift.threads)
         results.put(("left", rank, _teach(rank, shift, tickets, results, stop)))
     except Exception:
         results.put(("failed", rank, traceback.format_exc()))

@@ -205,6 +205,7 @@ class Loop:
                 seed=self.plan.seed,
                 mask_generator=self.generator.get_state(),
                 channels_last=self.plan.channels_last,
+                threads=max(1, torch.get_num_threads() // policy.workers),
             )
             self.crew = Crew(shift, self.step, policy.workers, self.plan.cell)
         figures = self.crew.figures()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from maskwise.config import check_range
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -49,8 +51,7 @@ class StagedConfig:
     """Whether the network forgets its first phase before it meets the policy's masks."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.first <= 1:
-            raise ValueError(f"first is {self.first}, but must lie between 0 and 1")
+        check_range(self, 0, 1, "first")
         if self.policy_steps < 1:
             raise ValueError(f"policy_steps is {self.policy_steps}, but should be 1 or more")
 

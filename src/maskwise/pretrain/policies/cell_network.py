@@ -1,4 +1,4 @@
-"""A small network that looks at the whole image and says some numbers a cell."""
+"""A small network that looks at the whole image and says a number or more of each cell."""
 
 from itertools import pairwise
 from typing import Any, cast
@@ -16,15 +16,15 @@ average away what a cell's texture says of its difficulty."""
 
 
 class CellNetwork(nn.Module):
-    """A strided convolution a halving of ``DETAIL``, further ones, and a head of 1 x 1.
+    """A strided convolution a halving of ``DETAIL``, further ones, and heads of 1 x 1.
 
     Never the neighbours in the batch (no batch norm). Borders are repeated, not padded with 0,
-    which would tell the network where it is. The head starts at 0: all cells are equal until
+    which would tell the network where it is. The heads start at 0: all cells are equal until
     something has been learnt.
     """
 
     def __init__(
-        self, channels: int, grid: Grid, widths: tuple[int, ...], numbers: int
+        self, channels: int, grid: Grid, widths: tuple[int, ...], heads: tuple[str, ...]
     ) -> None:
         super().__init__()
         self.grid = grid
@@ -38,14 +38,14 @@ class CellNetwork(nn.Module):
                 nn.ReLU(),
             ]
         self.trunk = nn.Sequential(*layers)
-        self.head = nn.Conv2d(widths[-1], numbers, 1)
-        for parameter in self.head.parameters():
+        self.heads = nn.ModuleDict({name: nn.Conv2d(widths[-1], 1, 1) for name in heads})
+        for parameter in self.heads.parameters():
             nn.init.zeros_(parameter)
         # A third less time on a CPU.
         cast(Any, self).to(memory_format=torch.channels_last)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Turn images ``(B, C, H, W)`` into ``(B, numbers, gh * gw)``.
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Turn images ``(B, C, H, W)`` into ``(B, gh * gw)`` a head.
 
         In float32 also under autocast: what is said decides, or is the logarithm of a chance.
         """
@@ -54,5 +54,5 @@ class CellNetwork(nn.Module):
             seen = images.float().contiguous(memory_format=torch.channels_last)
             if images.shape[2:] != size:
                 seen = adaptive_avg_pool2d(seen, size)
-            said: Tensor = self.head(self.trunk(seen))
-        return said.flatten(2)
+            features = self.trunk(seen)
+            return tuple(head(features).flatten(1) for head in self.heads.values())

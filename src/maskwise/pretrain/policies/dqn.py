@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import huber_loss
 
+from maskwise.config import check_range
 from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
@@ -34,8 +35,23 @@ from maskwise.pretrain.policies.dqn_target import Target
 from maskwise.pretrain.policies.random_box import check_boxes, check_room
 from maskwise.pretrain.schedule import ScheduleName, learning_rate
 
-CHECK_EVERY = 50
-"""Steps between looks at whether rewards are finite, on a GPU that a look would make wait."""
+RELEASE: Mapping[str, Any] = {
+    # The release's 8 x 8 places with boxes of 2 x 2, on the default grid of 16 x 16.
+    "box": [4, 4],
+    "stride": 2,
+    "actions": "all_cells",
+    "epsilon": {"schedule": "step", "start": 1.0, "end": 0.0, "share": 0.2},
+    "ties": "first",
+    "reward": "sum_full",
+    "baseline": "none",
+    "scale": "none",
+    "loss": "squared",
+    "gradient_clip": None,
+    "learning_rate": 1e-3,
+    "schedule": "thirds",
+    "q_network": "encoder_copy",
+}
+"""What the authors' code does, each line a numbered departure of the method's page."""
 
 
 @dataclass(frozen=True)
@@ -95,35 +111,15 @@ class DqnConfig:
     shuffle_rewards: bool = False
     """A control, no method: every image is told the reward of another one."""
 
-    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {},
-        "release": {
-            # The release's 8 x 8 places with boxes of 2 x 2, on the default grid of 16 x 16.
-            "box": [4, 4],
-            "stride": 2,
-            "actions": "all_cells",
-            "epsilon": {"schedule": "step", "start": 1.0, "end": 0.0, "share": 0.2},
-            "ties": "first",
-            "reward": "sum_full",
-            "baseline": "none",
-            "scale": "none",
-            "loss": "squared",
-            "gradient_clip": None,
-            "learning_rate": 1e-3,
-            "schedule": "thirds",
-            "q_network": "encoder_copy",
-        },
-    }
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "release": RELEASE}
 
     def __post_init__(self) -> None:
-        _between("discount", self.discount, 0, 1)
-        _between("least_new", self.least_new, 0.01, 1)
-        _between("baseline_decay", self.baseline_decay, 0, 0.9999)
         check_boxes(self.box, self.boxes)
-        for name in ("stride", "pool_px", "width"):
-            _between(name, getattr(self, name), 1, 1024)
-        for name in ("learning_rate", "clip", "variance_floor"):
-            _between(name, getattr(self, name), 1e-12, 1e6)
+        check_range(self, 0, 1, "discount")
+        check_range(self, 0.01, 1, "least_new")
+        check_range(self, 0, 0.9999, "baseline_decay")
+        check_range(self, 1, 1024, "stride", "pool_px", "width")
+        check_range(self, 1e-12, 1e6, "learning_rate", "clip", "variance_floor")
         if self.reward == "sum_full":
             self._refuse(
                 "reward: sum_full", ("boxes", 1), ("pool_px", 1), ("normalise", "none")
@@ -146,11 +142,6 @@ class DqnConfig:
                 f"{cell[1]} pixels; choose a divisor"
             )
         return Dqn(self, setting)
-
-
-def _between(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name} is {value}, but must lie between {low:g} and {high:g}")
 
 
 @dataclass(frozen=True)
@@ -236,8 +227,8 @@ class Dqn:
         """Regress the chosen places' Q on what they were worth, in one optimiser step."""
         batch, episode = proposal.batch, self._up_to_date(proposal)
         raw = self._rewards(episode, batch.images, outcome)
-        self._refuse_infinite(raw)
-        told = self._shuffled(raw)
+        dqn_reward.refuse_infinite(raw, self.step)
+        told = dqn_reward.another(raw, self.step) if self.config.shuffle_rewards else raw
         rewards = self.expectation.normalise(told, batch.index, episode.chosen, episode.played)
         sample = self.memory.sample(self.step) if self.config.replay.capacity else None
         losses, weights = self._losses(batch.images, episode, rewards)
@@ -284,13 +275,6 @@ class Dqn:
             return means
         floor = self.config.variance_floor
         return dqn_reward.unexplained(means, images, episode.fresh, area, floor)
-
-    def _shuffled(self, rewards: Tensor) -> Tensor:
-        """Tell every image the reward of another, a different one each step."""
-        others = rewards.shape[1] - 1
-        if not self.config.shuffle_rewards or others < 1:
-            return rewards
-        return rewards.roll(1 + self.step % others, 1)
 
     def _losses(
         self, images: Tensor, episode: Episode, rewards: Tensor
@@ -346,11 +330,6 @@ class Dqn:
             config.target.follow(self.network, self.target)
         return norm
 
-    def _refuse_infinite(self, rewards: Tensor) -> None:
-        if rewards.device.type != "cpu" and self.step % CHECK_EVERY:
-            return
-        dqn_reward.refuse_infinite(rewards)
-
     def _own_figures(
         self, episode: Episode, raw: Tensor, outcome: Outcome
     ) -> dict[str, Tensor]:
@@ -367,23 +346,19 @@ class Dqn:
 
     def maps(self, images: Tensor, grid: Grid) -> PlaceMap:
         """Return the Q-map over the first box's places."""
-        chunks = images.split(max(1, self.setting.batch_size))
+        hidden = images.new_zeros((len(images), *self.setting.grid), dtype=torch.bool)
+        inputs = (images, hidden, self.places.allowed(hidden, 0.0))
+        parts = zip(*(each.split(self.setting.batch_size) for each in inputs), strict=True)
         self.network.eval()
         with torch.no_grad():
-            episodes = [self._first_q(chunk) for chunk in chunks]
-        q: Tensor = torch.cat(episodes)
+            q = torch.cat([self.network(*part) for part in parts])
         values = q.reshape(-1, *self.places.shape)
         return PlaceMap(values, self.places.box, self.places.stride)
-
-    def _first_q(self, images: Tensor) -> Tensor:
-        hidden = images.new_zeros((len(images), *self.setting.grid), dtype=torch.bool)
-        q: Tensor = self.network(images, hidden, self.places.allowed(hidden, 0.0))
-        return q
 
     def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         """Return the greedy masks; nothing is drawn."""
         index = torch.arange(len(images), device=images.device)
-        size = max(1, self.setting.batch_size)
+        size = self.setting.batch_size
         self.network.eval()
         with torch.no_grad():
             parts = [

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
+from maskwise.config import check_range
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
 from maskwise.pretrain.policies.cells import (
@@ -48,9 +49,7 @@ class HardestConfig:
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
-        for name in ("share_start", "share_end"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must lie in [0, 1]")
+        check_range(self, 0, 1, "share_start", "share_end")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate is {self.learning_rate}, but should be above 0")
         if self.source == "predictor" and self.coverage != "single":

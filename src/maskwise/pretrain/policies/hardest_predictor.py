@@ -26,13 +26,13 @@ class Predictor:
         self, setting: Setting, number: int, relative: bool, learning_rate: float
     ) -> None:
         self.number, self.relative = number, relative
-        self.network = CellNetwork(setting.channels, setting.grid, WIDTHS, 1)
+        self.network = CellNetwork(setting.channels, setting.grid, WIDTHS, ("error",))
         self.optimiser = torch.optim.Adam(self.network.parameters(), learning_rate)
 
     def difficulty(self, batch: Batch, tests: Tensor, grid: Grid) -> Tensor:
         """Return what it predicts of all cells, ``(B, L)``; it needs no test."""
         with torch.no_grad():
-            predicted: Tensor = self.network(batch.images)[:, 0]
+            predicted: Tensor = self.network(batch.images)[0]
         return predicted
 
     def opinion(self, batch: Batch, tests: Tensor, grid: Grid) -> Tensor:
@@ -43,7 +43,7 @@ class Predictor:
         """Make one step towards the errors ``outcome.error_map``, which are constants."""
         errors = outcome.error_map.flatten(1).float()
         with torch.enable_grad():
-            predicted = self.network(batch.images)[:, 0]
+            predicted = self.network(batch.images)[0]
             if self.relative:
                 loss = pair_loss(predicted, errors, self.number)
             else:
