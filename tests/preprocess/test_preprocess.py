@@ -321,6 +321,16 @@ def test_an_image_that_vanished_since_ingest_is_named_and_the_store_stays(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["raw", "store"]
 
 
+def test_an_image_that_is_too_large_only_for_preprocess_names_both_options(
+    tmp_path: Path,
+) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    with pytest.raises(
+        UserError, match=r"00000\.png.*\(too_large\); .*preprocess.max_pixels.*ingest.max_pix"
+    ):
+        run(tmp_path, config=PreprocessConfig(max_pixels=9), manifest=manifest)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_image_that_changed_since_ingest_is_named_and_the_store_stays(
     tmp_path: Path, workers: int

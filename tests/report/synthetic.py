@@ -190,6 +190,7 @@ def summary(images: int) -> dict[str, Any]:
             "named": [],
         },
         "rejects": {"counted": 0, "by_reason": {}},
+        "slice_number_audit": {},
         "file_facts_audit": {
             "diagnosis": {
                 "auroc": 0.51,

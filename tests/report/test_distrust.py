@@ -103,6 +103,17 @@ def test_a_summary_written_before_bytes_were_told_apart_still_makes_a_page() -> 
     assert "With the bytes of each file as well" in str(data.build(read_facts(inputs)))
 
 
+def test_a_label_that_the_place_of_a_slice_predicts_is_said_and_distrusted() -> None:
+    by_place = audited(0.8, importances={"relative_slice": 1.0})
+    inputs = with_summary(slice_number_audit={"tumour": by_place, "grade": audited(0.44)})
+    text = plain(str(data.build(read_facts(inputs))))
+
+    assert "0.860 [0.800, 0.920]" in doubts(inputs)["The place of a slice predicts tumour"]
+    assert "The place of a slice predicts grade" not in doubts(inputs)
+    assert "predict grade, on 240 slices of 120 groups: macro AUROC 0.500" in text
+    assert "place of a slice" not in str(data.build(read_facts(study())))
+
+
 def test_an_official_split_that_leaks_is_distrusted_more_when_it_was_kept() -> None:
     leaks = {"official_split": True, "groups": 2, "images": 5, "named": []}
     kept = with_summary(official_split_leaks=leaks)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from maskwise.artefacts.images import classes_to_network, mask_to_network, to_network
 from maskwise.artefacts.raw import read_classes, read_frame, read_mask
+from maskwise.artefacts.reasons import RejectedError
 from maskwise.errors import UserError
 from maskwise.workers import map_chunks
 
@@ -158,4 +159,9 @@ def _mask(job: Job, masks: list[str], frame: int) -> NDArray[Any]:
 
 def _changed(error: UserError) -> UserError:
     """Say why an image of the manifest cannot be read; plain, so that it can leave a worker."""
+    if isinstance(error, RejectedError) and error.reject.reason == "too_large":
+        return UserError(
+            f"{error}; ingest could read it: set preprocess.max_pixels to what "
+            "ingest.max_pixels is"
+        )
     return UserError(f"{error}; ingest could read it, so the raw folder changed: run it again")

@@ -71,6 +71,8 @@ class DataFacts:
     """Of format, colour mode and size in pixels alone."""
     no_audit: str
     """Why there is none."""
+    slice_audits: Mapping[str, Audit]
+    """Label -> what the place of a slice in its volume says of it; empty without volumes."""
 
 
 def read_data(summary: Mapping[str, Any], label: str) -> DataFacts:
@@ -106,6 +108,11 @@ def read_data(summary: Mapping[str, Any], label: str) -> DataFacts:
         audit=_audit(audit),
         header_audit=_audit(audit.get("without_bytes", {"auroc": None})),
         no_audit=audit.get("why_not", ""),
+        slice_audits={
+            name: found
+            for name, asked in summary["slice_number_audit"].items()
+            if (found := _audit(asked)) is not None
+        },
     )
 
 

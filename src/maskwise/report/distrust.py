@@ -102,6 +102,18 @@ def _file_facts(facts: Facts) -> Iterator[Caution]:
         )
 
 
+def _slice_numbers(facts: Facts) -> Iterator[Caution]:
+    for label, audit in facts.data.slice_audits.items():
+        if audit.low > GIVEN_AWAY:
+            yield Caution(
+                54,
+                f"The place of a slice predicts {label}",
+                "A model that sees no picture reaches an AUROC of "
+                f"{number(audit.auroc)} {interval(audit.low, audit.high)} by the slice's place "
+                "in its volume. A network has to do better than that.",
+            )
+
+
 def _few_groups(facts: Facts) -> Iterator[Caution]:
     groups = facts.test_groups()
     few = groups[groups < FEW_GROUPS]
@@ -306,6 +318,7 @@ RULES: tuple[Callable[[Facts], Iterator[Caution]], ...] = (
     _generated,
     _leak,
     _file_facts,
+    _slice_numbers,
     _few_groups,
     _seeds,
     _uncertain,
