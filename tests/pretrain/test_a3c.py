@@ -133,6 +133,8 @@ def test_what_goes_together_runs_without_a_warning_and_every_figure_is_a_number(
         "reward",
         "policy_loss",
         "value_loss",
+        "value_explained",
+        "advantage_above",
         "policy_entropy",
         "policy_gradient_norm",
         "overlap",

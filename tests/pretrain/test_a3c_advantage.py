@@ -197,16 +197,36 @@ def test_values_learn_what_their_baseline_is_made_of() -> None:
         ("cell_value", own, picks, [v[4] - 7, v[0] - 4, v[2] - 1]),
     ]
     for name, rewards, choice, differences in squares:
-        loss = value_loss(name, values, rewards, cells, choice)  # type: ignore[arg-type]
+        loss, _ = value_loss(name, values, rewards, cells, choice)  # type: ignore[arg-type]
         slow = sum(d * d for d in differences) / len(differences)
         assert float(loss) == pytest.approx(slow), name
+
+
+@pytest.mark.parametrize(
+    ("error", "share"),
+    [([0.0] * 3, 1.0), ([-3.0, 0.0, 3.0], 0.0), ([-6.0, 0.0, 6.0], -3.0)],
+)
+def test_what_the_values_explain_is_told_against_the_mean(
+    error: list[float], share: float
+) -> None:
+    cells = torch.tensor([[4.0, torch.nan, 1.0, 7.0]])  # mean 4, variance 6
+    values = torch.tensor([[4.0, 9.0, 1.0, 7.0]])
+    values[0, [3, 0, 2]] += torch.tensor(error)
+    told = value_loss("image_batch", values, torch.ones(1, 1), cells, Choice(~cells.isnan()))
+    assert float(told[1]) == pytest.approx(share)
+
+
+def test_values_explain_nothing_of_a_reward_that_never_varies() -> None:
+    values, picks = normal(2, 5), in_order(torch.tensor([[4, 0], [1, 2]]), 5)
+    told = value_loss("cell_expected", values, torch.ones(2, 2), torch.ones(2, 5), picks)
+    assert float(told[1]) == 0
 
 
 def test_cells_without_a_reward_leave_no_gradient_in_their_values() -> None:
     values = normal(1, 5).requires_grad_()
     cells = torch.tensor([[4.0, torch.nan, 1.0, torch.nan, 7.0]])
     choice = Choice(~cells.isnan())
-    value_loss("image_batch", values, torch.ones(1, 1), cells, choice).backward()
+    value_loss("image_batch", values, torch.ones(1, 1), cells, choice)[0].backward()
     assert values.grad is not None
     assert (values.grad[cells.isnan()] == 0).all()
     assert (values.grad[~cells.isnan()] != 0).all()

@@ -46,6 +46,12 @@ def test_a_healthy_run_is_not_warned_of() -> None:
         ({"variance_correlation": 0.93}, "found texture.*pool_px"),
         ({"overlap": 0.95, "policy_entropy": 0.1}, "nothing to chance: .* share 95 % .*bound"),
         ({"skipped_updates": 0.8}, "no signal: 80 % of its updates were skipped"),
+        ({"advantage_above": 0.97}, "drift: 97 % of its advantages are above 0, .*relative"),
+        ({"advantage_above": 0.02}, "drift: 98 % of its advantages are below 0"),
+        (
+            {"advantage_above": 0.4, "value_explained": [0.1, 0.5, 0.4, 0.2, 0, 0, 0, -0.4]},
+            "drift: its values explained 50 % of the rewards once and now nothing",
+        ),
         ({"error": 0.35}, "no better than smooth filling from the border"),
         ({"error": 0.35, "error_mean_image": 0.25}, "no better than the mean image"),
     ],

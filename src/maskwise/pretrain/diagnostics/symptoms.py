@@ -10,6 +10,9 @@ COLLAPSED_ENTROPY, COLLAPSED_TOP, IGNORES_IMAGE, TEXTURE = 0.3, 0.5, 0.5, 0.9
 """Bounds on the last epoch's figures of a policy that learns."""
 ALIKE, SKIPPED = 0.9, 0.5
 """Bounds on the overlap of two draws, and on the share of updates without a signal."""
+ONE_WAY, KNEW = 0.05, 0.3
+"""Rewards have drifted where so few advantages have the other sign, or where values that once
+explained so much explain nothing."""
 SWING, SWINGS = 0.5, 3
 """A lift that turned so far, so often, chases a network that adapts."""
 
@@ -97,6 +100,7 @@ def _draws(history: pd.DataFrame) -> list[str]:
             "all rewards were the same; train the network longer before the policy, and look "
             "at the reward's options"
         )
+    found += _drift(history)
     swings = _swings(history)
     if swings >= SWINGS:
         found.append(
@@ -105,6 +109,25 @@ def _draws(history: pd.DataFrame) -> list[str]:
             "use `schedule: {name: staged}`"
         )
     return found
+
+
+def _drift(history: pd.DataFrame) -> list[str]:
+    above = _last(history, "advantage_above")
+    if above is not None and not ONE_WAY <= above <= 1 - ONE_WAY:
+        way = "above" if above > 0.5 else "below"
+        seen = f"{_percent(max(above, 1 - above))} of its advantages are {way} 0"
+    elif (explained := _last(history, "value_explained")) is not None and (
+        explained < 0 and history["value_explained"].max() > KNEW
+    ):
+        best = _percent(history["value_explained"].max())
+        seen = f"its values explained {best} of the rewards once and now nothing"
+    else:
+        return []
+    return [
+        f"the rewards drift: {seen}, for they change faster than they are learnt; use "
+        "`reward: {scale: relative}` or an advantage over the batch (image_batch), or slow the "
+        "network down (optimisation.learning_rate)"
+    ]
 
 
 def _swings(history: pd.DataFrame) -> int:

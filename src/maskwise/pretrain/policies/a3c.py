@@ -279,7 +279,7 @@ class A3c:
         )
         weights, usable = standardised(advantages, rewards)
         policy_loss = -(weights * self.terms(proposal.scores, choice)).mean()
-        critic_loss = value_loss(
+        critic_loss, explained = value_loss(
             config.advantage, proposal.values, rewards, self._told(cells), choice
         )
         entropy = self._entropy(proposal.scores)
@@ -289,6 +289,8 @@ class A3c:
             "reward": errors.nanmean(dim=1).mean(),
             "policy_loss": policy_loss.detach(),
             "value_loss": critic_loss.detach(),
+            "value_explained": explained,
+            "advantage_above": (advantages > 0).float().mean(),
             "policy_entropy": entropy.detach(),
         }
         return Judgement(loss, usable, figures)

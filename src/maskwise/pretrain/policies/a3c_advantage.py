@@ -76,20 +76,29 @@ ADVANTAGES: dict[Advantage, Callable[[Tensor, Tensor, Tensor, Choice], Tensor]] 
 
 def value_loss(
     name: Advantage, values: Tensor, rewards: Tensor, cells: Tensor, choice: Choice
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Return the squared error ``()`` of what the value map is for, with that advantage.
+
+    And the share of its goal's variance that the map explains, ``()``: 1 = all, 0 = no more
+    than the mean does, and below 0 less than that; 0 where the goal is constant.
 
     Where the baseline is made of values, they predict the rewards. ``image_batch`` has no use
     for them: they predict each hidden cell's own reward, ``cells`` ``(B, L)``, NaN where there
     is none, which teaches the features that both maps share.
     """
     if name == "image_batch":
-        known = ~cells.isnan()
-        goal = torch.where(known, cells, values.detach())
-        return (values - goal).square().sum() / known.sum()
-    if name == "image_value":
-        return (values.mean(dim=1, keepdim=True) - rewards).square().mean()
-    return (_own(values, choice) - rewards).square().mean()
+        predicted, goal = values, cells
+    elif name == "image_value":
+        predicted, goal = values.mean(dim=1, keepdim=True), rewards
+    else:
+        predicted = _own(values, choice)
+        goal = rewards.expand_as(predicted)
+    known = ~goal.isnan()
+    number = known.sum()
+    missed = torch.where(known, predicted - goal, 0.0).square().sum()
+    from_mean = torch.where(known, goal - goal.nansum() / number, 0.0).square().sum()
+    explained = torch.where(from_mean > 0, 1 - missed.detach() / from_mean, 0.0)
+    return missed / number, explained
 
 
 def _own(values: Tensor, choice: Choice) -> Tensor:
