@@ -12,6 +12,7 @@ from maskwise.artefacts.encoder import decoder_of, load_encoder, write_encoder
 from maskwise.config import parse
 from maskwise.encoders import ENCODERS
 from maskwise.errors import UserError
+from maskwise.pretrain.checkpoint import Checkpoint
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
 from pretrain.toys import RANDOM_BOX, SIMCLR, SMALL, make_run, make_store, pretrain
 
@@ -217,6 +218,46 @@ def test_bfloat16_and_cuda_are_refused_where_the_machine_has_none(
         pretrain(store, splits, make_run(tmp_path, RANDOM_BOX, device="cuda"))
     with pytest.raises(UserError, match=r"pretrain.precision: this cpu has no bfloat16"):
         pretrain(store, splits, make_run(tmp_path, RANDOM_BOX, precision="bfloat16"))
+
+
+def test_a_snapshot_holds_the_encoder_of_its_step_and_another_recipe_may_begin_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    saved: dict[int, dict[str, torch.Tensor]] = {}
+
+    def save(checkpoint: Checkpoint, state: Any) -> None:
+        parts = state["objective"].items()
+        saved[state["step"]] = {name: tensor.clone() for name, tensor in parts}
+
+    monkeypatch.setattr(Checkpoint, "save", save)
+    run = make_run(tmp_path / "s2", RANDOM_BOX, seed=2, snapshots=[4], checkpoint_every=4)
+    last = pretrain(store, splits, run).encoder.state_dict()
+
+    weights = {"name": "none", "weights": str(tmp_path / "s{seed}" / "step_000004.safetensors")}
+    begun = pretrain(
+        store, splits, make_run(tmp_path, changed(SCRATCH, objective=weights), seed=2)
+    ).encoder.state_dict()
+    assert all(tensor.equal(saved[4][f"encoder.{name}"]) for name, tensor in begun.items())
+    assert not all(tensor.equal(last[name]) for name, tensor in begun.items())
+    kept: Any = load_encoder(run.snapshot(4))
+    assert (kept.metadata.recipe, kept.metadata.seed) == ("recipe", 2)
+
+
+@pytest.mark.parametrize("steps", [[0], [9], [3, 12]])
+def test_a_snapshot_outside_the_run_is_refused(steps: list[int]) -> None:
+    with pytest.raises(UserError, match=r"snapshots are .* below steps \(9\)"):
+        parse(Budget, {"steps": 9, "snapshots": steps}, "phantom.pretrain")
+
+
+def test_keeping_snapshots_changes_no_weight(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    encoders = [
+        pretrain(store, splits, make_run(tmp_path / name, RANDOM_BOX, snapshots=kept)).encoder
+        for name, kept in (("without", []), ("with", [1, 5]))
+    ]
+    pairs = zip(*(encoder.state_dict().values() for encoder in encoders), strict=True)
+    assert all(one.equal(other) for one, other in pairs)
 
 
 DRAWING: dict[str, Any] = {

@@ -15,7 +15,13 @@ from torch import nn
 
 import maskwise
 from maskwise import seeds
-from maskwise.artefacts.encoder import EncoderMetadata, fill, keep_decoder, read_checkpoint
+from maskwise.artefacts.encoder import (
+    EncoderMetadata,
+    fill,
+    keep_decoder,
+    read_checkpoint,
+    write_encoder,
+)
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store, open_store
@@ -51,6 +57,10 @@ class PretrainRun:
     def cell(self) -> str:
         """The cell's name in messages."""
         return f"{self.recipe_name} seed {self.seed}"
+
+    def snapshot(self, step: int) -> Path:
+        """Where the encoder is kept as it is after ``step`` steps."""
+        return self.checkpoints / f"step_{step:06d}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,10 @@ def _train(
         gallery_moments=run.config.gallery_moments,
         channels_last=run.config.channels_last,
         assemble=partial(_assemble, store.path, splits, run),
+        snapshots={
+            step: partial(write_encoder, encoder, _metadata(store, run), run.snapshot(step))
+            for step in run.budget.snapshots
+        },
     )
     with determinism(run.config.deterministic):
         told = Loop(plan, fabric, objective, policy, batches, probe).run(checkpoint)
@@ -252,8 +266,9 @@ def _load_weights(encoder: nn.Module, run: PretrainRun, channels: int) -> None:
     objective = run.recipe.objective
     if not isinstance(objective, NoObjectiveConfig) or objective.weights is None:
         return
-    where = f"{run.recipe_name}.objective.weights: {objective.weights}"
-    tensors = run.recipe.encoder.adapt(read_checkpoint(objective.weights, where), channels)
+    path = Path(str(objective.weights).replace("{seed}", str(run.seed)))
+    where = f"{run.recipe_name}.objective.weights: {path}"
+    tensors = run.recipe.encoder.adapt(read_checkpoint(path, where), channels)
     log.info("pretrain %s: loaded %s of %s.", run.cell, fill(encoder, tensors, where), where)
 
 

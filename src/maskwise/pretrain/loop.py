@@ -3,8 +3,8 @@
 import copy
 import logging
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 import numpy as np
@@ -57,6 +57,8 @@ class Plan:
     channels_last: bool
     assemble: Assemble
     """Builds the run's objective, policy and batches anew, for worker processes."""
+    snapshots: Mapping[int, Callable[[], None]] = field(default_factory=dict)
+    """Step -> what keeps the network as it is after it."""
 
 
 class Loop:
@@ -127,6 +129,9 @@ class Loop:
             self.means.add(self.step, self._one_step())
             self.step += 1
             shown.step()
+            if self.step in self.plan.snapshots:
+                self._check_finite()
+                self.plan.snapshots[self.step]()
             if self.step == self.ends[len(self.history)]:
                 self._end_epoch()
             stop = interruption.received is not None

@@ -60,11 +60,18 @@ class Budget:
     """Optimiser steps of the network; a staged schedule adds those of the policy."""
     batch_size: int = 32
     """Images a step."""
+    snapshots: tuple[int, ...] = ()
+    """Steps of a run after which its encoder is kept as well, to be looked at or begun from."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, but should be 1 or more")
+        if any(not 1 <= step < self.steps for step in self.snapshots):
+            raise ValueError(
+                f"snapshots are {list(self.snapshots)}, but each should be 1 or more and below "
+                f"steps ({self.steps}), after which the encoder is kept anyway"
+            )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ class NoneConfig:
     needs_training: ClassVar[bool] = False
 
     weights: Path | None = None
-    """A local checkpoint for the encoder: a state dict (``.pth``) or ``.safetensors``."""
+    """A local checkpoint for the encoder: a state dict (``.pth``) or ``.safetensors``; in its
+    path ``{seed}`` stands for the cell's seed."""
 
     def build(self, setting: Setting, encoder: nn.Module) -> "NoObjective":
         return NoObjective(encoder)
