@@ -57,7 +57,7 @@ ARMS: dict[str, tuple[dict[str, Any], int]] = {
     ),
     "wrong_constant": ({**CELLS, "preset": "ahm", "reward": {"told": "constant"}}, 288),
     "wrong_shuffled_a3c": ({**CELLS, "reward": {"told": "shuffled"}}, 144),
-    "wrong_shuffled_dqn": ({**BOX, "shuffle_rewards": True}, 216),
+    "wrong_shuffled_dqn": ({**BOX, "told": "shuffled"}, 216),
 }
 """The policy, and the steps in which it learns."""
 FIGURES = (

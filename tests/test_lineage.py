@@ -1,5 +1,6 @@
 """The DVC graph is the Kedro graph: the same inputs, outputs and parameters, stage by stage."""
 
+import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,16 @@ from maskwise.cells import EXPERIMENT, read_studies
 from maskwise.pipeline_registry import PROJECT, register_pipelines
 
 RECIPES = Path("conf/base/recipes")
+GLUE = {
+    "__init__.py",
+    "cells.py",
+    "config.py",
+    "errors.py",
+    "pipelines",
+    "progress.py",
+    "workers.py",
+}
+"""Of the package; what it shapes is no figure."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,39 @@ def test_every_stage_depends_on_its_own_code(graphs: Graphs) -> None:
         assert Path(f"src/maskwise/pipelines/{name}.py") in dependencies(stage)
         package = Path("src/maskwise") / ("ingest/sources" if name == "generate" else name)
         assert package in dependencies(stage), address
+
+
+def test_every_stage_depends_on_all_the_code_that_shapes_what_it_writes(
+    graphs: Graphs,
+) -> None:
+    for address, stage in graphs.stages.items():
+        own = Path("src/maskwise/pipelines", f"{address.split('@')[0]}.py")
+        known = dependencies(stage)
+        unknown = {path for path in reached(own) if not known & {path, *path.parents}}
+        assert not unknown, address
+
+
+def reached(start: Path) -> set[Path]:
+    """Return the project's files that the imports of ``start`` lead to, glue left out."""
+    seen, todo = {start}, [start]
+    while todo:
+        for path in imported(todo.pop()) - seen:
+            if path.parts[2] not in GLUE:
+                seen.add(path)
+                todo.append(path)
+    return seen
+
+
+def imported(path: Path) -> set[Path]:
+    """Return the files that ``path`` imports from by name, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse((PROJECT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+    modules = {Path("src", *name.split(".")) for name in names if name.startswith("maskwise")}
+    files = {module.with_suffix(".py") for module in modules}
+    files |= {module / "__init__.py" for module in modules}
+    return {file for file in files if (PROJECT / file).is_file()}
 
 
 def test_what_differs_from_run_to_run_is_hidden_from_dvc(graphs: Graphs) -> None:

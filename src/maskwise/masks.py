@@ -41,3 +41,14 @@ def boxes(tops: Tensor, lefts: Tensor, box: tuple[int, int], grid: Grid) -> Tens
     inside_y = (rows >= tops[:, None]) & (rows < tops[:, None] + box[0])
     inside_x = (columns >= lefts[:, None]) & (columns < lefts[:, None] + box[1])
     return inside_y[:, :, None] & inside_x[:, None, :]
+
+
+def highest(scores: Tensor, number: int, grid: Grid) -> Tensor:
+    """Hide the ``number`` cells of each image with the highest ``scores``.
+
+    These are ``(B, gh * gw)`` or ``(B, gh, gw)``; returns bool ``(B, gh, gw)``. Equal scores go
+    by their place: break ties before.
+    """
+    flat = scores.flatten(1)
+    mask = torch.zeros(flat.shape, dtype=torch.bool, device=flat.device)
+    return mask.scatter(1, flat.topk(number, dim=1).indices, True).reshape(-1, *grid)

@@ -101,19 +101,16 @@ def test_looking_at_a_policy_does_not_change_it() -> None:
     before = [value.clone() for value in policy.network.state_dict().values()]
     running = policy.frequency.clone(), policy.temperature.clone()
     policy.maps(IMAGES, GRID)
-    policy.value_map(IMAGES, GRID)
     policy.choose_masks(IMAGES, GRID, Generator().manual_seed(0))
     assert equal(before, list(policy.network.state_dict().values()))
     assert equal(list(running), [policy.frequency, policy.temperature])
 
 
-def test_the_maps_have_a_value_a_cell() -> None:
+def test_the_map_has_a_value_a_cell() -> None:
     policy = taught(a_policy(IMAGES))
-    places, values = policy.maps(IMAGES, GRID), policy.value_map(IMAGES, GRID)
-    logits, expected = policy.network(IMAGES)
+    places, logits = policy.maps(IMAGES, GRID), policy.network(IMAGES)[0]
     assert (places.box, places.stride) == ((1, 1), 1)
     torch.testing.assert_close(places.values, logits.detach().reshape(40, *GRID))
-    torch.testing.assert_close(values, expected.detach().reshape(40, *GRID))
 
 
 def test_nothing_is_drawn_from_the_global_generator_and_one_draw_serves_all_masks() -> None:

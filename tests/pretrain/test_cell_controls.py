@@ -14,11 +14,11 @@ from torch import Generator, Tensor
 
 from maskwise.config import parse
 from maskwise.errors import UserError
-from maskwise.masks import Grid
+from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Batch, Outcome
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.block import TRIES, rectangles
-from maskwise.pretrain.policies.cells import hidden_cells, highest, ranked
+from maskwise.pretrain.policies.cells import hidden_cells, ranked
 from maskwise.pretrain.policies.centre_cells import CentreCells
 from pretrain.cell_toys import uniform_share
 from pretrain.toys import make_setting

@@ -132,7 +132,15 @@ def check_a_saved_policy_goes_on_with_the_same_masks(make: Make) -> None:
     assert same(policy.state_dict(), resumed.state_dict())
 
 
+def check_a_policy_changes_with_training_if_it_says_that_it_learns(make: Make) -> None:
+    policy = make()
+    before = copy.deepcopy(policy.state_dict())
+    train(policy)
+    assert same(before, policy.state_dict()) != policy.learns
+
+
 CHECKS = [
+    check_a_policy_changes_with_training_if_it_says_that_it_learns,
     check_masks_are_cells_of_the_grid,
     check_at_most_half_of_an_image_is_hidden,
     check_equal_generators_give_equal_masks,
@@ -154,6 +162,7 @@ class Faulty(RandomBox):
     def __init__(self, fault: str) -> None:
         super().__init__(RandomBoxConfig())
         self.fault = fault
+        self.learns = fault == "boasts"
         self.register_buffer("asked", torch.zeros(()))
         self.secret = 0
 
@@ -172,6 +181,8 @@ class Faulty(RandomBox):
 @pytest.mark.parametrize(
     ("fault", "check"),
     [
+        ("boasts", check_a_policy_changes_with_training_if_it_says_that_it_learns),
+        ("counts", check_a_policy_changes_with_training_if_it_says_that_it_learns),
         ("pixels", check_masks_are_cells_of_the_grid),
         ("inverted", check_at_most_half_of_an_image_is_hidden),
         ("global", check_equal_generators_give_equal_masks),

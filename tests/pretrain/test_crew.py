@@ -2,13 +2,16 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 import torch
+from torch import Generator
 
 from maskwise.errors import UserError
+from maskwise.pretrain.crew import mask_generator
 from maskwise.pretrain.recipe import parse_recipe
 from pretrain.toys import RANDOM_BOX, make_run, make_store, pretrain
 
@@ -48,6 +51,14 @@ def test_two_workers_make_every_step_once_and_leave(tmp_path: Path) -> None:
     assert history["step"].iloc[-1] == 9 + 12
     assert history["reward"].notna().sum() >= 4
     assert not children()
+
+
+def test_every_worker_draws_masks_of_its_own_and_the_first_goes_on_with_the_run_s() -> None:
+    run = Generator().manual_seed(3)
+    shift: Any = SimpleNamespace(mask_generator=run.get_state(), seed=0)
+    drawn = [torch.rand(8, generator=mask_generator(rank, shift)) for rank in range(3)]
+    assert drawn[0].equal(torch.rand(8, generator=run))
+    assert not any(drawn[a].equal(drawn[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
 def test_a_worker_that_is_killed_is_named_and_the_run_goes_on_from_its_checkpoint(

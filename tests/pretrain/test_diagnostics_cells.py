@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from maskwise.masks import Grid, boxes
+from maskwise.masks import Grid, boxes, highest
 from maskwise.pretrain.contracts import PlaceMap
 from maskwise.pretrain.diagnostics import Probe
 from maskwise.pretrain.diagnostics.cells import (
     are_cells,
-    highest_cells,
     middle_cells,
     number_of,
     overlap,
@@ -26,7 +25,7 @@ GRID = (4, 4)
 
 def random_masks(images: int, number: int, seed: int = 0) -> Tensor:
     scores = torch.rand((images, *GRID), generator=torch.Generator().manual_seed(seed))
-    return highest_cells(scores, number)
+    return highest(scores, number, GRID)
 
 
 def test_masks_are_boxes_or_cells_by_their_shape_and_by_the_policy_s_map() -> None:
@@ -41,7 +40,7 @@ def test_masks_are_boxes_or_cells_by_their_shape_and_by_the_policy_s_map() -> No
 
 def test_the_highest_cells_are_those_of_a_sort() -> None:
     values = torch.rand(6, *GRID)
-    for mask, value in zip(highest_cells(values, 5), values, strict=True):
+    for mask, value in zip(highest(values, 5, GRID), values, strict=True):
         threshold = np.sort(value.flatten().numpy())[-5]
         assert torch.equal(mask, value >= float(threshold))
 
@@ -88,7 +87,7 @@ class FollowsBrightness:
         return PlaceMap(values, (1, 1))
 
     def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
-        return highest_cells(self.maps(images, grid).values, 4)
+        return highest(self.maps(images, grid).values, 4, grid)
 
 
 class FollowsPlace(FollowsBrightness):

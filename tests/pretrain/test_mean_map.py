@@ -77,13 +77,16 @@ def test_before_that_the_policy_within_chooses_and_learns() -> None:
 
 def test_the_mean_map_is_that_of_the_policy_s_last_steps() -> None:
     policy, generator = build(DQN), Generator().manual_seed(1)
-    step(policy, 0.0, generator)
     within: Any = policy.within
-    maps = within.maps(IMAGES[:8], GRID).values.mean(0)
+    maps = []
+    for progress in (0.0, 0.2):
+        step(policy, progress, generator)
+        maps.append(within.maps(IMAGES[:8], GRID).values.mean(0))
+    assert not torch.allclose(maps[0], maps[1], atol=1e-4)
     step(policy, 0.9, generator)
     shown = policy.maps(IMAGES, GRID)
     assert shown is not None
-    assert torch.allclose(shown.values[0], maps, atol=1e-6)
+    assert torch.allclose(shown.values[0], (0.95 * maps[0] + maps[1]) / 1.95, atol=1e-6)
 
 
 def test_the_policy_within_counts_its_own_progress() -> None:
@@ -101,6 +104,11 @@ def test_a_policy_that_was_saved_goes_on_as_if_nothing_had_happened() -> None:
     for progress in (0.2, 0.4, 0.8):
         first, second = step(policy, progress, generator), step(again, progress, same)
         assert torch.equal(first.mask, second.mask)
+
+
+def test_processes_cannot_teach_the_policy_within() -> None:
+    with pytest.raises(UserError, match=r"policy.policy.learner: asynchronous, .*synchronous"):
+        build({"name": "a3c", "learner": "asynchronous", "workers": 2})
 
 
 def test_a_policy_without_an_opinion_has_no_mean_map() -> None:

@@ -298,6 +298,7 @@ def gallery(recipe: str, seed: int, moments: int = 8, probes: int = 6) -> Galler
         maps=maps if recipe == "dqn" else np.zeros(0, np.float16),
         map_box=np.array([BOX, BOX] if recipe == "dqn" else [0, 0]),
         map_stride=np.array(1 if recipe == "dqn" else 0),
+        learns=np.array(recipe == "dqn"),
         reconstructions=np.broadcast_to(smooth.astype(np.uint8), (e, *images.shape)),
         probe_ids=np.array([f"i{120 + i}" for i in range(probes)]),
         probe_masks=np.packbits(masks.reshape(e, probes, GRID * GRID), axis=2),

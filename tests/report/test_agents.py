@@ -26,7 +26,7 @@ def lifted(lifts: Mapping[str, Sequence[float]]) -> ReportInputs:
     seeds = range(len(next(iter(lifts.values()))))
     inputs = study(seeds=tuple(seeds), recipes=("scratch", "dqn"))
     block = RECIPES["dqn"]
-    shuffled = {**block, "policy": {**block["policy"], "shuffle_rewards": True}}
+    shuffled = {**block, "policy": {**block["policy"], "told": "shuffled"}}
     extra = [name for name in lifts if name != "dqn"]
     recipes = {**inputs.recipes, **dict.fromkeys(extra, shuffled)}
     predictions = [
@@ -68,7 +68,7 @@ def without_variance(inputs: ReportInputs) -> ReportInputs:
 def test_an_agent_is_set_beside_the_rule_that_needs_no_training() -> None:
     one, three = (told(study(seeds=seeds)) for seeds in ((0,), (0, 1, 2)))
 
-    assert "(boxes anywhere: 1.4, the untrained rule “most variance”: 4.3)" in one
+    assert "(masks anywhere: 1.4, the untrained rule “most variance”: 4.3)" in one
     # The last epoch's: 2.1 - 1.88 + 0.05 sin 9 and its own interval; then over sin(9 + seed).
     assert one.endswith("“most variance” on the same images: +0.24 [0.02, 0.46].")
     assert three.endswith("“most variance” on the same images: +0.20 [0.11, 0.29].")

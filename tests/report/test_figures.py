@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from maskwise.artefacts.gallery import Gallery
+from maskwise.cells import read_studies
+from maskwise.pipeline_registry import PROJECT
 from maskwise.report.facts import read_facts
 from maskwise.report.figures import agent_view, differences, label_efficiency, reconstructions
 from maskwise.report.pictures import png_bytes
@@ -33,6 +35,17 @@ def test_no_two_recipes_look_the_same(names: list[str]) -> None:
     looks = {(style.colour, style.marker) for style in styles(names, {}).values()}
 
     assert len(looks) == len(names)
+
+
+@pytest.mark.parametrize("source", ["phantom", "phantom_study", "lgg", "hippocampus"])
+def test_the_recipes_of_a_shipped_page_differ_in_colour(source: str) -> None:
+    recipes = read_studies(PROJECT)[source].recipes
+    assert len({style.colour for style in styles(recipes, {}).values()}) == len(recipes)
+
+
+def test_one_s_own_recipe_takes_a_colour_that_is_not_on_the_page() -> None:
+    found = styles(["mine", "scratch", "random_cells", "a3c", "hardest", "ahm", "noise"], {})
+    assert len({style.colour for style in found.values()}) == 7
 
 
 def drawn_map(drawn: Gallery) -> Any:

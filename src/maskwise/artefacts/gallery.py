@@ -31,6 +31,8 @@ class Gallery:
     (i, j) has its top-left cell at (i, j) * ``map_stride`` and may leave the grid."""
     map_stride: NDArray[np.int64]
     """``()``, cells."""
+    learns: NDArray[np.bool_]
+    """``()``: whether training changes where the policy hides."""
     reconstructions: NDArray[np.uint8]
     """``(E, P, H, W)``."""
     probe_ids: NDArray[np.str_]

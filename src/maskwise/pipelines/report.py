@@ -42,7 +42,7 @@ def report(
     study: Study,
 ) -> tuple[str, bytes, Any]:
     """Draw the page; ``artefacts`` stand in the order of ``create_pipeline``."""
-    from maskwise.pretrain.diagnostics import warnings
+    from maskwise.pretrain.diagnostics.symptoms import warnings
     from maskwise.report import page
     from maskwise.report.inputs import ReportInputs
 

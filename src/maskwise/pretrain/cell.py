@@ -105,7 +105,7 @@ def _pretrain(
         history, gallery = _train(store, splits, run, encoder, probe, checkpoint)
     else:
         _load_weights(encoder, run, store.header.channels)
-        history, gallery = pd.DataFrame(columns=list(COLUMNS)), probe.gallery([], [])
+        history, gallery = pd.DataFrame(columns=list(COLUMNS)), probe.gallery()
     cast(Any, encoder).to("cpu").to(memory_format=torch.contiguous_format).eval()
     return Pretrained(encoder, _metadata(store, run), history, gallery)
 

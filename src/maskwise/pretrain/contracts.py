@@ -76,6 +76,9 @@ P = TypeVar("P", bound=Proposal)
 class Policy(Protocol[P]):
     """Chooses what is hidden. All that it learns or counts is in its ``state_dict``."""
 
+    learns: bool
+    """Whether training changes where it hides; a policy that does is an agent."""
+
     def propose(self, batch: Batch, grid: Grid, generator: Generator) -> P:
         """Choose cells for every image, in one batched operation."""
 

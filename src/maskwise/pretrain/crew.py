@@ -58,7 +58,7 @@ class Shift:
 
 
 class Crew:
-    """The workers of one phase: a context manager that answers with a step's figures."""
+    """The workers of one phase, which answer with a step's figures until they are dismissed."""
 
     def __init__(self, shift: Shift, first: int, workers: int, cell: str) -> None:
         # Spawned: a child forked after a backward pass hangs in torch's threads. And files in
@@ -159,11 +159,7 @@ def _teach(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> by
     objective.load_state_dict(shift.weights)
     objective.train(False)
     policy.join(shift.shared)
-    generator = Generator()
-    if rank == 0:
-        generator.set_state(shift.mask_generator)
-    else:  # without a seed of its own every worker would hide the same cells
-        generator.manual_seed(seeds.torch_seed(shift.seed, "mask", rank))
+    generator = mask_generator(rank, shift)
     while not stop.is_set():
         with tickets.get_lock():
             step = tickets.value
@@ -179,6 +175,17 @@ def _teach(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> by
         figures = {"loss": outcome.loss, **outcome.figures, **learnt}
         results.put(("step", rank, {name: float(value) for name, value in figures.items()}))
     return generator.get_state().numpy().tobytes()
+
+
+def mask_generator(rank: int, shift: Shift) -> Generator:
+    """Go on with the run's own generator, or as another worker with one of one's own.
+
+    Without it every worker would hide the same cells.
+    """
+    generator = Generator()
+    if rank == 0:
+        return generator.set_state(shift.mask_generator)
+    return generator.manual_seed(seeds.torch_seed(shift.seed, "mask", rank))
 
 
 def _leave_with_parent() -> None:

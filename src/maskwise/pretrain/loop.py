@@ -121,7 +121,8 @@ class Loop:
         history = _table(self.history)
         for sentence in warnings(history):
             log.warning("pretrain %s: %s.", self.plan.cell, sentence)
-        return history, self.probe.gallery(list(self.frames), list(self.frames.values()))
+        epochs, frames = list(self.frames), list(self.frames.values())
+        return history, self.probe.gallery(epochs, frames, self.policy.learns)
 
     def _train(self, checkpoint: Checkpoint, interruption: Interruption, shown: Bar) -> None:
         while self.step < self.steps:

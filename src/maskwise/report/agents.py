@@ -16,7 +16,7 @@ from maskwise.report.facts import Facts
 from maskwise.report.wording import count, interval, number, signed
 
 ABOVE_VARIANCE = "content_lift_above_variance"
-"""Column of a history: the paired difference from the box that varies most."""
+"""Column of a history: the paired difference from the places that vary most."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def agent_sentence(facts: Facts, recipe: str) -> str:
 
 
 def _yardsticks(last: pd.DataFrame) -> str:
-    told = f"boxes anywhere: {number(last['lift_uniform'].mean(), 1)}"
+    told = f"masks anywhere: {number(last['lift_uniform'].mean(), 1)}"
     if "lift_variance" in last:
         variance = number(last["lift_variance"].mean(), 1)
         told += f", the untrained rule “most variance”: {variance}"

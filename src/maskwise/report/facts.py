@@ -112,7 +112,7 @@ class Facts:
         """Say whether the recipe's encoder has learnt anything before it met a label."""
         block = self.inputs.recipes.get(recipe, {})
         return _named(block, "objective") != "none" or bool(
-            dict(block.get("encoder") or {}).get("weights")
+            dict(block.get("objective") or {}).get("weights")
         )
 
     @property
@@ -122,18 +122,18 @@ class Facts:
         return [name for name in self.styles if _named(recipes[name], "policy") != "none"]
 
     def learns_where(self, recipe: str) -> bool:
-        """Say whether the recipe's policy has a map of the image, and so is an agent."""
+        """Say whether the recipe's policy is an agent with a map of the image to show."""
         found = self.gallery(recipe)
-        return found is not None and bool(found[1].maps.size)
+        return found is not None and bool(found[1].learns) and bool(found[1].maps.size)
 
     def shuffled(self, recipe: str) -> str | None:
         """Return the recipe that differs in nothing but rewards taken from other images."""
         block = self.inputs.recipes[recipe]
-        if _says(block, "shuffle_rewards"):
+        if _says(block, "told", "shuffled"):
             return None
         for name in self.styles:
             other = self.inputs.recipes[name]
-            if _says(other, "shuffle_rewards") and _without(other, "shuffle_rewards") == block:
+            if _says(other, "told", "shuffled") and _without(other, "told") == block:
                 return name
         return None
 
@@ -141,7 +141,9 @@ class Facts:
     def transductive(self) -> list[str]:
         """Recipes whose pre-training saw the test images."""
         return [
-            name for name in self.styles if _says(self.inputs.recipes[name], "transductive")
+            name
+            for name in self.styles
+            if _says(self.inputs.recipes[name], "transductive", True)
         ]
 
     def histories(self, recipe: str) -> dict[int, pd.DataFrame]:
@@ -296,16 +298,20 @@ def _named(block: Mapping[str, Any], part: str) -> str:
 
 
 def _without(block: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {
+    """Return the block without ``key``, and without a part that held nothing else."""
+    left = {
         name: _without(value, key) if isinstance(value, Mapping) else value
         for name, value in block.items()
         if name != key
     }
+    return {name: value for name, value in left.items() if value or not block[name]}
 
 
-def _says(block: Mapping[str, Any], key: str) -> bool:
-    """Say whether ``key`` is true anywhere in the recipe."""
+def _says(block: Mapping[str, Any], key: str, wanted: Any) -> bool:
+    """Say whether ``key`` has the value ``wanted`` anywhere in the recipe."""
     return any(
-        value is True if name == key else isinstance(value, Mapping) and _says(value, key)
+        value == wanted
+        if name == key
+        else isinstance(value, Mapping) and _says(value, key, wanted)
         for name, value in block.items()
     )

@@ -1,24 +1,43 @@
 """What a recipe is called and how it is drawn: everywhere the same, on every page."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 # Okabe and Ito's colours, safe for the colour-blind; markers say the same without colour.
+_BLUE, _SKY, _GREEN = "#0072b2", "#56b4e9", "#009e73"
+_ORANGE, _VERMILION, _PURPLE = "#e69f00", "#d55e00", "#cc79a7"
+_BLACK, _GREY = "#000000", "#7f7f7f"
 _KNOWN = {
-    "scratch": ("#000000", "o"),
-    "pixels": ("#7f7f7f", "X"),
-    "random_box": ("#56b4e9", "^"),
-    "centre_box": ("#e69f00", "v"),
-    "dqn": ("#0072b2", "s"),
-    "dqn_release": ("#cc79a7", "P"),
-    "simclr": ("#009e73", "D"),
-    "imagenet": ("#d55e00", "*"),
+    "scratch": (_BLACK, "o"),
+    "pixels": (_GREY, "X"),
+    "imagenet": (_VERMILION, "*"),
+    "simclr": (_GREEN, "D"),
+    "busi_best": (_VERMILION, ">"),
+    "random_box": (_SKY, "^"),
+    "centre_box": (_ORANGE, "v"),
+    "dqn": (_BLUE, "s"),
+    "dqn_shuffled": (_GREY, "s"),
+    # A family: one colour, and a marker a departure that is mended.
+    "dqn_release": (_PURPLE, "P"),
+    "dqn_release_reward": (_PURPLE, "<"),
+    "dqn_release_places": (_PURPLE, ">"),
+    "dqn_release_exploration": (_PURPLE, "*"),
+    "random_cells": (_SKY, "o"),
+    "centre_cells": (_ORANGE, "P"),
+    "variance_cells": (_GREY, "D"),
+    "noise": (_PURPLE, "X"),
+    "block": (_PURPLE, "s"),
+    "mean_map": (_ORANGE, "X"),
+    "hardest": (_GREEN, "^"),
+    "ahm": (_VERMILION, "v"),
+    "a3c": (_BLUE, "D"),
 }
 _FREE = tuple(
     (colour, marker)
     for marker in ("<", ">", "P", "X", "D")
-    for colour in ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+    for colour in (_VERMILION, _BLUE, _GREEN, _PURPLE, _ORANGE, _SKY)
+    if (colour, marker) not in _KNOWN.values()
 )
 
 
@@ -56,22 +75,20 @@ def styles(recipes: Iterable[str], titles: Mapping[str, str]) -> dict[str, Style
     """Give every recipe its title, colour and marker.
 
     The shipped recipes have fixed ones. Another's follow from its name, so that they stay the
-    same whatever else is on the page, unless two names meet in one place.
+    same whatever else is on the page, unless another recipe there has its colour.
     """
-    chosen: dict[str, Style] = {}
-    taken: set[int] = set()
-    for recipe in recipes:
-        if recipe in _KNOWN:
-            colour, marker = _KNOWN[recipe]
-        else:
-            colour, marker = _FREE[_place(recipe, taken)]
-        chosen[recipe] = Style(recipe, titles.get(recipe, recipe), colour, marker)
-    return chosen
+    names = list(recipes)
+    looks = {name: _KNOWN[name] for name in names if name in _KNOWN}
+    for name in names:
+        if name not in looks:
+            looks[name] = _free(name, set(looks.values()))
+    return {name: Style(name, titles.get(name, name), *looks[name]) for name in names}
 
 
-def _place(recipe: str, taken: set[int]) -> int:
+def _free(recipe: str, taken: Set[tuple[str, str]]) -> tuple[str, str]:
+    """Return the first look from the name's place on whose colour, or else itself, is new."""
     place = int.from_bytes(hashlib.sha256(recipe.encode()).digest()[:4], "little") % len(_FREE)
-    while place in taken and len(taken) < len(_FREE):
-        place = (place + 1) % len(_FREE)
-    taken.add(place)
-    return place
+    looks = [*_FREE[place:], *_FREE[:place]]
+    colours = {colour for colour, _ in taken}
+    new = [look for look in looks if look not in taken]
+    return next((look for look in new if look[0] not in colours), (new or looks)[0])

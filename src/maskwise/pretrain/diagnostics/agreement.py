@@ -3,9 +3,8 @@
 import torch
 from torch import Generator, Tensor
 
-from maskwise.masks import Grid
+from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Batch, Objective, PlaceMap
-from maskwise.pretrain.diagnostics.cells import highest_cells
 from maskwise.pretrain.diagnostics.lift import place_means
 from maskwise.pretrain.diagnostics.opinion import rank_correlation
 
@@ -40,7 +39,7 @@ def true_errors(objective: Objective, batch: Batch, grid: Grid, generator: Gener
     times = torch.zeros_like(total)
     for _ in range(MASKS):
         scores = torch.rand(total.shape, generator=generator, device=generator.device)
-        mask = highest_cells(scores.to(total.device), number)
+        mask = highest(scores.to(total.device), number, grid)
         error = objective(batch, mask).error_map.double()
         total += torch.where(mask, error, 0.0)
         times += mask

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from maskwise.masks import Grid
+from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import PlaceMap
 from maskwise.pretrain.diagnostics.lift import Floats, lift_matrix
 
@@ -24,20 +24,13 @@ def number_of(masks: Tensor) -> int:
     return max(1, round(float(masks.sum((1, 2)).double().mean())))
 
 
-def highest_cells(values: Tensor, number: int) -> Tensor:
-    """Return bool ``(P, gh, gw)``: the ``number`` highest of each image's ``values``."""
-    flat = values.flatten(1)
-    mask = torch.zeros(flat.shape, dtype=torch.bool, device=flat.device)
-    return mask.scatter(1, flat.topk(number, dim=1).indices, True).reshape(values.shape)
-
-
 def middle_cells(images: int, grid: Grid, number: int) -> Tensor:
     """Return bool ``(images, gh, gw)``: the cells nearest to the middle of the image."""
     rows, columns = (
         ((torch.arange(side, dtype=torch.float64) + 0.5) / side - 0.5).square() for side in grid
     )
     nearness = -(rows[:, None] + columns[None, :])
-    return highest_cells(nearness.expand(images, *grid), number)
+    return highest(nearness.expand(images, *grid), number, grid)
 
 
 def own_lifts(lesions: Tensor, masks: Tensor, matrices: dict[str, Floats]) -> dict[str, float]:
@@ -48,7 +41,8 @@ def own_lifts(lesions: Tensor, masks: Tensor, matrices: dict[str, Floats]) -> di
         masks: ``(P, gh, gw)``, those of the policy.
         matrices: name -> the ``lift_matrix`` of a control.
     """
-    best = lift_matrix(highest_cells(lesions, number_of(masks)), lesions).diagonal()
+    most = highest(lesions, number_of(masks), (lesions.shape[1], lesions.shape[2]))
+    best = lift_matrix(most, lesions).diagonal()
     return {
         # Every cell is hidden as often as every other: the expectation is exact.
         "lift_uniform": 1.0,

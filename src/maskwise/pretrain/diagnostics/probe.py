@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from maskwise import seeds
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.store import Store
-from maskwise.masks import Grid, boxes, cell_means, to_pixels
+from maskwise.masks import Grid, boxes, cell_means, highest, to_pixels
 from maskwise.pretrain.contracts import Batch, Objective, PlaceMap, Policy
 from maskwise.pretrain.diagnostics import cells
 from maskwise.pretrain.diagnostics.agreement import agree
@@ -168,14 +168,15 @@ class Probe:
         number = cells.number_of(masks)
         return {
             "centre": cells.middle_cells(len(masks), self.grid, number),
-            "variance": cells.highest_cells(variance, number),
+            "variance": highest(variance, number, self.grid),
         }
 
     def _by_mean_map(self, maps: PlaceMap, masks: Tensor) -> Tensor:
         """Return what the policy's map hides when its mean over all images stands for each."""
         mean = maps.values.double().mean(0, keepdim=True)
         if maps.box == (1, 1):
-            return cells.highest_cells(mean, cells.number_of(masks)).expand(len(masks), -1, -1)
+            chosen = highest(mean, cells.number_of(masks), self.grid)
+            return chosen.expand(len(masks), -1, -1)
         place, width = mean.flatten(1).argmax(1), mean.shape[2]
         top, left = place // width * maps.stride, place % width * maps.stride
         return boxes(top, left, maps.box, self.grid).expand(len(masks), -1, -1)
@@ -272,7 +273,9 @@ class Probe:
             "error_smooth_fill": masked_error(smooth_fill(images, hidden), images, hidden),
         }
 
-    def gallery(self, epochs: Sequence[int], frames: Sequence[Frame]) -> Gallery:
+    def gallery(
+        self, epochs: Sequence[int] = (), frames: Sequence[Frame] = (), learns: bool = False
+    ) -> Gallery:
         """Join the frames drawn at ``epochs`` into what is written to disk."""
         images = self.images[:SHOWN]
         none = np.zeros((len(images), *images.shape[2:]), bool)
@@ -285,6 +288,7 @@ class Probe:
             maps=_stack([frame.maps for frame in frames], np.float16),
             map_box=np.asarray(frames[0].map_box if frames else (0, 0), np.int64),
             map_stride=np.asarray(frames[0].map_stride if frames else 0, np.int64),
+            learns=np.asarray(learns),
             reconstructions=_stack([frame.reconstructions for frame in frames], np.uint8),
             probe_ids=self.image_ids,
             probe_masks=_stack([frame.probe_masks for frame in frames], np.uint8),

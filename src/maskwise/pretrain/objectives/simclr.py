@@ -4,7 +4,6 @@ The yardstick of masked pre-training. With a policy that hides cells, they are h
 first of the two views, and an image's loss is its cells' error: a policy can learn from it.
 """
 
-import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -72,11 +71,6 @@ class Simclr(nn.Module):
         return Outcome(
             loss=per_image.mean(), error_map=error_map, figures=_figures(unit.detach())
         )
-
-
-def chance(batch_size: int) -> float:
-    """Return the loss of a network that cannot tell images apart: ln(2B - 1)."""
-    return math.log(2 * batch_size - 1)
 
 
 def contrast(embeddings: Tensor, group: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

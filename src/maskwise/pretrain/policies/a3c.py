@@ -182,6 +182,8 @@ class Judgement:
 class A3c:
     """The policy: one step, one draw, one reward; the batch plays A3C's workers."""
 
+    learns = True
+
     def __init__(self, config: A3cConfig, setting: Setting) -> None:
         self.config, self.setting = config, setting
         self.number = hidden_cells(config.ratio, setting.grid)
@@ -352,17 +354,9 @@ class A3c:
 
     def maps(self, images: Tensor, grid: Grid) -> PlaceMap:
         """Return the policy map: the logits of all cells."""
-        return PlaceMap(self._asked(images)[0].reshape(-1, *grid), box=(1, 1))
-
-    def value_map(self, images: Tensor, grid: Grid) -> Tensor:
-        """Return the value map ``(B, gh, gw)``: what each cell is expected to earn."""
-        return self._asked(images)[1].reshape(-1, *grid)
-
-    def _asked(self, images: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            parts = [self.network(chunk) for chunk in self._chunks(images)]
-        logits, values = zip(*parts, strict=True)
-        return torch.cat(logits), torch.cat(values)
+            logits = torch.cat([self.network(chunk)[0] for chunk in self._chunks(images)])
+        return PlaceMap(logits.reshape(-1, *grid), box=(1, 1))
 
     def _chunks(self, images: Tensor) -> tuple[Tensor, ...]:
         chunks: tuple[Tensor, ...] = images.split(max(1, self.setting.batch_size))

@@ -11,9 +11,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
-from maskwise.masks import Grid
+from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Setting
-from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, highest, uniform
+from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, uniform
 from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 TRIES = 10

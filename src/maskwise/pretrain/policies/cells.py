@@ -40,16 +40,6 @@ def uniform(images: Tensor, grid: Grid, generator: Generator) -> Tensor:
     return drawn.to(images.device)
 
 
-def highest(scores: Tensor, number: int, grid: Grid) -> Tensor:
-    """Hide the ``number`` cells of each image with the highest ``scores`` ``(B, gh * gw)``.
-
-    Returns bool ``(B, gh, gw)``. Equal scores go by their place: break ties before.
-    """
-    chosen = scores.topk(number, dim=1).indices
-    mask = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-    return mask.scatter(1, chosen, True).reshape(-1, *grid)
-
-
 def ranked(scores: Tensor, lots: Tensor) -> Tensor:
     """Replace ``scores`` ``(B, L)`` by their ranks, 0 the lowest; ``lots`` break ties.
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from maskwise.masks import Grid
+from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Setting
-from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, highest, uniform
+from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, uniform
 from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 

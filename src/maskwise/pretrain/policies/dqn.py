@@ -108,8 +108,8 @@ class DqnConfig:
     """Choose the next place by the network, value it by the target network."""
     target: Target = field(default_factory=Target)
     replay: Replay = field(default_factory=Replay)
-    shuffle_rewards: bool = False
-    """A control, no method: every image is told the reward of another one."""
+    told: Literal["own", "shuffled"] = "own"
+    """``shuffled`` is a control, no method: every image is told the reward of another one."""
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "release": RELEASE}
 
@@ -157,6 +157,8 @@ class DqnProposal(Proposal):
 
 class Dqn:
     """The policy: a Q-network that is regressed on the errors of the places it chose."""
+
+    learns = True
 
     def __init__(self, config: DqnConfig, setting: Setting) -> None:
         self.config, self.setting = config, setting
@@ -228,7 +230,7 @@ class Dqn:
         batch, episode = proposal.batch, self._up_to_date(proposal)
         raw = self._rewards(episode, batch.images, outcome)
         dqn_reward.refuse_infinite(raw, self.step)
-        told = dqn_reward.another(raw, self.step) if self.config.shuffle_rewards else raw
+        told = dqn_reward.another(raw, self.step) if self.config.told == "shuffled" else raw
         rewards = self.expectation.normalise(told, batch.index, episode.chosen, episode.played)
         sample = self.memory.sample(self.step) if self.config.replay.capacity else None
         losses, weights = self._losses(batch.images, episode, rewards)

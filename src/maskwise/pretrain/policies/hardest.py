@@ -11,12 +11,11 @@ import torch
 from torch import Generator, Tensor
 
 from maskwise.config import check_range
-from maskwise.masks import Grid
+from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
 from maskwise.pretrain.policies.cells import (
     check_ratio,
     hidden_cells,
-    highest,
     ranked,
     uniform,
 )
@@ -92,6 +91,8 @@ class HardestProposal(Proposal):
 
 class Hardest:
     """Hides the cells that its judge finds hardest, and fills up at random."""
+
+    learns = True
 
     def __init__(
         self, config: HardestConfig, setting: Setting, judge: Teacher | Predictor, number: int

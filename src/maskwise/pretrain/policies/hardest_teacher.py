@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from maskwise.masks import Grid
+from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Batch, Objective, Outcome, Setting
-from maskwise.pretrain.policies.cells import highest
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from maskwise.config import choose
 from maskwise.errors import UserError
-from maskwise.masks import Grid, boxes
+from maskwise.masks import Grid, boxes, highest
 from maskwise.pretrain.contracts import (
     Batch,
     Outcome,
@@ -23,7 +23,7 @@ from maskwise.pretrain.contracts import (
     Proposal,
     Setting,
 )
-from maskwise.pretrain.policies.cells import highest, uniform
+from maskwise.pretrain.policies.cells import uniform
 
 DECAY = 0.95
 """Of the mean map, a step of the policy within: it is that of its last few dozen steps."""
@@ -55,6 +55,11 @@ class MeanMapConfig:
 
     def build(self, setting: Setting) -> "MeanMap":
         within = self.within().build(setting)
+        if getattr(within, "workers", 0):
+            raise UserError(
+                "policy.policy.learner: asynchronous, but mean_map teaches its policy in one "
+                "process; use synchronous"
+            )
         blank = torch.zeros(1, setting.channels, setting.height, setting.width)
         shown = within.maps(blank, setting.grid)
         if shown is None:
@@ -76,8 +81,10 @@ class MeanMapProposal(Proposal):
 class MeanMap:
     """The policy within, and the running mean of its maps."""
 
-    def __init__(self, learns: float, within: Policy[Any], shown: PlaceMap) -> None:
-        self.learns, self.within = learns, within
+    learns = True
+
+    def __init__(self, share: float, within: Policy[Any], shown: PlaceMap) -> None:
+        self.share, self.within = share, within
         self.box, self.stride = shown.box, shown.stride
         self.mean = torch.zeros_like(shown.values[0])
         self.weight = 0.0
@@ -87,11 +94,11 @@ class MeanMap:
         """Cells that the mean map hides, once it does."""
 
     def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
-        if self.number is None and batch.progress >= self.learns and self.weight:
+        if self.number is None and batch.progress >= self.share and self.weight:
             self.number = max(1, round(float(self.hidden)))
         if self.number is not None:
             return Proposal(self.choose_masks(batch.images, grid, generator))
-        early = replace(batch, progress=min(1.0, batch.progress / self.learns))
+        early = replace(batch, progress=min(1.0, batch.progress / self.share))
         proposal = self.within.propose(early, grid, generator)
         return MeanMapProposal(proposal.mask, proposal, batch.images)
 

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from maskwise.masks import Grid
+from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Setting
-from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, highest
+from maskwise.pretrain.policies.cells import check_ratio, hidden_cells
 from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 Colour = Literal["red", "blue", "green", "purple", "white"]

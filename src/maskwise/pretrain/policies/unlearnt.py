@@ -11,6 +11,8 @@ from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal
 class Unlearnt(nn.Module, ABC):
     """A policy that is its ``choose_masks``; by default it has no opinion of an image."""
 
+    learns = False
+
     def propose(self, batch: Batch, grid: Grid, generator: Generator) -> Proposal:
         return Proposal(self.choose_masks(batch.images, grid, generator))
 

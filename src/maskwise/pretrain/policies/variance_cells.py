@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
-from maskwise.masks import Grid
+from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import PlaceMap, Setting
 from maskwise.pretrain.diagnostics.lift import local_variance
 from maskwise.pretrain.policies.cells import (
     check_ratio,
     hidden_cells,
-    highest,
     ranked,
     uniform,
 )

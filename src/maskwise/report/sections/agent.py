@@ -34,11 +34,12 @@ _BEHAVIOUR = {
 _READING = (
     "Mask lift says how much more of a lesion is hidden than of the image: 1 is indifference. "
     "Boxes that lie inside the image favour its middle, so the figures to beat are those of "
-    "uniform boxes, of a box in the centre and of the place with most variance. Content lift "
-    "takes away what the same boxes would hide on images of other groups: what is left depends "
-    "on the image. That is not yet learning: an agent that learnt nothing has some random "
-    "taste, for bright places say, which depends on the image too and gives content lift of "
-    "either sign. The interval of one seed, over images, does not know of it; only seeds that "
+    "masks of the same kind put anywhere, in the centre, and where variance is highest. "
+    "Content lift takes away what the same masks would hide on images of other groups: what is "
+    "left depends on the image. That is not yet learning: an agent that learnt nothing has "
+    "some random taste, for bright places say, which depends on the image too and gives "
+    "content lift of either sign. The interval of one seed, over images, does not know of it; "
+    "only seeds that "
     "agree, or a control told the rewards of other images, tell the two apart. Lesion outlines "
     "were used for this measure alone; no network saw them. All is measured on at most 256 "
     "validation images with lesions, never on test images."
@@ -51,6 +52,7 @@ _WITH_INTERVAL = {
 _COLUMNS = {
     "content_lift_centre": "content lift, centre",
     "content_lift_variance": "content lift, most variance",
+    "lift_mean_map": "mean map",
     "lift_uniform": "uniform",
     "lift_centre": "centre",
     "lift_variance": "most variance",
@@ -60,6 +62,8 @@ _COLUMNS = {
     "top_share": "top share",
     "position_share": "position share",
     "variance_correlation": "correlation with variance",
+    "error_correlation": "correlation with error",
+    "overlap": "overlap of two draws",
 }
 
 
@@ -142,7 +146,7 @@ def _lifts(facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]) -> 
             for column, words in (
                 ("lift", "mask lift"),
                 ("content_lift", "content lift"),
-                ("lift_uniform", "uniform boxes"),
+                ("lift_uniform", "masks anywhere"),
                 ("lift_variance", "most variance"),
                 ("lift_oracle", "oracle"),
             )

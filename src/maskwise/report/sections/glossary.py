@@ -27,9 +27,9 @@ _BEFORE = (
     ("grid cell", "One square of the grid that masks are made of."),
     ("box", "A rectangle of grid cells hidden together."),
     (
-        "Q-map",
-        "What the agent expects of each place: how badly the network would fill in a box "
-        "there.",
+        "Q-map, policy map",
+        "What the agent thinks of each place: how badly the network would fill in a box there "
+        "(Q), or how much rather it would hide the cell.",
     ),
     (
         "mask lift",
@@ -42,15 +42,23 @@ _BEFORE = (
         "the choice depends on the image. 0 = not at all, or not on what goes with lesions. An "
         "untrained agent's random taste gives it too, above or below 0 as the seed has it.",
     ),
-    ("uniform, centre", "Lift of boxes put anywhere with equal chance, or in the middle."),
+    (
+        "uniform, centre",
+        "Lift of masks of the same kind put anywhere with equal chance, or in the middle.",
+    ),
     (
         "most variance",
-        "The box of an image whose pixels vary most: a rule that needs no training. An agent "
-        "that does no better has found nothing that the rule does not see.",
+        "The box or the cells of an image whose pixels vary most: a rule that needs no "
+        "training. An agent that does no better has found nothing that the rule does not see.",
+    ),
+    (
+        "mean map",
+        "Lift of the agent's own average map, the same for every image: what it gains by "
+        "knowing places alone.",
     ),
     (
         "oracle",
-        "Lift of the best box there is for each image, found with the lesion's outline.",
+        "Lift of the best mask there is for each image, found with the lesion's outline.",
     ),
     (
         "position share",
@@ -60,7 +68,17 @@ _BEFORE = (
     (
         "correlation with variance",
         "Rank correlation between the agent's map and the variance of the pixels in each "
-        "box; near 1 = it merely looks for texture.",
+        "place; near 1 = it merely looks for texture.",
+    ),
+    (
+        "correlation with error",
+        "Rank correlation between the agent's map and how badly the network really fills in "
+        "each place: what the agent is meant to know.",
+    ),
+    (
+        "overlap of two draws",
+        "Share of the hidden cells that a second draw for the same image hides too; 1 = "
+        "nothing is left to chance.",
     ),
     (
         "entropy",
