@@ -2,15 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy import stats
 
+from maskwise.pipeline_registry import PROJECT
 from maskwise.report.agents import agent_sentence, over_seeds
+from maskwise.report.answer import answer
 from maskwise.report.facts import read_facts
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.page import render
+from maskwise.report.sections import agent
 from report.synthetic import RECIPES, TITLES, gallery, history, plain, study
 
 RANDOM_TASTE = (-0.78, 3.40, 2.80, 2.71, 0.23)
@@ -63,6 +69,60 @@ def without_variance(inputs: ReportInputs) -> ReportInputs:
         for run, table in inputs.histories.items()
     }
     return replace(inputs, histories=histories)
+
+
+def test_a_rule_that_has_a_map_and_learns_nothing_is_no_agent() -> None:
+    inputs = study()
+    rules = {
+        run: replace(drawn, learns=np.asarray(False)) for run, drawn in inputs.galleries.items()
+    }
+    assert answer(read_facts(inputs)).agents
+    assert not answer(read_facts(replace(inputs, galleries=rules))).agents
+    page = plain(str(agent.build(read_facts(replace(inputs, galleries=rules)))))
+    assert "Masks of the policies that do not learn" in page
+    assert "map over training" not in page
+
+
+def test_what_only_policies_of_cells_have_stands_in_the_table() -> None:
+    inputs = study()
+    known = {"lift_mean_map": 1.23, "error_correlation": 0.45, "overlap": 0.67}
+    histories = {run: table.assign(**known) for run, table in inputs.histories.items()}
+    page = plain(str(agent.build(read_facts(replace(inputs, histories=histories)))))
+    for heading in ("mean map", "correlation with error", "overlap of two draws"):
+        assert heading in page
+    assert all(str(value) in page for value in known.values())
+
+
+@pytest.mark.parametrize(
+    ("own", "control"),
+    [
+        ({"name": "dqn"}, {"name": "dqn", "told": "shuffled"}),
+        ({"name": "a3c"}, {"name": "a3c", "reward": {"told": "shuffled"}}),
+        (
+            {"name": "a3c", "reward": {"scale": "raw"}},
+            {"name": "a3c", "reward": {"told": "shuffled", "scale": "raw"}},
+        ),
+    ],
+)
+def test_the_control_of_every_agent_is_known_by_its_shuffled_rewards(
+    own: dict[str, Any], control: dict[str, Any]
+) -> None:
+    inputs = study(recipes=("scratch", "dqn", "simclr"))
+    recipes = {
+        **inputs.recipes,
+        "dqn": {**RECIPES["dqn"], "policy": own},
+        "simclr": {**RECIPES["dqn"], "policy": control},
+    }
+    assert read_facts(replace(inputs, recipes=recipes)).shuffled("dqn") == "simclr"
+
+
+def test_a_recipe_that_begins_with_imagenet_weights_counts_as_pretrained() -> None:
+    text = (PROJECT / "conf/base/recipes/parameters_imagenet.yml").read_text("utf-8")
+    inputs = study(recipes=("scratch", "dqn"))
+    recipes = {**inputs.recipes, "dqn": yaml.safe_load(text)["imagenet"]}
+    facts = read_facts(replace(inputs, recipes=recipes))
+    assert facts.is_pretrained("dqn")
+    assert not facts.is_pretrained("scratch")
 
 
 def test_an_agent_is_set_beside_the_rule_that_needs_no_training() -> None:
