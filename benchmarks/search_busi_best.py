@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 from maskwise.artefacts.encoder import load_encoder, write_encoder
 from maskwise.artefacts.splits import read_splits
 from maskwise.artefacts.store import Store, open_store
-from maskwise.finetune.cell import learn_full, learn_probe, prepare
+from maskwise.finetune.diagnosis.cell import learn_full, learn_probe, prepare
 from maskwise.finetune.stage import FinetuneConfig, FinetuneRun, parse_budget
 from maskwise.pretrain.cell import PretrainRun, pretraining
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe

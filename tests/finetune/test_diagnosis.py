@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from maskwise.errors import UserError
-from maskwise.finetune.diagnosis import DiagnosisConfig
+from maskwise.finetune.diagnosis.task import DiagnosisConfig
 
 # Most frequent is the last class by name: frequency order differs from index order.
 INDEX = pd.DataFrame({"label_diagnosis": ["z"] * 6 + ["a"] * 3 + ["m"] * 1 + [None] * 2})

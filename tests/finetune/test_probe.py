@@ -8,9 +8,9 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from maskwise.finetune.heads import TrainableHead
-from maskwise.finetune.probe import candidates, choose, fit
-from maskwise.finetune.temperature import fit_temperature, log_loss
+from maskwise.finetune.diagnosis.heads import TrainableHead
+from maskwise.finetune.diagnosis.probe import candidates, choose, fit
+from maskwise.finetune.diagnosis.temperature import fit_temperature, log_loss
 
 
 def problem(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskwise.errors import UserError
-from maskwise.finetune.folds import deal_folds
+from maskwise.finetune.diagnosis.folds import deal_folds
 from maskwise.finetune.subsets import draw_subsets, group_classes, group_order
 
 FRACTIONS = (1.0, 0.5, 0.25)

@@ -11,9 +11,9 @@ from finetune.patches import small_encoder, write_patches
 from maskwise.artefacts.store import Laterality
 from maskwise.encoders.classifier import Classifier
 from maskwise.finetune.augmentation import Augmentation, augment
-from maskwise.finetune.heads import LinearHead
+from maskwise.finetune.diagnosis.heads import LinearHead
+from maskwise.finetune.diagnosis.training import Lesson, fine_tune
 from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
-from maskwise.finetune.training import Lesson, fine_tune
 from maskwise.progress import bar
 
 CPU = torch.device("cpu")

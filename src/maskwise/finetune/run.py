@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from maskwise.finetune.contracts import Mode, TaskConfig
+from maskwise.finetune.diagnosis.probe import ProbeConfig
 from maskwise.finetune.models import Keep
 from maskwise.finetune.optimisation import FullConfig
-from maskwise.finetune.probe import ProbeConfig
 from maskwise.finetune.subsets import Validation
 
 

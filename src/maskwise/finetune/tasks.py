@@ -7,9 +7,9 @@ import pandas as pd
 from torch import nn
 
 from maskwise.artefacts.store import Store
-from maskwise.finetune.cell import learn as learn_diagnosis
 from maskwise.finetune.contracts import Finetuned, TaskConfig
-from maskwise.finetune.diagnosis import DiagnosisConfig
+from maskwise.finetune.diagnosis.cell import learn as learn_diagnosis
+from maskwise.finetune.diagnosis.task import DiagnosisConfig
 from maskwise.finetune.lesion.cell import learn as learn_lesion
 from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.run import FinetuneRun

@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy
 from maskwise.artefacts.store import Laterality, Store
 from maskwise.encoders.classifier import Classifier
 from maskwise.finetune.augmentation import augment
-from maskwise.finetune.features import IMAGES_AT_ONCE
-from maskwise.finetune.heads import LinearHead, TrainableHead
+from maskwise.finetune.diagnosis.features import IMAGES_AT_ONCE
+from maskwise.finetune.diagnosis.heads import LinearHead, TrainableHead
 from maskwise.finetune.optimisation import (
     FullConfig,
     batches,

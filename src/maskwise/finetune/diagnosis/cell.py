@@ -18,18 +18,18 @@ from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
 from maskwise.encoders.classifier import Classifier
 from maskwise.errors import UserError
-from maskwise.finetune import probe
 from maskwise.finetune.contracts import Finetuned, Mode
-from maskwise.finetune.diagnosis import Diagnosis, DiagnosisConfig
-from maskwise.finetune.features import Features, extract
-from maskwise.finetune.folds import deal_folds, hold_out
-from maskwise.finetune.heads import LinearHead
+from maskwise.finetune.diagnosis import probe
+from maskwise.finetune.diagnosis.features import Features, extract
+from maskwise.finetune.diagnosis.folds import deal_folds, hold_out
+from maskwise.finetune.diagnosis.heads import LinearHead
+from maskwise.finetune.diagnosis.task import Diagnosis, DiagnosisConfig
+from maskwise.finetune.diagnosis.temperature import fit_temperature, log_loss
+from maskwise.finetune.diagnosis.training import Lesson, fine_tune, predict_logits
 from maskwise.finetune.models import Models
 from maskwise.finetune.opening import device_of, learns, own_metadata, split_rows
 from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.subsets import draw_subsets
-from maskwise.finetune.temperature import fit_temperature, log_loss
-from maskwise.finetune.training import Lesson, fine_tune, predict_logits
 from maskwise.progress import bar, note
 
 log = logging.getLogger(__name__)

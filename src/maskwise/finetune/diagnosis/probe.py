@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from maskwise.finetune.features import Features
-from maskwise.finetune.folds import Folds
-from maskwise.finetune.heads import LinearHead
-from maskwise.finetune.temperature import log_loss
+from maskwise.finetune.diagnosis.features import Features
+from maskwise.finetune.diagnosis.folds import Folds
+from maskwise.finetune.diagnosis.heads import LinearHead
+from maskwise.finetune.diagnosis.temperature import log_loss
 
 Stages = tuple[int, ...]
 
