@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from maskwise.evaluate.resampling import (
     LEVEL,
@@ -15,16 +16,16 @@ from maskwise.evaluate.resampling import (
 )
 
 
-def test_every_draw_holds_as_many_seeds_and_groups_as_there_are() -> None:
+def test_every_draw_holds_as_many_groups_as_there_are_and_weighs_the_seeds_to_one() -> None:
     draws = draw(repetitions=5, groups=30, draws=200, seed=0)
     assert draws.repetitions.shape == (5, 201)
-    assert (draws.repetitions.sum(axis=0) == 5).all()
+    assert draws.repetitions.sum(axis=0) == pytest.approx(np.ones(201))
     assert (draws.groups.sum(axis=0) == 30).all()
 
 
 def test_column_zero_is_the_data_themselves() -> None:
     draws = draw(repetitions=5, groups=30, draws=200, seed=0)
-    assert (draws.repetitions[:, 0] == 1).all()
+    assert draws.repetitions[:, 0] == pytest.approx(np.full(5, 0.2))
     assert (draws.groups[:, 0] == 1).all()
 
 
@@ -34,15 +35,37 @@ def test_the_same_seed_gives_the_same_draws_and_another_seed_others() -> None:
     assert not np.array_equal(first.groups, other.groups)
 
 
-def test_a_resampled_score_is_the_mean_over_the_seeds_of_the_draw() -> None:
+def test_a_drawn_score_weighs_what_each_seed_made_of_the_draw_s_groups() -> None:
     draws = draw(repetitions=3, groups=4, draws=199, seed=0)
     values = np.random.default_rng(0).random((3, 200))
     mixed = combine(values, draws)
     for b in (0, 7, 199):
-        seeds = np.repeat(np.arange(3), draws.repetitions[:, b].astype(int))
-        assert mixed.both[b] == pytest.approx(np.mean([values[s, b] for s in seeds]))
-        assert mixed.seeds[b] == pytest.approx(np.mean([values[s, 0] for s in seeds]))
+        weights = draws.repetitions[:, b]
+        assert mixed.both[b] == pytest.approx(sum(weights[s] * values[s, b] for s in range(3)))
+        assert mixed.seeds[b] == pytest.approx(sum(weights[s] * values[s, 0] for s in range(3)))
         assert mixed.groups[b] == pytest.approx(values[:, b].mean())
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 12])
+def test_the_seeds_part_is_student_s_interval_of_their_mean(seeds: int) -> None:
+    values = np.random.default_rng(1).normal(3, 2, (seeds, 1))
+    draws = draw(seeds, 1, 200_000, seed=0)
+    found = interval(combine(np.repeat(values, 200_001, axis=1), draws).seeds)
+    error = values.std(ddof=1) / np.sqrt(seeds)
+    exact = stats.t.interval(0.95, seeds - 1, values.mean(), error)
+    assert found == pytest.approx(exact, abs=0.02 * (exact[1] - exact[0]))
+
+
+def test_one_seed_says_nothing_of_another_training() -> None:
+    draws = draw(1, 30, 200, seed=0)
+    assert (draws.repetitions == 1).all()
+
+
+def test_a_difference_of_draws_is_the_draws_of_the_difference() -> None:
+    draws = draw(5, 30, 200, seed=0)
+    one, other = np.random.default_rng(0).random((2, 5, 201))
+    apart = difference(combine(one, draws), combine(other, draws))
+    assert apart.both == pytest.approx(combine(one - other, draws).both, abs=1e-11)
 
 
 def test_the_interval_of_199_draws_leaves_four_out_on_each_side() -> None:
@@ -80,10 +103,11 @@ def test_draws_without_a_score_are_left_out() -> None:
     assert np.isnan(p_value(np.full(200, np.nan)))
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    # Right answers of 20 seeds on 40 groups, each with a chance of its own: the truth is 0.
+@pytest.mark.parametrize("seeds", [3, 5, 20])
+def test_the_interval_covers_the_truth_about_as_often_as_it_says(seeds: int) -> None:
+    # Right answers of the seeds on 40 groups, each with a chance of its own: the truth is 0.
     generator = np.random.default_rng(0)
-    seeds, groups, studies = 20, 40, 300
+    groups, studies = 40, 300
     draws = draw(seeds, groups, 999, seed=0)
     covered = {"both": 0, "groups": 0}
     for _ in range(studies):
@@ -93,6 +117,6 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         for part in covered:
             low, high = interval(getattr(mixed, part))
             covered[part] += low <= 0 <= high
-    assert 0.90 < covered["both"] / studies < 0.98
+    assert 0.92 < covered["both"] / studies < 0.99
     # What an interval over test groups alone leaves out.
     assert covered["groups"] / studies < 0.80

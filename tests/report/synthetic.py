@@ -341,6 +341,7 @@ def _scores(recipes: Sequence[str], leads: Mapping[str, float], seeds: int) -> d
     }
     return {
         "draws": 2000,
+        "n_repetitions": seeds,
         "weigh": "group",
         "test": "bootstrap",
         "notes": ["Every test group counts once."],

@@ -6,10 +6,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from maskwise.report.answer import answer
 from maskwise.report.distrust import alarms, cautions
 from maskwise.report.facts import read_facts
 from maskwise.report.inputs import ReportInputs
-from maskwise.report.sections import data
+from maskwise.report.sections import data, methods
 from report.synthetic import RECIPES, plain, study
 
 
@@ -37,6 +38,18 @@ def test_few_test_groups_in_a_class_are_counted_by_name() -> None:
 @pytest.mark.parametrize(("seeds", "title"), [((0,), "One seed"), ((0, 1, 2), "Only 3 seeds")])
 def test_few_seeds_are_said(seeds: tuple[int, ...], title: str) -> None:
     assert title in doubts(study(seeds=seeds))
+
+
+def test_folds_that_were_trained_once_have_the_chance_of_the_test_images_alone() -> None:
+    inputs = study(seeds=(0, 1, 2))
+    once = replace(inputs, scores={**inputs.scores, "n_repetitions": 1})
+    facts = read_facts(once)
+
+    assert "Each fold was trained once" in doubts(once)["One training an image"]
+    assert "Only 3 seeds" not in doubts(once)
+    assert "each image tested by one training the interval covers only" in str(answer(facts))
+    assert "one training alone tested each image" in plain(str(methods.build(facts)))
+    assert "Student" in plain(str(methods.build(read_facts(inputs))))
 
 
 def test_an_interval_that_holds_0_is_no_proof_of_equality() -> None:

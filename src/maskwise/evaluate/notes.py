@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 from scipy import stats
 
 from maskwise.evaluate.arrangement import Arrangement
@@ -75,21 +74,13 @@ def _seeds(arrangement: Arrangement) -> list[str]:
             "of the chance of training; another seed may rank the recipes otherwise."
         ]
     if n < ENOUGH_SEEDS:
+        wider = stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975)
         return [
-            f"{n} {unit}s: the seeds' part of the intervals is under-covered; over {n} of "
-            f"them a 95 % bootstrap interval holds the truth about {100 * _coverage(n):.0f} % "
-            "of the time."
+            f"{n} {unit}s: their part of the intervals is Student's, with {n - 1} degrees of "
+            f"freedom; for want of more {unit}s it is {wider:.1f} times as wide as their "
+            "spread alone would make it."
         ]
     return []
-
-
-def _coverage(n: int) -> float:
-    """Return the coverage of the bootstrap interval of a mean of ``n`` normal numbers.
-
-    The bootstrap takes the deviation with n, not n - 1, and normal instead of t quantiles.
-    """
-    z = stats.norm.ppf(0.975) * np.sqrt((n - 1) / n)
-    return float(2 * stats.t.cdf(z, n - 1) - 1)
 
 
 def _classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:

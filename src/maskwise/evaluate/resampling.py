@@ -1,8 +1,13 @@
-"""The two-level bootstrap: how often repetitions and test groups are in a draw; intervals; p.
+"""Two-level draws: what repetitions and test groups weigh in each; intervals; p.
 
 The unit of the test set is the group; the second source of variation is the repetition (a
-seed). All recipes, modes and fractions share the draws, so their differences are paired.
-Column 0 of the counts is no draw but the data themselves: every repetition and group once.
+seed). Groups are drawn with replacement (bootstrap). Of repetitions there are too few for that:
+over 5 of them a bootstrap interval holds the truth 85 times in 100, and a p corrected for 51
+comparisons falls below .05 in one study of three in which nothing differs. Their mean is drawn
+from Student's distribution about what was found, with R - 1 degrees of freedom.
+
+All recipes, modes and fractions share the draws, so their differences are paired. Column 0 is
+no draw but the data themselves: every repetition and group once.
 """
 
 from dataclasses import dataclass
@@ -22,20 +27,35 @@ _DIGITS = 12
 
 @dataclass(frozen=True)
 class Draws:
-    """How often each unit is in each draw."""
+    """What each unit weighs in each draw."""
 
     repetitions: Floats
-    """``(R, 1 + B)``."""
+    """``(R, 1 + B)``, of sum 1; a weight may be negative."""
     groups: Floats
-    """``(G, 1 + B)``."""
+    """``(G, 1 + B)``: how often the group is in the draw."""
 
 
 def draw(repetitions: int, groups: int, draws: int, seed: int) -> Draws:
-    """Draw repetitions and groups with replacement, ``draws`` times."""
+    """Draw ``draws`` times; equal arguments give equal draws."""
     return Draws(
-        _counts(repetitions, draws, stream(seed, "bootstrap", "repetitions")),
+        _student(repetitions, draws, stream(seed, "bootstrap", "repetitions")),
         _counts(groups, draws, stream(seed, "bootstrap", "groups")),
     )
+
+
+def _student(units: int, draws: int, generator: np.random.Generator) -> Floats:
+    """Return weights that turn numbers x into draws of mean(x) + sd(x) / sqrt(R) * t.
+
+    They are the same for all x, so that the draws of a difference are the difference of draws.
+    """
+    weights = np.full((units, 1 + draws), 1 / units)
+    if units == 1:  # nothing is known of how another repetition would differ
+        return weights
+    freedom = units - 1
+    normal = generator.standard_normal((units, draws))
+    scale = np.sqrt(freedom / generator.chisquare(freedom, draws) / (units * freedom))
+    weights[:, 1:] += scale * (normal - normal.mean(axis=0))
+    return weights
 
 
 def _counts(units: int, draws: int, generator: np.random.Generator) -> Floats:
@@ -48,7 +68,7 @@ class Resampled:
     """One number's draws ``(1 + B,)``, the first of them its value."""
 
     both: Floats
-    """Repetitions and groups resampled."""
+    """Repetitions and groups drawn."""
     seeds: Floats
     """Repetitions only."""
     groups: Floats
@@ -56,11 +76,10 @@ class Resampled:
 
 
 def combine(values: Floats, draws: Draws) -> Resampled:
-    """Average a metric ``(R, 1 + B)`` over the repetitions that each draw holds."""
-    share = draws.repetitions / len(values)
+    """Average a metric ``(R, 1 + B)`` over the repetitions, as each draw weighs them."""
     return Resampled(
-        both=(share * values).sum(axis=0),
-        seeds=(share * values[:, :1]).sum(axis=0),
+        both=(draws.repetitions * values).sum(axis=0),
+        seeds=(draws.repetitions * values[:, :1]).sum(axis=0),
         groups=values.mean(axis=0),
     )
 

@@ -65,10 +65,10 @@ def evaluate(
 ) -> Evaluated:
     """Score the test predictions of all cells of a source.
 
-    A score is the mean over repetitions (seeds) of the metric on the test set. A draw of the
-    bootstrap takes as many repetitions and as many test groups with replacement; all recipes,
-    fractions and modes meet the same draws. Each group counts once (``weigh: group``), so
-    that a duplicated image counts once.
+    A score is the mean over repetitions (seeds) of the metric on the test set. A draw takes as
+    many test groups with replacement, and the repetitions' mean from Student's distribution;
+    all recipes, fractions and modes meet the same draws. Each group counts once (``weigh:
+    group``), so that a duplicated image counts once.
 
     Args:
         predictions: ``tables.PREDICTIONS`` of all cells; rows of other splits are passed over.
@@ -158,7 +158,7 @@ def _row(
     one, other = ((recipe, *point) for recipe in pair)
     drawn = difference(results.resampled[one][metric], results.resampled[other][metric])
     low, high = interval(drawn.both)
-    p, test = p_value(drawn.both), "two-level bootstrap"
+    p, test = p_value(drawn.both), "two-level draws"
     if config.test == "sign_flip":
         place = results.arrangement.measures.metrics.index(metric)
         seeds = results.by_seed[one][place] - results.by_seed[other][place]

@@ -134,9 +134,10 @@ def _sureness(facts: Facts, rows: pd.DataFrame) -> str:
             if facts.inputs.scores.get("cannot_pass")
             else " After that correction chance remains a fair explanation."
         )
-    if int(row["n_seeds"]) == 1:
+    if facts.repetitions == 1:
+        once = "each image tested by one training" if facts.folds else "one seed"
         text += (
-            " With one seed the interval covers only the choice of test images: trained once "
+            f" With {once} the interval covers only the choice of test images: trained once "
             "more, the same recipe may come out differently."
         )
     return text

@@ -129,20 +129,21 @@ def _few_groups(facts: Facts) -> Iterator[Caution]:
 
 
 def _seeds(facts: Facts) -> Iterator[Caution]:
-    seeds = len(facts.seeds)
-    if seeds == 1:
+    times = facts.repetitions
+    if times == 1:
         yield Caution(
             83,
-            "One seed",
-            "Everything was trained once. The intervals cover only the choice of test "
-            "images; how much a second training would differ is unknown.",
+            "One training an image" if facts.folds else "One seed",
+            f"{'Each fold' if facts.folds else 'Everything'} was trained once. The intervals "
+            "cover only the choice of test images; how much a second training would differ is "
+            "unknown.",
         )
-    elif seeds < FEW_SEEDS:
+    elif times < FEW_SEEDS:
         yield Caution(
             60,
-            f"Only {seeds} seeds",
-            f"The part of the intervals that stands for repeated training rests on {seeds} "
-            "repetitions and is therefore rather too narrow.",
+            f"Only {count(times, 'round')} of folds" if facts.folds else f"Only {times} seeds",
+            f"What another training would give is told from {times} repetitions, by Student's "
+            "distribution: the intervals are wide, and more seeds may show what these cannot.",
         )
 
 

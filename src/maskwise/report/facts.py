@@ -66,6 +66,16 @@ class Facts:
         return sorted(set(self.inputs.predictions["seed"]))
 
     @property
+    def repetitions(self) -> int:
+        """How often everything was trained and tested: seeds, or with folds rounds of them."""
+        return int(self.inputs.scores["n_repetitions"])
+
+    @property
+    def folds(self) -> bool:
+        """Say whether seeds tested different parts of the images."""
+        return self.repetitions < len(self.seeds)
+
+    @property
     def classes(self) -> list[str]:
         """What an image may be: in the order of the predictions' columns, else by name."""
         if self.task == "diagnosis":

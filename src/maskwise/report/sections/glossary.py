@@ -102,13 +102,14 @@ _AFTER = (
     (
         "95 % interval",
         "Where the figure would fall in 95 of 100 repetitions with other seeds and other test "
-        "patients of the same kind, as far as resampling these can tell. What other training "
-        "patients would change is not in it.",
+        "patients of the same kind, as far as drawing them anew can tell. What other training "
+        "patients would change is not in it, nor other seeds where everything was trained "
+        "once.",
     ),
     (
         "p (Holm)",
         "How surprising the difference would be if there were none, made larger because "
-        "several comparisons were made at once. ≤ where no draw of the bootstrap contradicted "
+        "several comparisons were made at once. ≤ where no draw contradicted "
         "it: more draws might give a smaller p.",
     ),
 )

@@ -75,11 +75,21 @@ def build(facts: Facts) -> Section:
 
 def _reading(facts: Facts) -> str:
     scores = facts.inputs.scores
+    seeds = count(len(facts.seeds), "seed")
+    averaged = f"the mean of {seeds}"
+    if facts.folds:
+        rounds = count(facts.repetitions, "round")
+        averaged = f"those of {seeds}, each with a fold of its own, pooled in {rounds}"
+    training = (
+        "The chance of training is not in them, for one training alone tested each image."
+        if facts.repetitions == 1
+        else "What another training would give is drawn from Student's distribution."
+    )
     return (
-        f"Each figure is the {facts.metric_name} on the test images, the mean of "
-        f"{count(len(facts.seeds), 'seed')}, with its 95 % interval. Intervals come from "
-        f"drawing seeds and whole groups of test images anew, {scores['draws']:,} times; p "
-        f"from the {_TESTS.get(scores['test'], scores['test'])}, corrected after Holm for all "
+        f"Each figure is the {facts.metric_name} on the test images, {averaged}, with its 95 % "
+        "interval. Intervals come from drawing whole groups of test images anew, "
+        f"{scores['draws']:,} times. {training} p comes from the "
+        f"{_TESTS.get(scores['test'], scores['test'])}, corrected after Holm for all "
         "comparisons of one metric on this page."
     )
 
