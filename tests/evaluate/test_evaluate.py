@@ -324,6 +324,30 @@ def test_a_seed_that_one_recipe_lacks_is_named() -> None:
         evaluate(table, subsets_of(table), QUICK, "phantom")
 
 
+def test_a_fraction_that_a_seed_could_not_learn_from_is_left_out_and_said() -> None:
+    cells = [
+        cell(recipe, seed, fraction=fraction)
+        for recipe in ("scratch", "dqn")
+        for seed in range(3)
+        for fraction in (1.0, 0.1)
+        if (seed, fraction) != (2, 0.1)
+    ]
+    table = pd.concat(cells, ignore_index=True)
+    out = evaluate(table, subsets_of(table), QUICK, "phantom")
+    assert set(out.paired["fraction"]) == set(out.label_efficiency["fraction"]) == {1.0}
+    assert any(
+        note.startswith("10 % of the labels are left out: with seed 2")
+        for note in out.scores["notes"]
+    )
+
+    forgotten = table[
+        (table["recipe"] != "dqn") | (table["fraction"] == 1.0) | (table["seed"] > 0)
+    ]
+    alone = pd.concat([forgotten, cell("scratch", 2, fraction=0.1)], ignore_index=True)
+    with pytest.raises(UserError, match=r"dqn \(probe, fraction 0\.1\) lacks seed 0, 2"):
+        evaluate(alone, subsets_of(alone), QUICK, "phantom")
+
+
 def test_recipes_tested_on_different_images_are_refused() -> None:
     other = cell("dqn", 0)
     other["image_id"] = "x" + other["image_id"]

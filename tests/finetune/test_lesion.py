@@ -1,6 +1,7 @@
 """The task `lesion` as the pipeline calls it: encoder, store and splits in, outlines out."""
 
 import json
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -307,13 +308,22 @@ def test_an_encoder_of_another_split_is_refused(blobs: Blobs) -> None:
         finetune(encoder, *blobs, RUN)
 
 
-def test_a_fraction_of_one_group_is_refused_with_its_size(blobs: Blobs) -> None:
-    run = replace(RUN, fractions=(1.0, 0.02))
-    with pytest.raises(UserError, match=r"0.02 of the outlined .* 1 group \(2 images\)"):
-        finetune(small_encoder(), *blobs, run)
+def test_a_fraction_of_one_group_is_left_out_with_its_size(
+    blobs: Blobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = replace(quick(), budget=replace(RUN.budget, steps=2), fractions=(1.0, 0.02))
+    with caplog.at_level(logging.WARNING):
+        found = finetune(small_encoder(), *blobs, run)
+    assert "Seed 0 leaves a fraction out: 0.02 of the outlined" in caplog.text
+    assert "1 group (2 images), but a fraction needs 2 groups" in caplog.text
+    assert set(found.subsets["fraction"]) == set(found.predictions["fraction"]) == {1.0}
+    with pytest.raises(UserError, match=r"fractions: 0.02 .* 1 group \(2 images\).*larger"):
+        finetune(small_encoder(), *blobs, replace(run, fractions=(0.02,)))
 
 
-def test_a_fraction_that_shows_nothing_of_a_class_is_refused() -> None:
+def test_a_fraction_that_shows_nothing_of_a_class_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     images = pd.DataFrame(
         {
             "image_id": [f"i{i:02d}" for i in range(20)],
@@ -322,8 +332,10 @@ def test_a_fraction_that_shows_nothing_of_a_class_is_refused() -> None:
             "label": [NOTHING] * 15 + ["a + b"] + ["a"] * 4,
         }
     )
-    with pytest.raises(UserError, match=r"0.125 of the outlined .* no 'a' is outlined"):
-        draw_outlined(images, (1.0, 0.125), "subset", 0)
+    with caplog.at_level(logging.WARNING):
+        subsets = draw_outlined(images, (1.0, 0.125), "subset", 0)
+    assert set(subsets["fraction"]) == {1.0}
+    assert "2 groups (2 images), none of which shows 'a'" in caplog.text
 
 
 def test_a_learning_rate_that_explodes_is_named(blobs: Blobs) -> None:

@@ -35,6 +35,8 @@ class Arrangement:
     values: dict[Curve, list[NDArray[np.float64]]]
     """``(n, C)`` a repetition, the measures' ``columns``; in the order of the predictions."""
     n_groups: int
+    left_out: dict[float, list[int]]
+    """Fraction -> the seeds without it, of fractions that not all seeds could learn from."""
 
     def curves(self) -> Iterator[Curve]:
         """Yield recipe, mode and fraction of everything that was predicted."""
@@ -66,6 +68,9 @@ def arrange(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Ar
         )
     measures.check(test, where)
     _refuse_repeated(test, where)
+    left_out = _incomplete(test)
+    test = test[~test["fraction"].isin(left_out)]
+    predictions = predictions[~predictions["fraction"].isin(left_out)]
     _refuse_missing_cells(test, where)
     test = test.sort_values("image_id", kind="stable")
     repetitions = _repetitions(test)
@@ -89,6 +94,7 @@ def arrange(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Ar
         tests=tuple(tests),
         values=values,
         n_groups=len(groups),
+        left_out=left_out,
     )
 
 
@@ -120,6 +126,18 @@ def _refuse_repeated(test: pd.DataFrame, where: str) -> None:
     if len(repeated):
         row = repeated.iloc[0]
         raise UserError(f"{where}: {cell_of(row)} predicts image {row['image_id']} twice")
+
+
+def _incomplete(test: pd.DataFrame) -> dict[float, list[int]]:
+    """Find the fractions that some seeds lack in every recipe; some fraction all must have.
+
+    A mean over other seeds, or other folds, would be of other images.
+    """
+    seeds = set(test["seed"])
+    have = {float(name): set(rows["seed"]) for name, rows in test.groupby("fraction")}
+    if seeds not in have.values():
+        return {}
+    return {name: sorted(seeds - own) for name, own in have.items() if own != seeds}
 
 
 def _refuse_missing_cells(test: pd.DataFrame, where: str) -> None:

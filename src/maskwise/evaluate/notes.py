@@ -35,6 +35,11 @@ def write_notes(
 ) -> list[str]:
     """Return the notes; ``undefined`` draws lacked a class altogether."""
     notes = [*_seeds(arrangement), *_classes(counts), *_folds(arrangement)]
+    notes += [
+        f"{100 * fraction:g} % of the labels are left out: with seed "
+        f"{', '.join(map(str, seeds))} they were too few groups to learn from."
+        for fraction, seeds in arrangement.left_out.items()
+    ]
     if undefined:
         notes.append(arrangement.measures.undefined(undefined, config.draws))
     if config.weigh == "group":

@@ -58,6 +58,11 @@ class Cell:
     run: FinetuneRun
     device: torch.device
 
+    @property
+    def fractions(self) -> list[float]:
+        """Those of the run that are enough to learn from, in its order."""
+        return [each for each in self.run.fractions if each in set(self.subsets["fraction"])]
+
     def rows(self, fraction: float, role: str) -> NDArray[np.int64]:
         """Return the store's rows that a fraction uses in a role."""
         table = self.subsets
@@ -79,8 +84,8 @@ def learn(
 ) -> Finetuned:
     """Train a segmenter on the frozen encoder and one as a whole, at every fraction."""
     cell = prepare(encoder, store, splits, run)
-    models, tables, largest = Models(run.config.keep), [], max(run.fractions)
-    for fraction in run.fractions:
+    models, tables, largest = Models(run.config.keep), [], max(cell.fractions)
+    for fraction in cell.fractions:
         for mode in cell.modes:
             learnt = learn_one(cell, fraction, mode)
             choice = {"learning_rate": learnt.learning_rate, "decoder": cell.decoder}

@@ -1,5 +1,6 @@
 """Which outlined images a fraction may use: as for labels, but other things are needed."""
 
+import logging
 from collections.abc import Sequence
 
 import pandas as pd
@@ -7,6 +8,8 @@ import pandas as pd
 from maskwise.errors import UserError
 from maskwise.finetune.lesion.outlines import NOTHING
 from maskwise.finetune.subsets import Validation, draw_stratified
+
+log = logging.getLogger(__name__)
 
 LEAST_GROUPS = 2
 
@@ -24,31 +27,36 @@ def draw_outlined(
         seed: of the cell.
 
     Returns:
-        As ``finetune.subsets.draw_stratified``.
+        As ``finetune.subsets.draw_stratified``, without the fractions that are one group or
+        show nothing of a class: of these a warning says why.
 
     Raises:
-        UserError: if a fraction is one group, or shows nothing of a class, or a part has no
-            outlined image.
+        UserError: if no fraction is left, or a part has no outlined image.
     """
     subsets = draw_stratified(images, fractions, validation, seed)
-    train = subsets[subsets["role"] == "train"]
-    wanted = _classes(images)
-    for fraction, chosen in train.groupby("fraction", sort=False):
-        groups = chosen["group"].nunique()
-        if groups < LEAST_GROUPS:
-            raise UserError(
-                f"experiment.fractions: {fraction:g} of the outlined training images are "
-                f"{groups} group ({len(chosen)} images), but a fraction needs {LEAST_GROUPS} "
-                "or more; take it out, or a larger one"
-            )
-        lacking = sorted(wanted - _classes(chosen))
-        if lacking:
-            raise UserError(
-                f"experiment.fractions: in {fraction:g} of the outlined training images "
-                f"({len(chosen)} of {groups} groups) no {lacking[0]!r} is outlined; take a "
-                "larger fraction, or change the split of preprocess"
-            )
-    return subsets
+    wanted, refused = _classes(images), {}
+    for fraction, chosen in subsets[subsets["role"] == "train"].groupby("fraction", sort=False):
+        reason = _too_little(chosen, wanted)
+        if reason:
+            refused[fraction] = f"{fraction:g} of the outlined training images are {reason}"
+    if len(refused) == len(fractions):
+        raise UserError(
+            f"experiment.fractions: {next(iter(refused.values()))}; take a larger fraction, or "
+            "change the split of preprocess"
+        )
+    for sentence in refused.values():
+        log.warning("Seed %d leaves a fraction out: %s.", seed, sentence)
+    return subsets[~subsets["fraction"].isin(refused)].reset_index(drop=True)
+
+
+def _too_little(chosen: pd.DataFrame, wanted: set[str]) -> str:
+    """Say why the images of a fraction teach nothing, or nothing."""
+    groups = chosen["group"].nunique()
+    size = f"{groups} group{'s' * (groups != 1)} ({len(chosen)} images)"
+    if groups < LEAST_GROUPS:
+        return f"{size}, but a fraction needs {LEAST_GROUPS} groups or more"
+    lacking = sorted(wanted - _classes(chosen))
+    return f"{size}, none of which shows {lacking[0]!r}" if lacking else ""
 
 
 def _classes(images: pd.DataFrame) -> set[str]:
