@@ -1,7 +1,8 @@
 """Tables of a finished study, as Markdown: what the pages in docs/results show.
 
 Reads what `kedro run --pipelines <source>` wrote and adds nothing but means over seeds. The
-interval of a mean over seeds is Student's; those of scores are the report's own.
+interval of a mean over seeds is Student's, and holds the chance of training alone; the table
+over seeds and groups draws the probe's groups as well. Those of scores are the report's own.
 
     python benchmarks/summarise_study.py phantom_study --pictures FOLDER > tables.md
 """
@@ -13,13 +14,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
 from maskwise.artefacts.gallery import read_gallery
+from maskwise.artefacts.store import Store, open_store
+from maskwise.evaluate.resampling import Floats, combine, draw, interval
+from maskwise.masks import cell_means
+from maskwise.pretrain.diagnostics.lift import lift_matrix
+from maskwise.pretrain.diagnostics.lift import lifts as lift_draws
 from maskwise.report.figures import agent_view
 
 DATA = Path(__file__).parents[1] / "data"
+DRAWS = 4000
 METRICS = {"macro_auroc": "macro AUROC", "accuracy": "accuracy", "macro_f1": "macro F1"}
 FIGURES = {
     "lift": "lift",
@@ -45,6 +53,8 @@ def main() -> None:
     print(markdown(lifts(histories)))
     print("\n### Content lift over training, mean of the seeds\n")
     print(markdown(over_training(histories)))
+    print("\n### At the end of training, over seeds and groups of probe images\n")
+    print(markdown(over_groups(arguments.data, arguments.source)))
     pair = paired(histories, "dqn", arguments.control)
     if pair:
         print(f"\n{pair}")
@@ -93,6 +103,48 @@ def lifts(histories: pd.DataFrame) -> list[dict[str, str]]:
                 row[f"{name} boxes' lift"] = f"{first[f'lift_{name}']:.2f}"
             rows.append(row)
     return rows
+
+
+def over_groups(data: Path, source: str) -> list[dict[str, str]]:
+    """Return a row a recipe: lifts with intervals over seeds (Student) and groups (bootstrap).
+
+    Computed anew from the masks that galleries keep of the last epoch they drew.
+    """
+    store = open_store(data / "03_primary" / source / "store")
+    rows, galleries = [], data / "07_model_output" / source / "training"
+    for recipe in sorted(path.name for path in galleries.iterdir()):
+        cells = sorted((galleries / recipe).glob("s*/gallery.npz"))
+        drawn = [found for path in cells if (found := drawn_lifts(path, store)) is not None]
+        if not drawn:
+            continue
+        images, groups, draws = drawn[0][0], drawn[0][1], draw(len(drawn), 1, DRAWS, 0)
+        lift, content = (
+            combine(np.stack([one[place] for one in drawn]), draws).both for place in (2, 3)
+        )
+        row = {"recipe": f"`{recipe}`", "seeds": str(len(drawn))}
+        row |= {"images": str(images), "groups": str(groups)}
+        for name, values in (("lift", lift), ("content lift", content)):
+            low, high = interval(values)
+            row[name] = f"{values[0]:.2f} [{low:.2f}, {high:.2f}]"
+        rows.append(row)
+    return rows
+
+
+def drawn_lifts(path: Path, store: Store) -> tuple[int, int, Floats, Floats] | None:
+    """Return numbers of probe images and groups, and both lifts ``(1 + DRAWS,)`` of a cell."""
+    with np.load(path, allow_pickle=False) as kept:
+        ids, masks = kept["probe_ids"], kept["probe_masks"]
+        side = kept["masks"].shape[2:] if kept["masks"].ndim == 4 else None
+    if not len(masks) or side is None or store.masks is None:
+        return None
+    rows = store.rows(ids)
+    hidden = np.unpackbits(masks[-1], axis=1)[:, : side[0] * side[1]].reshape(-1, *side)
+    lesions = torch.from_numpy(np.asarray(store.masks[rows]) > 0).double()
+    cells = cell_means(lesions[:, None], (side[0], side[1]))
+    matrix = lift_matrix(torch.from_numpy(hidden).bool(), cells).numpy()
+    groups = pd.factorize(store.index["group"].to_numpy()[rows])[0].astype(np.int64)
+    counts = draw(1, int(groups.max()) + 1, DRAWS, 0).groups.T
+    return len(rows), counts.shape[1], *lift_draws(matrix, groups, counts)
 
 
 def over_training(histories: pd.DataFrame) -> list[dict[str, str]]:

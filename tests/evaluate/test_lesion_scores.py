@@ -99,6 +99,8 @@ def test_overlaps_are_those_of_sets_of_pixels(one: Any, other: Any) -> None:
         "iou": both / either if either else 1.0,
         "sensitivity": both / len(there) if there else NAN,
         "precision": both / len(called) if called else NAN,
+        "lesion_dice": 2 * both / (len(called) + len(there)) if there else NAN,
+        "false_alarms": NAN if there else float(bool(called)),
     }
     assert {name: float(each) for name, each in found.items()} == pytest.approx(
         expected, nan_ok=True
@@ -111,6 +113,8 @@ def test_figures_are_means_over_images_by_paper_and_pencil() -> None:
     assert found["iou"] == pytest.approx((1 + 0.5 + 0.25 + 0 + 0 + 1) / 6, abs=1e-5)
     assert found["sensitivity"] == pytest.approx((1 + 1 + 0.25 + 0) / 4)
     assert found["precision"] == pytest.approx((1 + 0.5 + 1 + 0) / 4)
+    assert found["lesion_dice"] == pytest.approx((1 + 2 / 3 + 0.4 + 0) / 4, abs=1e-5)
+    assert found["false_alarms"] == pytest.approx(1 / 2)
     assert found["hd95"] == pytest.approx((0 + 5 + 15) / 3, abs=1e-4)
     assert found["asd"] == pytest.approx((0 + 5 + 15) / 6, abs=1e-4)
 
@@ -130,6 +134,22 @@ def test_what_two_empty_masks_count_is_an_option_and_is_said(
     assert values(result)["dice"] == pytest.approx(dice, abs=1e-5)
     assert result.scores["empty_masks"] == convention
     assert any(f"empty_masks: {convention}" in note for note in result.scores["notes"])
+
+
+def test_distances_are_compared_where_both_recipes_have_one() -> None:
+    # The second calls nothing where the first is worst, and is no better elsewhere.
+    rows = [(10, n % 3, n % 4) for n in range(12)] + [(5, 0, 40), (5, 0, 50)]
+    silent = [*rows[:12], (0, 0, 45), (0, 0, 55)]
+    result = scored(
+        pd.concat([outlined(rows), outlined(silent, recipe="random_cells")], ignore_index=True)
+    )
+    paired = result.paired.set_index("metric")
+    for name in ("hd95", "asd", "group_hd95", "group_asd"):
+        assert paired.loc[name, "difference"] == 0
+        assert paired.loc[name, "p"] == 1
+    assert paired.loc["hd95", "n_images"] == 12
+    assert paired.loc["dice", "n_images"] == 14
+    assert values(result, "random_cells")["hd95"] < values(result)["hd95"]
 
 
 def test_what_is_left_out_is_counted() -> None:
@@ -158,7 +178,9 @@ def test_volumes_lead_where_the_store_knows_them() -> None:
 def test_the_scores_say_task_unit_and_which_metrics_are_better_when_smaller() -> None:
     scores = scored(outlined(ROWS, distance_unit="mm")).scores
     assert (scores["task"], scores["distance_unit"]) == ("lesion", "mm")
-    assert scores["smaller_is_better"] == ["hd95", "asd", "group_hd95", "group_asd"]
+    of_images = ["false_alarms", "hd95", "asd"]
+    of_groups = [f"group_{name}" for name in of_images]
+    assert scores["smaller_is_better"] == of_images + of_groups
     assert any("millimetres" in note for note in scores["notes"])
     assert scores["classes"]["no lesion"] == {"n_images": 2, "n_groups": 2}
 
@@ -228,7 +250,7 @@ def test_the_metrics_stand_in_the_order_of_what_score_returns() -> None:
     measures = Lesion(("a", "b"), ("a", "b"), "group", "px", QUICK)
     assert measures.metrics[:2] == ("dice", "iou")
     assert measures.metrics[-2:] == ("dice_a", "dice_b")
-    assert len(measures.metrics) == 14
+    assert len(measures.metrics) == 18
 
 
 @pytest.mark.parametrize(

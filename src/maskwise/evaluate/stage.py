@@ -1,7 +1,7 @@
 """Evaluate: predictions in; scores, paired differences and label-efficiency curves out."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,11 +53,18 @@ class _Results:
     """What was computed of every curve."""
 
     arrangement: Arrangement
+    draws: Draws
+    weights: list[Weights]
+    """A repetition."""
     by_seed: dict[Curve, NDArray[np.float64]]
     """``(metrics, R)``: the metrics of each repetition."""
     resampled: dict[Curve, dict[str, Resampled]]
     asides: dict[Curve, Asides]
     """What stands beside metrics, the mean over repetitions."""
+    on_both: dict[tuple[Curve, Curve], tuple[dict[str, Resampled], int]] = field(
+        default_factory=dict
+    )
+    """What ``_on_both`` found of two curves."""
 
 
 def evaluate(
@@ -122,7 +129,7 @@ def _score_all(arrangement: Arrangement, draws: Draws, config: EvaluateConfig) -
             name: combine(values[i], draws) for i, name in enumerate(measures.metrics)
         }
         asides[curve] = _mean([measures.asides(rows, weight) for rows, weight in both])
-    return _Results(arrangement, by_seed, resampled, asides)
+    return _Results(arrangement, draws, weights, by_seed, resampled, asides)
 
 
 def _mean(asides: list[Asides]) -> Asides:
@@ -157,6 +164,10 @@ def _row(
 ) -> dict[str, Any]:
     one, other = ((recipe, *point) for recipe in pair)
     drawn = difference(results.resampled[one][metric], results.resampled[other][metric])
+    images = len(results.arrangement.images())
+    if metric in results.arrangement.measures.partly_defined:
+        on_both, images = _on_both(results, one, other)
+        drawn = on_both[metric]
     low, high = interval(drawn.both)
     p, test = p_value(drawn.both), "two-level draws"
     if config.test == "sign_flip":
@@ -175,10 +186,37 @@ def _row(
         "p": p,
         "p_holm": np.nan,
         "test": test,
-        "n_images": len(results.arrangement.images()),
+        "n_images": images,
         "n_groups": results.arrangement.n_groups,
         "n_seeds": sum(map(len, results.arrangement.repetitions)),
     }
+
+
+def _on_both(results: _Results, one: Curve, other: Curve) -> tuple[dict[str, Resampled], int]:
+    """Subtract metrics on the images alone where both recipes have a value.
+
+    And say how many these are, of several repetitions the mean number. Otherwise the recipe
+    that finds the easy lesions only would have the smaller distances.
+    """
+    if (one, other) in results.on_both:
+        return results.on_both[one, other]
+    arrangement, known = results.arrangement, []
+    scored: tuple[list[NDArray[np.float64]], ...] = ([], [])
+    for first, second, weight in zip(
+        arrangement.values[one], arrangement.values[other], results.weights, strict=True
+    ):
+        *pair, images = arrangement.measures.together(first, second)
+        known.append(images)
+        for rows, found in zip(pair, scored, strict=True):
+            found.append(arrangement.measures.score(rows, weight))
+    values = [np.stack(found, axis=1) for found in scored]
+    differences = {
+        name: difference(*(combine(each[place], results.draws) for each in values))
+        for place, name in enumerate(arrangement.measures.metrics)
+        if name in arrangement.measures.partly_defined
+    }
+    results.on_both[one, other] = differences, round(float(np.mean(known)))
+    return results.on_both[one, other]
 
 
 def _scores(

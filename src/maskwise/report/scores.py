@@ -16,11 +16,13 @@ METRICS = {
     "iou": "IoU",
     "sensitivity": "sensitivity",
     "precision": "precision",
+    "lesion_dice": "Dice where a lesion is",
+    "false_alarms": "false alarms",
     "hd95": "95 % Hausdorff distance",
     "asd": "average surface distance",
 }
 """Metrics in print, in the page's order; one that is not listed keeps its own name."""
-SMALLER_IS_BETTER = frozenset({"calibration_error", "hd95", "asd"})
+SMALLER_IS_BETTER = frozenset({"calibration_error", "hd95", "asd", "false_alarms"})
 UNITS = ("volume", "group")
 """What a metric may be of, beside images: ``volume_dice``."""
 

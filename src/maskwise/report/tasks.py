@@ -33,11 +33,12 @@ _CALIBRATION = (
     "network."
 )
 _LEFT_OUT = (
-    "Distances are better when smaller, so that a negative difference is the better one; all "
-    "other figures are better when larger. Sensitivity is undefined where an image shows no "
-    "lesion, precision where none was called, a distance where one of the two is missing: "
-    "“left out” is how many images (or units) that were, a class counted for itself, on "
-    "average over repetitions. A network that calls less is measured on fewer images."
+    "Distances and false alarms are better when smaller, so that a negative difference is the "
+    "better one; all other figures are better when larger. Sensitivity is undefined where an "
+    "image shows no lesion, precision where none was called, a distance where one of the two "
+    "is missing: “left out” is how many images (or units) that were, a class counted for "
+    "itself, on average over repetitions. A network that calls less is measured on fewer "
+    "images; two recipes' distances are compared on the images where both have one."
 )
 
 DIAGNOSIS = Words(
@@ -108,6 +109,15 @@ LESION = Words(
             ("IoU", "Intersection over union: what two outlines share of what either holds."),
             ("sensitivity", "Share of the true lesion's pixels that were called lesion."),
             ("precision", "Share of the pixels called lesion that truly are."),
+            (
+                "Dice where a lesion is",
+                "The same of those images alone that show a lesion: images that show none "
+                "count for nothing.",
+            ),
+            (
+                "false alarms",
+                "Share of the images without a lesion in which one was outlined; 0 = none.",
+            ),
             (
                 "95 % Hausdorff distance",
                 "How far the edges of two outlines lie apart at the worst, the worst 5 % of "

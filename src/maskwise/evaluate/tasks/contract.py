@@ -36,6 +36,10 @@ class Measures(Protocol):
     def smaller_is_better(self) -> tuple[str, ...]: ...
 
     @property
+    def partly_defined(self) -> tuple[str, ...]:
+        """Metrics of the images alone that a recipe's answer makes measurable."""
+
+    @property
     def surely_defined(self) -> tuple[str, ...]:
         """Metrics that should have a value in every draw; where not, a note says so."""
 
@@ -55,6 +59,12 @@ class Measures(Protocol):
 
     def score(self, values: Floats, weights: Weights) -> Floats:
         """Return all ``metrics`` ``(M, D)``; NaN where one is undefined."""
+
+    def together(self, one: Floats, other: Floats) -> tuple[Floats, Floats, int]:
+        """Return the values of two recipes without what only one of them has.
+
+        And the number of images on which ``partly_defined`` metrics then rest.
+        """
 
     def asides(self, values: Floats, weights: Weights) -> Asides:
         """Return what stands beside a metric's value, of the images as they are."""

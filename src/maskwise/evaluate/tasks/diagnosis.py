@@ -27,6 +27,7 @@ class Diagnosis:
     config: EvaluateConfig
     task: str = "diagnosis"
     metrics: tuple[str, ...] = METRICS
+    partly_defined: tuple[str, ...] = ()
     leading: str = "macro_auroc"
     smaller_is_better: tuple[str, ...] = ("calibration_error",)
     surely_defined: tuple[str, ...] = METRICS
@@ -38,6 +39,9 @@ class Diagnosis:
     @property
     def conventions(self) -> Mapping[str, Any]:
         return {}
+
+    def together(self, one: Floats, other: Floats) -> tuple[Floats, Floats, int]:
+        return one, other, len(one)
 
     def check(self, test: pd.DataFrame, where: str) -> None:
         values = test[list(self.columns)].to_numpy(np.float64)

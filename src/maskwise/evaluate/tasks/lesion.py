@@ -21,7 +21,7 @@ from maskwise.evaluate.weighing import Weights
 
 Floats = NDArray[np.float64]
 
-OVERLAPS = ("dice", "iou", "sensitivity", "precision")
+OVERLAPS = ("dice", "iou", "sensitivity", "precision", "lesion_dice", "false_alarms")
 DISTANCES = ("hd95", "asd")
 MEASURED = ("tp", "fp", "fn", "hd95", "asd", "unit_hd95", "unit_asd")
 """Columns of each class, ``<name>_<class>``."""
@@ -56,6 +56,11 @@ class Lesion:
 
     @property
     def smaller_is_better(self) -> tuple[str, ...]:
+        worse_when_larger = (*DISTANCES, "false_alarms")
+        return tuple(name for name in self.metrics if name.endswith(worse_when_larger))
+
+    @property
+    def partly_defined(self) -> tuple[str, ...]:
         return tuple(name for name in self.metrics if name.endswith(DISTANCES))
 
     @property
@@ -111,6 +116,20 @@ class Lesion:
             means += list(by_class["dice"].T)
         return np.stack(means)
 
+    def together(self, one: Floats, other: Floats) -> tuple[Floats, Floats, int]:
+        parts = [self._parts(values) for values in (one, other)]
+        measured = np.zeros(len(one), bool)
+        for name in MEASURED[3:]:
+            known = ~np.isnan(parts[0][name]) & ~np.isnan(parts[1][name])
+            if name in DISTANCES:
+                measured |= known.any(axis=1)
+            for part in parts:
+                part[name] = np.where(known, part[name], np.nan)
+        first, second = (
+            np.concatenate([part[name] for name in MEASURED], axis=1) for part in parts
+        )
+        return first, second, int(measured.sum())
+
     def asides(self, values: Floats, weights: Weights) -> Asides:
         figures = self._of_images(values) | self._of_units(values, weights)
         return {
@@ -145,8 +164,10 @@ class Lesion:
             f"{neither} (evaluate.empty_masks: {self.config.empty_masks}); where one of the "
             "two does, they are 0.",
             "Sensitivity is of images that show a lesion, precision of those in which one was "
-            "called, and distances need both: other images are left out (`left_out`), so that "
-            "distances of two recipes may rest on different images.",
+            "called, and distances need both: other images are left out (`left_out`). Paired "
+            "differences of distances are of images where both recipes have one; `lesion_dice` "
+            "is of images that show a lesion, `false_alarms` the share of the others in which "
+            "one was called.",
             f"Distances are in {length}.",
         ]
 
@@ -179,13 +200,18 @@ def overlaps(tp: Floats, fp: Floats, fn: Floats, empty: EmptyMasks) -> dict[str,
 
     Dice = 2 TP / (2 TP + FP + FN), IoU = TP / (TP + FP + FN), both by ``empty`` where nothing
     is outlined; sensitivity = TP / (TP + FN) and precision = TP / (TP + FP), NaN for 0 / 0.
+    ``lesion_dice`` is Dice where there is something to outline, ``false_alarms`` 1 or 0 where
+    there is nothing, NaN elsewhere.
     """
     neither = _NEITHER[empty]
+    dice, shown = _share(2 * tp, 2 * tp + fp + fn, neither), tp + fn > 0
     return {
-        "dice": _share(2 * tp, 2 * tp + fp + fn, neither),
+        "dice": dice,
         "iou": _share(tp, tp + fp + fn, neither),
         "sensitivity": _share(tp, tp + fn, float("nan")),
         "precision": _share(tp, tp + fp, float("nan")),
+        "lesion_dice": np.where(shown, dice, np.nan),
+        "false_alarms": np.where(shown, np.nan, (fp > 0).astype(np.float64)),
     }
 
 

@@ -42,7 +42,17 @@ class Interval:
 def intervals(
     matrix: Floats, groups: NDArray[np.int64], counts: Floats
 ) -> tuple[Interval, Interval]:
-    """Return mask lift and content lift of a ``lift_matrix``.
+    """Return mask lift and content lift of a ``lift_matrix``; arguments as ``lifts``."""
+    values = lifts(matrix, groups, np.ones((1, counts.shape[1])))
+    lift, content = (
+        Interval(float(value[0]), *_percentiles(drawn))
+        for value, drawn in zip(values, lifts(matrix, groups, counts), strict=True)
+    )
+    return lift, content
+
+
+def lifts(matrix: Floats, groups: NDArray[np.int64], counts: Floats) -> tuple[Floats, Floats]:
+    """Return mask lift and content lift of a ``lift_matrix`` in each draw, ``(draws,)``.
 
     Content lift = mean of the diagonal - mean over all pairs of images of *different* groups.
 
@@ -56,19 +66,10 @@ def intervals(
     own, images = member @ np.diagonal(matrix), member.sum(1)
     pairs = strangers * (member @ matrix @ member.T)
     number = strangers * np.outer(images, images)
-
-    def means(counts: Floats) -> tuple[Floats, Floats]:
-        lift = counts @ own / (counts @ images)
-        with np.errstate(invalid="ignore"):  # one group only: there are no strangers
-            shuffled = ((counts @ pairs) * counts).sum(1) / ((counts @ number) * counts).sum(1)
-        return lift, lift - shuffled
-
-    values = means(np.ones((1, len(member))))
-    lift, content = (
-        Interval(float(value[0]), *_percentiles(drawn))
-        for value, drawn in zip(values, means(counts), strict=True)
-    )
-    return lift, content
+    lift = counts @ own / (counts @ images)
+    with np.errstate(invalid="ignore"):  # one group only: there are no strangers
+        shuffled = ((counts @ pairs) * counts).sum(1) / ((counts @ number) * counts).sum(1)
+    return lift, lift - shuffled
 
 
 def _percentiles(drawn: Floats) -> tuple[float, float]:
