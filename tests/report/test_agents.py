@@ -14,6 +14,7 @@ from maskwise.pipeline_registry import PROJECT
 from maskwise.report.agents import agent_sentence, over_seeds
 from maskwise.report.answer import answer
 from maskwise.report.facts import read_facts
+from maskwise.report.figures import lift
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.page import render
 from maskwise.report.sections import agent
@@ -88,6 +89,8 @@ def test_what_only_policies_of_cells_have_stands_in_the_table() -> None:
     known = {"lift_mean_map": 1.23, "error_correlation": 0.45, "overlap": 0.67}
     histories = {run: table.assign(**known) for run, table in inputs.histories.items()}
     page = plain(str(agent.build(read_facts(replace(inputs, histories=histories)))))
+    lines = lift.draw({0: histories["dqn", 0]}, "dqn").axes[0].get_lines()
+    assert "its mean map" in [line.get_label() for line in lines]
     for heading in ("mean map", "correlation with error", "overlap of two draws"):
         assert heading in page
     assert all(str(value) in page for value in known.values())

@@ -16,6 +16,7 @@ LINES = {
 CONTROLS = {
     "lift_oracle": ("oracle", "#5b6670", ":"),
     "lift_variance": ("most variance", "#5b6670", (0, (5, 1, 1, 1, 1, 1))),
+    "lift_mean_map": ("its mean map", "#a7723a", (0, (1, 1))),
     "lift_centre": ("centre", "#5b6670", "-."),
     "lift_uniform": ("uniform", "#5b6670", "--"),
 }
