@@ -16,7 +16,9 @@ def test_seeds_that_share_a_split_are_not_called_repetitions_of_everything() -> 
     inputs = study()
     folds = inputs.splits.assign(fold=[i % 2 for i in range(len(inputs.splits))])
 
-    assert "all seeds share one split, so the same patients train and test" in told(inputs)
+    assert "all seeds share one split: the same groups train, the same others test" in told(
+        inputs
+    )
     assert "holds out another part of the data" in told(replace(inputs, splits=folds))
 
 

@@ -39,7 +39,7 @@ def _seed(facts: Facts) -> str:
     varies = "A seed repeats initial weights, pre-training, the draw of labels and fine-tuning"
     if count_folds(facts.inputs.splits):
         return f"{varies}, and holds out another part of the data."
-    return f"{varies}; all seeds share one split, so the same patients train and test."
+    return f"{varies}; all seeds share one split: the same groups train, the same others test."
 
 
 def _compute(facts: Facts) -> str:
