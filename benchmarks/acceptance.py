@@ -1,11 +1,13 @@
-"""Does a policy look where reconstruction is hard? The test of docs/results/acceptance.md.
+"""Does a policy look where reconstruction is hard? The acceptance test of results/phantom.md.
 
 For each seed: phantoms of its own at 32 pixels, 8 x 8 cells; a small autoencoder learns with
 cells hidden at random, then the policy alone against the frozen network; the masks of 256
 unseen images with lesions are compared with the lesions. A row a seed and arm is appended as
-soon as it is known; an arm that has its row is not run again.
+soon as it is known; an arm that has its row is not run again. `--judge` runs nothing, and holds
+the table against the bars: ends of 95 % t intervals over seeds.
 
     python benchmarks/acceptance.py [--seeds 0 1 2 3 4] [--arms a3c ahm …] [--into FILE.csv]
+    python benchmarks/acceptance.py --judge
 """
 
 import argparse
@@ -17,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from scipy import stats
 
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store, open_store
@@ -41,6 +44,7 @@ ARMS: dict[str, tuple[dict[str, Any], int]] = {
         {**CELLS, "advantage": "cell_expected", "reward": {"credit": "cell"}},
         144,
     ),
+    "a3c_asynchronous": ({**CELLS, "learner": "asynchronous", "workers": 2}, 144),
     "hardest": (
         {"name": "hardest", "ratio": 0.25, "order": "constant", "share_end": 0.5},
         20,
@@ -60,6 +64,18 @@ ARMS: dict[str, tuple[dict[str, Any], int]] = {
     "wrong_shuffled_dqn": ({**BOX, "told": "shuffled"}, 216),
 }
 """The policy, and the steps in which it learns."""
+BARS: dict[str, dict[str, float]] = {
+    "all": {
+        "lift": 2.0,
+        "lift - lift_centre": 0.5,
+        "lift - lift_variance": 0.0,
+        "content_lift": 1.0,
+        "position_share": 0.5,
+    },
+    "hardest": {"lift - lift_uniform": 0.15, "content_lift": 0.15},
+}
+"""Figure -> what its interval must lie above; the position share's below. A figure that is
+undefined fails its bar."""
 FIGURES = (
     "lift",
     "lift_uniform",
@@ -84,7 +100,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--into", type=Path, default=PROJECT / "docs/results/acceptance.csv")
+    parser.add_argument("--judge", action="store_true", help="hold what there is to the bars")
     arguments = parser.parse_args()
+    if arguments.judge:
+        judge(pd.read_csv(arguments.into))
+        return
     logging.basicConfig(level=logging.WARNING)
     for seed in arguments.seeds:
         missing = [arm for arm in arguments.arms if not known(arguments.into, seed, arm)]
@@ -147,6 +167,41 @@ def run(store: Store, splits: pd.DataFrame, seed: int, arm: str) -> dict[str, An
     seconds = round(time.perf_counter() - begin)
     threads = torch.get_num_threads()
     return {"policy_steps": steps, **figures, "seconds": seconds, "threads": threads}
+
+
+def judge(table: pd.DataFrame) -> None:
+    """Print each arm's figures with t intervals, how many bars it passes, and the learners."""
+    print("| arm | seeds | " + " | ".join(BARS["all"]) + " | bars passed |")
+    print("| --- " * (len(BARS["all"]) + 3) + "|")
+    for arm, rows in table.groupby("arm", sort=False):
+        bars = BARS.get(str(arm), BARS["all"])
+        passed = sum(holds(rows, name, bar) for name, bar in bars.items())
+        shown = " | ".join(said(rows.eval(name)) for name in BARS["all"])
+        print(f"| `{arm}` | {len(rows)} | {shown} | {passed} of {len(bars)} |")
+    learners = table.pivot(index="seed", columns="arm", values=["lift", "seconds"])
+    pair = ("a3c_asynchronous", "a3c")
+    if set(pair) <= set(table["arm"]):
+        for figure in ("lift", "seconds"):
+            difference = learners[figure][pair[0]] - learners[figure][pair[1]]
+            print(f"\n{figure}, asynchronous - synchronous: {said(difference.dropna())}")
+
+
+def ends(values: pd.Series) -> tuple[float, float]:
+    """Return the ends of the 95 % t interval of the mean over seeds."""
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def holds(rows: pd.DataFrame, name: str, bar: float) -> bool:
+    """Say whether the figure's interval lies on the right side of its bar."""
+    low, high = ends(rows.eval(name))
+    return high < bar if name == "position_share" else low > bar
+
+
+def said(values: pd.Series) -> str:
+    """Return mean and interval in print."""
+    low, high = ends(values)
+    return f"{values.mean():.2f} [{low:.2f}, {high:.2f}]"
 
 
 def known(path: Path, seed: int, arm: str) -> bool:
