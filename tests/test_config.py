@@ -72,6 +72,13 @@ def test_a_refused_value_keeps_the_sentence_that_refuses_it() -> None:
         parse(Outer, {"share": 2}, "recipe")
 
 
+def test_a_preset_that_is_no_name_is_refused() -> None:
+    presets: tuple[Any, ...] = (["paper"], {})
+    for preset in presets:
+        with pytest.raises(UserError, match=r"recipe.preset: there is no .*paper"):
+            parse(Outer, {"preset": preset}, "recipe")
+
+
 def test_a_preset_gives_defaults_that_written_keys_win_over() -> None:
     assert parse(Outer, {"preset": "paper", "side": 4}, "recipe") == Outer(
         0.5, 4, preset="paper"

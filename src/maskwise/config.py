@@ -99,6 +99,6 @@ def _with_preset(config: type[Any], block: dict[str, Any], where: str) -> dict[s
     if presets is None or block.get("preset") is None:
         return block
     name = block["preset"]
-    if name not in presets:
+    if not isinstance(name, str) or name not in presets:
         raise UserError(f"{where}.preset: there is no {name!r}; {hint(str(name), presets)}")
     return {**presets[name], **block}

@@ -256,19 +256,24 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("syntax", "said"),
-    [("1.2.840.10008.1.2.4.102", "MPEG-4"), ("1.2.3.4.5", "a private one")],
+    [
+        ("1.2.840.10008.1.2.4.102", "MPEG-4"),
+        ("1.2.3.4.5", "one of its own"),
+        ("1.2.840.10008.7.7", "one of its own"),
+    ],
 )
 def test_a_syntax_that_nobody_decodes_is_refused(
     tmp_path: Path, syntax: str, said: str
 ) -> None:
     dataset = slice_of(RAMP, PixelData=encapsulate([b"12"]))
-    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    private = syntax.replace("840.10008.7", "845.10008.7")  # of what is unknown, pydicom writes
+    dataset.file_meta.TransferSyntaxUID = UID(private)
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset["PixelData"].is_undefined_length = True
     dataset["PixelData"].VR = "OB"
-    dataset.save_as(
-        tmp_path / "a.dcm", implicit_vr=False, little_endian=True, enforce_file_format=True
-    )
+    file = tmp_path / "a.dcm"
+    dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    file.write_bytes(file.read_bytes().replace(private.encode(), syntax.encode()))
     found, detail = reject(tmp_path, "a.dcm")
     assert found == "no_decoder"
     assert said in detail

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from artefacts.samples import FOLDER, facts, names
+from maskwise.artefacts import nifti
 from maskwise.artefacts.raw import (
     read_classes,
     read_frame,
@@ -412,3 +413,22 @@ def test_volumes_that_were_read_are_let_go(tmp_path: Path) -> None:
         read_image(tmp_path, f"{number}.nii.gz")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown * 1024 < 4 * side**3
+
+
+def test_a_name_that_no_file_can_have_is_missing_and_can_be_printed(tmp_path: Path) -> None:
+    with pytest.raises(RejectedError, match=r"half a character") as caught:
+        read_image(tmp_path, "scan_\ud800.nii.gz")
+    assert caught.value.reject.path == "scan_\\ud800.nii.gz"
+
+
+def test_a_header_far_in_front_of_the_voxels_is_no_way_around_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nifti, "LARGEST", 2**20)
+    image = nib.Nifti1Image(np.zeros((4, 4, 2), np.uint8), np.eye(4))
+    data = bytearray(image.to_bytes())
+    data[108:112] = np.float32(2**24).tobytes()  # vox_offset
+    with gzip.open(tmp_path / "a.nii.gz", "wb") as file:
+        file.write(bytes(data) + bytes(2**24))
+    with pytest.raises(RejectedError, match=r"too_large|take .* more than 1,048,576"):
+        read_image(tmp_path, "a.nii.gz")

@@ -360,6 +360,7 @@ def test_a_path_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path) -> 
     [
         ("{", "is not in the Decathlon's form"),
         ("[]", "is not in the Decathlon's form"),
+        ("[" * 200_000, "is not in the Decathlon's form"),
         ('{"training": []}', "KeyError: 'modality'"),
         ({"labels": {"0": "background", "2": "x"}}, "should go from 0 up"),
         ({"labels": {"0": "background"}}, "no label beside the background"),

@@ -81,6 +81,8 @@ def test_it_learns_from_an_error_map_alone() -> None:
         ),
         ({"reward": "sum_full", "boxes": 2}, "reward: sum_full needs boxes: 1"),
         ({"q_network": "encoder_copy", "dueling": True}, "encoder_copy needs dueling: False"),
+        ({"gradient_clip": float("nan")}, "gradient_clip is nan, but must lie between 1e-12"),
+        ({"gradient_clip": -1.0}, "gradient_clip is -1.0, but must lie between 1e-12"),
         ({"discount": 1.5}, "discount is 1.5, but must lie between 0 and 1"),
         ({"target": {"every": 0}}, "every must be at least 1"),
         ({"replay": {"batch": 0}}, "batch and max_age at least 1"),

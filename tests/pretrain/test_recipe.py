@@ -1,5 +1,6 @@
 """Recipes: what YAML may say, what goes together, and what comes out."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,14 @@ def test_weights_that_do_not_fit_stop_the_run_and_are_named(tmp_path: Path) -> N
         pretrain(store, splits, make_run(tmp_path, block))
 
 
+def test_a_file_of_words_is_no_checkpoint(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    (tmp_path / "x.pth").write_text("hello world")
+    block = changed(SCRATCH, objective={"name": "none", "weights": str(tmp_path / "x.pth")})
+    with pytest.raises(UserError, match=r"x.pth: is no readable checkpoint of weights"):
+        pretrain(store, splits, make_run(tmp_path, block))
+
+
 def test_absent_weights_are_named_with_the_remedy(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
     block = changed(SCRATCH, objective={"name": "none", "weights": "nowhere.pth"})
@@ -242,6 +251,29 @@ def test_a_snapshot_holds_the_encoder_of_its_step_and_another_recipe_may_begin_t
     assert not all(tensor.equal(last[name]) for name, tensor in begun.items())
     kept: Any = load_encoder(run.snapshot(4))
     assert (kept.metadata.recipe, kept.metadata.seed) == ("recipe", 2)
+
+
+def test_weights_of_another_seed_or_split_of_the_source_are_refused(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    run = make_run(tmp_path / "run", RANDOM_BOX, snapshots=[4])
+    pretrain(store, splits, run)
+    block = changed(SCRATCH, objective={"name": "none", "weights": str(run.snapshot(4))})
+    pretrain(store, splits, make_run(tmp_path / "same", block))
+    with pytest.raises(UserError, match=r"weights: .*another seed or split of toy, and may"):
+        pretrain(store, splits, make_run(tmp_path / "seed", block, seed=1))
+    other = replace(store, header=replace(store.header, data_hash="other"))
+    with pytest.raises(UserError, match=r"weights: .*another seed or split of toy, and may"):
+        pretrain(other, splits, make_run(tmp_path / "split", block))
+
+
+def test_a_changed_recipe_leaves_no_snapshot_of_the_old_one(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    old = make_run(tmp_path / "run", RANDOM_BOX, snapshots=[3, 6])
+    pretrain(store, splits, old)
+    new = changed(RANDOM_BOX, optimisation={"learning_rate": 1e-4})
+    pretrain(store, splits, make_run(tmp_path / "run", new, snapshots=[3]))
+    assert old.snapshot(3).exists()
+    assert not old.snapshot(6).exists()
 
 
 @pytest.mark.parametrize("steps", [[0], [9], [3, 12]])

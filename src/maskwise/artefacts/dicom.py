@@ -133,7 +133,8 @@ class DicomReader:
         try:
             decoder = get_decoder(self._syntax)
         except NotImplementedError:
-            known = self._syntax.name if not self._syntax.is_private else "a private one"
+            # What is not in the standard's list may be any text, a name among it.
+            known = self._syntax.name if self._syntax.type else "one of its own"
             detail = f"its transfer syntax ({known}) is none that can be decoded here"
             raise RejectedError(self._path, "no_decoder", detail) from None
         if not decoder.is_available:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
@@ -225,12 +224,24 @@ def read_checkpoint(path: Path, where: str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, UnpicklingError) as error:
+    except Exception as error:  # torch's reader of a file that is none raises what it meets
         raise UserError(f"{where}: is no readable checkpoint of weights ({error})") from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{where}: holds {type(state).__name__}, and no state dict of tensors")
     return dict(state)
+
+
+def origin(path: Path) -> EncoderMetadata | None:
+    """Return what an encoder of ours says of itself, None for a file of another project."""
+    if path.suffix != ".safetensors":
+        return None
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+    if metadata.get("format") != FORMAT or "encoder" not in metadata:
+        return None
+    with usable(path):
+        return encoder_metadata(json.loads(metadata["encoder"]))
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> str:

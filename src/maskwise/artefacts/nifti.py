@@ -263,8 +263,8 @@ def _affine(header: Nifti1Header, path: str) -> NDArray[np.float64]:
 
 def _inflate(file: Path, path: str, offset: int, size: int) -> bytes:
     """Return header and voxels of a compressed file; its checksum stands at the end."""
-    if size > LARGEST:
-        detail = f"its voxels take {size:,} bytes, more than {LARGEST:,}"
+    if offset + size > LARGEST:
+        detail = f"header and voxels take {offset + size:,} bytes, more than {LARGEST:,}"
         raise RejectedError(path, "too_large", detail)
     with gzip.open(file) as stream:
         data = stream.read(offset + size)

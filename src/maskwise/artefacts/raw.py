@@ -94,6 +94,12 @@ def locate(raw: Path, path: str) -> Path:
         raise RejectedError(
             path.replace("\0", "?"), "missing_file", "the name holds a null character"
         )
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        shown = path.encode("ascii", "backslashreplace").decode()
+        detail = "the name holds half a character"
+        raise RejectedError(shown, "missing_file", detail) from None
     folder, name = os.path.split(path)
     root, parent = _real(os.fspath(raw)), _real(os.path.join(raw, folder))
     target = os.path.join(parent, name)

@@ -19,6 +19,7 @@ from maskwise.artefacts.encoder import (
     EncoderMetadata,
     fill,
     keep_decoder,
+    origin,
     read_checkpoint,
     write_encoder,
 )
@@ -89,6 +90,9 @@ def pretraining(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Iterato
     check_grid(run.budget.grid, header.height, header.width, where)
     checkpoint = Checkpoint(run.checkpoints, _key(store, run))
     with checkpoint.lock(run.config.second_run, run.cell):
+        if not checkpoint.path.exists():
+            for stale in run.checkpoints.glob("step_*.safetensors"):  # of another recipe
+                stale.unlink()
         own = store.for_seed(run.seed)  # with folds, each seed normalises by its own images
         yield _pretrain(own, for_seed(splits, run.seed), run, checkpoint)
         checkpoint.remove()
@@ -104,7 +108,7 @@ def _pretrain(
     if run.recipe.trains:
         history, gallery = _train(store, splits, run, encoder, probe, checkpoint)
     else:
-        _load_weights(encoder, run, store.header.channels)
+        _load_weights(encoder, store, run)
         history, gallery = pd.DataFrame(columns=list(COLUMNS)), probe.gallery()
     cast(Any, encoder).to("cpu").to(memory_format=torch.contiguous_format).eval()
     return Pretrained(encoder, _metadata(store, run), history, gallery)
@@ -262,14 +266,37 @@ def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
     )
 
 
-def _load_weights(encoder: nn.Module, run: PretrainRun, channels: int) -> None:
+def _load_weights(encoder: nn.Module, store: Store, run: PretrainRun) -> None:
     objective = run.recipe.objective
     if not isinstance(objective, NoObjectiveConfig) or objective.weights is None:
         return
     path = Path(str(objective.weights).replace("{seed}", str(run.seed)))
     where = f"{run.recipe_name}.objective.weights: {path}"
-    tensors = run.recipe.encoder.adapt(read_checkpoint(path, where), channels)
+    tensors = run.recipe.encoder.adapt(read_checkpoint(path, where), store.header.channels)
+    _check_origin(origin(path), store, run, where)
     log.info("pretrain %s: loaded %s of %s.", run.cell, fill(encoder, tensors, where), where)
+
+
+def _check_origin(
+    origin: EncoderMetadata | None, store: Store, run: PretrainRun, where: str
+) -> None:
+    """Refuse weights that may have seen this cell's test images."""
+    if origin is None:
+        return
+    if origin.source != run.source:
+        log.warning(
+            "%s: pre-trained on source %s; where that holds images of %s, these weights may "
+            "have seen its test part.",
+            where,
+            origin.source,
+            run.source,
+        )
+    elif origin.data_hash != store.header.data_hash or origin.seed != run.seed:
+        raise UserError(
+            f"{where}: comes from another seed or split of {run.source}, and may have seen "
+            "this test part; run the recipe that it comes from again, and write {seed} in its "
+            "path"
+        )
 
 
 def _metadata(store: Store, run: PretrainRun) -> EncoderMetadata:

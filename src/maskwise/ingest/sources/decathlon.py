@@ -162,7 +162,9 @@ def _read_task(raw: Path, folder: str) -> _Task:
         )
         if not task.modalities or not task.classes:
             raise ValueError("it names no modality, or no label beside the background")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+    ) as error:  # fmt: skip
         raise UserError(
             f"{where}: is not in the Decathlon's form ({type(error).__name__}: {error}); it "
             'should hold "modality": {"0": "MRI"}, "labels": {"0": "background", "1": ...}, '

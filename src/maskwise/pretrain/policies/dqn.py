@@ -119,7 +119,9 @@ class DqnConfig:
         check_range(self, 0.01, 1, "least_new")
         check_range(self, 0, 0.9999, "baseline_decay")
         check_range(self, 1, 1024, "stride", "pool_px", "width")
-        check_range(self, 1e-12, 1e6, "learning_rate", "clip", "variance_floor")
+        positive = ("learning_rate", "clip", "variance_floor")
+        clipped = () if self.gradient_clip is None else ("gradient_clip",)
+        check_range(self, 1e-12, 1e6, *positive, *clipped)
         if self.reward == "sum_full":
             self._refuse(
                 "reward: sum_full", ("boxes", 1), ("pool_px", 1), ("normalise", "none")
