@@ -55,10 +55,10 @@ def parse(config: type[C], block: Any, where: str) -> C:
 
 
 def check_range(config: object, low: float, high: float, *names: str) -> None:
-    """Raise ``ValueError`` unless the options lie in [low, high]; for ``__post_init__``."""
+    """Raise ``ValueError`` unless the options lie in [low, high] or are None."""
     for name in names:
         value = getattr(config, name)
-        if not low <= value <= high:
+        if value is not None and not low <= value <= high:
             raise ValueError(f"{name} is {value}, but must lie between {low:g} and {high:g}")
 
 

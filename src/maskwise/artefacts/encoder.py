@@ -224,6 +224,8 @@ def read_checkpoint(path: Path, where: str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception as error:  # torch's reader of a file that is none raises what it meets
         raise UserError(f"{where}: is no readable checkpoint of weights ({error})") from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state

@@ -119,9 +119,9 @@ class DqnConfig:
         check_range(self, 0.01, 1, "least_new")
         check_range(self, 0, 0.9999, "baseline_decay")
         check_range(self, 1, 1024, "stride", "pool_px", "width")
-        positive = ("learning_rate", "clip", "variance_floor")
-        clipped = () if self.gradient_clip is None else ("gradient_clip",)
-        check_range(self, 1e-12, 1e6, *positive, *clipped)
+        check_range(
+            self, 1e-12, 1e6, "learning_rate", "clip", "variance_floor", "gradient_clip"
+        )
         if self.reward == "sum_full":
             self._refuse(
                 "reward: sum_full", ("boxes", 1), ("pool_px", 1), ("normalise", "none")
@@ -361,15 +361,11 @@ class Dqn:
 
     def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
         """Return the greedy masks; nothing is drawn."""
-        index = torch.arange(len(images), device=images.device)
-        size = self.setting.batch_size
+        inputs = (images, torch.arange(len(images), device=images.device))
+        parts = zip(*(each.split(self.setting.batch_size) for each in inputs), strict=True)
         self.network.eval()
         with torch.no_grad():
-            parts = [
-                self._greedy_masks(*chunk)
-                for chunk in zip(images.split(size), index.split(size), strict=True)
-            ]
-        return torch.cat(parts)
+            return torch.cat([self._greedy_masks(*part) for part in parts])
 
     def _greedy_masks(self, images: Tensor, index: Tensor) -> Tensor:
         episode = self._play(
