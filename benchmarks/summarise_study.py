@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +29,21 @@ from maskwise.report.figures import agent_view
 
 DATA = Path(__file__).parents[1] / "data"
 DRAWS = 4000
-METRICS = {"macro_auroc": "macro AUROC", "accuracy": "accuracy", "macro_f1": "macro F1"}
+METRICS = {
+    "macro_auroc": "macro AUROC",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "volume_dice": "Dice of a volume",
+    "volume_hd95": "95 % Hausdorff distance of a volume",
+    "dice": "Dice of an image",
+    "lesion_dice": "Dice of an image that shows a lesion",
+    "hd95": "95 % Hausdorff distance of an image",
+}
+"""Those of both tasks; a study has its own."""
+MODES = {
+    "diagnosis": {"probe": "linear probe", "full": "full fine-tuning"},
+    "lesion": {"probe": "decoder alone", "full": "full fine-tuning"},
+}
 FIGURES = {
     "lift": "lift",
     "content_lift": "content lift",
@@ -67,12 +82,15 @@ def main() -> None:
             (arguments.data / "07_model_output" / name / "training").glob("*/s0/gallery.npz")
         ):
             draw_choices(path, arguments.pictures / f"{name}_{path.parts[-3]}.png")
-    scores = arguments.data / "08_reporting" / arguments.source / "scores.json"
-    if scores.exists():
-        print_scores(json.loads(scores.read_text(encoding="utf-8")))
-        plots = scores.parent / "plots" / "paired.csv"
-        print("\n### Paired differences, macro AUROC\n")
-        print(markdown(differences(plots)))
+    written = arguments.data / "08_reporting" / arguments.source / "scores.json"
+    if written.exists():
+        scores = json.loads(written.read_text(encoding="utf-8"))
+        print_scores(scores)
+        for metric in (scores["leading"], "hd95"):
+            rows = differences(written.parent / "plots" / "paired.csv", metric)
+            if rows:
+                print(f"\n### Paired differences of {METRICS[metric]}\n")
+                print(markdown(rows))
 
 
 def read_histories(data: Path, source: str) -> pd.DataFrame:
@@ -100,7 +118,7 @@ def lifts(histories: pd.DataFrame) -> list[dict[str, str]]:
             }
             first = cells.iloc[0]
             for name in ("uniform", "centre", "variance", "oracle"):
-                row[f"{name} boxes' lift"] = f"{first[f'lift_{name}']:.2f}"
+                row[f"{name} masks' lift"] = f"{first[f'lift_{name}']:.2f}"
             rows.append(row)
     return rows
 
@@ -117,6 +135,8 @@ def over_groups(data: Path, source: str) -> list[dict[str, str]]:
         drawn = [found for path in cells if (found := drawn_lifts(path, store)) is not None]
         if not drawn:
             continue
+        if len({one[:2] for one in drawn}) > 1:
+            return []  # Folds: each seed has probe images of its own.
         images, groups, draws = drawn[0][0], drawn[0][1], draw(len(drawn), 1, DRAWS, 0)
         lift, content = (
             combine(np.stack([one[place] for one in drawn]), draws).both for place in (2, 3)
@@ -227,32 +247,41 @@ def draw_choices(gallery: Path, path: Path) -> None:
     agent_view.draw(shown, moments, images).savefig(path, dpi=64)
 
 
-def print_scores(scores: dict[str, object]) -> None:
+def print_scores(scores: dict[str, Any]) -> None:
     """Print a table a metric and mode: recipes down, fractions across."""
     for metric, shown in METRICS.items():
-        for mode, name in (("probe", "linear probe"), ("full", "full fine-tuning")):
+        for mode, name in MODES[scores["task"]].items():
             rows = []
-            for recipe, modes in scores["scores"].items():  # type: ignore[attr-defined]
-                if mode in modes:
-                    row = {"recipe": f"`{recipe}`"}
-                    for fraction in sorted(modes[mode], key=float, reverse=True):
-                        score = modes[mode][fraction][metric]
-                        row[f"{float(fraction):.0%} of the labels"] = (
+            for recipe, modes in scores["scores"].items():
+                row = {"recipe": f"`{recipe}`"}
+                for fraction in sorted(modes.get(mode, {}), key=float, reverse=True):
+                    score = modes[mode][fraction].get(metric)
+                    if score is not None:
+                        row[f"{100 * float(fraction):.0f} % of the labels"] = (
                             f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
                         )
+                if len(row) > 1:
                     rows.append(row)
-            print(f"\n### {shown}, {name}\n")
-            print(markdown(rows))
+            if rows:
+                print(f"\n### {shown}, {name}\n")
+                print(markdown(rows))
 
 
-def differences(path: Path) -> list[dict[str, str]]:
-    """Return the report's paired differences."""
+def differences(path: Path, metric: str) -> list[dict[str, str]]:
+    """Return the report's paired differences of a metric."""
     table = pd.read_csv(path)
-    return [{str(k): _shown(v) for k, v in row.items()} for row in table.to_dict("records")]
-
-
-def _shown(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return [
+        {
+            "mode": row.mode,
+            "labels": f"{100 * row.fraction:.0f} %",
+            "recipe": f"`{row.recipe}`",
+            "against": f"`{row.against}`",
+            "difference": f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
+            "p": f"{row.p:.3f}",
+            "p (Holm)": f"{row.p_holm:.3f}",
+        }
+        for row in table[table["metric"] == metric].itertuples()
+    ]
 
 
 def mean(values: pd.Series) -> str:
@@ -265,11 +294,16 @@ def mean(values: pd.Series) -> str:
 
 
 def markdown(rows: Iterable[dict[str, str]]) -> str:
-    """Return a table of the rows, which share their keys."""
+    """Return a table of the rows; what one of them lacks is a blank."""
     rows = list(rows)
     if not rows:
         return "(none)"
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [
+        names,
+        ["---"] * len(names),
+        *([row.get(each, "") for each in names] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
