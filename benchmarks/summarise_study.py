@@ -60,7 +60,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source")
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--control", default="dqn_shuffled", help="recipe to pair dqn with")
+    parser.add_argument(
+        "--pairs",
+        nargs="+",
+        default=["dqn:dqn_shuffled"],
+        help="recipe:other, whose content lift is paired",
+    )
     parser.add_argument("--pictures", type=Path, help="folder for the pictures")
     arguments = parser.parse_args()
     histories = read_histories(arguments.data, arguments.source)
@@ -70,9 +75,8 @@ def main() -> None:
     print(markdown(over_training(histories)))
     print("\n### At the end of training, over seeds and groups of probe images\n")
     print(markdown(over_groups(arguments.data, arguments.source)))
-    pair = paired(histories, "dqn", arguments.control)
-    if pair:
-        print(f"\n{pair}")
+    for pair in arguments.pairs:
+        print("\n" + paired(histories, *pair.split(":")))
     print("\n### Filling in, and speed\n")
     print(markdown(costs(arguments.data, arguments.source, histories)))
     if arguments.pictures:
@@ -187,7 +191,7 @@ def paired(histories: pd.DataFrame, recipe: str, other: str) -> str:
         .pivot(index="seed", columns="recipe", values="content_lift")
     )
     if not {recipe, other} <= set(last):
-        return ""
+        return f"`{recipe}` or `{other}` was not run."
     difference = (last[recipe] - last[other]).dropna()
     return (
         f"Content lift of `{recipe}` minus `{other}`, paired by seed (n = {len(difference)} "
