@@ -225,7 +225,7 @@ def costs(data: Path, source: str, histories: pd.DataFrame) -> list[dict[str, st
 def draw_lifts(histories: pd.DataFrame, path: Path) -> None:
     """Draw content lift over training, a line a seed."""
     cells = histories.dropna(subset=["content_lift"])
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for number, (recipe, table) in enumerate(cells.groupby("recipe")):
         for seed, line in table.groupby("seed"):
@@ -237,7 +237,7 @@ def draw_lifts(histories: pd.DataFrame, path: Path) -> None:
     axes.axhline(0, color="0.7", lw=0.8)
     axes.set(xlabel="step", ylabel="content lift")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     figure.savefig(path, dpi=100)
 
 
