@@ -3,6 +3,8 @@
 Every geometry is a frozen config whose ``apply`` takes one plane ``(h, w)`` float32 and a
 Pillow resampling filter, and returns ``(height, width)`` float32. An image goes through it
 with a triangle filter, its mask with a box filter, so that both keep the same places.
+``restore`` is the way back for what a network says of places: from ``(height, width)`` to
+``(h, w)``, bilinear.
 """
 
 from dataclasses import dataclass
@@ -24,6 +26,12 @@ class Geometry(Protocol):
 
     def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
         """Bring ``plane`` to ``height`` x ``width`` pixels."""
+
+    def restore(self, plane: Plane, shape: tuple[int, int]) -> Plane:
+        """Bring what ``apply`` made of a plane of ``shape`` back to it.
+
+        It is 0 where ``apply`` cut away: nothing can be said of what was not seen.
+        """
 
     def span(self, shape: tuple[int, int], height: int, width: int) -> tuple[float, float]:
         """Return how many pixels of a plane of ``shape`` one of the result spans, (y, x)."""
@@ -47,6 +55,12 @@ class Resize:
         inner = _scaled(plane, *_sides(plane.shape, factor), resample)
         return _centred(inner, height, width, self.fill)
 
+    def restore(self, plane: Plane, shape: tuple[int, int]) -> Plane:
+        if self.aspect == "keep":
+            factor = min(plane.shape[0] / shape[0], plane.shape[1] / shape[1])
+            plane = _centred(plane, *_sides(shape, factor), "black")  # cuts off the fill
+        return _scaled(plane, *shape, Image.Resampling.BILINEAR)
+
     def span(self, shape: tuple[int, int], height: int, width: int) -> tuple[float, float]:
         if self.aspect == "stretch":
             return shape[0] / height, shape[1] / width
@@ -61,6 +75,14 @@ class Crop:
         factor = max(height / plane.shape[0], width / plane.shape[1])
         scaled = _scaled(plane, *_sides(plane.shape, factor), resample)
         return _centred(scaled, height, width, "edge")
+
+    def restore(self, plane: Plane, shape: tuple[int, int]) -> Plane:
+        sides = _sides(shape, max(plane.shape[0] / shape[0], plane.shape[1] / shape[1]))
+        seen = _centred(np.ones_like(plane), *sides, "black")
+        # The edge is repeated first, or what was cut away would dim the border of what was not.
+        whole = _scaled(_centred(plane, *sides, "edge"), *shape, Image.Resampling.BILINEAR)
+        seen = _scaled(seen, *shape, Image.Resampling.BOX)
+        return np.where(seen >= 0.5, whole, np.float32(0))
 
     def span(self, shape: tuple[int, int], height: int, width: int) -> tuple[float, float]:
         return _span(shape, max(height / shape[0], width / shape[1]))
@@ -86,6 +108,9 @@ class Pad:
             )
         return _centred(plane, height, width, self.fill)
 
+    def restore(self, plane: Plane, shape: tuple[int, int]) -> Plane:
+        return _centred(plane, *shape, "black")
+
     def span(self, shape: tuple[int, int], height: int, width: int) -> tuple[float, float]:
         return 1.0, 1.0
 
@@ -110,7 +135,10 @@ def _scaled(plane: Plane, height: int, width: int, resample: int) -> Plane:
 
 
 def _centred(plane: Plane, height: int, width: int, fill: Fill) -> Plane:
-    """Cut or pad each side about the centre; an odd pixel goes to the bottom and the right."""
+    """Cut or pad each side about the centre; an odd pixel goes to the bottom and the right.
+
+    With the sides changed over it undoes itself, but for what was cut off.
+    """
     for axis, wanted in enumerate((height, width)):
         surplus = max(0, plane.shape[axis] - wanted) // 2
         plane = plane.take(range(surplus, surplus + min(wanted, plane.shape[axis])), axis)

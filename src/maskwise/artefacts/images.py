@@ -5,7 +5,8 @@
 encoder's metadata hold them (``{"name": "resize", "aspect": "stretch", …}``), and returns
 float32 ``(channels, height, width)`` in [0, 1]. ``mask_to_network(mask, geometry, height,
 width)`` brings a lesion mask to the same places, ``classes_to_network`` one of several classes.
-A network then sees ``(v - mean) / std``.
+A network then sees ``(v - mean) / std``. ``from_network(plane, geometry, shape)`` brings what
+it says of each pixel back to the image's own places.
 """
 
 import json
@@ -56,7 +57,17 @@ def mask_to_network(
     mask: NDArray[np.bool_], geometry: Mapping[str, Any], height: int, width: int
 ) -> NDArray[np.bool_]:
     """Return ``(height, width)`` bool: lesion where at least half of what lies under is."""
-    return _area(mask, geometry, height, width) >= 0.5
+    return area_to_network(mask, geometry, height, width) >= 0.5
+
+
+def area_to_network(
+    mask: NDArray[np.bool_], geometry: Mapping[str, Any], height: int, width: int
+) -> NDArray[np.float32]:
+    """Return the share of each pixel of the network that the mask covers."""
+    # Where `edge` repeats the border of an image, there still is no lesion outside it.
+    block = {**geometry, "fill": "black"} if "fill" in geometry else geometry
+    shape = _geometry(json.dumps(block, sort_keys=True))
+    return shape.apply(mask.astype(np.float32), height, width, Image.Resampling.BOX)
 
 
 def classes_to_network(
@@ -69,9 +80,21 @@ def classes_to_network(
     shown = np.unique(classes[classes > 0])
     if not len(shown):
         return np.zeros((height, width), np.uint8)
-    areas = np.stack([_area(classes == number, geometry, height, width) for number in shown])
+    areas = np.stack(
+        [area_to_network(classes == number, geometry, height, width) for number in shown]
+    )
     lesion = mask_to_network(classes > 0, geometry, height, width)
     return np.where(lesion, shown[areas.argmax(axis=0)], 0).astype(np.uint8)
+
+
+def from_network(
+    plane: NDArray[np.float32], geometry: Mapping[str, Any], shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Return ``plane`` ``(height, width)`` of a network as ``shape`` ``(h, w)`` of the image.
+
+    In between it is bilinear; where the network did not see the image it is 0.
+    """
+    return _geometry(json.dumps(geometry, sort_keys=True)).restore(plane, shape)
 
 
 def pixel_span(
@@ -79,16 +102,6 @@ def pixel_span(
 ) -> tuple[float, float]:
     """Return how many pixels of an image of ``shape`` one of the network's spans, (y, x)."""
     return _geometry(json.dumps(geometry, sort_keys=True)).span(shape, height, width)
-
-
-def _area(
-    mask: NDArray[np.bool_], geometry: Mapping[str, Any], height: int, width: int
-) -> NDArray[np.float32]:
-    """Return the share of each pixel of the network that the mask covers."""
-    # Where `edge` repeats the border of an image, there still is no lesion outside it.
-    block = {**geometry, "fill": "black"} if "fill" in geometry else geometry
-    shape = _geometry(json.dumps(block, sort_keys=True))
-    return shape.apply(mask.astype(np.float32), height, width, Image.Resampling.BOX)
 
 
 def complete_block(choices: Mapping[str, type[Any]], block: Any, where: str) -> dict[str, Any]:
