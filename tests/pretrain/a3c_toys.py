@@ -12,10 +12,10 @@ from maskwise.pretrain.policies.a3c import A3c, A3cConfig, A3cProposal
 from pretrain.dqn_toys import GRID, a_batch, a_setting, zeros
 
 PAIRS: dict[str, dict[str, Any]] = {
-    "cell_expected": {"reward": {"credit": "cell"}, "advantage": "cell_expected"},
+    "cell_expected": {},
     "to_go": {"reward": {"credit": "to_go"}, "advantage": "to_go"},
-    "image_batch": {},
-    "image_value": {"advantage": "image_value"},
+    "image_batch": {"reward": {"credit": "image"}, "advantage": "image_batch"},
+    "image_value": {"reward": {"credit": "image"}, "advantage": "image_value"},
     "ahm": {"preset": "ahm"},
     "bernoulli, image_batch": {"preset": "ahm", "advantage": "image_batch"},
     "bernoulli, image_value": {"preset": "ahm", "advantage": "image_value"},

@@ -24,18 +24,29 @@ from pretrain.dqn_toys import GRID, a_batch, equal
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=Generator().manual_seed(0))
 AHM: dict[str, Any] = {"preset": "ahm"}
+OF_IMAGE: dict[str, Any] = {"reward": {"credit": "image"}, "advantage": "image_batch"}
 LITERAL: dict[str, dict[str, Any]] = {
     "at the action": AT_ACTION,
     "softmax": {"logp": "softmax", "mismatch": "allow"},
-    "bernoulli of picks": {"logp": "bernoulli", "mismatch": "allow"},
+    "bernoulli of picks": {**OF_IMAGE, "logp": "bernoulli", "mismatch": "allow"},
     "bernoulli of picks, cell_value": {
+        **OF_IMAGE,
         "logp": "bernoulli",
         "advantage": "cell_value",
         "mismatch": "allow",
     },
     "topk": {"sampler": "topk", "mismatch": "allow"},
-    "topk, bernoulli": {"sampler": "topk", "logp": "bernoulli", "mismatch": "allow"},
-    "value of the image's picks": {"advantage": "cell_value", "mismatch": "allow"},
+    "topk, bernoulli": {
+        **OF_IMAGE,
+        "sampler": "topk",
+        "logp": "bernoulli",
+        "mismatch": "allow",
+    },
+    "value of the image's picks": {
+        **OF_IMAGE,
+        "advantage": "cell_value",
+        "mismatch": "allow",
+    },
 }
 
 
@@ -45,7 +56,7 @@ def test_presets_are_what_they_promise_and_written_keys_win() -> None:
     assert (best.sampler, best.logp, best.advantage) == (
         "gumbel_topk",
         "plackett_luce",
-        "image_batch",
+        "cell_expected",
     )
     assert (ahm.sampler, ahm.logp, ahm.advantage) == ("bernoulli", "bernoulli", "cell_value")
     assert (ahm.reward.credit, ahm.reward.scaling) == ("image", "raw")
@@ -60,9 +71,12 @@ def test_presets_are_what_they_promise_and_written_keys_win() -> None:
         ({"samplr": "topk"}, "policy.samplr: there is no such option; did you mean 'sampler'"),
         ({"ratio": 1.0}, "ratio is 1.0, but must lie between 0 and 1"),
         ({"logp": "softmax"}, "logp: softmax is not the log-probability .* plackett_luce, or"),
-        ({"logp": "bernoulli"}, "logp: bernoulli is not .* mismatch: allow"),
+        ({**OF_IMAGE, "logp": "bernoulli"}, "logp: bernoulli is not .* mismatch: allow"),
         ({"sampler": "topk"}, "sampler: topk draws nothing, .* use sampler: gumbel_topk, or"),
-        ({"advantage": "cell_value"}, "advantage: cell_value takes a pick's own value"),
+        (
+            {"reward": {"credit": "image"}, "advantage": "cell_value"},
+            "advantage: cell_value takes a pick's own value",
+        ),
         (
             {"reward": {"credit": "cell"}, "advantage": "cell_value"},
             "advantage: cell_value takes a pick's own value off its reward",
@@ -76,16 +90,16 @@ def test_presets_are_what_they_promise_and_written_keys_win() -> None:
             "reward.credit: cell leaves visible cells without a reward",
         ),
         (
-            {"reward": {"credit": "cell"}, "mismatch": "allow"},
+            {"advantage": "image_batch", "mismatch": "allow"},
             "advantage: image_batch does not suit reward.credit: cell; use .* cell_expected",
         ),
         (
             {"reward": {"credit": "to_go"}, "advantage": "cell_expected"},
             "advantage: cell_expected does not suit reward.credit: to_go; use advantage: to_go",
         ),
-        ({"advantage": "to_go"}, "advantage: to_go does not suit reward.credit: image"),
+        ({"advantage": "to_go"}, "advantage: to_go does not suit reward.credit: cell"),
         (
-            {"reward": {"scale": "rank"}, "mismatch": "allow"},
+            {"reward": {"credit": "image", "scale": "rank"}, "mismatch": "allow"},
             "scale: rank makes every image's mean the same",
         ),
         ({"exact_k": True}, "exact_k needs sampler: bernoulli"),

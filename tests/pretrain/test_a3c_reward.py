@@ -123,10 +123,10 @@ def test_balance_takes_off_what_a_place_was_hidden_too_often() -> None:
         hidden = proposal.mask.flatten(1).float().mean(0)
         torch.testing.assert_close(policy.frequency, 0.9 * before + 0.1 * hidden)
     errors = some_errors()
-    expected = scaled(errors, "raw") - 0.5 * (policy.frequency - 0.25)
+    expected = scaled(errors, "relative") - 0.5 * (policy.frequency - 0.25)
     torch.testing.assert_close(policy._cell_rewards(errors), expected, equal_nan=True)
     plain = a_policy(IMAGES)._cell_rewards(errors)
-    torch.testing.assert_close(plain, scaled(errors, "raw"), equal_nan=True)
+    torch.testing.assert_close(plain, scaled(errors, "relative"), equal_nan=True)
 
 
 def test_the_shuffled_control_tells_every_image_the_reward_of_another() -> None:
@@ -150,7 +150,10 @@ def test_the_constant_control_tells_every_image_the_same() -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"scale": "relative"}, "scale: relative makes every image's mean the same"),
+        (
+            {"credit": "image", "scale": "relative"},
+            "scale: relative makes every image's mean the same",
+        ),
         ({"credit": "image", "scale": "rank"}, "scale: rank makes every image's mean the same"),
         ({"blur_px": -1.0}, "blur_px is -1.0, but must be 0 or more"),
         ({"balance": -0.1}, "balance is -0.1, but must be 0 or more"),

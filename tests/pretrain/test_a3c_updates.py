@@ -98,8 +98,8 @@ def test_the_constant_control_never_learns() -> None:
     assert not equal(start, weights_after(3, IMAGES, reward={"told": "shuffled"}))
 
 
-def test_one_image_alone_has_nothing_to_be_compared_with() -> None:
-    policy = a_policy(IMAGES)
+def test_one_image_alone_has_nothing_that_its_mean_could_be_compared_with() -> None:
+    policy = a_policy(IMAGES, **PAIRS["image_batch"])
     _, figures = step(policy, a_batch(IMAGES[:1]), Generator().manual_seed(0))
     assert float(figures["skipped_updates"]) == 1
 

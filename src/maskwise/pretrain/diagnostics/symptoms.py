@@ -98,7 +98,8 @@ def _draws(history: pd.DataFrame) -> list[str]:
         found.append(
             f"the policy got no signal: {_percent(skipped)} of its updates were skipped, for "
             "all rewards were the same; train the network longer before the policy, and look "
-            "at the reward's options"
+            "at the reward's options (an objective that has one error an image, such as "
+            "simclr, needs `reward: {credit: image}`)"
         )
     found += _drift(history)
     swings = _swings(history)

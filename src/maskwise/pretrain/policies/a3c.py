@@ -85,7 +85,7 @@ class A3cConfig:
     """``softmax`` is a literal reading: as if cells were put back."""
     exact_k: bool = False
     """Of ``sampler: bernoulli``: exactly K cells, by the conditional law; takes longer."""
-    advantage: Advantage = "image_batch"
+    advantage: Advantage = "cell_expected"
     reward: RewardConfig = field(default_factory=RewardConfig)
     mismatch: Literal["refuse", "allow"] = "refuse"
     """``allow``: run a literal reading whose gradient is known to be wrong."""

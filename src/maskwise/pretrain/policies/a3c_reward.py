@@ -24,10 +24,11 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """By default every pick of an image earns the image's mean error over its hidden cells."""
+    """By default every pick earns its own cell's error, relative to its image's mean."""
 
-    credit: Credit = "image"
-    """``cell``: a pick earns its own cell's error; ``to_go``: its own and all later ones'."""
+    credit: Credit = "cell"
+    """``cell``: a pick earns its own cell's error; ``to_go``: its own and all later ones';
+    ``image``: the mean over all hidden cells."""
     scale: Scale | None = None
     """``relative``: divided by the image's mean over hidden cells; ``raw``: by the batch's;
     ``rank``: ranks among the image's hidden cells, in [0, 1]. null = ``raw`` with credit
