@@ -78,11 +78,10 @@ class Crop:
 
     def restore(self, plane: Plane, shape: tuple[int, int]) -> Plane:
         sides = _sides(shape, max(plane.shape[0] / shape[0], plane.shape[1] / shape[1]))
-        seen = _centred(np.ones_like(plane), *sides, "black")
         # The edge is repeated first, or what was cut away would dim the border of what was not.
         whole = _scaled(_centred(plane, *sides, "edge"), *shape, Image.Resampling.BILINEAR)
-        seen = _scaled(seen, *shape, Image.Resampling.BOX)
-        return np.where(seen >= 0.5, whole, np.float32(0))
+        rows, columns = map(_seen, plane.shape, sides, shape)
+        return whole * (rows[:, None] & columns)
 
     def span(self, shape: tuple[int, int], height: int, width: int) -> tuple[float, float]:
         return _span(shape, max(height / shape[0], width / shape[1]))
@@ -125,6 +124,13 @@ def _sides(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
 def _span(shape: tuple[int, int], factor: float) -> tuple[float, float]:
     height, width = _sides(shape, factor)
     return shape[0] / height, shape[1] / width
+
+
+def _seen(seen: int, scaled: int, side: int) -> NDArray[np.bool_]:
+    """Return ``(side,)``: which pixels lie in the ``seen`` in the middle of ``scaled``."""
+    strip = _centred(np.ones((1, seen), np.float32), 1, scaled, "black")
+    inside: NDArray[np.bool_] = _scaled(strip, 1, side, Image.Resampling.BOX)[0] >= 0.5
+    return inside
 
 
 def _scaled(plane: Plane, height: int, width: int, resample: int) -> Plane:
