@@ -14,13 +14,17 @@ class Inner:
     """A block inside a block."""
 
     depth: int = 1
+    height: int = 1
 
 
 @dataclass(frozen=True)
 class Outer:
     """A block with a preset."""
 
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {"paper": {"share": 0.5, "side": 9}}
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        "paper": {"share": 0.5, "side": 9},
+        "deep": {"inner": {"depth": 7, "height": 7}},
+    }
 
     share: float = 0.1
     side: int = 5
@@ -83,6 +87,11 @@ def test_a_preset_gives_defaults_that_written_keys_win_over() -> None:
     assert parse(Outer, {"preset": "paper", "side": 4}, "recipe") == Outer(
         0.5, 4, preset="paper"
     )
+
+
+def test_a_key_inside_a_block_wins_and_leaves_the_presets_other_keys_alone() -> None:
+    parsed = parse(Outer, {"preset": "deep", "inner": {"depth": 2}}, "recipe")
+    assert parsed.inner == Inner(depth=2, height=7)
 
 
 def test_an_unknown_preset_names_the_close_match() -> None:

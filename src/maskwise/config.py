@@ -26,7 +26,7 @@ def parse(config: type[C], block: Any, where: str) -> C:
     """Build the frozen dataclass ``config`` from ``block``.
 
     A config with a class attribute ``PRESETS`` (name -> options) accepts the key ``preset``;
-    keys written out win over those of the preset.
+    keys written out win over those of the preset, in blocks inside the block as well.
 
     Raises:
         UserError: naming *all* unknown keys (with the close match), wrong types and refused
@@ -101,4 +101,14 @@ def _with_preset(config: type[Any], block: dict[str, Any], where: str) -> dict[s
     name = block["preset"]
     if not isinstance(name, str) or name not in presets:
         raise UserError(f"{where}.preset: there is no {name!r}; {hint(str(name), presets)}")
-    return {**presets[name], **block}
+    return _overlaid(presets[name], block)
+
+
+def _overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both; where both have a key ``over`` wins, key by key where it holds blocks."""
+    both = {
+        key: _overlaid(under[key], value)
+        for key, value in over.items()
+        if isinstance(value, Mapping) and isinstance(under.get(key), Mapping)
+    }
+    return {**under, **over, **both}
