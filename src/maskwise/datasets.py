@@ -8,7 +8,7 @@ import base64
 import json
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +249,18 @@ class ModelsDataset(ArtefactDataset):
 
     def save(self, data: Callable[[Path], None]) -> None:
         data(self._filepath)
+
+
+class OutlinesDataset(ArtefactDataset):
+    """Outlines of new scans: saves PNG files by name, loads as their folder."""
+
+    def read(self) -> Path:
+        return self._filepath
+
+    def save(self, data: Mapping[str, bytes]) -> None:
+        from maskwise.artefacts.outlines import write_outlines
+
+        write_outlines(data, self._filepath)
 
 
 class JsonDataset(ArtefactDataset):

@@ -10,70 +10,23 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from numpy.typing import NDArray
 from PIL import Image
 
-from finetune.patches import MEAN, STD, metadata, small_encoder
+from finetune.patches import MEAN, STD
 from maskwise import load_model
 from maskwise.artefacts.encoder import read_tensors, write_tensors
-from maskwise.artefacts.model import ModelMetadata, write_model
-from maskwise.encoders.classifier import Classifier
 from maskwise.errors import UserError
 from maskwise.predict.stage import PredictConfig, parse_request, predict
+from predict.drawn import draw, refusal, shown
+from predict.models import CLASSIFIER, SIDE, save_classifier
 from sources.dicom import save as save_dicom
 from sources.dicom import slice_of
 from sources.volume import write as write_volume
 
-SIDE = 16
-METADATA = ModelMetadata(
-    encoder=metadata("context_cnn", {"widths": (8, 16), "convolutions": (1, 1)}),
-    task="diagnosis",
-    classes=("benign", "malignant"),
-    mode="full",
-    fraction=1.0,
-    images=120,
-    stages=(0, 1),
-    pooling="mean",
-    features=24,
-    temperature=2.0,
-    validation_log_loss=0.5,
-)
-
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return save(METADATA, tmp_path / "best.safetensors")
-
-
-def save(described: ModelMetadata, path: Path, channels: int = 1) -> Path:
-    torch.manual_seed(0)
-    encoder = small_encoder(channels=channels)
-    classifier = Classifier(encoder, (0, 1), "mean", 24, 2, described.temperature)
-    with torch.no_grad():
-        classifier.head.weight.mul_(20)  # type: ignore[operator]
-    write_model(classifier, described, path)
-    return path
-
-
-@pytest.fixture
-def scans(tmp_path: Path) -> Path:
-    """Six grey scans in a folder with a subfolder; names as people give them."""
-    for i in range(6):
-        draw(tmp_path / "scans" / ("ältere" if i % 2 else "") / f"scan {i} 50%.png", seed=i)
-    return tmp_path / "scans"
-
-
-def draw(path: Path, shape: tuple[int, ...] = (SIDE, SIDE), seed: int = 0) -> NDArray[np.uint8]:
-    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return pixels
-
-
-def refusal(table: pd.DataFrame, path: str) -> str:
-    (row,) = table[table["path"] == path].itertuples()
-    assert row.prediction == ""
-    return str(row.refused)
+    return save_classifier(CLASSIFIER, tmp_path / "best.safetensors")
 
 
 def test_every_scan_of_a_folder_and_its_subfolders_has_calibrated_probabilities(
@@ -91,7 +44,7 @@ def test_every_scan_of_a_folder_and_its_subfolders_has_calibrated_probabilities(
         with torch.inference_mode():
             expected = (network(image) / 2.0).softmax(dim=1).numpy()[0]
         np.testing.assert_allclose([row.p_benign, row.p_malignant], expected, atol=1e-5)
-        assert row.prediction == METADATA.classes[expected.argmax()]
+        assert row.prediction == CLASSIFIER.classes[expected.argmax()]
 
 
 def test_a_table_names_the_scans_relative_to_itself(model: Path, scans: Path) -> None:
@@ -230,8 +183,10 @@ def test_a_grey_scan_stored_as_rgb_is_a_grey_scan(model: Path, tmp_path: Path) -
 def test_a_grey_scan_is_refused_by_a_model_of_three_channels(
     scans: Path, tmp_path: Path
 ) -> None:
-    encoder = replace(METADATA.encoder, channels=3, mean=(MEAN,) * 3, std=(STD,) * 3)
-    model = save(replace(METADATA, encoder=encoder), tmp_path / "three.safetensors", channels=3)
+    encoder = replace(CLASSIFIER.encoder, channels=3, mean=(MEAN,) * 3, std=(STD,) * 3)
+    model = save_classifier(
+        replace(CLASSIFIER, encoder=encoder), tmp_path / "three.safetensors", channels=3
+    )
     draw(scans / "colour.png", (SIDE, SIDE, 3))
     table = predict(model, scans, PredictConfig()).table
     assert refusal(table, "scan 0 50%.png") == "the scan has 1 channels, the model takes 3"
@@ -244,8 +199,8 @@ def test_a_scan_too_small_for_the_model_is_refused(model: Path, scans: Path) -> 
 
 
 def test_a_scan_too_large_for_a_model_that_pads_is_refused(scans: Path, tmp_path: Path) -> None:
-    encoder = replace(METADATA.encoder, geometry={"name": "pad"})
-    model = save(replace(METADATA, encoder=encoder), tmp_path / "pad.safetensors")
+    encoder = replace(CLASSIFIER.encoder, geometry={"name": "pad"})
+    model = save_classifier(replace(CLASSIFIER, encoder=encoder), tmp_path / "pad.safetensors")
     draw(scans / "large.png", (SIDE + 1, SIDE))
     draw(scans / "small.png", (3, 3))
     table = predict(model, scans, PredictConfig()).table
@@ -308,15 +263,6 @@ def test_a_table_may_not_lead_out_of_its_folder(model: Path, scans: Path) -> Non
     table = predict(model, scans / "list.csv", PredictConfig()).table
     assert "leads out of the raw folder" in table["refused"][0]
     assert "no such file" in table["refused"][2]
-
-
-def shown(page: str) -> list[int]:
-    """Return the numbers of the scans on the page, in order."""
-    return [
-        int(part[0])
-        for part in page.split('<p class="name">')[1:]
-        for part in [part.split("scan ")[1]]
-    ]
 
 
 def test_the_page_can_be_ordered_by_the_probability_of_a_class(

@@ -1,20 +1,21 @@
-"""A trained model and scans that nobody labelled in; a table and a small page out."""
+"""A trained model and scans that nobody labelled in; outlines, a table and a page out."""
 
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
 
-def predict(request: dict[str, Any]) -> tuple[Any, str]:
+def predict(request: dict[str, Any]) -> tuple[Any, Any, str]:
     """Let the model look at every scan."""
     from maskwise.predict import stage
 
     model, scans, config = stage.parse_request(request, "predict")
     result = stage.predict(model, scans, config)
-    return result.table, result.page
+    return result.outlines, result.table, result.page
 
 
 def create_pipeline() -> Pipeline:
     """The stage; it belongs to no source."""
-    outputs = ["predict.predictions", "predict.page"]
+    # Saved in this order: no earlier run's outlines ever stand beside a new table.
+    outputs = ["predict.outlines", "predict.predictions", "predict.page"]
     return Pipeline([Node(predict, "params:predict", outputs, name="predict", tags="predict")])

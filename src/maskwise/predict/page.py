@@ -10,26 +10,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskwise.artefacts.model import ModelMetadata
-
-
-@dataclass(frozen=True)
-class Card:
-    """One scan on the page."""
-
-    name: str
-    prediction: str
-    chances: tuple[tuple[str, float], ...]
-    """Class and calibrated probability."""
-    picture: str
-    """Data URI of what the model saw."""
+from maskwise.artefacts.model import Metadata
+from maskwise.predict.contracts import Card, Kind
 
 
 @dataclass(frozen=True)
 class Summary:
     """What the page says of the whole."""
 
-    metadata: ModelMetadata
+    metadata: Metadata
     model: str
     """Name of the model's file."""
     scans: str
@@ -46,8 +35,8 @@ def thumbnail(intensities: NDArray[np.float32]) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def render(summary: Summary, cards: list[Card]) -> str:
-    """Return the page as HTML."""
+def render(kind: Kind, summary: Summary, cards: list[Card]) -> str:
+    """Return the page as HTML, in the words of the kind of model."""
     environment = Environment(
         loader=PackageLoader("maskwise.predict"),
         autoescape=True,
@@ -55,23 +44,30 @@ def render(summary: Summary, cards: list[Card]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = _percent
+    environment.filters["chance"] = write_chance
+    environment.filters["area"] = write_area
     table = summary.table
     refused = table[table["refused"] != ""]
     predicted = table[table["refused"] == ""]
-    counts = predicted["prediction"].value_counts()
-    return environment.get_template("page.html.jinja").render(
+    return environment.get_template(kind.template).render(
         summary=summary,
         metadata=summary.metadata,
         cards=cards,
         predicted=len(predicted),
-        counts=[(name, int(counts.get(name, 0))) for name in summary.metadata.classes],
+        counts=kind.tally(predicted["prediction"]),
         refused=list(refused[["path", "refused"]].itertuples(index=False, name=None)),
     )
 
 
-def _percent(chance: float) -> str:
+def write_chance(chance: float) -> str:
     """Write a probability without ever claiming certainty."""
     if chance < 0.01:
         return "< 1 %"
     return "> 99 %" if chance > 0.99 else f"{100 * chance:.0f} %"
+
+
+def write_area(share: float) -> str:
+    """Write a share of the scan: "0 %" where there is nothing, and only there."""
+    if share == 0:
+        return "0 %"
+    return "< 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"

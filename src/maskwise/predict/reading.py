@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.images import to_network
 from maskwise.artefacts.raw import read_image
 from maskwise.errors import UserError
+from maskwise.predict.contracts import Look
 from maskwise.predict.scans import Scan
 
 Colour = Literal["refuse", "grey"]
@@ -22,10 +22,8 @@ class RefusedError(Exception):
     """Why no prediction is made for a scan."""
 
 
-def read_scan(
-    root: Path, scan: Scan, metadata: EncoderMetadata, colour: Colour
-) -> NDArray[np.float32]:
-    """Return intensities in [0, 1], ``(C, H, W)``, made exactly as in training.
+def read_scan(root: Path, scan: Scan, metadata: EncoderMetadata, colour: Colour) -> Look:
+    """Return what the network sees, made exactly as in training.
 
     Raises:
         RefusedError: if the scan cannot be read, or is of another modality, channel count or
@@ -35,7 +33,7 @@ def read_scan(
     try:
         pixels = read_image(root, scan.path, scan.frame)
         _check_size(pixels, metadata)
-        return to_network(
+        intensities = to_network(
             _with_channels(pixels, metadata.channels, colour),
             metadata.geometry,
             metadata.intensity,
@@ -43,6 +41,7 @@ def read_scan(
             metadata.height,
             metadata.width,
         )
+        return Look(intensities, (pixels.shape[0], pixels.shape[1]))
     except UserError as error:
         raise RefusedError(str(error).removeprefix(f"{scan.path}: ")) from None
 

@@ -2,23 +2,23 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
-from maskwise.artefacts.model import ModelMetadata, load_model
+from maskwise.artefacts.model import Metadata, ModelMetadata, SegmenterMetadata, load_model
 from maskwise.config import parse
-from maskwise.encoders.classifier import Classifier
-from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint
-from maskwise.predict.page import Card, Summary, render, thumbnail
+from maskwise.predict.classes import Classes
+from maskwise.predict.contracts import Answers, Card, Kind, Look
+from maskwise.predict.outlines import Outlines
+from maskwise.predict.page import Summary, render, thumbnail
 from maskwise.predict.reading import Colour, RefusedError, check_modality, read_scan
 from maskwise.predict.scans import Scan, Scans, find_scans
 from maskwise.progress import bar, note
@@ -26,6 +26,11 @@ from maskwise.progress import bar, note
 log = logging.getLogger(__name__)
 
 SCANS_AT_ONCE = 64
+KINDS: dict[str, Callable[[Any, Any], Kind]] = {
+    ModelMetadata.block: Classes,
+    SegmenterMetadata.block: Outlines,
+}
+"""Block of a model's metadata -> what it answers, of the network and its metadata."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class PredictConfig:
     colour: Colour = "refuse"
     """What becomes of coloured scans that a model for grey ones is to look at."""
     sort_by: str | None = None
-    """The class whose probability orders the page; by default that of the prediction."""
+    """The class whose probability, or outlined area, orders the page; by default the
+    probability of each scan's prediction, class by class, or the area of all outlines."""
     shown: int = 200
     """Scans on the page at most; the table holds all."""
 
@@ -55,8 +61,11 @@ class Predicted:
     """What the stage hands on."""
 
     table: pd.DataFrame
-    """A row a scan or file: ``path, frame, prediction``, ``p_<class>`` (calibrated), and
-    ``refused``, the reason why there is no prediction."""
+    """A row a scan or file: ``path, frame, prediction``, then of a classifier ``p_<class>``
+    (calibrated), of a segmenter ``area_<class>`` and ``outline``, and ``refused``, the reason
+    why there is no prediction."""
+    outlines: dict[str, bytes]
+    """PNG files by the names in the column ``outline``; none of a classifier."""
     page: str
     """HTML, needs no other file."""
 
@@ -90,21 +99,19 @@ def predict(model: Path, scans: Path, config: PredictConfig) -> Predicted:
             are refused, or if the model answers a scan with no number.
     """
     network = load_model(model)
-    if isinstance(network, Segmenter):
-        raise UserError(
-            f"{model}: outlines lesions, and predict tells classes; in Python, "
-            "maskwise.load_model(path).outline(images) outlines new scans"
-        )
-    metadata = cast(ModelMetadata, network.metadata)
+    metadata = cast(Metadata, network.metadata)
     _check(config, metadata, model)
     found = find_scans(scans, config.column, config.root)
-    table = _table(network, metadata, found, config)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind = KINDS[metadata.block](network.to(device), metadata)
+    run = _Run(kind, metadata, device, found, config)
+    table, outlines = _answers(run)
     refused = table["refused"].ne("")
     if refused[: len(found.scans)].all():
         reasons = Counter(table["refused"][: len(found.scans)])
         commonest = "; ".join(f"{n} times: {why}" for why, n in reasons.most_common(3))
         raise UserError(f"{scans}: all {len(found.scans)} scans were refused ({commonest})")
-    unanswered = table[~refused & table[_columns(metadata)].isna().any(axis=1)]
+    unanswered = table[~refused & table["prediction"].eq("")]
     if len(unanswered):
         raise UserError(
             f"{model}: gives no finite probability for {len(unanswered)} scans, as for "
@@ -114,12 +121,12 @@ def predict(model: Path, scans: Path, config: PredictConfig) -> Predicted:
         "%s: %d scans have a prediction, %d files have none (column `refused` says why)",
         scans, (~refused).sum(), refused.sum(),
     )  # fmt: skip
-    cards = _cards(_ordered(table[~refused], metadata, config), found, metadata, config)
-    page = render(Summary(metadata, model.name, scans.name, table, config.sort_by), cards)
-    return Predicted(table, page)
+    cards = _cards(run, kind.order(table[~refused], config.sort_by), outlines)
+    summary = Summary(metadata, model.name, scans.name, table, config.sort_by)
+    return Predicted(table, outlines, render(kind, summary, cards))
 
 
-def _check(config: PredictConfig, metadata: ModelMetadata, model: Path) -> None:
+def _check(config: PredictConfig, metadata: Metadata, model: Path) -> None:
     try:
         check_modality(config.modality, metadata.encoder)
     except RefusedError as error:
@@ -131,105 +138,82 @@ def _check(config: PredictConfig, metadata: ModelMetadata, model: Path) -> None:
         )
 
 
-def _table(
-    network: Classifier, metadata: ModelMetadata, found: Scans, config: PredictConfig
-) -> pd.DataFrame:
-    """Return a row a scan, in the order found, then a row a file that is none."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(device)
-    parts = []
-    batches = range(0, len(found.scans), SCANS_AT_ONCE)
-    number = len(found.scans)
-    with bar("predict", found.root.name, len(batches), SCANS_AT_ONCE, images=number) as shown:
-        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
-            for start in batches:
-                scans = found.scans[start : start + SCANS_AT_ONCE]
-                read = readers.map(
-                    lambda scan: _read(found.root, scan, metadata, config), scans
-                )
-                parts.append(_rows(network, metadata, scans, list(read), device))
-                shown.step()
-        note(predict_images_per_second=shown.images_per_second)
-    passed_over = [
-        {"path": path, "frame": 0, "prediction": "", "refused": f"no scan: {detail}"}
-        for path, _, detail in found.passed_over
-    ]
-    return pd.concat([*parts, pd.DataFrame(passed_over)], ignore_index=True)[
-        ["path", "frame", "prediction", *_columns(metadata), "refused"]
-    ]
+@dataclass(frozen=True)
+class _Run:
+    """What all scans share."""
 
+    kind: Kind
+    metadata: Metadata
+    device: torch.device
+    found: Scans
+    config: PredictConfig
 
-def _rows(
-    network: Classifier,
-    metadata: ModelMetadata,
-    scans: tuple[Scan, ...],
-    read: list[NDArray[np.float32] | str],
-    device: torch.device,
-) -> pd.DataFrame:
-    seen = [i for i, answer in enumerate(read) if not isinstance(answer, str)]
-    chances = np.full((len(scans), len(metadata.classes)), np.nan)
-    if seen:
-        intensities = np.stack([cast(NDArray[np.float32], read[i]) for i in seen])
+    def read(self, scan: Scan) -> Look | str:
+        """Return what the network sees, or the reason why it sees nothing."""
+        try:
+            return read_scan(self.found.root, scan, self.metadata.encoder, self.config.colour)
+        except RefusedError as error:
+            return str(error)
+
+    def answer(self, seen: Mapping[int, Look]) -> Answers:
+        """Let the model look at scans, by their row in the table, which the answers keep."""
+        rows, looks = list(seen), list(seen.values())
         mean, std = (
             np.asarray(values, np.float32)[:, None, None]
-            for values in (metadata.encoder.mean, metadata.encoder.std)
+            for values in (self.metadata.encoder.mean, self.metadata.encoder.std)
         )
-        images = torch.from_numpy((intensities - mean) / std).to(device)
+        intensities = np.stack([look.intensities for look in looks])
+        images = torch.from_numpy((intensities - mean) / std).to(self.device)
         with torch.inference_mode():
-            chances[seen] = network.probabilities(images).double().cpu().numpy()
-    names = np.asarray(metadata.classes, dtype=object)
-    known = ~np.isnan(chances[:, 0])
-    prediction = np.where(known, names[np.nan_to_num(chances).argmax(axis=1)], "")
-    table = pd.DataFrame(
-        {
-            "path": [scan.path for scan in scans],
-            "frame": [scan.frame for scan in scans],
-            "prediction": prediction,
-            "refused": [answer if isinstance(answer, str) else "" for answer in read],
-        }
-    )
-    return table.join(pd.DataFrame(chances, columns=_columns(metadata)))
+            answers = self.kind.answer(images, looks, rows)
+        return replace(answers, table=answers.table.set_axis(rows))
 
 
-def _read(
-    root: Path, scan: Scan, metadata: ModelMetadata, config: PredictConfig
-) -> NDArray[np.float32] | str:
-    """Return intensities ``(C, H, W)``, or the reason why not."""
-    try:
-        return read_scan(root, scan, metadata.encoder, config.colour)
-    except RefusedError as error:
-        return str(error)
+def _answers(run: _Run) -> tuple[pd.DataFrame, dict[str, bytes]]:
+    """Return a row a scan, in the order found, then a row a file that is none; the outlines."""
+    scans, name = run.found.scans, run.found.root.name
+    refused: list[str] = []
+    tables: list[pd.DataFrame] = []
+    files: dict[str, bytes] = {}
+    batches = range(0, len(scans), SCANS_AT_ONCE)
+    with bar("predict", name, len(batches), SCANS_AT_ONCE, images=len(scans)) as shown:
+        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
+            for start in batches:
+                read = list(readers.map(run.read, scans[start : start + SCANS_AT_ONCE]))
+                refused += [each if isinstance(each, str) else "" for each in read]
+                seen = {start + i: e for i, e in enumerate(read) if not isinstance(e, str)}
+                if seen:
+                    answers = run.answer(seen)
+                    tables.append(answers.table)
+                    files.update(answers.files)
+                shown.step()
+        note(predict_images_per_second=shown.images_per_second)
+    return _table(run, refused, tables), files
 
 
-def _columns(metadata: ModelMetadata) -> list[str]:
-    return [f"p_{name}" for name in metadata.classes]
+def _table(run: _Run, refused: list[str], answers: list[pd.DataFrame]) -> pd.DataFrame:
+    listed = zip(run.found.scans, refused, strict=True)
+    rows = [(scan.path, scan.frame, reason) for scan, reason in listed]
+    rows += [(path, 0, f"no scan: {detail}") for path, _, detail in run.found.passed_over]
+    table = pd.DataFrame(rows, columns=["path", "frame", "refused"])
+    if answers:
+        table = table.join(pd.concat(answers))
+    texts = ["prediction", *run.kind.texts]
+    columns = ["path", "frame", "prediction", *run.kind.numbers, *run.kind.texts, "refused"]
+    # Where all were refused there is no text yet, and a column of numbers takes none.
+    table = table.reindex(columns=columns).astype(dict.fromkeys(texts, object))
+    return table.fillna(dict.fromkeys(texts, ""))
 
 
-def _ordered(
-    table: pd.DataFrame, metadata: ModelMetadata, config: PredictConfig
-) -> pd.DataFrame:
-    """Order by the probability of ``sort_by``, or of the prediction within its class."""
-    if config.sort_by is not None:
-        return table.sort_values(f"p_{config.sort_by}", ascending=False, kind="stable")
-    top = table[_columns(metadata)].max(axis=1)
-    order = table.assign(_top=top).sort_values(
-        ["prediction", "_top"], ascending=[True, False], kind="stable"
-    )
-    return order.drop(columns="_top")
-
-
-def _cards(
-    table: pd.DataFrame, found: Scans, metadata: ModelMetadata, config: PredictConfig
-) -> list[Card]:
+def _cards(run: _Run, table: pd.DataFrame, outlines: Mapping[str, bytes]) -> list[Card]:
     """Read what the page shows once more: memory stays flat however many scans there are."""
     cards = []
-    for position, row in table.head(config.shown).iterrows():
-        intensities = _read(found.root, found.scans[cast(int, position)], metadata, config)
-        if isinstance(intensities, str):
+    for position, row in table.head(run.config.shown).iterrows():
+        look = run.read(run.found.scans[cast(int, position)])
+        if isinstance(look, str):
             continue  # It was there a moment ago; the table keeps its prediction.
-        chances = tuple((name, float(row[f"p_{name}"])) for name in metadata.classes)
         frame = f", frame {row['frame']}" if row["frame"] else ""
-        cards.append(
-            Card(f"{row['path']}{frame}", row["prediction"], chances, thumbnail(intensities))
-        )
+        figures = run.kind.figures(row, outlines)
+        picture = thumbnail(look.intensities)
+        cards.append(Card(f"{row['path']}{frame}", row["prediction"], figures, picture))
     return cards

@@ -1,0 +1,87 @@
+"""What a kind of model is to the stage: answers for the table, their order, cards for the page.
+
+A kind is one file: ``classes`` (what a scan shows) and ``outlines`` (where it shows it).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Look:
+    """A scan that was not refused."""
+
+    intensities: NDArray[np.float32]
+    """What the network sees, before it is normalised: ``(C, H, W)`` in [0, 1]."""
+    shape: tuple[int, int]
+    """Height and width of the scan itself, pixels."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of some scans."""
+
+    table: pd.DataFrame
+    """A row a scan: ``prediction`` ("" where the answer is no finite number), and the columns
+    that the kind names."""
+    files: Mapping[str, bytes]
+    """What goes into the folder of outlines, by file name."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a card says of one class."""
+
+    name: str
+    share: float
+    """Between 0 and 1."""
+    line: str = ""
+    """Path of an SVG in pixels of the network's image; "" where nothing is drawn."""
+    colour: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One scan on the page."""
+
+    name: str
+    prediction: str
+    figures: tuple[Figure, ...]
+    picture: str
+    """Data URI of what the model saw."""
+
+
+class Kind(Protocol):
+    """One kind of model, around a network that is loaded."""
+
+    @property
+    def template(self) -> str:
+        """Name of the page's template."""
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Columns of the table that are NaN where a scan was refused."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Columns behind those, empty where a scan was refused."""
+
+    def answer(self, images: Tensor, looks: Sequence[Look], rows: Sequence[int]) -> Answers:
+        """Look at normalised images ``(B, C, H, W)``; ``rows`` are theirs in the table."""
+
+    def order(self, table: pd.DataFrame, sort_by: str | None) -> pd.DataFrame:
+        """Order predictions for the page: by the class ``sort_by``, or the kind's own way."""
+
+    def tally(self, predictions: "pd.Series[str]") -> list[tuple[str, int]]:
+        """Count each prediction, in the order in which a reader expects them."""
+
+    def figures(
+        self, row: "pd.Series[float]", files: Mapping[str, bytes]
+    ) -> tuple[Figure, ...]:
+        """Return what the card of one row says; ``files`` are those of all scans."""
