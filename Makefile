@@ -30,10 +30,13 @@ viz: $(READY)
 
 lineage: $(READY)
 	$(BIN)/python -m maskwise.lineage site
+	@echo "The lineage is in site; to look at it: $(BIN)/python -m http.server -d site"
 
 # torch first and by its exact version, so that nothing else chooses a build of it.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install -q -c constraints.txt -e .[pipeline,develop]
+	@echo "Installing into $(VENV): some 2.5 GB in all, which takes minutes. First torch:"
+	$(BIN)/python -m pip install -q --progress-bar on -c constraints.txt torch==2.13.0
+	@echo "Then everything else, without a word for some minutes more:"
+	$(BIN)/python -m pip install -q --use-pep517 -c constraints.txt -e .[pipeline,develop]
 	touch $(READY)

@@ -100,8 +100,9 @@ def main() -> None:
     project = find_kedro_project(Path.cwd())
     if project is None:
         sys.exit("Run this inside the project's folder.")
+    site = project / (sys.argv[1] if len(sys.argv) > 1 else "site")
     try:
-        build(project / (sys.argv[1] if len(sys.argv) > 1 else "site"), project)
+        build(site, project)
     except UserError as error:
         sys.exit(str(error))
 

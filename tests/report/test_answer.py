@@ -42,9 +42,9 @@ def test_a_lead_whose_interval_holds_0_is_not_called_help() -> None:
 
     assert said.verdict == "unclear"
     assert said.sentence.startswith(
-        "Not shown: with 10 % of the labels (12 training and 4 validation images), no recipe "
-        "was clearly better than no pre-training. The best of 3 recipes, SimCLR, reached a "
-        "macro AUROC of 0.757"
+        "No clear benefit: with 10 % of the labels (12 training and 4 validation images), no "
+        "recipe was clearly better than no pre-training. The best of 3 recipes, SimCLR, "
+        "reached a macro AUROC of 0.757"
     )
     assert "the data fit anything from -0.110 to +0.290" in said.sureness
 

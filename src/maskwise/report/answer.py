@@ -67,7 +67,7 @@ def _sentence(facts: Facts, rows: pd.DataFrame) -> str:
             )
         case _:
             start = (
-                f"Not shown: with {with_labels}, no recipe was clearly better than "
+                f"No clear benefit: with {with_labels}, no recipe was clearly better than "
                 f"{reference}. {ways[0].upper()}{ways[1:]}, {recipe}, reached"
             )
     return (
