@@ -23,6 +23,7 @@ PROBE = ModelMetadata(
     pooling="mean",
     features=16,
     temperature=1.0,
+    calibrated_on=120,
     validation_log_loss=0.5,
 )
 TRAINED = (

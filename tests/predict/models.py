@@ -29,6 +29,7 @@ CLASSIFIER = ModelMetadata(
     pooling="mean",
     features=24,
     temperature=2.0,
+    calibrated_on=120,
     validation_log_loss=0.5,
 )
 SEGMENTER = SegmenterMetadata(

@@ -47,6 +47,20 @@ def test_every_scan_of_a_folder_and_its_subfolders_has_calibrated_probabilities(
         assert row.prediction == CLASSIFIER.classes[expected.argmax()]
 
 
+@pytest.mark.parametrize(
+    ("images", "words"), [(6, "not as percentages"), (120, "70 are right")]
+)
+def test_the_page_says_how_far_its_probabilities_can_be_trusted(
+    images: int, words: str, scans: Path, tmp_path: Path
+) -> None:
+    told = replace(CLASSIFIER, calibrated_on=images)
+    page = predict(
+        save_classifier(told, tmp_path / "m.safetensors"), scans, PredictConfig()
+    ).page
+    assert words in page
+    assert f"calibrated on {images} images" in page
+
+
 def test_a_table_names_the_scans_relative_to_itself(model: Path, scans: Path) -> None:
     names = ["scan 0 50%.png", "ältere/scan 1 50%.png"]
     pd.DataFrame({"file": names}).to_csv(scans / "list.csv", index=False)

@@ -59,6 +59,8 @@ class ModelMetadata:
     """How many pooled features the linear layer sees."""
     temperature: float
     """By which logits are divided before the softmax; fitted on held-out labels."""
+    calibrated_on: int
+    """Number of labelled images that the temperature was fitted on."""
     validation_log_loss: float
     """Of the calibrated probabilities on the validation images of that fraction, in nats."""
 
@@ -71,6 +73,8 @@ class ModelMetadata:
         """Raise ``ValueError`` where a figure cannot be right."""
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature is {self.temperature}, but should be above 0")
+        if self.calibrated_on < 1:
+            raise ValueError(f"calibrated_on is {self.calibrated_on}, but should be 1 or more")
         _check_names(self.classes)
 
 

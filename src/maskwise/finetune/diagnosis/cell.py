@@ -153,7 +153,8 @@ def learn_probe(cell: Cell, labels: Labels) -> Learnt:
     head = _fit(cell, labels, choice)
     logits = head.logits(probe.select(cell.features, choice.stages))
     temperature = fit_temperature(choice.logits, choice.targets)
-    metadata = _metadata(cell, labels, "probe", choice.stages, temperature, logits)
+    fitted = (temperature, len(choice.targets))
+    metadata = _metadata(cell, labels, "probe", choice.stages, fitted, logits)
     model = build_classifier(cell.encoder, metadata)
     model.head = head.folded()
     log.info(
@@ -185,7 +186,8 @@ def learn_full(cell: Cell, labels: Labels) -> Learnt:
     at = held_out["position"]
     temperature = fit_temperature(logits[at], held_out["target"].to_numpy())
     model.temperature = temperature
-    metadata = _metadata(cell, labels, "full", stages, temperature, logits)
+    fitted = (temperature, len(held_out))
+    metadata = _metadata(cell, labels, "full", stages, fitted, logits)
     log.info(
         "full, %.0f %% of the labels: rate %g (%d tried), held-out log loss %.3f nats",
         100 * labels.fraction, rate, len(tried), loss,
@@ -257,9 +259,11 @@ def _metadata(
     labels: Labels,
     mode: Mode,
     stages: probe.Stages,
-    temperature: float,
+    fitted: tuple[float, int],
     logits: Logits,
 ) -> ModelMetadata:
+    """Describe a model; ``fitted`` is its temperature, and on how many images it was fitted."""
+    temperature, images = fitted
     held_out = labels.part("validation")
     calibrated = logits[held_out["position"]] / temperature
     return ModelMetadata(
@@ -273,6 +277,7 @@ def _metadata(
         pooling=cell.pooling,
         features=sum(cell.features[stage].shape[1] for stage in stages),
         temperature=temperature,
+        calibrated_on=images,
         validation_log_loss=log_loss(calibrated, held_out["target"].to_numpy()),
     )
 
