@@ -13,6 +13,7 @@ import click
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from kedro.config import OmegaConfigLoader
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
@@ -20,7 +21,13 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 
 from maskwise.cells import Study, read_studies
-from maskwise.checks import check_inputs, check_labels, check_parameters, names_in_files
+from maskwise.checks import (
+    check_idle,
+    check_inputs,
+    check_labels,
+    check_parameters,
+    names_in_files,
+)
 from maskwise.datasets import JsonDataset, RawFolder
 from maskwise.errors import UserError
 from maskwise.evaluate.metrics import METRICS
@@ -407,6 +414,19 @@ def test_a_second_run_of_a_node_at_work_leaves_with_a_message(tmp_path: Path) ->
         pass
     with alone(output, "finetune@phantom-dqn-0"):
         pass  # the first has ended
+
+
+def test_images_that_another_run_is_training_on_are_not_made_anew(tmp_path: Path) -> None:
+    parameters = load()
+    parameters["pretrain"]["checkpoints"] = "models"
+    lock = tmp_path / "models/phantom/checkpoints/dqn/s0/lock"
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
+        with pytest.raises(UserError, match=r"phantom: another run is pre-training dqn\.s0 on"):
+            check_idle(tmp_path, parameters, "phantom", {"ingest", "report"})
+        check_idle(tmp_path, parameters, "phantom", {"pretrain", "report"})
+        check_idle(tmp_path, parameters, "busi", {"ingest"})
+    check_idle(tmp_path, parameters, "phantom", {"ingest"})
 
 
 def test_run_json_keeps_what_another_node_wrote_into_the_folder(tmp_path: Path) -> None:

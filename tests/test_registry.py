@@ -76,10 +76,14 @@ def test_whatever_a_cell_writes_is_read_in_its_own_recipe(
             "--from-inputs: there is no 'phantom.manifst'.*'phantom.manifest'",
         ),
         ({"to_outputs": ["phantom.score"]}, "--to-outputs: .*mean 'phantom.scores'"),
+        (
+            {"namespaces": ["dqn.s0"], "tags": ["evaluate"]},
+            "--tags, --namespaces.* leave nothing to run.*leave --namespaces out",
+        ),
         ({"load_versions": {"phantom.scores": "b"}}, "--load-versions: .*git checkout REV"),
     ],
 )
-def test_a_misspelt_request_gets_the_close_match(
+def test_a_request_for_what_there_is_not_names_what_to_ask_for_instead(
     pipelines: dict[str, Pipeline], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):

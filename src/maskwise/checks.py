@@ -184,6 +184,36 @@ def _lacks_label(block: Mapping[str, Any], source: str) -> bool:
     return bool(task.needs_label)
 
 
+def check_idle(
+    project: Path, parameters: Mapping[str, Any], source: str, stages: Iterable[str]
+) -> None:
+    """Raise ``UserError`` where a run would replace images that another one is training on.
+
+    Args:
+        project: The folder that paths in parameters begin at.
+        parameters: All parameters, checked.
+        source: Whose images they are.
+        stages: What this run does of it.
+    """
+    from filelock import FileLock, Timeout
+
+    if not {"generate", "ingest", "preprocess"} & set(stages):
+        return
+    config = blocks.pretrain(parameters["pretrain"], "pretrain")
+    cells = project / config.checkpoints / source / "checkpoints"
+    for path in sorted(cells.glob("*/*/lock")):
+        try:
+            with FileLock(path, blocking=False):
+                pass
+        except Timeout:
+            raise UserError(
+                f"{source}: another run is pre-training {path.parent.parent.name}."
+                f"{path.parent.name} on these images (it holds {path}), and this one would "
+                "make them anew; wait until it ends, or run other cells of it: --tags "
+                "pretrain,finetune --namespaces RECIPE"
+            ) from None
+
+
 def check_task(parameters: Mapping[str, Any], source: str, columns: Iterable[str]) -> None:
     """Raise ``UserError`` where the source's task learns a label that its images do not have.
 

@@ -12,6 +12,7 @@ from kedro.pipeline import Node, Pipeline
 from maskwise import run_facts
 from maskwise.cells import Study, address, read_studies
 from maskwise.checks import (
+    check_idle,
     check_inputs,
     check_labels,
     check_parameters,
@@ -56,6 +57,7 @@ class MaskwiseHooks:
         stages = {tag for node in pipeline.nodes for tag in node.tags}
         for study in chosen:
             check_labels(context.params, study, stages)
+            check_idle(context.project_path, context.params, study.source, stages)
         name = (run_params["pipeline_names"] or ["__default__"])[0]
         shown = chosen[0].source if name == "__default__" and chosen else name
         check_inputs(pipeline, pipelines[name], catalog, shown, context.env)

@@ -113,6 +113,22 @@ def check_request(registered: Any, options: dict[str, Any]) -> None:
     for option, there in ends.items():
         given = options.get(option) or ()
         _check_names(f"--{option.replace('_', '-')}", given, there)
+    try:
+        pipeline.filter(
+            tags=options.get("tags") or None,
+            from_nodes=options.get("from_nodes") or None,
+            to_nodes=options.get("to_nodes") or None,
+            node_names=options.get("node_names") or None,
+            from_inputs=options.get("from_inputs") or None,
+            to_outputs=options.get("to_outputs") or None,
+            node_namespaces=options.get("namespaces") or None,
+        )
+    except ValueError:
+        raise UserError(
+            "--tags, --namespaces, --nodes, --from-… and --to-… together leave nothing to run; "
+            "a namespace is a recipe or one of its seeds and holds pretrain and finetune: the "
+            "other stages belong to all recipes, so leave --namespaces out for them"
+        ) from None
     if options.get("load_versions"):
         raise UserError(
             "--load-versions: no artefact has versions of Kedro's; `git checkout REV && dvc "

@@ -162,6 +162,17 @@ def test_a_pattern_reads_the_patient_off_the_path(tmp_path: Path) -> None:
     }
 
 
+def test_a_pattern_that_fits_no_path_is_refused_and_one_that_fits_some_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("p1_a", "p1_b", "none"):
+        save(scan(len(name)), tmp_path / "a" / f"{name}.png")
+    read(tmp_path, "image_folder", patient="(p[0-9]+)_")
+    assert "fits 2 of 3 paths; not, for one, 'a/none.png'" in caplog.text
+    with pytest.raises(UserError, match=r"ingest.patient: the pattern '\(q\)' fits 0 of 3"):
+        read(tmp_path, "image_folder", patient="(q)")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

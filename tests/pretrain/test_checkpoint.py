@@ -196,6 +196,16 @@ def test_a_second_run_of_a_cell_at_work_leaves_with_a_message(tmp_path: Path) ->
         pretrain(store, splits, run)
 
 
+def test_a_batch_that_the_images_do_not_fill_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, splits = make_store(tmp_path / "store")  # 12 images to train on
+    pretrain(store, splits, make_run(tmp_path / "full", RANDOM_BOX, steps=1, batch_size=12))
+    assert "do not fill a batch" not in caplog.text
+    pretrain(store, splits, make_run(tmp_path / "over", RANDOM_BOX, steps=1, batch_size=13))
+    assert "12 images do not fill a batch of 13" in caplog.text
+
+
 def test_a_second_run_that_waits_begins_when_the_first_has_ended(tmp_path: Path) -> None:
     holder = (
         "import sys; from pathlib import Path; from maskwise.pretrain.checkpoint import *\n"

@@ -245,11 +245,12 @@ def _log(source_name: str, summary: dict[str, Any]) -> None:
     reasons = ", ".join(
         f"{entry['files']} {reason}" for reason, entry in rejects["by_reason"].items()
     )
-    log.info(
+    log.log(
+        logging.WARNING if rejects["total"] else logging.INFO,
         "ingest of %s: %d images in %d groups; %d files rejected%s",
         source_name,
         summary["images"],
         summary["groups"],
         rejects["total"],
-        f" ({reasons})" if reasons else "",
+        f" ({reasons}; rejects.csv beside the manifest names them)" if reasons else "",
     )

@@ -133,6 +133,15 @@ def _train(
         run.budget.batch_size,
         len(batches.rows),
     )
+    if len(batches.rows) < run.budget.batch_size:
+        log.warning(
+            "pretrain %s: %d images do not fill a batch of %d, so that each of them is in it "
+            "more than once; take a smaller %s.pretrain.batch_size",
+            run.cell,
+            len(batches.rows),
+            run.budget.batch_size,
+            run.source,
+        )
     plan = Plan(
         cell=run.cell,
         seed=run.seed,

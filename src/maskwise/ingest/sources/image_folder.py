@@ -1,11 +1,14 @@
 """A folder of images: a subfolder a class, split folders above them, or flat and unlabelled."""
 
+import logging
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from maskwise.artefacts.reasons import Reject
+from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.listing import (
     build_listing,
@@ -14,6 +17,8 @@ from maskwise.ingest.listing import (
     find_images,
     pair_masks,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,13 @@ class ImageFolderConfig:
                 raise ValueError("patient needs a group, as in '(p[0-9]+)_'")
 
     def listing(self, raw: Path) -> Listing:
+        """List the images; raise ``UserError`` where ``patient`` fits no path."""
         files, rejects = find_images(raw)
         images: dict[str, list[str]] = {path: [] for path in files}
         if self.mask_suffix is not None:
             images, orphans = pair_masks(files, self.mask_suffix)
             rejects += orphans
+        self._check_patients(images)
         rows = []
         for path, masks in images.items():
             place = self._place(path)
@@ -80,6 +87,24 @@ class ImageFolderConfig:
             detail = f"the folder {folders[0]!r} is none of train, val, test"
             return Reject(path, "unknown_split", detail)
         return {"split": split, "label_diagnosis": folders[1]}
+
+    def _check_patients(self, paths: Collection[str]) -> None:
+        """Refuse a pattern that fits nothing: patients would stand on both sides of a split."""
+        nameless = [path for path in paths if self.patient and self._who(path) is None]
+        if not nameless:
+            return
+        found = (
+            f"the pattern {self.patient!r} fits {len(paths) - len(nameless)} of {len(paths)} "
+            f"paths; not, for one, {nameless[0]!r}"
+        )
+        if len(nameless) == len(paths):
+            raise UserError(
+                f"ingest.patient: {found}; mend it, or say `patient: null` where no path names "
+                "the patient"
+            )
+        log.warning(
+            "ingest.patient: %s; each of these images counts as a patient of its own", found
+        )
 
     def _who(self, path: str) -> str | None:
         match = re.search(self.patient, path) if self.patient else None
