@@ -134,8 +134,8 @@ def test_a_table_is_copied_as_tab_separated_text(browser: Browser, file: Path) -
     text = plain(page.evaluate("() => navigator.clipboard.readText()"))
     context.close()
 
-    assert text.splitlines()[0] == "recipe\t100 % of the labels\t10 % of the labels"
-    assert "SimCLR\t0.837 [0.796, 0.878]\t0.757 [0.716, 0.798]" in text
+    assert text.splitlines()[0] == "recipe\t10 % of the labels\t100 % of the labels"
+    assert "SimCLR\t0.757 [0.716, 0.798]\t0.837 [0.796, 0.878]" in text
 
 
 def test_the_page_prints_with_everything_unfolded(browser: Browser, file: Path) -> None:

@@ -98,7 +98,7 @@ def _scores(facts: Facts, mode: str, metric: str) -> Table:
     table = facts.scores
     rows = table[(table["mode"] == mode) & (table["metric"] == metric)]
     found = {(row["recipe"], row["fraction"]): _score(row) for _, row in rows.iterrows()}
-    fractions = facts.fractions[::-1]
+    fractions = facts.fractions  # few labels first: a narrow screen shows one column
     lines: list[Row] = [
         (Cell(style.title, style=style), *(found.get((recipe, f), "—") for f in fractions))
         for recipe, style in facts.styles.items()
