@@ -55,12 +55,15 @@ def map_chunks(
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    complete = False
     try:
         yield from _in_order(pool, work, iter(chunks), workers * _AHEAD)
+        complete = True
     except BrokenProcessPool:
         raise UserError(death) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        # Workers that have nothing left to do may leave while this process goes on.
+        pool.shutdown(wait=not complete, cancel_futures=True)
 
 
 def _in_order(

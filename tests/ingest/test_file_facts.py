@@ -11,9 +11,9 @@ from maskwise.ingest.audit import audit, macro_auroc, slice_audit
 from maskwise.ingest.summary import warn
 
 
-def files(leak: bool, images: int = 240) -> pd.DataFrame:
+def files(leak: bool, images: int = 240, seed: int = 0) -> pd.DataFrame:
     """Return facts of files of two classes; with a leak the sick ones are wider."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     sick = np.arange(images) % 2
     return pd.DataFrame(
         {
@@ -35,9 +35,11 @@ def test_width_that_tells_the_class_is_found_and_named() -> None:
     assert (facts["images"], facts["groups"]) == (240, 120)
 
 
-def test_facts_that_tell_nothing_have_an_interval_that_holds_one_half() -> None:
-    facts = audit(files(leak=False), "label_d")
-    assert facts["low"] < 0.5 < facts["high"]
+def test_facts_that_tell_nothing_seldom_seem_to_tell_something() -> None:
+    found = [audit(files(leak=False, seed=seed), "label_d") for seed in range(20)]
+    # One in 40 by rights; more than 3 of 20 in 2 of 1,000 such tests.
+    assert sum(facts["low"] > 0.5 for facts in found) <= 3
+    assert abs(np.mean([facts["auroc"] for facts in found]) - 0.5) < 0.03
 
 
 def test_a_label_that_only_the_bytes_tell_is_not_given_away_by_the_header() -> None:
