@@ -39,7 +39,9 @@ def test_no_two_recipes_look_the_same(names: list[str]) -> None:
 
 @pytest.mark.parametrize("source", ["phantom", "phantom_study", "lgg", "hippocampus"])
 def test_the_recipes_of_a_shipped_page_differ_in_colour(source: str) -> None:
-    recipes = read_studies(PROJECT)[source].recipes
+    # One that was stopped earlier has the colour of the one it is, and another marker.
+    named = read_studies(PROJECT)[source].recipes
+    recipes = [name for name in named if not name.endswith("_same_time")]
     assert len({style.colour for style in styles(recipes, {}).values()}) == len(recipes)
 
 

@@ -32,10 +32,14 @@ _KNOWN = {
     "hardest": (_GREEN, "^"),
     "ahm": (_VERMILION, "v"),
     "a3c": (_BLUE, "D"),
+    # The same three, stopped earlier.
+    "hardest_same_time": (_GREEN, "<"),
+    "ahm_same_time": (_VERMILION, "<"),
+    "a3c_same_time": (_BLUE, "<"),
 }
 _FREE = tuple(
     (colour, marker)
-    for marker in ("<", ">", "P", "X", "D")
+    for marker in ("<", ">", "P", "X", "D", "*")
     for colour in (_VERMILION, _BLUE, _GREEN, _PURPLE, _ORANGE, _SKY)
     if (colour, marker) not in _KNOWN.values()
 )
