@@ -26,7 +26,7 @@ from maskwise.seeds import stream
 
 DRAWS = 500
 FOLDS = 3
-"""Each costs a forest a question; a leak that five would show, three show too."""
+"""Each costs a forest a question. Where facts tell nothing, three err no oftener than five."""
 TREES = 20
 """A forest; most of its time is Python's, a tree."""
 LARGEST = 4_000
