@@ -42,6 +42,14 @@ def test_facts_that_tell_nothing_seldom_seem_to_tell_something() -> None:
     assert abs(np.mean([facts["auroc"] for facts in found]) - 0.5) < 0.03
 
 
+def test_facts_that_are_the_same_of_every_image_are_worth_exactly_one_half() -> None:
+    images = files(leak=False)
+    images[["width", "height"]] = 224
+    less = audit(images, "label_d")["without_bytes"]
+    assert (less["auroc"], less["low"], less["high"]) == (0.5, 0.5, 0.5)
+    assert not less["importances"]
+
+
 def test_a_label_that_only_the_bytes_tell_is_not_given_away_by_the_header() -> None:
     images = files(leak=False)
     images["bytes"] += np.where(images["label_d"] == "sick", 15_000, 0)
@@ -135,7 +143,8 @@ def test_a_class_of_one_group_says_why_there_is_no_answer() -> None:
 def test_auroc_equals_scikit_learns_with_and_without_weights(classes: int) -> None:
     rng = np.random.default_rng(1)
     truth = np.r_[np.arange(classes), rng.integers(0, classes, 80)]
-    scores = rng.integers(0, 6, (len(truth), classes)) / 5.0  # many ties
+    shares = np.full(classes, 1 / classes)
+    scores = rng.multinomial(8, shares, len(truth)) / 8  # many ties
     weights = np.stack([np.ones(len(truth)), rng.integers(1, 4, len(truth))])
     expected = [
         np.mean(

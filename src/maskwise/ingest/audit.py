@@ -149,7 +149,14 @@ def _ask(
     folds: Folds,
     counts: NDArray[np.int64],
 ) -> dict[str, Any]:
-    """Predict ``truth`` from ``facts``; ``counts`` ``(B, G)`` are the bootstrap's."""
+    """Predict ``truth`` from ``facts``; ``counts`` ``(B, G)`` are the bootstrap's.
+
+    A fact that is the same of every image is not asked: it tells nothing, and the classes'
+    shares, which differ from fold to fold, would be taken for an answer.
+    """
+    facts = facts.loc[:, (facts != facts.iloc[0]).any()]
+    if facts.empty:
+        return {"auroc": 0.5, "low": 0.5, "high": 0.5, "importances": {}}
     scores, importances = _predict(facts, truth, folds)
     drawn = np.concatenate(
         [macro_auroc(scores, truth, part[:, groups]) for part in np.array_split(counts, 20)]
@@ -167,11 +174,13 @@ def _ask(
 def macro_auroc(scores: Floats, truth: NDArray[np.int64], weights: NDArray[Any]) -> Floats:
     """Return the AUROC, averaged over classes, under each row of ``weights``.
 
-    ``scores`` is ``(N, K)``, ``truth`` ``(N,)``, ``weights`` ``(B, N)``; ties count one half;
-    NaN where a class has no weight.
+    ``scores`` is ``(N, K)``, a row's sum 1, ``truth`` ``(N,)``, ``weights`` ``(B, N)``; ties
+    count one half; NaN where a class has no weight.
     """
     total = np.zeros(len(weights))
-    for k in range(scores.shape[1]):
+    number = scores.shape[1]
+    asked = range(number) if number > 2 else [1]  # of two, one is the other turned round
+    for k in asked:
         order = np.argsort(scores[:, k], kind="stable")
         ordered = scores[order, k]
         starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
@@ -182,7 +191,7 @@ def macro_auroc(scores: Floats, truth: NDArray[np.int64], weights: NDArray[Any])
         above = (p * (np.cumsum(q, axis=1) - q / 2)).sum(axis=1)
         pairs = p.sum(axis=1) * q.sum(axis=1)
         total += np.divide(above, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
-    mean: Floats = total / scores.shape[1]
+    mean: Floats = total / len(asked)
     return mean
 
 

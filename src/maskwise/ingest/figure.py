@@ -24,7 +24,7 @@ COLOURS = (
 )
 """Okabe and Ito's, told apart by colour-blind readers."""
 _POINTS = 5000
-"""Images drawn as points; of more, every so-manieth."""
+"""Sizes drawn as points; of more, every so-manieth."""
 _CLASSES = 12
 
 
@@ -71,9 +71,10 @@ def _sizes(axes: Axes, images: pd.DataFrame, summary: dict[str, Any]) -> None:
     axes.set_title("Sizes")
     axes.set_xlabel("width (pixels)")
     axes.set_ylabel("height (pixels)")
-    shown = images.iloc[:: max(1, len(images) // _POINTS)]
-    for (name, rows), colour in zip(_by_class(shown), COLOURS, strict=False):
-        axes.scatter(rows["width"], rows["height"], s=8, alpha=0.5, color=colour, label=name)
+    for (name, rows), colour in zip(_by_class(images), COLOURS, strict=False):
+        sizes = rows[["width", "height"]].drop_duplicates()
+        shown = sizes.iloc[:: max(1, len(sizes) // _POINTS)]
+        axes.scatter(shown["width"], shown["height"], s=8, alpha=0.5, color=colour, label=name)
     axes.legend(fontsize="small")
 
 
