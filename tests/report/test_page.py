@@ -10,7 +10,7 @@ from PIL import Image
 from maskwise.errors import UserError
 from maskwise.evaluate.stage import EvaluateConfig, evaluate
 from maskwise.report.inputs import Report, ReportConfig, ReportInputs
-from maskwise.report.page import render
+from maskwise.report.page import prose, render
 from report.synthetic import study
 
 
@@ -61,6 +61,12 @@ def test_names_from_the_data_are_text_and_never_markup(small: ReportInputs) -> N
 
     assert html.count("<script>") == 1  # the page's own
     assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in html
+
+
+def test_what_stands_between_backticks_is_set_as_code_and_never_as_markup() -> None:
+    assert prose("`report.names: true` prints it; `<b>` & <i>") == (
+        "<code>report.names: true</code> prints it; <code>&lt;b&gt;</code> &amp; &lt;i&gt;"
+    )
 
 
 @pytest.mark.parametrize("names", [False, True])

@@ -1,8 +1,10 @@
 """All artefacts of a source in, one self-contained page out."""
 
+import re
+
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from maskwise.report.answer import answer
 from maskwise.report.distrust import alarms, cautions
@@ -36,6 +38,7 @@ def _html(facts: Facts) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["prose"] = prose
     return environment.get_template("page.html.jinja").render(
         source=facts.inputs.source,
         generated=facts.inputs.generated,
@@ -48,6 +51,11 @@ def _html(facts: Facts) -> str:
         style=Markup(loader.get_source(environment, "style.css")[0]),
         script=Markup(loader.get_source(environment, "copy.js")[0]),
     )
+
+
+def prose(text: str) -> Markup:
+    """Return a sentence as HTML; what stands between backticks is to be typed as it is."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _training(inputs: ReportInputs) -> pd.DataFrame:
