@@ -243,12 +243,21 @@ def test_a_flat_image_is_black_and_not_nan() -> None:
     assert (to_network(flat, PAD, {"name": "percentile"}, 1, 8, 8) == 0).all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -3e38])
+def test_an_image_whose_values_cannot_be_scaled_is_refused_and_not_black(value: float) -> None:
+    image = np.full((8, 8), 3e38, np.float32)
+    image[0] = value
+    with pytest.raises(UserError, match="no finite numbers, or too far apart to be scaled"):
+        to_network(image, PAD, {"name": "percentile", "low": 12.0}, 1, 8, 8)
+
+
 @pytest.mark.parametrize(
     ("geometry", "intensity", "message"),
     [
         ({"name": "resise"}, RANGE, "geometry.name: .* mean 'resize'"),
         ({"name": "resize", "aspekt": "keep"}, RANGE, "geometry.aspekt: .* mean 'aspect'"),
         (PAD, {"name": "window", "low": 2, "high": 1}, "low must lie below high"),
+        (PAD, {"name": "window", "low": -1e308, "high": 1e308}, "by a finite number"),
         (PAD, {"name": "percentile", "low": 99.9}, "0 <= low < high <= 100"),
     ],
 )

@@ -143,6 +143,28 @@ def test_what_cannot_be_read_is_listed_with_the_reason_and_costs_no_other_scan(
     assert "cut.png" in result.page
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (np.nan, "holds values that are no finite numbers"),
+        (np.inf, "holds values that are no finite numbers"),
+        (1.7e308, "holds values up to 1.7e+308, beyond what float32 can hold"),
+    ],
+)
+def test_a_scan_whose_values_mean_nothing_is_refused_alone(
+    tmp_path: Path, wrong: float, said: str
+) -> None:
+    encoder = replace(CLASSIFIER.encoder, intensity={"name": "percentile"})
+    model = save_classifier(replace(CLASSIFIER, encoder=encoder), tmp_path / "m.safetensors")
+    voxels = np.random.default_rng(0).normal(size=(SIDE, SIDE, 1))
+    write_volume(tmp_path / "scans" / "good.nii", voxels)
+    voxels[:3, 0], voxels[3:6, 0] = wrong, -wrong
+    write_volume(tmp_path / "scans" / "bad.nii.gz", voxels)
+    table = predict(model, tmp_path / "scans", PredictConfig()).table
+    assert said in refusal(table, "bad.nii.gz")
+    assert list(table.query("refused == ''")["path"]) == ["good.nii"]
+
+
 def test_a_mask_beside_its_image_is_no_scan(model: Path, scans: Path) -> None:
     draw(scans / "scan 0 50%_mask.png")
     table = predict(model, scans, PredictConfig()).table

@@ -4,6 +4,7 @@ DICOM and NIfTI are told here and read by ``dicom.py`` and ``nifti.py``.
 """
 
 import io
+import math
 import posixpath
 import warnings
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ SUFFIXES = {
 
 PIXEL_LIMIT = 89_478_485
 """Pillow's own bound: the largest ``max_pixels`` that can be asked for."""
+
+LARGEST_VALUE = float(np.finfo(np.float32).max)
+"""The squares of such values, over all pixels of a source, still have a finite sum."""
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -105,6 +109,23 @@ def describe(head: bytes) -> str:
         if head.startswith(magic):
             return f"its content is {name}; export it as PNG or TIFF"
     return f"its content is none of {', '.join(FORMATS)}, DICOM, NIfTI"
+
+
+def check_values(pixels: NDArray[Any], path: str) -> None:
+    """Refuse floating-point pixels that have no mean; ``path`` only names them in messages.
+
+    Raises:
+        RejectedError: ``damaged`` where a value is no finite number, or beyond float32.
+    """
+    if pixels.dtype.kind != "f":
+        return
+    low, high = float(pixels.min()), float(pixels.max())  # NaN where any value is
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise RejectedError(path, "damaged", "holds values that are no finite numbers")
+    largest = max(-low, high)
+    if largest > LARGEST_VALUE:
+        detail = f"holds values up to {largest:.2g}, beyond what float32 can hold"
+        raise RejectedError(path, "damaged", detail)
 
 
 def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:

@@ -5,6 +5,7 @@ dtype, and returns float32 in [0, 1]. Each looks at one image only, so a single 
 prepared exactly as a training image was.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,8 +48,11 @@ class Window:
     high: float
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(f"low is {self.low} and high {self.high}: low must lie below high")
+        if not 0 < self.high - self.low < math.inf:
+            raise ValueError(
+                f"low is {self.low} and high {self.high}: low must lie below high, by a finite "
+                "number"
+            )
 
     def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
         return _stretched(image, self.low, self.high)
@@ -58,7 +62,8 @@ class Window:
 class Percentile:
     """Map two percentiles of the image's own values to 0 and 1, and clip.
 
-    For data in arbitrary units, as MR is. A flat image becomes 0.
+    For data in arbitrary units, as MR is. A flat image becomes 0; one with a value that is no
+    finite number is refused, for it would become 0 as well.
     """
 
     low: float = 0.5
@@ -71,7 +76,8 @@ class Percentile:
             )
 
     def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        low, high = np.percentile(image, (self.low, self.high))
+        with np.errstate(over="ignore", invalid="ignore"):  # `_stretched` looks at the answer
+            low, high = np.percentile(image, (self.low, self.high))
         return _stretched(image, float(low), float(high))
 
 
@@ -88,6 +94,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def _stretched(image: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
+    if not math.isfinite(high - low):
+        raise UserError(
+            "holds values that are no finite numbers, or too far apart to be scaled: leave "
+            "it out"
+        )
     if not high > low:
         return np.zeros(image.shape, np.float32)
     values = (image.astype(np.float64) - low) / (high - low)

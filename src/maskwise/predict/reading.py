@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from maskwise.artefacts.decode import check_values
 from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.images import to_network
 from maskwise.artefacts.raw import read_image
@@ -32,6 +33,7 @@ def read_scan(root: Path, scan: Scan, metadata: EncoderMetadata, colour: Colour)
     check_modality(scan.modality, metadata)
     try:
         pixels = read_image(root, scan.path, scan.frame)
+        check_values(pixels, scan.path)
         _check_size(pixels, metadata)
         intensities = to_network(
             _with_channels(pixels, metadata.channels, colour),
