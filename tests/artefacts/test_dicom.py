@@ -161,6 +161,19 @@ def test_slope_and_intercept_are_applied_and_whole_numbers_stay_whole(
     assert np.array_equal(pixels[..., 0], RAMP * float(slope) + float(intercept))
 
 
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [("1e17", "0"), ("1", "1e19"), ("-1e30", "5"), ("3e17", "-3e18")]
+)
+def test_values_too_large_for_whole_numbers_keep_their_order(
+    tmp_path: Path, slope: str, intercept: str
+) -> None:
+    ramp = (RAMP * 100).astype(np.uint16)
+    scale = {"RescaleSlope": slope, "RescaleIntercept": intercept}
+    save(slice_of(ramp, **scale), tmp_path / "a.dcm")
+    pixels = read_image(tmp_path, "a.dcm")[..., 0]
+    assert pixels == pytest.approx(ramp * float(slope) + float(intercept), rel=1e-6)
+
+
 def test_monochrome1_with_a_slope_is_turned_before_it_is_scaled(tmp_path: Path) -> None:
     elements = {"PhotometricInterpretation": "MONOCHROME1", "RescaleSlope": "2"}
     save(slice_of(RAMP, **elements, BitsStored=4, HighBit=3), tmp_path / "a.dcm")

@@ -351,6 +351,23 @@ def test_a_mask_that_vanished_since_ingest_is_named(tmp_path: Path) -> None:
         run(tmp_path, manifest=manifest)
 
 
+@pytest.mark.parametrize("name", ["window", "percentile"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_without_a_mean_is_named_and_never_stored(
+    tmp_path: Path, name: str, value: float
+) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    pixels = pixels_of(3).astype(np.float32)
+    pixels[4, 4] = value
+    manifest.loc[3, "path"] = "00003.tif"
+    Image.fromarray(pixels).save(tmp_path / "raw" / "00003.tif")
+    manifest = looked_at_again(tmp_path / "raw", manifest)
+    block = {"name": name, "low": 0, "high": 90}
+    with pytest.raises(UserError, match=r"00003\.tif: holds values that are no finite .*again"):
+        run(tmp_path, source(intensity=block), manifest=manifest)
+    assert not (tmp_path / "store").exists()
+
+
 def test_an_image_too_large_to_decode_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"00000\.png.*max_pixels"):
         run(tmp_path, config=PreprocessConfig(workers=1, max_pixels=100))

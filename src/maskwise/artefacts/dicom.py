@@ -240,6 +240,7 @@ def _meant(stored: NDArray[Any], header: pydicom.Dataset, frame: int) -> NDArray
         return stored
     values = stored.astype(np.float64) * slope + inter
     largest = max(abs(values.min()), abs(values.max()))
-    if stored.dtype.kind in "ui" and slope.is_integer() and inter.is_integer():
+    whole = stored.dtype.kind in "ui" and slope.is_integer() and inter.is_integer()
+    if whole and largest < 2**63:  # beyond, the sign would turn
         return values.astype(np.int32 if largest < 2**31 else np.int64)
     return values.astype(np.float32)

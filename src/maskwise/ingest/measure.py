@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskwise.artefacts.decode import Decoded
+from maskwise.artefacts.decode import Decoded, check_values
 from maskwise.artefacts.place import Place
 from maskwise.artefacts.raw import read_frame, read_mask
 from maskwise.artefacts.reasons import Reject, RejectedError
@@ -147,8 +147,7 @@ def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float,
             Image.fromarray(pixels).convert("L") if colour else Image.fromarray(pixels[..., 0])
         )
         return grey, _moments(grey)
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise RejectedError(path, "damaged", "holds values that are no finite numbers")
+    check_values(pixels, path)
     values = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     values = values.astype(np.float64)
     values = values if values.ndim == 2 else values.mean(axis=2)

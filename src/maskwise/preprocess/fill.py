@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwise.artefacts.decode import check_values
 from maskwise.artefacts.images import classes_to_network, mask_to_network, to_network
 from maskwise.artefacts.raw import read_classes, read_frame, read_mask
 from maskwise.artefacts.reasons import RejectedError
@@ -136,6 +137,11 @@ def _image(job: Job, path: str, frame: int, sha256: str) -> NDArray[np.float32]:
     if hashlib.sha256(data).hexdigest() != sha256:
         # Labels, groups and duplicates in the manifest are of the file that was there.
         raise UserError(f"{path}: the file changed since ingest read it; run ingest again")
+    try:
+        # One such image makes the mean of its source none, and thereby every image.
+        check_values(decoded.pixels, path)
+    except UserError as error:
+        raise UserError(f"{error}; run ingest again, which leaves it out") from None
     try:
         return to_network(
             decoded.pixels, job.geometry, job.intensity, job.channels, job.height, job.width
