@@ -55,6 +55,13 @@ def test_all_mistakes_of_a_block_are_named_at_once_by_their_path() -> None:
     assert "recipe.inner.depth: " in message
 
 
+def test_a_key_that_yaml_reads_as_true_or_a_number_is_no_option() -> None:
+    for key in (True, 5):  # on: …, 5: …
+        block: Any = {key: 1, "side": 3}
+        with pytest.raises(UserError, match=f"recipe.{key}: "):
+            parse(Outer, block, "recipe")
+
+
 @pytest.mark.parametrize(
     ("block", "place"),
     [

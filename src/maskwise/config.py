@@ -81,7 +81,7 @@ def _numbers_from_truth(given: Any, parsed: Any, where: str) -> list[str]:
         inside = [
             (value, getattr(parsed, key), f"{where}.{key}")
             for key, value in given.items()
-            if hasattr(parsed, key)
+            if isinstance(key, str) and hasattr(parsed, key)
         ]
     elif isinstance(given, list) and isinstance(parsed, list | tuple):
         inside = [(*pair, where) for pair in zip(given, parsed, strict=False)]

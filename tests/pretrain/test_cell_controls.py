@@ -275,8 +275,8 @@ def test_a_ratio_that_hides_nothing_or_all_is_refused(name: str, ratio: float) -
         parse(POLICIES[name], {"ratio": ratio}, "policy")
 
 
-@pytest.mark.parametrize("sd", [0.0, -1.0, float("inf")])
-def test_a_middle_without_width_is_refused(sd: float) -> None:
+@pytest.mark.parametrize("sd", [0.0, -1.0, float("inf"), 1e308])
+def test_a_middle_without_width_or_end_is_refused(sd: float) -> None:
     with pytest.raises(UserError, match=r"sd is .*, but should be above 0"):
         parse(POLICIES["centre_cells"], {"sd": sd}, "policy")
 

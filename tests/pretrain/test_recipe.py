@@ -84,7 +84,8 @@ def test_a_recipe_knows_whether_it_trains() -> None:
 @pytest.mark.parametrize(
     ("config", "block", "message"),
     [
-        (Budget, {"steps": 0}, "steps is 0, but should be 1 or more"),
+        (Budget, {"steps": 0}, "steps is 0, but must lie between 1 and"),
+        (Budget, {"steps": 10**12}, "steps is 1000000000000, but must lie between 1 and"),
         (Budget, {"batch_size": 0}, "batch_size is 0, but should be 1 or more"),
         (PretrainConfig, {"checkpoint_every": 0}, "checkpoint_every is 0"),
         (PretrainConfig, {"gallery_moments": 0}, "gallery_moments is 0"),

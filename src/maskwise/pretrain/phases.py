@@ -5,6 +5,9 @@ from typing import Protocol
 
 from maskwise.config import check_range
 
+MOST_STEPS = 10**7
+"""Of a run: what is planned for each of its epochs must fit into memory."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -52,8 +55,7 @@ class StagedConfig:
 
     def __post_init__(self) -> None:
         check_range(self, 0, 1, "first")
-        if self.policy_steps < 1:
-            raise ValueError(f"policy_steps is {self.policy_steps}, but should be 1 or more")
+        check_range(self, 1, MOST_STEPS, "policy_steps")
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
         before = round(self.first * steps)

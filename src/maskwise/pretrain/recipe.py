@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from maskwise.config import choose, parse
+from maskwise.config import check_range, choose, parse
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.contract import EncoderConfig
 from maskwise.errors import UserError, hint
@@ -17,7 +17,13 @@ from maskwise.pretrain.contracts import ObjectiveConfig, PolicyConfig
 from maskwise.pretrain.hardware import Device, Precision
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.optimisation import OptimisationConfig
-from maskwise.pretrain.phases import SCHEDULES, AlternatingConfig, ScheduleConfig, Timeline
+from maskwise.pretrain.phases import (
+    MOST_STEPS,
+    SCHEDULES,
+    AlternatingConfig,
+    ScheduleConfig,
+    Timeline,
+)
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
 
@@ -64,9 +70,9 @@ class Budget:
     """Steps of a run after which its encoder is kept as well, to be looked at or begun from."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but should be 1 or more")
+        check_range(self, 1, MOST_STEPS, "steps")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}, but should be 1 or more")
         if any(not 1 <= step < self.steps for step in self.snapshots):
             raise ValueError(
                 f"snapshots are {list(self.snapshots)}, but each should be 1 or more and below "

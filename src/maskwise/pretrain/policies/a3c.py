@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from maskwise.config import check_range
 from maskwise.encoders.norm import check_widths
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
@@ -43,6 +44,10 @@ from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, uniform
 from maskwise.pretrain.schedule import learning_rate
 
 log = logging.getLogger(__name__)
+
+
+MOST_WORKERS = 256
+"""Processes; each holds a copy of the network."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +134,7 @@ class A3cConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name} is {value}, but must be above 0")
-        if self.workers < 1:
-            raise ValueError(f"workers is {self.workers}, but should be 1 or more")
+        check_range(self, 1, MOST_WORKERS, "workers")
         if len(self.widths) < 2:
             raise ValueError(f"widths should be 2 or more, not {list(self.widths)}")
         check_widths("group", self.widths)

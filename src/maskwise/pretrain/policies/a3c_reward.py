@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from maskwise.config import check_range
 from maskwise.errors import UserError
 from maskwise.masks import Grid, cell_means, to_pixels
 from maskwise.pretrain.contracts import Outcome
@@ -20,6 +21,8 @@ Credit = Literal["cell", "to_go", "image"]
 Scale = Literal["relative", "raw", "rank"]
 TINY = 1e-12
 """Errors, in squared intensity, below which a mean is no measure of anything."""
+MOST_BLUR = 64.0
+"""Deviation in pixels; no detail of an image outlives a tenth of it."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,9 @@ class RewardConfig:
                 f"scale: {self.scale} makes every image's mean the same, so that with credit: "
                 "image nothing could be learnt; use scale: raw, or credit: cell"
             )
-        for name in ("blur_px", "balance"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must be 0 or more")
+        check_range(self, 0, MOST_BLUR, "blur_px")
+        if not 0 <= self.balance < math.inf:
+            raise ValueError(f"balance is {self.balance}, but must be 0 or more")
         if not 0 <= self.balance_decay < 1:
             raise ValueError(f"balance_decay is {self.balance_decay}, but must lie in [0, 1)")
 

@@ -3,7 +3,6 @@
 It is what a learned policy must beat: where scans are centred, position alone finds lesions.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,9 @@ from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, uniform
 from maskwise.pretrain.policies.unlearnt import Unlearnt
+
+WIDEST = 100.0
+"""Deviation, in sides of the image, at which all places have long weighed the same."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class CentreCellsConfig:
 
     def __post_init__(self) -> None:
         check_ratio(self.ratio)
-        if not (self.sd > 0 and math.isfinite(self.sd)):
-            raise ValueError(f"sd is {self.sd}, but should be above 0")
+        if not 0 < self.sd <= WIDEST:
+            raise ValueError(f"sd is {self.sd}, but should be above 0 and at most {WIDEST:g}")
 
     def build(self, setting: Setting) -> "CentreCells":
         return CentreCells(self.sd, hidden_cells(self.ratio, setting.grid))
