@@ -83,8 +83,10 @@ def _submit(pool: ProcessPoolExecutor, work: Callable[[C], R], chunk: C) -> Futu
 
 
 @contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
+def deaf_to_interrupts(*others: signal.Signals) -> Iterator[None]:
     """Keep Ctrl-C waiting until the block ends; a process started in it never hears of it.
+
+    Nor of ``others``.
 
     A terminal sends Ctrl-C to workers too, and one that is still importing would answer with a
     traceback, before any line of ours could tell it to leave that to its parent. It inherits
@@ -95,7 +97,7 @@ def deaf_to_interrupts() -> Iterator[None]:
     in_charge = threading.current_thread() is threading.main_thread()
     if in_charge:
         handler = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, *others])
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """Several processes teach one policy: what they share, and what happens when one dies."""
 
+import signal
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,6 +85,25 @@ def test_a_worker_that_is_killed_is_named_and_the_run_goes_on_from_its_checkpoin
     assert torch.load(checkpoint, weights_only=True)["step"] >= 3
 
 
+def test_workers_leave_it_to_their_parent_when_the_whole_group_is_told_to_stop(
+    tmp_path: Path,
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+
+    def tell() -> None:
+        while len(workers := children()) < 2:
+            pass
+        for worker in workers:  # at once: they have not begun to import
+            worker.send_signal(signal.SIGTERM)
+            worker.send_signal(signal.SIGINT)
+
+    group = threading.Thread(target=tell)
+    group.start()
+    history = pretrain(store, splits, make_run(tmp_path, recipe(2, steps=12))).history
+    group.join()
+    assert history["step"].iloc[-1] == 9 + 12
+
+
 def test_an_error_in_a_worker_is_told_with_its_place(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
     run = make_run(tmp_path, recipe(1), steps=9)
@@ -100,5 +120,5 @@ def test_workers_need_a_network_that_stands_still(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"learner: asynchronous needs a network that stands"):
         pretrain(store, splits, make_run(tmp_path, block))
     nobody = {**block, "policy": {**block["policy"], "workers": 0}}
-    with pytest.raises(UserError, match=r"workers is 0, but should be 1 or more"):
+    with pytest.raises(UserError, match=r"workers is 0, but must lie between 1 and 256"):
         parse_recipe(nobody, "recipe")

@@ -27,6 +27,7 @@ from maskwise.masks import Grid
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.contracts import Objective, SharedPolicy
 from maskwise.pretrain.phases import Timeline
+from maskwise.workers import deaf_to_interrupts
 
 Assemble = Callable[[], tuple[Objective, Any, Batches]]
 """Builds objective, policy and batches anew in a worker; picklable."""
@@ -78,8 +79,11 @@ class Crew:
             )
             for rank in range(workers)
         ]
-        for worker in self._workers:
-            worker.start()
+        # Whoever stops the run tells its whole group: workers leave it to the parent, which
+        # lets them finish, saves a checkpoint and dismisses them.
+        with deaf_to_interrupts(signal.SIGTERM):
+            for worker in self._workers:
+                worker.start()
 
     def figures(self) -> dict[str, Tensor]:
         """Wait for the next step that some worker makes, and return its figures.
@@ -141,8 +145,8 @@ class Crew:
 
 def _work(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> None:
     """Teach until the phase ends; a worker's whole life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
         torch.set_num_threads(shift.threads)
