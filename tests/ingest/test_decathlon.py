@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from artefacts.samples import FOLDER
 from maskwise.artefacts.raw import read_classes, read_image
@@ -216,6 +217,16 @@ def without_affine(raw: Path, path: str) -> None:
     plain.unlink()
 
 
+def picture_for_mask(raw: Path) -> None:
+    """Name a picture of the slices' size as the mask of the first volume."""
+    Image.fromarray(decathlon.labels()[:, :, 4]).save(raw / "labelsTr" / "outline.png")
+    text = (raw / "dataset.json").read_text(encoding="utf-8")
+    renamed = text.replace(MASK, "labelsTr/outline.png", 1)
+    assert renamed != text
+    (raw / "dataset.json").write_text(renamed, encoding="utf-8")
+    (raw / MASK).unlink()
+
+
 def shifted(raw: Path) -> None:
     replace_mask(raw, decathlon.labels(), spacing=(1.5, 2.0, 3.2))
 
@@ -261,6 +272,7 @@ def shifted(raw: Path) -> None:
             "empty_mask",
             "outlines nothing",
         ),
+        (picture_for_mask, "mask_geometry", "is no NIfTI volume, as its image is"),
         (lambda raw: (raw / MASK).unlink(), "missing_mask", "no such file"),
         (lambda raw: (raw / MASK).write_bytes(b"\x1f\x8b--"), "damaged_mask", "no readable"),
         (lambda raw: (raw / FIRST).unlink(), "missing_file", "no such file"),
@@ -367,6 +379,9 @@ def test_a_path_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path) -> 
         ({"modality": {}}, "names no modality"),
         ({"training": [{"image": "a.nii.gz"}]}, "KeyError: 'label'"),
         ({"test": ["./imagesTr/toy_001.nii.gz"]}, "names imagesTr/toy_001.nii.gz twice"),
+        ({"labels": {"0": "no", "1": "a", "2": "a"}}, "two of its labels have the same name"),
+        ({"labels": {"0": "no", "1": "\ud800"}}, "UnicodeEncodeError"),
+        ({"test": ["/imagesTr/toy_001.nii.gz"]}, "a path is absolute"),
     ],
 )
 def test_a_description_that_is_none_stops_with_what_is_wrong(

@@ -41,10 +41,12 @@ def check_volume(raw: Path, path: str, masks: Sequence[str], classes: int) -> No
     image.load()
     highest = []
     for mask in masks:
-        if claimed_format(mask) == "NIFTI":
-            label = _open_mask(raw, path, mask)
-            _check_place(image, label, path, mask)
-            highest.append(_highest(label, path, classes) if classes else 1)
+        if claimed_format(mask) != "NIFTI":
+            detail = f"the mask {mask!r} is no NIfTI volume, as its image is"
+            raise RejectedError(path, "mask_geometry", detail)
+        label = _open_mask(raw, path, mask)
+        _check_place(image, label, path, mask)
+        highest.append(_highest(label, path, classes) if classes else 1)
     if highest and not any(highest):
         raise RejectedError(path, "empty_mask", f"the mask {masks[0]!r} outlines nothing")
 

@@ -8,6 +8,7 @@ fourth dimension of each volume.
 
 import json
 import posixpath
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -153,6 +154,7 @@ def _read_task(raw: Path, folder: str) -> _Task:
     try:
         with locate(raw, where).open("rb") as file:
             block = json.loads(file.read(_LARGEST))
+        json.dumps(block, ensure_ascii=False).encode()  # half a character cannot be written
         volumes = [
             *(_volume(folder, entry["image"], entry["label"]) for entry in block["training"]),
             *(_volume(folder, _test_path(entry), None) for entry in block.get("test", ())),
@@ -162,6 +164,8 @@ def _read_task(raw: Path, folder: str) -> _Task:
         )
         if not task.modalities or not task.classes:
             raise ValueError("it names no modality, or no label beside the background")
+        if len(set(task.classes)) < len(task.classes):
+            raise ValueError("two of its labels have the same name")
     except (
         OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
     ) as error:  # fmt: skip
@@ -170,10 +174,9 @@ def _read_task(raw: Path, folder: str) -> _Task:
             'should hold "modality": {"0": "MRI"}, "labels": {"0": "background", "1": ...}, '
             '"training": [{"image": ..., "label": ...}], "test": [...]'
         ) from None
-    paths = [volume.image for volume in volumes]
-    if len(set(paths)) < len(paths):
-        twice = next(path for path in paths if paths.count(path) > 1)
-        raise UserError(f"{where}: names {twice} twice; keep one")
+    times = Counter(volume.image for volume in volumes)
+    if twice := [path for path, number in times.items() if number > 1]:
+        raise UserError(f"{where}: names {twice[0]} twice; keep one")
     return task
 
 
@@ -182,6 +185,8 @@ def _test_path(entry: Any) -> str:
 
 
 def _volume(folder: str, image: str, label: str | None) -> _Volume:
+    if posixpath.isabs(image) or posixpath.isabs(label or ""):
+        raise ValueError("a path is absolute, but should start at dataset.json")
     paths = [posixpath.normpath(posixpath.join(folder, path)) for path in (image, label or "")]
     return _Volume(paths[0], paths[1] if label else None, "training" if label else "test")
 
