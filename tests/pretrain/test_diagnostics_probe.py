@@ -237,6 +237,22 @@ def test_an_objective_that_draws_nothing_leaves_the_answers_empty(tmp_path: Path
     assert probe.gallery([], []).masks.size == 0
 
 
+@pytest.mark.parametrize(("same", "known"), [(False, {"error_correlation"}), (True, set())])
+def test_a_map_is_held_against_errors_of_a_network_that_draws_no_pixels(
+    tmp_path: Path, same: bool, known: set[str]
+) -> None:
+    class Unseen(torch.nn.Module):
+        def forward(self, batch: Batch, mask: Tensor) -> Outcome:
+            errors = torch.ones(mask.shape) if same else torch.rand(mask.shape)
+            return Outcome(torch.zeros(()), torch.where(mask, errors, torch.nan))
+
+    store, splits = a_store(tmp_path / "store")
+    unseen: Any = Unseen()
+    probe = Probe.build(store, splits, GRID, 0)
+    frame = probe.draw(a_policy(torch.rand(4, 1, 32, 32)), unseen, Generator())
+    assert set(frame.errors) == known
+
+
 def test_a_perfect_answer_has_no_error_and_the_mean_image_has_that_of_the_mean(
     tmp_path: Path,
 ) -> None:

@@ -64,6 +64,19 @@ def test_a_symptom_is_named_with_its_likely_cause(
     assert pd.Series(found).str.contains(message, regex=True).all()
 
 
+def test_a_policy_that_learns_from_a_teacher_can_have_found_texture_as_well() -> None:
+    taught = a_history(variance_correlation=0.93, hard_share=0.5).drop(columns="policy_loss")
+    (found,) = warnings(taught)
+    assert "found texture" in found
+    assert warnings(taught.drop(columns="hard_share")) == []  # a control's map is the variance
+
+
+def test_a_policy_whose_map_never_came_to_differ_is_told_that_it_got_no_signal() -> None:
+    history = a_history(position_share=np.nan, skipped_updates=1.0)
+    (found,) = warnings(history)
+    assert "no signal: 100 % of its updates were skipped" in found
+
+
 def test_a_lift_that_goes_up_and_down_chases_the_network() -> None:
     steady = np.linspace(1, 4, 40)
     wave = 2 + 2 * np.sin(np.linspace(0, 6 * np.pi, 40))

@@ -235,7 +235,7 @@ class Probe:
             objective.train(False)
             outcome = objective(self._batch(len(images)), masks)
             agreement = {}
-            if maps is not None and outcome.residual is not None:
+            if maps is not None and _differ(outcome.error_map):
                 tried = self._batch(min(TRIED, len(images)))
                 agreement = agree(maps, objective, tried, self.grid, generator)
             objective.train(True)
@@ -246,7 +246,7 @@ class Probe:
             values = maps.values[:SHOWN].cpu().numpy().astype(np.float16)
             frame = replace(frame, maps=values, map_box=maps.box, map_stride=maps.stride)
         if outcome.residual is None:
-            return frame
+            return replace(frame, errors=agreement)
         hidden = to_pixels(masks, *images.shape[2:])
         answer = torch.where(hidden, images + outcome.residual.to(images.dtype), images)
         return replace(
@@ -316,6 +316,14 @@ def _mean_image(store: Store, rows: NDArray[np.int64]) -> Tensor:
     for chunk in np.array_split(rows, max(1, len(rows) // LIMIT)):
         total += store.normalised(chunk).sum(0, dtype=np.float64)
     return torch.from_numpy((total / max(1, len(rows))).astype(np.float32))
+
+
+def _differ(errors: Tensor) -> bool:
+    """Return whether ``errors`` ``(B, gh, gw)``, NaN where visible, tell cells apart at all."""
+    seen = ~errors.isnan()
+    highest = errors.masked_fill(~seen, -torch.inf).amax((1, 2))
+    lowest = errors.masked_fill(~seen, torch.inf).amin((1, 2))
+    return bool((highest > lowest).any())
 
 
 def _empty(dtype: type[np.generic]) -> NDArray[Any]:

@@ -54,8 +54,9 @@ def _loss(history: pd.DataFrame) -> list[str]:
 
 def _policy(history: pd.DataFrame) -> list[str]:
     share = _last(history, "position_share")
-    if share is None:  # no map, so no opinion of the image that could collapse
-        return []
+    if share is None:
+        # No map, or one that never came to differ: no opinion of the image that could collapse.
+        return _signal(history)
     found = []
     entropy, top = _last(history, "entropy"), _last(history, "top_share")
     if (entropy is not None and entropy < COLLAPSED_ENTROPY) or (
@@ -73,7 +74,8 @@ def _policy(history: pd.DataFrame) -> list[str]:
             "term, or more steps"
         )
     texture = _last(history, "variance_correlation")
-    learns = _last(history, "policy_loss") is not None  # the control *is* the local variance
+    # The control *is* the local variance. A teacher is no loss of the policy's, but learns.
+    learns = any(_last(history, name) is not None for name in ("policy_loss", "hard_share"))
     if learns and texture is not None and texture > TEXTURE:
         found.append(
             f"the policy found texture: its map follows local variance (rank correlation "
@@ -83,10 +85,23 @@ def _policy(history: pd.DataFrame) -> list[str]:
     return found + _draws(history)
 
 
+def _signal(history: pd.DataFrame) -> list[str]:
+    """Return why the policy was taught nothing, if so."""
+    skipped = _last(history, "skipped_updates")
+    if skipped is None or skipped <= SKIPPED:
+        return []
+    return [
+        f"the policy got no signal: {_percent(skipped)} of its updates were skipped, for "
+        "all rewards were the same, or its gradient was no number; train the network longer "
+        "before the policy, and look at the reward's options (an objective that has one error "
+        "an image, such as simclr, needs `reward: {credit: image}`) and at policy.learning_rate"
+    ]
+
+
 def _draws(history: pd.DataFrame) -> list[str]:
     """Return what is wrong with a policy that draws its masks."""
     found = []
-    alike, skipped = _last(history, "overlap"), _last(history, "skipped_updates")
+    alike = _last(history, "overlap")
     spread = _last(history, "policy_entropy")
     if alike is not None and spread is not None and alike > ALIKE:
         found.append(
@@ -94,13 +109,7 @@ def _draws(history: pd.DataFrame) -> list[str]:
             f"{_percent(alike)} of their cells; bound the logits (bound), or let the "
             "temperature rise (temperature.most_overlap)"
         )
-    if skipped is not None and skipped > SKIPPED:
-        found.append(
-            f"the policy got no signal: {_percent(skipped)} of its updates were skipped, for "
-            "all rewards were the same; train the network longer before the policy, and look "
-            "at the reward's options (an objective that has one error an image, such as "
-            "simclr, needs `reward: {credit: image}`)"
-        )
+    found += _signal(history)
     found += _drift(history)
     swings = _swings(history)
     if swings >= SWINGS:
