@@ -326,6 +326,24 @@ def test_a_compressed_picture_larger_than_the_header_says_is_never_decoded(
     assert "is 3000 x 3000 pixels, the header says 4 x 3" in detail
 
 
+def test_frames_that_the_bytes_cannot_hold_are_refused_at_the_first(tmp_path: Path) -> None:
+    dataset = slice_of(RAMP, NumberOfFrames=2**31 - 1)
+    save(dataset, tmp_path / "plain.dcm")
+    said = ("damaged", "holds 24 of 51,539,607,528 bytes of pixels")
+    assert reject(tmp_path, "plain.dcm") == said
+    picture = io.BytesIO()
+    Image.fromarray(RAMP.astype(np.uint8)).save(picture, "JPEG2000", no_jp2=True)
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit = 7
+    dataset.PixelData = encapsulate([picture.getvalue()])
+    dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    dataset["PixelData"].is_undefined_length = True
+    save(dataset, tmp_path / "packed.dcm")
+    found, detail = reject(tmp_path, "packed.dcm")
+    assert found == "damaged"
+    assert "bytes of pixels, too few for 2,147,483,647 frames" in detail
+
+
 def test_a_deflated_file_that_grows_beyond_bounds_is_refused(tmp_path: Path) -> None:
     dataset = slice_of(RAMP)
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian

@@ -1,10 +1,12 @@
 """A trained model over scans that nobody labelled."""
 
+import gzip
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
@@ -112,6 +114,22 @@ def test_slices_of_volumes_and_frames_of_dicom_files_are_scans_of_their_own(
     assert by_path["a.nii.gz"] == pytest.approx(by_path["b.dcm"])
     assert by_path["IM0001"] == pytest.approx(by_path["b.dcm"][:1])
     assert table["frame"].tolist() == [0, 0, 1, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_header_that_claims_slices_without_end_is_one_refused_scan(
+    model: Path, scans: Path, name: str
+) -> None:
+    header = nib.Nifti2Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((SIDE, SIDE, 10_000))
+    header.set_sform(np.eye(4), 1)
+    header["magic"], header["vox_offset"] = b"n+2\0\r\n\x1a\n", 544
+    content = header.binaryblock
+    (scans / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    table = predict(model, scans, PredictConfig()).table
+    assert "damaged" in refusal(table, name)
+    assert len(table) == 7
 
 
 def test_a_4d_volume_is_refused_with_the_reason(model: Path, scans: Path) -> None:

@@ -46,6 +46,8 @@ _LIBRARIES: dict[str, str] = {
     **dict.fromkeys((*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes), "libjpeg"),
 }
 """Transfer syntax -> the library that decodes it."""
+_LEAST_FRAME = 8
+"""Bytes of a compressed frame, if nothing were in it: a tag and a length."""
 _META_LENGTH = slice(140, 144)
 """Where a file says how many bytes of meta information follow."""
 _ALONE = threading.Lock()
@@ -73,6 +75,7 @@ class DicomReader:
             self._check_decoder()
             self._rows, self._columns = int(self._header.Rows), int(self._header.Columns)
             self._frames = max(1, int(self._header.get("NumberOfFrames") or 1))
+            self._check_frames()
             self._photometric = str(self._header.PhotometricInterpretation)
             if self._photometric not in _PHOTOMETRIC:
                 detail = f"its colours are none of {', '.join(_PHOTOMETRIC)}"
@@ -141,6 +144,16 @@ class DicomReader:
             needed = "; ".join(decoder.missing_dependencies)
             detail = f"for {self._syntax.name} there is no decoder: install one of {needed}"
             raise RejectedError(self._path, "no_decoder", detail)
+
+    def _check_frames(self) -> None:
+        """Refuse more compressed frames than there is room for: each would be looked for.
+
+        Of uncompressed ones, pydicom holds all against the bytes at the first.
+        """
+        held = len(self._header.get("PixelData") or b"")
+        if self._syntax.is_encapsulated and held < _LEAST_FRAME * self._frames:
+            detail = f"holds {held:,} bytes of pixels, too few for {self._frames:,} frames"
+            raise RejectedError(self._path, "damaged", detail)
 
     def _check_size(self, frame: int) -> None:
         """Refuse a compressed picture of another size than the header promises."""

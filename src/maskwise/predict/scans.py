@@ -144,8 +144,11 @@ def count_frames(root: Path, path: str) -> int:
         if path.lower().endswith(".npz"):
             return sum(frame_reader(root, path).counts.values())
         if claimed_format(path) == "NIFTI":
-            volume = volume_reader(root, path).geometry
-            return 1 if volume.volumes else len(frames_of(volume.shape, "axial"))
+            reader = volume_reader(root, path)
+            if reader.geometry.volumes:
+                return 1
+            reader.load()  # a header may claim any number of slices, and each becomes a row
+            return len(frames_of(reader.geometry.shape, "axial"))
         with locate(root, path).open("rb") as file:
             head = file.read(HEAD)
         several = sniff(head) == "TIFF" or is_dicom(head)
