@@ -26,7 +26,7 @@ from pydicom.uid import (
 from artefacts.samples import FOLDER, facts, names
 from maskwise.artefacts.raw import looks_like_image, read_frame, read_image, read_mask
 from maskwise.artefacts.reasons import RejectedError
-from sources.dicom import save, slice_of
+from sources.dicom import NAME, save, slice_of
 
 FACTS = facts("dicom")
 READABLE = sorted(n for n, said in FACTS.items() if "shape" in said) or names("dicom")
@@ -172,6 +172,24 @@ def test_values_too_large_for_whole_numbers_keep_their_order(
     save(slice_of(ramp, **scale), tmp_path / "a.dcm")
     pixels = read_image(tmp_path, "a.dcm")[..., 0]
     assert pixels == pytest.approx(ramp * float(slope) + float(intercept), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("US", None), ("US", [16, 12]), ("LO", NAME), ("LO", "9" * 30)]
+)
+def test_floating_point_uses_all_its_bits_whatever_the_header_says(
+    tmp_path: Path, kind: str, value: Any
+) -> None:
+    dataset = slice_of(RAMP, BitsAllocated=32)
+    del dataset.PixelData, dataset["BitsStored"]
+    dataset.FloatPixelData = (RAMP / np.float32(8)).astype("<f4").tobytes()
+    dataset.add_new("BitsStored", kind, value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    decoded = read_frame(tmp_path, "a.dcm", 0, 10**6)[1]
+    assert decoded.bits == 32
+    assert np.array_equal(decoded.pixels[..., 0], RAMP / 8)
 
 
 def test_monochrome1_with_a_slope_is_turned_before_it_is_scaled(tmp_path: Path) -> None:

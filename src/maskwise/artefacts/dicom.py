@@ -102,11 +102,12 @@ class DicomReader:
             self._check_size(frame)
             pixels = self._pixels(frame)
             place = place_of(self._header, frame, self._frames)
+            bits = self._bits(pixels)
         decoded = Decoded(
             pixels=pixels,
             format="DICOM",
             mode=self._photometric,
-            bits=int(self._header.get("BitsStored", 8 * pixels.dtype.itemsize)),
+            bits=bits,
             frames=self._frames,
             place=place,
         )
@@ -196,6 +197,11 @@ class DicomReader:
         if self._photometric == "MONOCHROME1" and stored.dtype.kind in "ui":
             stored = _inverted(stored, self._header)
         return np.ascontiguousarray(_meant(stored, self._header, frame))[..., None]
+
+    def _bits(self, pixels: NDArray[Any]) -> int:
+        """Return how many bits of a value are used: of floating point all, whatever is said."""
+        stored = self._header.get("BitsStored") if "PixelData" in self._header else None
+        return int(stored or 8 * pixels.dtype.itemsize)
 
 
 @contextmanager
