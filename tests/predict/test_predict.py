@@ -71,6 +71,22 @@ def test_a_table_names_the_scans_relative_to_itself(model: Path, scans: Path) ->
     assert (table["refused"] == "").all()
 
 
+@pytest.mark.parametrize("others", ["", ",frame,modality"])
+def test_a_name_of_digits_or_one_that_looks_like_nothing_is_a_name(
+    model: Path, tmp_path: Path, others: str
+) -> None:
+    names = ["00000001", "1e5", "NA", "null"]
+    for number, name in enumerate(names):
+        draw(tmp_path / "scan.png", seed=number)
+        (tmp_path / "scan.png").rename(tmp_path / name)
+    blank = ",," if others else ""
+    rows = "".join(f"{name}{blank}\n" for name in names)
+    (tmp_path / "list.csv").write_text(f"path{others}\n{rows}")
+    table = predict(model, tmp_path / "list.csv", PredictConfig()).table
+    assert list(table["path"]) == names
+    assert list(table["refused"]) == [""] * 4
+
+
 def test_a_blank_frame_of_a_table_is_the_first(model: Path, scans: Path) -> None:
     (scans / "list.csv").write_text("path,frame\nscan 0 50%.png,\nscan 2 50%.png,0\n")
     table = predict(model, scans / "list.csv", PredictConfig()).table
@@ -84,6 +100,13 @@ def test_a_frame_of_a_table_that_is_no_number_is_named_with_its_row(
     (scans / "list.csv").write_text(f"path,frame\nscan 0 50%.png,0\nscan 2 50%.png,{frame}\n")
     with pytest.raises(UserError, match=r"list\.csv: frame is .* in row 2, but should be a wh"):
         predict(model, scans / "list.csv", PredictConfig())
+
+
+def test_a_place_whose_name_no_file_can_have_is_fatal(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a: cannot be opened \(File name too long\); predict"):
+        predict(model, tmp_path / ("a" * 256), PredictConfig())
+    with pytest.raises(UserError, match="there is no such folder or table"):
+        predict(model, tmp_path / "a\0b", PredictConfig())
 
 
 def test_a_pipe_is_never_opened_as_a_table(model: Path, tmp_path: Path) -> None:

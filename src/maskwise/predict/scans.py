@@ -57,6 +57,15 @@ def find_scans(place: Path, column: str, root: Path | None) -> Scans:
     Raises:
         UserError: if there is no such place, or nothing in it.
     """
+    try:
+        place.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        pass  # which is told below; a null character is a `ValueError`
+    except OSError as error:
+        raise UserError(
+            f"{place}: cannot be opened ({error.strerror}); predict.scans should be a folder "
+            "of scans, or a table of their paths"
+        ) from None
     if place.is_dir():
         return _of_folder(place)
     if not place.exists():
@@ -135,7 +144,15 @@ def _read_table(place: Path) -> pd.DataFrame:
         header = file.readline()
     # The commonest of what spreadsheets write; a table of one column has none of them.
     separator = max(",;\t", key=header.count)
-    return pd.read_csv(place, sep=separator, skipinitialspace=True, encoding="utf-8-sig")
+    return pd.read_csv(
+        place,
+        sep=separator,
+        skipinitialspace=True,
+        encoding="utf-8-sig",
+        dtype=str,  # 00000001 is a name, as is NA
+        keep_default_na=False,
+        na_values=[""],
+    )
 
 
 def count_frames(root: Path, path: str) -> int:
