@@ -30,6 +30,17 @@ def test_equal_steps_are_not_called_equal_computing() -> None:
     assert "two views" not in told(study(recipes=("scratch", "random_box", "dqn")))
 
 
+def test_an_encoder_from_the_middle_of_a_run_is_said_to_have_fewer_steps() -> None:
+    inputs = study()
+    weights = "data/06_models/x/checkpoints/dqn/s{seed}/step_000234.safetensors"
+    stopped = {**RECIPES["simclr"], "objective": {"name": "none", "weights": weights}}
+
+    text = told(replace(inputs, recipes={**inputs.recipes, "simclr": stopped}))
+
+    assert "Nothing was trained for SimCLR: the encoder of another recipe, as it was" in text
+    assert "after fewer steps" not in told(inputs)
+
+
 def test_learning_rates_of_their_own_are_said() -> None:
     inputs = study()
     tuned = {**RECIPES["simclr"], "optimisation": {"learning_rate": 0.0003}}

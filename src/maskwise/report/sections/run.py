@@ -8,6 +8,9 @@ from maskwise.report.blocks import Block, Cell, Fold, Paragraph, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.wording import TIMES, count, listing, share
 
+_SNAPSHOT = "/step_"
+"""In the name of an encoder that was kept in the middle of a run (``pretrain.snapshots``)."""
+
 
 def build(facts: Facts) -> Section:
     """Describe recipes, budget and repetitions."""
@@ -60,6 +63,17 @@ def _compute(facts: Facts) -> str:
         else "learning rates of their own"
     )
     text = f"All pre-trained recipes take the same number of steps, with {rate}. "
+    earlier = [
+        facts.title(name)
+        for name, block in facts.inputs.recipes.items()
+        if name in facts.styles
+        and _SNAPSHOT in str(dict(block.get("objective") or {}).get("weights", ""))
+    ]
+    if earlier:
+        text += (
+            f"Nothing was trained for {listing(earlier)}: the encoder of another recipe, as it "
+            "was after fewer steps. "
+        )
     doubled = [
         facts.title(name)
         for name, block in trained.items()
