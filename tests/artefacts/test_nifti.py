@@ -341,13 +341,16 @@ def test_a_header_that_promises_terabytes_is_refused_unread(tmp_path: Path) -> N
 def test_random_bytes_in_a_header_are_refused_and_nothing_else(tmp_path: Path) -> None:
     path = write(tmp_path / "v.nii", np.zeros((4, 4, 4), np.int16))
     whole, rng = path.read_bytes(), np.random.default_rng(0)
+    taken = []
     for trial in range(60):
         data = bytearray(whole)
         for place in rng.integers(0, 344, 12):
             data[place] = rng.integers(256)
         (tmp_path / f"{trial}.nii").write_bytes(data)
-        with contextlib.suppress(RejectedError):
-            read_frame(tmp_path, f"{trial}.nii", 0, 10**6)
+        with contextlib.suppress(RejectedError):  # a change may hit what says nothing
+            taken.append(read_frame(tmp_path, f"{trial}.nii", 0, 10**6))
+    assert len(taken) < 60
+    assert all(frame.pixels.size <= 10**6 for frame in taken)
 
 
 # Masks

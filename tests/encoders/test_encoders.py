@@ -141,7 +141,9 @@ def test_a_checkpoint_of_rgb_filters_sees_a_grey_image_as_it_saw_it_three_times(
 def test_a_checkpoint_from_before_batch_norm_counted_batches_fits_too() -> None:
     encoder = Resnet18Config(width=8).build(1)
     old = {k: v for k, v in encoder.state_dict().items() if not k.endswith("batches_tracked")}
-    encoder.load_state_dict(Resnet18Config(width=8).adapt(old, channels=1))
+    fitted = encoder.load_state_dict(Resnet18Config(width=8).adapt(old, channels=1))
+    assert not fitted.missing_keys
+    assert not fitted.unexpected_keys
 
 
 def test_pixels_are_the_means_of_an_8_x_8_grid_and_nothing_is_trained() -> None:
