@@ -10,8 +10,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from artefacts.samples import FOLDER
-from maskwise.artefacts.raw import read_classes, read_image
 from maskwise.artefacts.store import open_store
 from maskwise.config import choose
 from maskwise.errors import UserError
@@ -21,6 +19,8 @@ from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.stage import preprocess
+from maskwise.scans.raw import read_classes, read_image
+from scans.samples import FOLDER
 from sources import decathlon
 from sources.volume import rewrite
 from sources.volume import write as write_volume

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from artefacts.samples import FOLDER, copy, facts, names
 from maskwise.artefacts.manifest import write_manifest
 from maskwise.artefacts.rejects import write_rejects
 from maskwise.config import choose
 from maskwise.ingest.series import order_series
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
+from scans.samples import FOLDER, copy, facts, names
 from sources.dicom import ID, NAME, save, slice_of, write_series
 from sources.drawing import save as save_png
 from sources.drawing import scan

@@ -76,6 +76,7 @@ def warned_of(facts: dict[str, Any]) -> dict[str, Any]:
         "duplicates": {"largest_set": 0, "sets_across_patients": 0},
         "file_facts_audit": {"d": facts},
         "slice_number_audit": {},
+        "remarks": {},
         "volumes": None,
     }
 

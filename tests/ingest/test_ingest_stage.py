@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from maskwise.artefacts.manifest import read_manifest, write_manifest
-from maskwise.artefacts.reasons import REASONS
 from maskwise.artefacts.rejects import read_rejects, write_rejects
 from maskwise.config import choose, parse
 from maskwise.errors import UserError
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.sources.phantom import PhantomConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
+from maskwise.scans.reasons import REASONS
 from sources import busi, decathlon, image_folder, lgg, medmnist, phantom, table
 from sources.drawing import disc, save, save_mask, scan
 

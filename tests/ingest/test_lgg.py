@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from maskwise.artefacts.raw import read_image
 from maskwise.config import choose
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
+from maskwise.scans.raw import read_image
 from sources import lgg
 from sources.drawing import disc, save_mask, scan
 

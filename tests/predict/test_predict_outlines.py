@@ -13,11 +13,11 @@ from PIL import Image
 
 from finetune.patches import MEAN, STD
 from maskwise import load_model
-from maskwise.artefacts.images import to_network
 from maskwise.artefacts.model import SegmenterMetadata
 from maskwise.predict.outlines import trace
 from maskwise.predict.page import write_area
 from maskwise.predict.stage import PredictConfig, Predicted, predict
+from maskwise.scans.images import to_network
 from predict.drawn import draw, shown
 from predict.models import SEGMENTER, SIDE, save_segmenter, save_stubborn, seeing
 from sources.dicom import save as save_dicom

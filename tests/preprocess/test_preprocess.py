@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskwise import workers
-from maskwise.artefacts.images import mask_to_network, to_network
 from maskwise.artefacts.manifest import classes_text
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import PLACE_COLUMNS, Store, open_store
@@ -26,6 +25,7 @@ from maskwise.errors import UserError
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import quantise
 from maskwise.preprocess.stage import preprocess
+from maskwise.scans.images import mask_to_network, to_network
 from preprocess.miniature import looked_at_again, pixels_of, source, write_raw
 
 ONE = PreprocessConfig(workers=1)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from pandera.errors import SchemaErrors
 
 from maskwise.artefacts.atomic import replacing
 from maskwise.artefacts.splits import SPLITS
+from maskwise.config import parse
 from maskwise.errors import UserError
+from maskwise.scans.reading import DEFAULT, Reading
 
 LABEL = "label_"
 """Prefix of the label columns; values are class names, null = no label."""
@@ -23,6 +26,8 @@ MOST_CLASSES = 255
 """Of a mask: a byte's numbers, beside 0."""
 MASK_CLASSES = "mask_classes"
 """Column of sources whose masks show several classes: the same text in every row."""
+READING = "reading"
+"""Column of sources whose files leave a choice that was made: the same text in every row."""
 
 _ROWS = 4096
 """Rows whose lists of masks are read at once."""
@@ -134,6 +139,30 @@ def mask_classes(manifest: pd.DataFrame) -> tuple[str, ...]:
     return tuple(names)
 
 
+def reading_text(reading: Reading) -> str:
+    """Return the value of ``READING``."""
+    return json.dumps(asdict(reading), sort_keys=True)
+
+
+def reading_of(manifest: pd.DataFrame) -> Reading:
+    """Return how ingest read the files, so that they are read in the same way again.
+
+    Raises:
+        UserError: if the rows do not agree, or say what no version knows.
+    """
+    if READING not in manifest.columns:
+        return DEFAULT
+    texts = manifest[READING].unique()
+    try:
+        (block,) = (json.loads(text) for text in texts)
+        return parse(Reading, block, READING)
+    except (TypeError, ValueError, UserError) as error:
+        raise UserError(
+            f"the manifest's column {READING} should say the same in every row, as options of "
+            f"reading ({error}); run ingest again"
+        ) from None
+
+
 def check_manifest(manifest: pd.DataFrame, where: str) -> None:
     """Raise ``UserError`` naming row and column of what is wrong in ``manifest``."""
     missing = [name for name in COLUMNS if name not in manifest.columns]
@@ -149,6 +178,7 @@ def check_manifest(manifest: pd.DataFrame, where: str) -> None:
         cases = error.failure_cases
         raise UserError(f"{where}: {_describe(cases)}; run ingest again") from None
     mask_classes(manifest)
+    reading_of(manifest)
 
 
 def _describe(cases: pd.DataFrame) -> str:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from maskwise.artefacts.atomic import replacing
-from maskwise.artefacts.reasons import REASONS, Reject
 from maskwise.artefacts.tables import check_end
 from maskwise.errors import UserError, hint
+from maskwise.scans.reasons import REASONS, Reject
 
 COLUMNS = ("path", "reason", "detail")
 

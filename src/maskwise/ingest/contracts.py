@@ -7,7 +7,8 @@ from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
-from maskwise.artefacts.reasons import Reject
+from maskwise.scans.reading import Reading
+from maskwise.scans.reasons import Reject
 
 LISTED = ("path", "frame", "patient", "split", "masks")
 """Columns of ``Listing.images``: ``path`` and ``masks`` (a list) relative to raw, ``frame``
@@ -48,6 +49,8 @@ class Listing:
     series: bool = False
     """Whether the DICOM files of a folder that are of one series are put in order, as the
     slices of one volume, and refused unless they are one."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what a reader should distrust, as about labels that look alike."""
 
 
 class SourceConfig(Protocol):
@@ -60,6 +63,10 @@ class SourceConfig(Protocol):
     @property
     def duplicate_distance(self) -> int:
         """Bits (of 64) by which hashes of near-duplicates may differ; 0 = identical only."""
+
+    @property
+    def reading(self) -> Reading:
+        """How files are read that leave a choice."""
 
     def listing(self, raw: Path) -> Listing:
         """Find images, labels, patients, splits and masks below ``raw``."""

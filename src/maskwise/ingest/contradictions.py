@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskwise.artefacts.manifest import LABEL, label_columns
-from maskwise.artefacts.raw import read_mask
 from maskwise.ingest.groups import Groups, duplicate_pairs, duplicate_sets
+from maskwise.scans.raw import read_mask
+from maskwise.scans.reading import DEFAULT, Reading
 
 NAMED = 1000
 """Contradictions and leaks that a summary names one by one; the rest are counted."""
@@ -29,6 +30,7 @@ class MaskComparison:
     max_pixels: int
     agreement: float
     """Intersection over union under which two masks of one picture contradict each other."""
+    reading: Reading = DEFAULT
 
 
 def label_contradictions(images: pd.DataFrame, groups: Groups) -> list[dict[str, Any]]:
@@ -130,7 +132,9 @@ class _Masks:
             if len(self._known) > 128:
                 self._known.clear()
             how = self._comparison
-            mask = read_mask(how.raw, self._masks[row], self._frames[row], how.max_pixels)
+            mask = read_mask(
+                how.raw, self._masks[row], self._frames[row], how.max_pixels, how.reading
+            )
             scaled = Image.fromarray(mask).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
             self._known[row] = np.asarray(scaled)
         return self._known[row]

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from maskwise.artefacts.place import Place
-from maskwise.artefacts.raw import locate
-from maskwise.artefacts.reasons import RejectedError
+from maskwise.scans.place import Place
+from maskwise.scans.raw import locate
+from maskwise.scans.reasons import RejectedError
 
 _SALTED = 2**20
 """Bytes of a file that make a salt."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import unicodedata
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -9,23 +10,37 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from maskwise.artefacts.manifest import LABEL, MASK_CLASSES, classes_text
-from maskwise.artefacts.place import Place
-from maskwise.artefacts.reasons import Reject
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.measure import Measured
 from maskwise.ingest.series import order_series
+from maskwise.scans.place import Place
+from maskwise.scans.reasons import Reject
+from maskwise.scans.remarks import Remark
 
 
-def join(
-    listing: Listing, measured: list[Measured], modality: str, source_name: str
-) -> tuple[pd.DataFrame, list[Reject]]:
-    """Return a row an image, page or slice; and images of series that are no volumes.
+@dataclass(frozen=True)
+class Joined:
+    """What was listed and could be read."""
 
-    Rows stand by path and frame, the slices of a DICOM series by their place in the patient.
-    """
+    images: pd.DataFrame
+    """One row per image, page or slice, by path and frame; the slices of a DICOM series by
+    their place in the patient."""
+    rejects: list[Reject]
+    """Images of series that are no volumes."""
+    remarks: list[tuple[str, Remark]]
+    """Path, and what a reader should know of that file."""
+
+
+def join(listing: Listing, measured: list[Measured], modality: str, source_name: str) -> Joined:
+    """Join the two, row by row."""
     facts = pd.DataFrame(measured, columns=list(Measured._fields))
     rows = listing.images.iloc[facts["row"]].reset_index(drop=True)
     places = list(facts.pop("place"))
+    remarks = [
+        (path, remark)
+        for path, found in zip(rows["path"], facts.pop("remarks"), strict=True)
+        for remark in found
+    ]
     images = rows.drop(columns="frame").join(facts.drop(columns="row"))
     images["modality"] = modality
     for name in ("spacing_y", "spacing_x"):
@@ -47,7 +62,7 @@ def join(
         images[LABEL + label.name] = pd.Series(shown, dtype=object).where(outlined, None)
     if listing.mask_classes:
         images[MASK_CLASSES] = classes_text(listing.mask_classes)
-    return images, refused
+    return Joined(images, refused, remarks)
 
 
 def _with_places(images: pd.DataFrame, places: list[Place | None]) -> pd.DataFrame:

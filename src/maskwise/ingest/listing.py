@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from maskwise.artefacts.manifest import COLUMNS, MASK_CLASSES
-from maskwise.artefacts.raw import looks_like_image, walk
-from maskwise.artefacts.reasons import Reject
+from maskwise.artefacts.manifest import COLUMNS, MASK_CLASSES, READING
 from maskwise.ingest.contracts import LISTED, Listing
+from maskwise.scans.raw import looks_like_image, walk
+from maskwise.scans.reasons import Reject
 
 MAX_DISTANCE = 16
 """Hashes that differ in more bits than that are of unrelated images."""
@@ -28,7 +28,7 @@ MEASURED = (
 )
 """Columns that ingest adds to the manifest beside those of its schema."""
 
-RESERVED = frozenset({*COLUMNS, *MEASURED, MASK_CLASSES})
+RESERVED = frozenset({*COLUMNS, *MEASURED, MASK_CLASSES, READING})
 """A source's own column of such a name gets the prefix ``table_``."""
 
 _SPLITS = {

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskwise.artefacts.decode import Decoded, check_values
-from maskwise.artefacts.place import Place
-from maskwise.artefacts.raw import read_frame, read_mask
-from maskwise.artefacts.reasons import Reject, RejectedError
 from maskwise.ingest.identities import without_names
 from maskwise.ingest.volumes import check_volume
+from maskwise.scans.decode import Decoded, check_values
+from maskwise.scans.place import Place
+from maskwise.scans.raw import read_frame, read_mask
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import Reject, RejectedError
+from maskwise.scans.remarks import Remark
 
 BLANK_BELOW = 2.0
 """Standard deviation, grey levels of 255, under which a picture shows nothing: its perceptual
@@ -63,6 +65,8 @@ class Measured(NamedTuple):
     """Of the pixels; NaN without a mask."""
     place: Place | None = None
     """Whose slice it is, and where it lies; names hashed. No column, but several."""
+    remarks: tuple[Remark, ...] = ()
+    """No column: the summary counts them."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Look:
     max_pixels: int
     salt: bytes = b""
     """Of the hashes of patients and series."""
+    reading: Reading = DEFAULT
 
 
 class Chunk(NamedTuple):
@@ -88,7 +93,7 @@ def measure_chunk(look: Look, tasks: Sequence[Task]) -> Chunk:
     rejects: list[Reject] = []
     for task in tasks:
         try:
-            check_volume(look.raw, task.path, task.masks, task.classes)
+            check_volume(look.raw, task.path, task.masks, task.classes, look.reading)
         except RejectedError as error:
             rejects.append(error.reject._replace(path=task.path))
             continue
@@ -111,7 +116,7 @@ def _name(reject: Reject, task: Task, frame: int) -> Reject:
 
 
 def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
-    data, decoded = read_frame(look.raw, task.path, frame, look.max_pixels)
+    data, decoded = read_frame(look.raw, task.path, frame, look.max_pixels, look.reading)
     grey, intensities = _grey(decoded, task.path)
     height, width, channels = decoded.pixels.shape
     measured = Measured(
@@ -134,14 +139,15 @@ def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
         blank=_is_blank(grey, decoded.pixels.dtype, intensities),
         lesion_share=_lesion_share(look, task, frame, (height, width)),
         place=without_names(decoded.place, look.salt),
+        remarks=decoded.remarks,
     )
     return measured, decoded.frames
 
 
 def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float, float, float]]:
     """Return an 8-bit grey picture, and mean, deviation, least and largest stored value."""
-    pixels = decoded.pixels
-    if pixels.dtype == np.uint8:
+    pixels, measured = decoded.pixels, _measured_pixels(decoded)
+    if pixels.dtype == np.uint8 and measured is None:
         colour = pixels.shape[2] == 3
         grey = (
             Image.fromarray(pixels).convert("L") if colour else Image.fromarray(pixels[..., 0])
@@ -151,10 +157,18 @@ def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float,
     values = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     values = values.astype(np.float64)
     values = values if values.ndim == 2 else values.mean(axis=2)
-    low, high = float(values.min()), float(values.max())
+    known = values if measured is None else values[measured]
+    low, high = float(known.min()), float(known.max())
     scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
-    intensities = float(values.mean()), float(values.std()), low, high
+    intensities = float(known.mean()), float(known.std()), low, high
     return Image.fromarray(scaled.round().astype(np.uint8)), intensities
+
+
+def _measured_pixels(decoded: Decoded) -> NDArray[np.bool_] | None:
+    """Return ``(H, W)``, True where a scanner measured; None = everywhere, or nowhere."""
+    if decoded.background is None or decoded.background.all():
+        return None
+    return ~decoded.background
 
 
 def _is_blank(
@@ -192,7 +206,7 @@ def _lesion_share(look: Look, task: Task, frame: int, size: tuple[int, int]) -> 
     if not task.masks:
         return float("nan")
     try:
-        mask = read_mask(look.raw, task.masks, frame, look.max_pixels)
+        mask = read_mask(look.raw, task.masks, frame, look.max_pixels, look.reading)
     except RejectedError as error:
         path, reason, detail = error.reject
         reasons = {"missing_file": "missing_mask", "mask_size": "mask_size"}

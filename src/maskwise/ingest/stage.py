@@ -10,10 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from maskwise.artefacts.decode import PIXEL_LIMIT
-from maskwise.artefacts.manifest import COLUMNS, LABEL, check_manifest, label_columns
-from maskwise.artefacts.raw import MAX_PIXELS, check_raw
-from maskwise.artefacts.reasons import UNCOUNTED, Reject
+from maskwise.artefacts.manifest import (
+    COLUMNS,
+    LABEL,
+    READING,
+    check_manifest,
+    label_columns,
+    reading_text,
+)
 from maskwise.artefacts.rejects import rejects_table
 from maskwise.errors import UserError
 from maskwise.ingest import contradictions as against
@@ -25,8 +29,12 @@ from maskwise.ingest.identities import salt_of
 from maskwise.ingest.joining import join
 from maskwise.ingest.listing import MEASURED
 from maskwise.ingest.measure import Look, Measured, Task, measure_chunk
-from maskwise.ingest.summary import describe, describe_rejects, plain, warn
+from maskwise.ingest.summary import describe, describe_rejects, describe_remarks, plain, warn
 from maskwise.progress import bar, note, planning
+from maskwise.scans.decode import PIXEL_LIMIT
+from maskwise.scans.raw import MAX_PIXELS, check_raw
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import UNCOUNTED, Reject
 from maskwise.workers import map_chunks, workers_for
 
 log = logging.getLogger(__name__)
@@ -87,22 +95,25 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
         f"{source_name} --params raw_root=FOLDER` reads them from another folder",
     )
     listing = source.listing(raw)
-    measured, refused = _measure(raw, listing, config, source_name)
+    measured, refused = _measure(raw, listing, config, source.reading, source_name)
     refused += listing.rejects
     _refuse_too_many(len(measured), rejects_table(refused), config, source_name)
-    images, disordered = join(
-        listing, measured, listing.modality or source.modality, source_name
-    )
-    rejects = rejects_table([*refused, *disordered])
+    joined = join(listing, measured, listing.modality or source.modality, source_name)
+    images, rejects = joined.images, rejects_table([*refused, *joined.rejects])
     _refuse_too_many(len(images), rejects, config, source_name)
     _refuse_one_class(images, source_name)
     groups = group_images(images, source.duplicate_distance)
     images["group"] = groups.group
-    comparison = against.MaskComparison(raw, config.max_pixels, config.mask_agreement)
+    if source.reading != DEFAULT:
+        images[READING] = reading_text(source.reading)
+    comparison = against.MaskComparison(
+        raw, config.max_pixels, config.mask_agreement, source.reading
+    )
     summary = _summarise(images, groups, source.duplicate_distance, comparison)
+    summary["remarks"] = describe_remarks(joined.remarks)
     summary["source"] = source_name
     summary["rejects"] = describe_rejects(rejects, len(images))
-    summary["warnings"] = warn(summary)
+    summary["warnings"] = [*listing.warnings, *warn(summary)]
     summary = plain(summary)
     manifest = _manifest(images)
     check_manifest(manifest, f"manifest of {source_name}")
@@ -112,7 +123,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
 
 
 def _measure(
-    raw: Path, listing: Listing, config: IngestConfig, source_name: str
+    raw: Path, listing: Listing, config: IngestConfig, reading: Reading, source_name: str
 ) -> tuple[list[Measured], list[Reject]]:
     listed, classes = listing.images, len(listing.mask_classes)
     frames = listing.frames or (1,) * len(listed)
@@ -124,7 +135,7 @@ def _measure(
     chunks = list(_chunks(tasks))
     workers = min(workers_for(sum(frames), config.workers), max(1, len(chunks)))
     salt = salt_of(raw, listed["path"])
-    work = partial(measure_chunk, Look(raw, config.max_pixels, salt))
+    work = partial(measure_chunk, Look(raw, config.max_pixels, salt, reading))
     measured: list[Measured] = []
     rejects: list[Reject] = []
     start = time.perf_counter()

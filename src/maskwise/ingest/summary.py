@@ -1,15 +1,17 @@
 """``data_summary.json``: what the data are, and what about them should be distrusted."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from maskwise.artefacts.decode import claimed_format
 from maskwise.artefacts.manifest import LABEL, label_columns
-from maskwise.artefacts.reasons import REASONS, UNCOUNTED
 from maskwise.artefacts.splits import SPLITS
 from maskwise.ingest.groups import Groups, duplicate_sets
+from maskwise.scans.decode import claimed_format
+from maskwise.scans.reasons import REASONS, UNCOUNTED
+from maskwise.scans.remarks import REMARKS, Remark
 
 QUANTILES = {"least": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "largest": 1.0}
 EXAMPLES = 20
@@ -58,9 +60,25 @@ def describe_rejects(rejects: pd.DataFrame, kept: int) -> dict[str, Any]:
     }
 
 
+def describe_remarks(remarks: Iterable[tuple[str, Remark]]) -> dict[str, Any]:
+    """Return, by kind, how many files a remark is of, and the first few by name."""
+    details: dict[str, dict[str, str]] = {}
+    for path, (kind, detail) in remarks:
+        details.setdefault(kind, {}).setdefault(path, detail)
+    return {
+        kind: {
+            "files": len(found),
+            "meaning": REMARKS[kind],
+            "examples": dict(sorted(found.items())[:EXAMPLES]),
+        }
+        for kind, found in sorted(details.items())
+    }
+
+
 def warn(summary: dict[str, Any]) -> list[str]:
     """Return a sentence for each thing in ``summary`` that a reader should distrust."""
-    sentences = []
+    sentences: list[str] = []
+    sentences += map(_remarked, summary["remarks"].values())
     contradictions, leaks = summary["contradictions"], summary["official_split_leaks"]
     if contradictions["labels"]:
         sentences.append(
@@ -100,6 +118,12 @@ def warn(summary: dict[str, Any]) -> list[str]:
             "large for this source."
         )
     return sentences
+
+
+def _remarked(entry: dict[str, Any]) -> str:
+    path, detail = next(iter(entry["examples"].items()))
+    files = "1 file" if entry["files"] == 1 else f"{entry['files']} files"
+    return f"{files} {entry['meaning']}, as {path!r}{': ' if detail else ''}{detail}."
 
 
 def _mixed_numbers(volumes: dict[str, Any] | None) -> list[str]:

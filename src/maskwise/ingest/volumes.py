@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.artefacts.decode import claimed_format
-from maskwise.artefacts.raw import volume_reader
-from maskwise.artefacts.reasons import RejectedError
+from maskwise.scans.decode import claimed_format
+from maskwise.scans.raw import volume_reader
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import RejectedError
 
 if TYPE_CHECKING:  # nibabel is imported only by those who read a volume
-    from maskwise.artefacts.nifti import NiftiReader
+    from maskwise.scans.nifti import NiftiReader
 
 _REASONS = {
     "missing_file": "missing_mask",
@@ -24,7 +25,9 @@ _APART = 0.1
 """Of the smallest side of a voxel: how far corners of image and mask may lie apart."""
 
 
-def check_volume(raw: Path, path: str, masks: Sequence[str], classes: int) -> None:
+def check_volume(
+    raw: Path, path: str, masks: Sequence[str], classes: int, reading: Reading = DEFAULT
+) -> None:
     """Check a volume once, so that what is wrong with it is not found anew at every slice.
 
     ``classes`` is how many the masks name; 0 = whatever is not 0 is a lesion, and a mask may be
@@ -37,23 +40,23 @@ def check_volume(raw: Path, path: str, masks: Sequence[str], classes: int) -> No
     """
     if claimed_format(path) != "NIFTI":
         return
-    image = volume_reader(raw, path)
+    image = volume_reader(raw, path, reading)
     image.load()
     highest = []
     for mask in masks:
         if claimed_format(mask) != "NIFTI":
             detail = f"the mask {mask!r} is no NIfTI volume, as its image is"
             raise RejectedError(path, "mask_geometry", detail)
-        label = _open_mask(raw, path, mask)
+        label = _open_mask(raw, path, mask, reading)
         _check_place(image, label, path, mask)
         highest.append(_highest(label, path, classes) if classes else 1)
     if highest and not any(highest):
         raise RejectedError(path, "empty_mask", f"the mask {masks[0]!r} outlines nothing")
 
 
-def _open_mask(raw: Path, path: str, mask: str) -> "NiftiReader":
+def _open_mask(raw: Path, path: str, mask: str, reading: Reading) -> "NiftiReader":
     try:
-        reader = volume_reader(raw, mask)
+        reader = volume_reader(raw, mask, reading)
         reader.load()
     except RejectedError as error:
         reason = _REASONS.get(error.reject.reason, "damaged_mask")

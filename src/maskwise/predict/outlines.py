@@ -10,11 +10,11 @@ from matplotlib.figure import Figure as Drawing
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskwise.artefacts.images import area_to_network, from_network
 from maskwise.artefacts.model import SegmenterMetadata
 from maskwise.artefacts.outlines import from_png, to_png
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.predict.contracts import Answers, Figure, Look
+from maskwise.scans.images import area_to_network, from_network
 
 NOTHING = "no lesion"
 """The prediction for a scan in which nothing is outlined."""

@@ -5,13 +5,14 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from maskwise.artefacts.decode import check_values
 from maskwise.artefacts.encoder import EncoderMetadata
-from maskwise.artefacts.images import to_network
-from maskwise.artefacts.raw import read_image
 from maskwise.errors import UserError
 from maskwise.predict.contracts import Look
 from maskwise.predict.scans import Scan
+from maskwise.scans.decode import check_values
+from maskwise.scans.images import to_network
+from maskwise.scans.raw import MAX_PIXELS, read_frame
+from maskwise.scans.reading import DEFAULT, Reading
 
 Colour = Literal["refuse", "grey"]
 
@@ -23,7 +24,13 @@ class RefusedError(Exception):
     """Why no prediction is made for a scan."""
 
 
-def read_scan(root: Path, scan: Scan, metadata: EncoderMetadata, colour: Colour) -> Look:
+def read_scan(
+    root: Path,
+    scan: Scan,
+    metadata: EncoderMetadata,
+    colour: Colour,
+    reading: Reading = DEFAULT,
+) -> Look:
     """Return what the network sees, made exactly as in training.
 
     Raises:
@@ -32,7 +39,8 @@ def read_scan(root: Path, scan: Scan, metadata: EncoderMetadata, colour: Colour)
     """
     check_modality(scan.modality, metadata)
     try:
-        pixels = read_image(root, scan.path, scan.frame)
+        decoded = read_frame(root, scan.path, scan.frame, MAX_PIXELS, reading)[1]
+        pixels = decoded.pixels
         check_values(pixels, scan.path)
         _check_size(pixels, metadata)
         intensities = to_network(
@@ -42,6 +50,7 @@ def read_scan(root: Path, scan: Scan, metadata: EncoderMetadata, colour: Colour)
             metadata.channels,
             metadata.height,
             metadata.width,
+            background=decoded.background,
         )
         return Look(intensities, (pixels.shape[0], pixels.shape[1]))
     except UserError as error:

@@ -6,8 +6,9 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from maskwise.artefacts.decode import HEAD, claimed_format, is_dicom, sniff
-from maskwise.artefacts.raw import (
+from maskwise.errors import UserError, hint
+from maskwise.scans.decode import HEAD, claimed_format, is_dicom, sniff
+from maskwise.scans.raw import (
     MAX_PIXELS,
     check_raw,
     frame_reader,
@@ -17,9 +18,9 @@ from maskwise.artefacts.raw import (
     volume_reader,
     walk,
 )
-from maskwise.artefacts.reasons import Reject, RejectedError
-from maskwise.artefacts.volume import frames_of
-from maskwise.errors import UserError, hint
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import Reject, RejectedError
+from maskwise.scans.volume import frames_of
 
 _MASK = re.compile(r"(?P<image>.+)_mask(_\d+)?\Z", re.DOTALL)
 TABLES = (".csv", ".parquet")
@@ -46,13 +47,16 @@ class Scans:
     """Files that are no scans, each with the reason."""
 
 
-def find_scans(place: Path, column: str, root: Path | None) -> Scans:
+def find_scans(
+    place: Path, column: str, root: Path | None, reading: Reading = DEFAULT
+) -> Scans:
     """List the scans of a folder, with its subfolders, or of a CSV or Parquet table.
 
     Args:
         place: the folder or the table.
         column: the table's column of paths; ``frame`` and ``modality`` are read where present.
         root: what the table's paths are relative to; its own folder by default.
+        reading: how files are read that leave a choice.
 
     Raises:
         UserError: if there is no such place, or nothing in it.
@@ -67,7 +71,7 @@ def find_scans(place: Path, column: str, root: Path | None) -> Scans:
             "of scans, or a table of their paths"
         ) from None
     if place.is_dir():
-        return _of_folder(place)
+        return _of_folder(place, reading)
     if not place.exists():
         raise UserError(f"{place}: there is no such folder or table; set predict.scans")
     if place.suffix.lower() not in TABLES or not place.is_file():  # opening a pipe hangs
@@ -78,7 +82,7 @@ def find_scans(place: Path, column: str, root: Path | None) -> Scans:
     return _of_table(place, column, root or place.parent)
 
 
-def _of_folder(folder: Path) -> Scans:
+def _of_folder(folder: Path, reading: Reading) -> Scans:
     check_raw(folder, "predict.scans should be a folder of scans, or a table of their paths")
     files, passed_over = walk(folder)
     stems = {str(PurePosixPath(path).with_suffix("")) for path in files}
@@ -89,7 +93,8 @@ def _of_folder(folder: Path) -> Scans:
             detail = f"is the mask of {mask['image']!r} beside it"
             passed_over.append(Reject(path, "other_file", detail))
         elif looks_like_image(folder, path) or path.lower().endswith(".npz"):
-            scans += [Scan(path, frame, None) for frame in range(count_frames(folder, path))]
+            frames = range(count_frames(folder, path, reading))
+            scans += [Scan(path, frame, None) for frame in frames]
         else:
             detail = "neither suffix nor content of an image"
             passed_over.append(Reject(path, "other_file", detail))
@@ -155,13 +160,13 @@ def _read_table(place: Path) -> pd.DataFrame:
     )
 
 
-def count_frames(root: Path, path: str) -> int:
+def count_frames(root: Path, path: str, reading: Reading = DEFAULT) -> int:
     """Return how many images a file holds; 1 where it cannot be read, which is told later."""
     try:
         if path.lower().endswith(".npz"):
             return sum(frame_reader(root, path).counts.values())
         if claimed_format(path) == "NIFTI":
-            reader = volume_reader(root, path)
+            reader = volume_reader(root, path, reading)
             if reader.geometry.volumes:
                 return 1
             reader.load()  # a header may claim any number of slices, and each becomes a row
@@ -169,6 +174,6 @@ def count_frames(root: Path, path: str) -> int:
         with locate(root, path).open("rb") as file:
             head = file.read(HEAD)
         several = sniff(head) == "TIFF" or is_dicom(head)
-        return read_frame(root, path, 0, MAX_PIXELS)[1].frames if several else 1
+        return read_frame(root, path, 0, MAX_PIXELS, reading)[1].frames if several else 1
     except (RejectedError, OSError):
         return 1

@@ -22,6 +22,7 @@ from maskwise.predict.page import Summary, render, thumbnail
 from maskwise.predict.reading import Colour, RefusedError, check_modality, read_scan
 from maskwise.predict.scans import Scan, Scans, find_scans
 from maskwise.progress import bar, note
+from maskwise.scans.reading import DEFAULT, Reading
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class PredictConfig:
     probability of each scan's prediction, class by class, or the area of all outlines."""
     shown: int = 200
     """Scans on the page at most; the table holds all."""
+    reading: Reading = DEFAULT
+    """How files are read that leave a choice; as the source of the model's images says."""
 
     def __post_init__(self) -> None:
         if self.shown < 1:
@@ -101,7 +104,7 @@ def predict(model: Path, scans: Path, config: PredictConfig) -> Predicted:
     network = load_model(model)
     metadata = cast(Metadata, network.metadata)
     _check(config, metadata, model)
-    found = find_scans(scans, config.column, config.root)
+    found = find_scans(scans, config.column, config.root, config.reading)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind = KINDS[metadata.block](network.to(device), metadata)
     run = _Run(kind, metadata, device, found, config)
@@ -151,7 +154,13 @@ class _Run:
     def read(self, scan: Scan) -> Look | str:
         """Return what the network sees, or the reason why it sees nothing."""
         try:
-            return read_scan(self.found.root, scan, self.metadata.encoder, self.config.colour)
+            return read_scan(
+                self.found.root,
+                scan,
+                self.metadata.encoder,
+                self.config.colour,
+                self.config.reading,
+            )
         except RefusedError as error:
             return str(error)
 

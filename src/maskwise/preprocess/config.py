@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from maskwise.artefacts.geometry import GEOMETRIES
-from maskwise.artefacts.images import complete_block
-from maskwise.artefacts.intensity import DEFAULTS, INTENSITIES
-from maskwise.artefacts.raw import MAX_PIXELS
 from maskwise.artefacts.store import Laterality
 from maskwise.errors import UserError, hint
+from maskwise.scans.geometry import GEOMETRIES
+from maskwise.scans.images import complete_block
+from maskwise.scans.intensity import DEFAULTS, INTENSITIES
+from maskwise.scans.raw import MAX_PIXELS
 
 
 @dataclass(frozen=True)

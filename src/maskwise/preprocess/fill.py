@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.artefacts.decode import check_values
-from maskwise.artefacts.images import classes_to_network, mask_to_network, to_network
-from maskwise.artefacts.raw import read_classes, read_frame, read_mask
-from maskwise.artefacts.reasons import RejectedError
 from maskwise.errors import UserError
+from maskwise.scans.decode import check_values
+from maskwise.scans.images import classes_to_network, mask_to_network, to_network
+from maskwise.scans.raw import read_classes, read_frame, read_mask
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import RejectedError
 from maskwise.workers import map_chunks
 
 CHUNK = 64
@@ -42,6 +43,8 @@ class Job:
     max_pixels: int
     classes: int = 0
     """Of the masks, where they are of several; 0 = a lesion or none."""
+    reading: Reading = DEFAULT
+    """As ingest read them."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def quantise(
 
 def _image(job: Job, path: str, frame: int, sha256: str) -> NDArray[np.float32]:
     try:
-        data, decoded = read_frame(job.raw, path, frame, job.max_pixels)
+        data, decoded = read_frame(job.raw, path, frame, job.max_pixels, job.reading)
     except UserError as error:
         raise _changed(error) from None
     if hashlib.sha256(data).hexdigest() != sha256:
@@ -144,7 +147,13 @@ def _image(job: Job, path: str, frame: int, sha256: str) -> NDArray[np.float32]:
         raise UserError(f"{error}; run ingest again, which leaves it out") from None
     try:
         return to_network(
-            decoded.pixels, job.geometry, job.intensity, job.channels, job.height, job.width
+            decoded.pixels,
+            job.geometry,
+            job.intensity,
+            job.channels,
+            job.height,
+            job.width,
+            background=decoded.background,
         )
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
@@ -154,8 +163,8 @@ def _mask(job: Job, masks: list[str], frame: int) -> NDArray[Any]:
     """Return where the lesion is, bool, or the class of every pixel, uint8."""
     try:
         if not job.classes:
-            return read_mask(job.raw, masks, frame, job.max_pixels)
-        classes = read_classes(job.raw, masks, frame, job.max_pixels)
+            return read_mask(job.raw, masks, frame, job.max_pixels, job.reading)
+        classes = read_classes(job.raw, masks, frame, job.max_pixels, job.reading)
     except UserError as error:
         raise _changed(error) from None
     if classes.max(initial=0) > job.classes:

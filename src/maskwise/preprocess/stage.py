@@ -11,8 +11,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.artefacts.images import pixel_span
-from maskwise.artefacts.manifest import MASK_CLASSES, label_columns, mask_classes
+from maskwise.artefacts.manifest import (
+    MASK_CLASSES,
+    READING,
+    label_columns,
+    mask_classes,
+    reading_of,
+)
 from maskwise.artefacts.splits import count_folds, split_of_fold
 from maskwise.artefacts.store import PLACE_COLUMNS, StoreHeader, writing_store
 from maskwise.errors import UserError
@@ -20,13 +25,14 @@ from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
 from maskwise.preprocess.splits import make_splits
 from maskwise.progress import bar, note, planning
+from maskwise.scans.images import pixel_span
 from maskwise.workers import workers_for
 
 log = logging.getLogger(__name__)
 
 NEEDED = ("image_id", "group", "path", "frame", "sha256", "masks", "bits")
 """Columns of the manifest that the store is made of, beside the labels."""
-OPTIONAL = ("width", "height", *PLACE_COLUMNS, MASK_CLASSES)
+OPTIONAL = ("width", "height", *PLACE_COLUMNS, MASK_CLASSES, READING)
 """Columns that it is made of where they are there."""
 ROWS = 4096
 """Rows of a table hashed at once."""
@@ -146,6 +152,7 @@ def _write_store(
             width=source.width,
             max_pixels=config.max_pixels,
             classes=len(classes),
+            reading=reading_of(manifest),
         )
         tasks = _tasks(manifest, bits > 8)
         workers = workers_for(len(manifest), config.workers)

@@ -7,10 +7,11 @@
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from maskwise.artefacts.reasons import Reject
 from maskwise.errors import hint
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.listing import build_listing, check_distance, find_images, pair_masks
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import Reject
 
 CLASSES = ("benign", "malignant", "normal")
 
@@ -22,6 +23,8 @@ class BusiConfig:
     duplicate_distance: int = 4
     """Bits, 0 to 16; at 4 the hash finds all of the known duplicates, and pairs hardly rise
     beyond 6."""
+    reading: Reading = DEFAULT
+    """How files are read that leave a choice."""
 
     @property
     def modality(self) -> str:

@@ -16,12 +16,13 @@ from typing import Any, Literal
 import pandas as pd
 
 from maskwise.artefacts.manifest import MOST_CLASSES
-from maskwise.artefacts.raw import locate, looks_like_image, volume_reader, walk
-from maskwise.artefacts.reasons import Reject, RejectedError
-from maskwise.artefacts.volume import VolumeGeometry, frames_of
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.listing import check_distance, other_file
+from maskwise.scans.raw import locate, looks_like_image, volume_reader, walk
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import Reject, RejectedError
+from maskwise.scans.volume import VolumeGeometry, frames_of
 
 DESCRIPTION = "dataset.json"
 _MODALITIES = {
@@ -66,6 +67,8 @@ class DecathlonConfig:
     duplicate_distance: int = 0
     """Bits, 0 to 16; slices of different patients look alike, so that a larger one joins
     patients who have nothing in common."""
+    reading: Reading = DEFAULT
+    """How files are read that leave a choice."""
 
     @property
     def modality(self) -> str:

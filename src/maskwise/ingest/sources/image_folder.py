@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from maskwise.artefacts.reasons import Reject
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.listing import (
@@ -17,6 +16,8 @@ from maskwise.ingest.listing import (
     find_images,
     pair_masks,
 )
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import Reject
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ class ImageFolderConfig:
     share the folder; ``files``: every file by itself, whatever lies beside it."""
     duplicate_distance: int = 4
     """Bits, 0 to 16 (head CT: 2, for unrelated slices look alike there)."""
+    reading: Reading = DEFAULT
+    """How files are read that leave a choice."""
 
     def __post_init__(self) -> None:
         check_distance(self.duplicate_distance)

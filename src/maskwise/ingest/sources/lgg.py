@@ -18,12 +18,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.manifest import LABEL
-from maskwise.artefacts.raw import read_image
-from maskwise.artefacts.reasons import Reject, RejectedError
 from maskwise.errors import UserError, hint
 from maskwise.ingest.contracts import Listing, MaskLabel
 from maskwise.ingest.listing import check_distance, find_images, pair_masks
-from maskwise.ingest.sources.table_reading import read_rows
+from maskwise.scans.raw import read_image
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import Reject, RejectedError
+from maskwise.scans.tables import read_rows
 
 TABLE = "data.csv"
 SEQUENCES = ("pre", "flair", "post")
@@ -58,6 +59,8 @@ class LggConfig:
     duplicate_distance: int = 0
     """Bits, 0 to 16; slices of different heads look alike, so that a larger one joins patients
     who have nothing in common."""
+    reading: Reading = DEFAULT
+    """How files are read that leave a choice."""
 
     @property
     def modality(self) -> str:
@@ -89,7 +92,7 @@ class LggConfig:
         """Return a row a slice of one patient; ``slices`` are in order."""
         patient = _patient(folder)
         common = {
-            # Behind the only page, the second of its channels (artefacts/raw.py).
+            # Behind the only page, the second of its channels (scans/raw.py).
             "frame": 0 if self.channels == "all" else 1 + SEQUENCES.index("flair"),
             "patient": patient,
             "split": None,

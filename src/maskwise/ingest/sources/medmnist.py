@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.artefacts.frames import PARTS, FrameReader
-from maskwise.artefacts.raw import frame_reader, walk
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.listing import check_distance, other_file
+from maskwise.scans.frames import PARTS, FrameReader
+from maskwise.scans.raw import frame_reader, walk
+from maskwise.scans.reading import DEFAULT, Reading
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class MedmnistConfig:
     modality: str = "unknown"
     duplicate_distance: int = 4
     """Bits, 0 to 16; groups only report leaks here, for the official split is kept."""
+    reading: Reading = DEFAULT
+    """How files are read that leave a choice."""
 
     def __post_init__(self) -> None:
         check_distance(self.duplicate_distance)

@@ -15,6 +15,7 @@ from maskwise.ingest.sources.phantom_scene import (
     render,
 )
 from maskwise.ingest.sources.table import TableConfig
+from maskwise.scans.reading import DEFAULT, Reading
 
 TABLE = "phantom.csv"
 
@@ -59,6 +60,10 @@ class PhantomConfig:
             facts = CLASSES[patient.kind], f"p{patient.number:06d}", f"{name}_mask.png"
             lines.append(",".join([f"{name}.png", *facts]))
         yield TABLE, ("\n".join(lines) + "\n").encode()
+
+    @property
+    def reading(self) -> Reading:
+        return DEFAULT
 
     def listing(self, raw: Path) -> Listing:
         return TableConfig(

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 
 from maskwise.artefacts.manifest import LABEL
-from maskwise.artefacts.raw import looks_like_image, walk
-from maskwise.artefacts.reasons import Reject
 from maskwise.errors import UserError, hint
 from maskwise.ingest.contracts import LISTED, Listing
 from maskwise.ingest.listing import RESERVED, canonical_split, check_distance, other_file
-from maskwise.ingest.sources.table_reading import as_numbers, read_rows
+from maskwise.scans.raw import looks_like_image, walk
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import Reject
+from maskwise.scans.tables import as_numbers, read_rows
 
 BETWEEN_MASKS = ";"
 LONGEST_PATH = 4096
@@ -52,6 +53,8 @@ class TableConfig:
     modality: str = "unknown"
     duplicate_distance: int = 4
     """Bits, 0 to 16 (head CT: 2, for unrelated slices look alike there)."""
+    reading: Reading = DEFAULT
+    """How files are read that leave a choice."""
 
     def __post_init__(self) -> None:
         check_distance(self.duplicate_distance)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from maskwise.artefacts.reasons import RejectedError
+from maskwise.scans.reasons import RejectedError
 
 PARTS = {"train": "train", "val": "validation", "test": "test"}
 """Prefix of a member -> split; frames count through train, then validation, then test."""

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskwise.artefacts.geometry import GEOMETRIES
-from maskwise.artefacts.images import (
+from maskwise.errors import UserError
+from maskwise.scans.geometry import GEOMETRIES
+from maskwise.scans.images import (
     classes_to_network,
     mask_to_network,
     pixel_span,
     to_network,
 )
-from maskwise.artefacts.intensity import DEFAULTS, INTENSITIES
-from maskwise.errors import UserError
+from maskwise.scans.intensity import DEFAULTS, INTENSITIES
 
 STRETCH = {"name": "resize"}
 PAD = {"name": "pad"}

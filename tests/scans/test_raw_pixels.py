@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskwise.artefacts.decode import FORMATS
-from maskwise.artefacts.raw import check_raw, read_image, read_mask, walk
-from maskwise.artefacts.reasons import RejectedError
 from maskwise.errors import UserError
+from maskwise.scans.decode import FORMATS
+from maskwise.scans.raw import check_raw, read_image, read_mask, walk
+from maskwise.scans.reasons import RejectedError
 from sources import medmnist
 from sources.drawing import disc, save, save_mask, scan
 
@@ -144,7 +144,7 @@ def test_random_bytes_behind_a_header_are_damaged_and_nothing_else(tmp_path: Pat
             with contextlib.suppress(RejectedError):  # some noise is a picture of noise
                 taken.append(read_image(tmp_path, f"{trial}", 0, 10_000))
     assert len(taken) < 20 * len(FORMATS)
-    assert all(image.pixels.size <= 4 * 10_000 for image in taken)
+    assert all(pixels.size <= 4 * 10_000 for pixels in taken)
 
 
 @pytest.mark.parametrize(

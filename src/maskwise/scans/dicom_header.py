@@ -9,7 +9,7 @@ import math
 
 import pydicom
 
-from maskwise.artefacts.place import Place, Vector
+from maskwise.scans.place import Place, Vector
 
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 _SHARED = "SharedFunctionalGroupsSequence"

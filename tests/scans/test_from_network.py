@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maskwise.artefacts.geometry import GEOMETRIES
-from maskwise.artefacts.images import from_network, mask_to_network, pixel_span
+from maskwise.scans.geometry import GEOMETRIES
+from maskwise.scans.images import from_network, mask_to_network, pixel_span
 
 PAD = {"name": "pad", "larger": "crop"}
 SCALED: list[dict[str, Any]] = [

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from maskwise.artefacts.raw import locate
 from maskwise.errors import UserError
+from maskwise.scans.raw import locate
 
 _SNIFFED = 65_536
 

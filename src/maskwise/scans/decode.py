@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskwise.artefacts.place import Place
-from maskwise.artefacts.reasons import RejectedError
+from maskwise.scans.place import Place
+from maskwise.scans.reasons import RejectedError
+from maskwise.scans.remarks import Remark
 
 HEAD = 132
 """Bytes of a file that tell every format apart."""
@@ -81,6 +82,10 @@ class Decoded:
     slice of this plane."""
     place: Place | None = None
     """Of a slice whose file says where it lies."""
+    background: NDArray[np.bool_] | None = None
+    """``(H, W)``, True = not measured (padding): as dark as the darkest pixel that was, and in
+    no statistic; None = all of the image was measured."""
+    remarks: tuple[Remark, ...] = ()
 
 
 def claimed_format(path: str) -> str | None:

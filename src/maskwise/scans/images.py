@@ -1,9 +1,9 @@
 """One raw image as a network's intensities: used alike by preprocess and predict.
 
-``to_network(image, geometry, intensity, channels, height, width)`` takes the decoded image
-``(h, w)`` or ``(h, w, c)`` of any real dtype and the two blocks as ``store.json`` and an
-encoder's metadata hold them (``{"name": "resize", "aspect": "stretch", …}``), and returns
-float32 ``(channels, height, width)`` in [0, 1]. ``mask_to_network(mask, geometry, height,
+``to_network(image, geometry, intensity, channels, height, width, background)`` takes the
+decoded image ``(h, w)`` or ``(h, w, c)`` of any real dtype and the two blocks as ``store.json``
+and an encoder's metadata hold them (``{"name": "resize", "aspect": "stretch", …}``), and
+returns float32 ``(channels, height, width)`` in [0, 1]. ``mask_to_network(mask, geometry, height,
 width)`` brings a lesion mask to the same places, ``classes_to_network`` one of several classes.
 A network then sees ``(v - mean) / std``. ``from_network(plane, geometry, shape)`` brings what
 it says of each pixel back to the image's own places.
@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskwise.artefacts.geometry import GEOMETRIES, Geometry
-from maskwise.artefacts.intensity import INTENSITIES, Intensity
 from maskwise.config import choose
 from maskwise.errors import UserError
+from maskwise.scans.geometry import GEOMETRIES, Geometry
+from maskwise.scans.intensity import INTENSITIES, Intensity
 
 _LUMINANCE = np.array([299, 587, 114], np.float32) / np.float32(
     1000
@@ -36,8 +36,11 @@ def to_network(
     channels: int,
     height: int,
     width: int,
+    background: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Return ``(channels, height, width)`` float32 intensities in [0, 1].
+
+    ``background`` ``(h, w)`` is what was not measured: black, and in no percentile.
 
     Raises:
         UserError: if a block is wrong, or the image cannot be brought to this form; the
@@ -45,7 +48,7 @@ def to_network(
     """
     shape = _geometry(json.dumps(geometry, sort_keys=True))
     scale = _intensity(json.dumps(intensity, sort_keys=True))
-    values = scale.apply(_without_alpha(image, channels))
+    values = _normalised(_without_alpha(image, channels), scale, background)
     planes = [
         shape.apply(plane, height, width, Image.Resampling.BILINEAR)
         for plane in _channels(values, channels)
@@ -120,6 +123,18 @@ def _geometry(block: str) -> Geometry:
 def _intensity(block: str) -> Intensity:
     intensity: Intensity = choose(INTENSITIES, json.loads(block), "intensity")
     return intensity
+
+
+def _normalised(
+    image: NDArray[Any], scale: Intensity, background: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    if background is None or not background.any():
+        return scale.apply(image)
+    values = np.zeros(image.shape, np.float32)
+    measured = ~background
+    if measured.any():
+        values[measured] = scale.apply(image[measured])
+    return values
 
 
 def _without_alpha(image: NDArray[Any], channels: int) -> NDArray[Any]:

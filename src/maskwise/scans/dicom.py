@@ -34,9 +34,9 @@ from pydicom.uid import (
     JPEGTransferSyntaxes,
 )
 
-from maskwise.artefacts.decode import Decoded
-from maskwise.artefacts.dicom_header import numbers_of, place_of
-from maskwise.artefacts.reasons import RejectedError
+from maskwise.scans.decode import Decoded
+from maskwise.scans.dicom_header import numbers_of, place_of
+from maskwise.scans.reasons import RejectedError
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")

@@ -23,9 +23,9 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from artefacts.samples import FOLDER, facts, names
-from maskwise.artefacts.raw import looks_like_image, read_frame, read_image, read_mask
-from maskwise.artefacts.reasons import RejectedError
+from maskwise.scans.raw import looks_like_image, read_frame, read_image, read_mask
+from maskwise.scans.reasons import RejectedError
+from scans.samples import FOLDER, facts, names
 from sources.dicom import NAME, save, slice_of
 
 FACTS = facts("dicom")

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskwise.artefacts.raw import read_image
-from maskwise.artefacts.reasons import RejectedError
 from maskwise.ingest.sources.medmnist import MedmnistConfig
+from maskwise.scans.raw import read_image
+from maskwise.scans.reasons import RejectedError
 from sources.drawing import scan
 
 PICTURES = np.stack([scan(seed, 28, 28) for seed in range(12)])
@@ -127,5 +127,5 @@ def test_labels_that_name_no_class_are_refused(
 def test_more_frames_than_any_archive_holds_are_refused_by_the_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maskwise.artefacts.frames.MOST_FRAMES", 11)
+    monkeypatch.setattr("maskwise.scans.frames.MOST_FRAMES", 11)
     assert "has the shape (12, 28, 28)" in refusal(tmp_path, archive())

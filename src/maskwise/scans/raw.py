@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.artefacts.decode import HEAD, Decoded, claimed_format, decode, is_dicom, sniff
-from maskwise.artefacts.frames import FrameReader
-from maskwise.artefacts.reasons import Reject, RejectedError
 from maskwise.errors import UserError
+from maskwise.scans.decode import HEAD, Decoded, claimed_format, decode, is_dicom, sniff
+from maskwise.scans.frames import FrameReader
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import Reject, RejectedError
 
 if TYPE_CHECKING:
-    from maskwise.artefacts.dicom import DicomReader
-    from maskwise.artefacts.nifti import NiftiReader
+    from maskwise.scans.dicom import DicomReader
+    from maskwise.scans.nifti import NiftiReader
 
 MAX_PIXELS = 50_000_000
 """Default bound of an image's pixels: twice a mammogram at full resolution."""
@@ -131,13 +132,15 @@ def read_bytes(raw: Path, path: str, max_pixels: int) -> bytes:
         raise RejectedError(path, "unreadable", str(error.strerror)) from None
 
 
-def read_frame(raw: Path, path: str, frame: int, max_pixels: int) -> tuple[bytes, Decoded]:
+def read_frame(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading = DEFAULT
+) -> tuple[bytes, Decoded]:
     """Return the bytes that were hashed and decoded, and what they hold.
 
     Of a file that holds many frames (an archive, a volume, a DICOM file of several) these are
     the frame's own bytes. Frames count as the file's format has it: the pages of a TIFF and
     then, for each of its first page's channels, that channel alone; the slices of a volume as
-    in ``artefacts/volume.py``.
+    in ``scans/volume.py``.
     """
     if _is_archive(raw, path):
         pixels = _frames(raw, path).read(frame, max_pixels)
@@ -145,7 +148,7 @@ def read_frame(raw: Path, path: str, frame: int, max_pixels: int) -> tuple[bytes
         return pixels.tobytes(), Decoded(pixels, "NPZ", mode, bits, 1)
     claimed = claimed_format(path)
     if claimed == "NIFTI":
-        return volume_reader(raw, path).read(frame, max_pixels)
+        return volume_reader(raw, path, reading).read(frame, max_pixels)
     if claimed in (None, "DICOM"):  # a file of many frames is not read anew for each
         data, reader = _open(raw, path, max_pixels, _version(raw, path))
     else:
@@ -156,7 +159,11 @@ def read_frame(raw: Path, path: str, frame: int, max_pixels: int) -> tuple[bytes
 
 
 def read_image(
-    raw: Path, path: str, frame: int = 0, max_pixels: int = MAX_PIXELS
+    raw: Path,
+    path: str,
+    frame: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    reading: Reading = DEFAULT,
 ) -> NDArray[Any]:
     """Return the pixels ``(H, W, C)`` of one image as stored; C = 1 or 3, alpha dropped.
 
@@ -167,11 +174,15 @@ def read_image(
     Raises:
         RejectedError: a ``UserError`` with the reason.
     """
-    return read_frame(raw, path, frame, max_pixels)[1].pixels
+    return read_frame(raw, path, frame, max_pixels, reading)[1].pixels
 
 
 def read_mask(
-    raw: Path, paths: Sequence[str], frame: int = 0, max_pixels: int = MAX_PIXELS
+    raw: Path,
+    paths: Sequence[str],
+    frame: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    reading: Reading = DEFAULT,
 ) -> NDArray[np.bool_]:
     """Return the union ``(H, W)`` of the masks in ``paths``; True = lesion.
 
@@ -182,13 +193,17 @@ def read_mask(
         RejectedError: ``mask_size`` where two masks differ in size, and whatever
             ``read_image`` raises.
     """
-    lesions = [_lesion(raw, path, frame, max_pixels) for path in paths]
+    lesions = [_lesion(raw, path, frame, max_pixels, reading) for path in paths]
     first, *others = _of_one_size(lesions, paths)
     return functools.reduce(np.logical_or, others, first)
 
 
 def read_classes(
-    raw: Path, paths: Sequence[str], frame: int = 0, max_pixels: int = MAX_PIXELS
+    raw: Path,
+    paths: Sequence[str],
+    frame: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    reading: Reading = DEFAULT,
 ) -> NDArray[np.uint8]:
     """Return the classes ``(H, W)`` that the masks in ``paths`` hold; 0 = background.
 
@@ -197,14 +212,14 @@ def read_classes(
     Raises:
         RejectedError: ``fractional_mask``, and what ``read_mask`` raises.
     """
-    classes = [_classes(raw, path, frame, max_pixels) for path in paths]
+    classes = [_classes(raw, path, frame, max_pixels, reading) for path in paths]
     first, *others = _of_one_size(classes, paths)
     return functools.reduce(np.maximum, others, first)
 
 
-def volume_reader(raw: Path, path: str) -> "NiftiReader":
+def volume_reader(raw: Path, path: str, reading: Reading = DEFAULT) -> "NiftiReader":
     """Return the reader of a NIfTI file; its header has been read, its voxels not yet."""
-    return _open_volume(raw, path, _version(raw, path))
+    return _open_volume(raw, path, reading, _version(raw, path))
 
 
 def frame_reader(raw: Path, path: str) -> FrameReader:
@@ -218,14 +233,18 @@ def _most_bytes(max_pixels: int) -> int:
     return 16 * max_pixels + 2**20  # four channels of 32 bits, and room for metadata
 
 
-def _lesion(raw: Path, path: str, frame: int, max_pixels: int) -> NDArray[np.bool_]:
-    values, format_name = _mask(raw, path, frame, max_pixels)
+def _lesion(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
+) -> NDArray[np.bool_]:
+    values, format_name = _mask(raw, path, frame, max_pixels, reading)
     lesion: NDArray[np.bool_] = values > (127 if format_name == "JPEG" else 0)
     return lesion if lesion.ndim == 2 else np.asarray(lesion.any(axis=2))
 
 
-def _classes(raw: Path, path: str, frame: int, max_pixels: int) -> NDArray[np.uint8]:
-    values = _mask(raw, path, frame, max_pixels)[0]
+def _classes(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
+) -> NDArray[np.uint8]:
+    values = _mask(raw, path, frame, max_pixels, reading)[0]
     values = values if values.ndim == 2 else values.max(axis=2)
     classes: NDArray[np.uint8] = np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8)
     if (classes != values).any():
@@ -233,16 +252,18 @@ def _classes(raw: Path, path: str, frame: int, max_pixels: int) -> NDArray[np.ui
     return classes
 
 
-def _mask(raw: Path, path: str, frame: int, max_pixels: int) -> tuple[NDArray[Any], str]:
+def _mask(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
+) -> tuple[NDArray[Any], str]:
     """Return the mask of an image's ``frame``, ``(H, W)`` or ``(H, W, 3)``, and its format.
 
     That is the mask file's own frame of that number, or the only one that it has.
     """
     if claimed_format(path) == "NIFTI":
-        return volume_reader(raw, path).read_as_mask(frame, max_pixels), "NIFTI"
-    decoded = read_frame(raw, path, 0, max_pixels)[1]
+        return volume_reader(raw, path, reading).read_as_mask(frame, max_pixels), "NIFTI"
+    decoded = read_frame(raw, path, 0, max_pixels, reading)[1]
     if decoded.frames > 1 and frame:
-        decoded = read_frame(raw, path, frame, max_pixels)[1]
+        decoded = read_frame(raw, path, frame, max_pixels, reading)[1]
     pixels = decoded.pixels
     return (pixels[..., 0] if pixels.shape[2] == 1 else pixels), decoded.format
 
@@ -292,13 +313,15 @@ def _open_frames(raw: Path, path: str, version: tuple[int, ...]) -> FrameReader:
 
 
 @functools.lru_cache(maxsize=2)
-def _open_volume(raw: Path, path: str, version: tuple[int, ...]) -> "NiftiReader":
+def _open_volume(
+    raw: Path, path: str, reading: Reading, version: tuple[int, ...]
+) -> "NiftiReader":
     """Keep an image's volume and its mask's, so that each is inflated once and no more stay."""
     # nibabel takes as long to import as all else that a worker process needs.
-    from maskwise.artefacts.nifti import NiftiReader
+    from maskwise.scans.nifti import NiftiReader
 
     del version
-    return NiftiReader(locate(raw, path), path)
+    return NiftiReader(locate(raw, path), path, reading)
 
 
 @functools.lru_cache(maxsize=2)
@@ -315,7 +338,7 @@ def _read(raw: Path, path: str, max_pixels: int) -> "tuple[bytes, DicomReader | 
     data = read_bytes(raw, path, max_pixels)
     if not is_dicom(data):
         return data, None
-    from maskwise.artefacts.dicom import DicomReader  # late, as nibabel is
+    from maskwise.scans.dicom import DicomReader  # late, as nibabel is
 
     return data, DicomReader(data, path, _most_bytes(max_pixels))
 

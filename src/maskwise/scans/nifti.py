@@ -24,10 +24,11 @@ from nibabel.nifti2 import Nifti2Header
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
-from maskwise.artefacts.decode import Decoded
-from maskwise.artefacts.place import Place
-from maskwise.artefacts.reasons import RejectedError
-from maskwise.artefacts.volume import (
+from maskwise.scans.decode import Decoded
+from maskwise.scans.place import Place
+from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import RejectedError
+from maskwise.scans.volume import (
     PLANES,
     Shape,
     VolumeGeometry,
@@ -49,15 +50,15 @@ _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 
 
 class NiftiReader:
-    """Reads single slices of one file; ``frame`` counts as ``artefacts/volume.py`` says."""
+    """Reads single slices of one file; ``frame`` counts as ``scans/volume.py`` says."""
 
-    def __init__(self, file: Path, path: str) -> None:
+    def __init__(self, file: Path, path: str, reading: Reading = DEFAULT) -> None:
         """Read the header of ``file``, called ``path`` in messages.
 
         Raises:
             RejectedError: ``damaged``, ``not_an_image``, ``no_affine``, ``dimensions``.
         """
-        self._file, self._path = file, path
+        self._file, self._path, self._reading = file, path, reading
         try:
             with _opened(file) as stream:
                 self._header = _read_header(stream, path)
