@@ -3,10 +3,10 @@
 ``to_network(image, geometry, intensity, channels, height, width, background)`` takes the
 decoded image ``(h, w)`` or ``(h, w, c)`` of any real dtype and the two blocks as ``store.json``
 and an encoder's metadata hold them (``{"name": "resize", "aspect": "stretch", …}``), and
-returns float32 ``(channels, height, width)`` in [0, 1]. ``mask_to_network(mask, geometry, height,
-width)`` brings a lesion mask to the same places, ``classes_to_network`` one of several classes.
-A network then sees ``(v - mean) / std``. ``from_network(plane, geometry, shape)`` brings what
-it says of each pixel back to the image's own places.
+returns float32 ``(channels, height, width)`` in [0, 1]. ``mask_to_network(mask, geometry,
+height, width)`` brings a lesion mask to the same places, ``classes_to_network`` one of several
+classes. A network then sees ``(v - mean) / std``. ``from_network(plane, geometry, shape)``
+brings what it says of each pixel back to the image's own places.
 """
 
 import json
