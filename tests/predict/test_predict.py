@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -322,7 +323,8 @@ def draw_text(path: Path) -> None:
     [
         ("list.csv", "paths\na.png\n", r"has no column 'path'; .*did you mean 'paths'"),
         ("list.csv", "path;x\n", "names no scan"),
-        ("list.parquet", "no parquet", "cannot be read as a table"),
+        ("list.parquet", "no parquet", "cannot be read as Parquet"),
+        ("list.csv", "PK\x03\x04", r"is a workbook .*save it as CSV, in UTF-8"),
         ("list.xlsx", "x", "should be a folder, or a table"),
     ],
 )
@@ -332,6 +334,34 @@ def test_a_table_without_scans_is_fatal(
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
         predict(model, tmp_path / name, PredictConfig())
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "path ;age\n{};3\n{};4\n",
+        "path|age\n{}  |3\n  {}|4\n",
+        "age\t path\n3\t{}\n4\t{}\n",
+        "\ufeffpath\n{}\n{}\n",
+        'sep=;\r\npath;note\r\n"{}";"a;b"\r\n"{}";\r\n',
+    ],
+)
+def test_a_table_of_scans_is_read_as_that_of_a_source_is(
+    model: Path, scans: Path, table: str
+) -> None:
+    composed = ["ältere\\scan 1 50%.png", unicodedata.normalize("NFD", "ältere/scan 3 50%.png")]
+    (scans / "list.csv").write_text(table.format(*composed), encoding="utf-8", newline="")
+    found = predict(model, scans / "list.csv", PredictConfig()).table
+    assert list(found["path"]) == ["ältere/scan 1 50%.png", "ältere/scan 3 50%.png"]
+    assert (found["refused"] == "").all()
+
+
+def test_absolute_paths_below_the_root_of_a_table_are_understood(
+    model: Path, scans: Path
+) -> None:
+    (scans / "list.csv").write_text(f"path\n{scans}/scan 0 50%.png\n")
+    table = predict(model, scans / "list.csv", PredictConfig()).table
+    assert list(table["path"]) == ["scan 0 50%.png"]
 
 
 def test_a_table_may_not_lead_out_of_its_folder(model: Path, scans: Path) -> None:
