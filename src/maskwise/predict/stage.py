@@ -18,7 +18,7 @@ from maskwise.errors import UserError, hint
 from maskwise.predict.classes import Classes
 from maskwise.predict.contracts import Answers, Card, Kind, Look
 from maskwise.predict.outlines import Outlines
-from maskwise.predict.page import Summary, render, thumbnail
+from maskwise.predict.page import Summary, called, render, thumbnail
 from maskwise.predict.reading import Colour, RefusedError, check_modality, read_scan
 from maskwise.predict.scans import Scan, Scans, find_scans
 from maskwise.progress import bar, note
@@ -91,8 +91,8 @@ def options_of(block: Any, where: str) -> dict[str, Any]:
     return {key: value for key, value in block.items() if key not in ("model", "scans")}
 
 
-def predict(model: Path, scans: Path, config: PredictConfig) -> Predicted:
-    """Let the model in ``model`` look at every scan.
+def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False) -> Predicted:
+    """Let the model in ``model`` look at every scan; ``names`` prints files' on the page.
 
     A scan that cannot be read, or is not like the model's training images, costs its own
     prediction only; it stays in the table with the reason.
@@ -124,8 +124,9 @@ def predict(model: Path, scans: Path, config: PredictConfig) -> Predicted:
         "%s: %d scans have a prediction, %d files have none (column `refused` says why)",
         scans, (~refused).sum(), refused.sum(),
     )  # fmt: skip
-    cards = _cards(run, kind.order(table[~refused], config.sort_by), outlines)
-    summary = Summary(metadata, model.name, scans.name, table, config.sort_by)
+    ordered = kind.order(table[~refused], config.sort_by)
+    cards = _cards(run, ordered.assign(called=called(ordered, names)), outlines)
+    summary = Summary(metadata, model.name, scans.name, table, config.sort_by, names)
     return Predicted(table, outlines, render(kind, summary, cards))
 
 
@@ -221,8 +222,7 @@ def _cards(run: _Run, table: pd.DataFrame, outlines: Mapping[str, bytes]) -> lis
         look = run.read(run.found.scans[cast(int, position)])
         if isinstance(look, str):
             continue  # It was there a moment ago; the table keeps its prediction.
-        frame = f", frame {row['frame']}" if row["frame"] else ""
         figures = run.kind.figures(row, outlines)
         picture = thumbnail(look.intensities)
-        cards.append(Card(f"{row['path']}{frame}", row["prediction"], figures, picture))
+        cards.append(Card(row["called"], row["prediction"], figures, picture))
     return cards
