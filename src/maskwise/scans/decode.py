@@ -126,11 +126,23 @@ def check_values(pixels: NDArray[Any], path: str) -> None:
         return
     low, high = float(pixels.min()), float(pixels.max())  # NaN where any value is
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise RejectedError(path, "damaged", "holds values that are no finite numbers")
+        raise RejectedError(path, "damaged", _not_finite(pixels))
     largest = max(-low, high)
     if largest > LARGEST_VALUE:
         detail = f"holds values up to {largest:.2g}, beyond what float32 can hold"
         raise RejectedError(path, "damaged", detail)
+
+
+def _not_finite(pixels: NDArray[Any]) -> str:
+    """Say which values are no finite numbers, and what can be done if they are NaN alone."""
+    detail = "holds values that are no finite numbers"
+    if np.isinf(pixels).any():
+        return f"{detail} (infinite ones)"
+    share = float(np.isnan(pixels).any(axis=-1).mean())
+    return (
+        f"{detail} (NaN in {share:.2%} of its pixels); if NaN means not measured, set "
+        "`reading: {nan: background}`"
+    )
 
 
 def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwise.errors import UserError
+from maskwise.scans.background import nan_as_background
 from maskwise.scans.decode import HEAD, Decoded, claimed_format, decode, is_dicom, sniff
 from maskwise.scans.frames import FrameReader
+from maskwise.scans.labels import check_whole, settled
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
 
@@ -140,8 +142,17 @@ def read_frame(
     Of a file that holds many frames (an archive, a volume, a DICOM file of several) these are
     the frame's own bytes. Frames count as the file's format has it: the pages of a TIFF and
     then, for each of its first page's channels, that channel alone; the slices of a volume as
-    in ``scans/volume.py``.
+    in ``scans/volume.py``. The bytes are as stored, whatever ``reading`` makes of the pixels.
     """
+    data, decoded = _read_frame(raw, path, frame, max_pixels, reading)
+    if reading.nan == "background":
+        decoded = nan_as_background(decoded)
+    return data, decoded
+
+
+def _read_frame(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
+) -> tuple[bytes, Decoded]:
     if _is_archive(raw, path):
         pixels = _frames(raw, path).read(frame, max_pixels)
         mode, bits = ("RGB" if pixels.shape[2] == 3 else "L"), 8 * pixels.dtype.itemsize
@@ -246,9 +257,12 @@ def _classes(
 ) -> NDArray[np.uint8]:
     values = _mask(raw, path, frame, max_pixels, reading)[0]
     values = values if values.ndim == 2 else values.max(axis=2)
-    classes: NDArray[np.uint8] = np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8)
+    check_whole(values, path)
+    classes: NDArray[np.uint8] = np.clip(values, 0, 255).astype(np.uint8)
     if (classes != values).any():
-        raise RejectedError(path, "fractional_mask", "holds numbers that name no class")
+        wrong = values[classes != values][0]
+        detail = f"holds {wrong:g}, but classes go from 0 to 255"
+        raise RejectedError(path, "fractional_mask", detail)
     return classes
 
 
@@ -260,11 +274,12 @@ def _mask(
     That is the mask file's own frame of that number, or the only one that it has.
     """
     if claimed_format(path) == "NIFTI":
-        return volume_reader(raw, path, reading).read_as_mask(frame, max_pixels), "NIFTI"
-    decoded = read_frame(raw, path, 0, max_pixels, reading)[1]
+        values = volume_reader(raw, path, reading).read_as_mask(frame, max_pixels)
+        return settled(values, path, reading), "NIFTI"
+    decoded = _read_frame(raw, path, 0, max_pixels, reading)[1]
     if decoded.frames > 1 and frame:
-        decoded = read_frame(raw, path, frame, max_pixels, reading)[1]
-    pixels = decoded.pixels
+        decoded = _read_frame(raw, path, frame, max_pixels, reading)[1]
+    pixels = settled(decoded.pixels, path, reading)
     return (pixels[..., 0] if pixels.shape[2] == 1 else pixels), decoded.format
 
 

@@ -27,6 +27,7 @@ REASONS = {
     "no_pixels": "a DICOM object that holds no image (a report, a plan, an index)",
     "no_decoder": "pixels compressed in a way for which no decoder is installed",
     "no_affine": "a volume whose header says not how it lies in the patient",
+    "contradictory_affine": "a volume's header says in two ways how it lies, and they differ",
     "dimensions": "a file holds more or fewer volumes than are meant (4-D where 3-D is)",
     "mask_geometry": "a mask's volume lies elsewhere than its image's, or has another shape",
     "fractional_mask": "a mask's volume holds numbers that are no whole ones",

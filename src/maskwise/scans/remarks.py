@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
-REMARKS: dict[str, str] = {}
+REMARKS: dict[str, str] = {
+    "sheared": "hold a stack of slices that leans (as under a tilted gantry) and are shown as "
+    "stored, spaced by how far apart their planes lie",
+}
 """Kind -> what is true of the files, as the end of the sentence "3 files ..."; a closed list,
 which ``docs/sources.md`` explains."""
 
