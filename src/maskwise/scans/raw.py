@@ -8,6 +8,7 @@ import functools
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,24 @@ from numpy.typing import NDArray
 
 from maskwise.errors import UserError
 from maskwise.scans.background import nan_as_background
-from maskwise.scans.decode import HEAD, Decoded, claimed_format, decode, is_dicom, sniff
+from maskwise.scans.decode import (
+    HEAD,
+    Decoded,
+    check_frame,
+    claimed_format,
+    decode,
+    is_dicom,
+    sniff,
+)
 from maskwise.scans.frames import FrameReader
-from maskwise.scans.labels import check_whole, settled
+from maskwise.scans.masks import Lesion, classes_in, classes_of, lesion_of, settled
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
 
 if TYPE_CHECKING:
     from maskwise.scans.dicom import DicomReader
     from maskwise.scans.nifti import NiftiReader
+    from maskwise.scans.tiff import TiffReader
 
 MAX_PIXELS = 50_000_000
 """Default bound of an image's pixels: twice a mammogram at full resolution."""
@@ -157,13 +167,9 @@ def _read_frame(
         pixels = _frames(raw, path).read(frame, max_pixels)
         mode, bits = ("RGB" if pixels.shape[2] == 3 else "L"), 8 * pixels.dtype.itemsize
         return pixels.tobytes(), Decoded(pixels, "NPZ", mode, bits, 1)
-    claimed = claimed_format(path)
-    if claimed == "NIFTI":
+    if claimed_format(path) == "NIFTI":
         return volume_reader(raw, path, reading).read(frame, max_pixels)
-    if claimed in (None, "DICOM"):  # a file of many frames is not read anew for each
-        data, reader = _open(raw, path, max_pixels, _version(raw, path))
-    else:
-        data, reader = _read(raw, path, max_pixels)
+    data, reader = _open(raw, path, max_pixels, _version(raw, path))
     if reader is not None:
         return reader.read(frame, max_pixels)
     return data, decode(data, path, frame, max_pixels)
@@ -188,6 +194,25 @@ def read_image(
     return read_frame(raw, path, frame, max_pixels, reading)[1].pixels
 
 
+def read_lesion(
+    raw: Path,
+    paths: Sequence[str],
+    frame: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    reading: Reading = DEFAULT,
+) -> Lesion:
+    """Return the union ``(H, W)`` of the masks in ``paths``, and what was decided about each.
+
+    Raises:
+        RejectedError: ``mask_size`` where two masks differ in size, and whatever
+            ``read_image`` raises.
+    """
+    found = [_lesion(raw, path, frame, max_pixels, reading) for path in paths]
+    first, *others = _of_one_size([one.mask for one in found], paths)
+    remarks = tuple(remark for one in found for remark in one.remarks)
+    return Lesion(functools.reduce(np.logical_or, others, first), remarks)
+
+
 def read_mask(
     raw: Path,
     paths: Sequence[str],
@@ -197,16 +222,14 @@ def read_mask(
 ) -> NDArray[np.bool_]:
     """Return the union ``(H, W)`` of the masks in ``paths``; True = lesion.
 
-    1-bit, grey, RGB, RGBA and 16-bit masks give the same answer: whatever is not black (of a
-    JPEG, whose black is noisy: whatever is brighter than half), and never the alpha.
+    1-bit, grey, RGB, RGBA and 16-bit masks give the same answer: what is not black, or, where
+    there are more levels than black and one other, what is at least half as bright as the
+    brightest. ``scans/masks.py`` has the whole rule.
 
     Raises:
-        RejectedError: ``mask_size`` where two masks differ in size, and whatever
-            ``read_image`` raises.
+        RejectedError: as ``read_lesion`` does.
     """
-    lesions = [_lesion(raw, path, frame, max_pixels, reading) for path in paths]
-    first, *others = _of_one_size(lesions, paths)
-    return functools.reduce(np.logical_or, others, first)
+    return read_lesion(raw, paths, frame, max_pixels, reading).mask
 
 
 def read_classes(
@@ -244,43 +267,37 @@ def _most_bytes(max_pixels: int) -> int:
     return 16 * max_pixels + 2**20  # four channels of 32 bits, and room for metadata
 
 
-def _lesion(
-    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
-) -> NDArray[np.bool_]:
-    values, format_name = _mask(raw, path, frame, max_pixels, reading)
-    lesion: NDArray[np.bool_] = values > (127 if format_name == "JPEG" else 0)
-    return lesion if lesion.ndim == 2 else np.asarray(lesion.any(axis=2))
+def _lesion(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -> Lesion:
+    if claimed_format(path) == "NIFTI":
+        return Lesion(_volume_mask(raw, path, frame, max_pixels, reading) > 0)
+    decoded = _mask(raw, path, frame, max_pixels, reading)
+    mask, remarks = lesion_of(decoded, path, reading)
+    found = (*decoded.remarks, *remarks)
+    return Lesion(mask, tuple(remark.of(f"the mask {path!r}") for remark in found))
 
 
 def _classes(
     raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
 ) -> NDArray[np.uint8]:
-    values = _mask(raw, path, frame, max_pixels, reading)[0]
-    values = values if values.ndim == 2 else values.max(axis=2)
-    check_whole(values, path)
-    classes: NDArray[np.uint8] = np.clip(values, 0, 255).astype(np.uint8)
-    if (classes != values).any():
-        wrong = values[classes != values][0]
-        detail = f"holds {wrong:g}, but classes go from 0 to 255"
-        raise RejectedError(path, "fractional_mask", detail)
-    return classes
-
-
-def _mask(
-    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
-) -> tuple[NDArray[Any], str]:
-    """Return the mask of an image's ``frame``, ``(H, W)`` or ``(H, W, 3)``, and its format.
-
-    That is the mask file's own frame of that number, or the only one that it has.
-    """
     if claimed_format(path) == "NIFTI":
-        values = volume_reader(raw, path, reading).read_as_mask(frame, max_pixels)
-        return settled(values, path, reading), "NIFTI"
+        return classes_in(_volume_mask(raw, path, frame, max_pixels, reading), path)
+    return classes_of(_mask(raw, path, frame, max_pixels, reading), path)
+
+
+def _volume_mask(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
+) -> NDArray[Any]:
+    values = volume_reader(raw, path, reading).read_as_mask(frame, max_pixels)
+    return settled(values, path, reading)
+
+
+def _mask(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -> Decoded:
+    """Return the mask of an image's ``frame``: its own of that number, or its only one."""
     decoded = _read_frame(raw, path, 0, max_pixels, reading)[1]
     if decoded.frames > 1 and frame:
+        check_frame(path, frame, decoded.frames)
         decoded = _read_frame(raw, path, frame, max_pixels, reading)[1]
-    pixels = settled(decoded.pixels, path, reading)
-    return (pixels[..., 0] if pixels.shape[2] == 1 else pixels), decoded.format
+    return replace(decoded, pixels=settled(decoded.pixels, path, reading))
 
 
 def _of_one_size(masks: list[NDArray[Any]], paths: Sequence[str]) -> list[NDArray[Any]]:
@@ -339,23 +356,25 @@ def _open_volume(
     return NiftiReader(locate(raw, path), path, reading)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=3)
 def _open(
     raw: Path, path: str, max_pixels: int, version: tuple[int, ...]
-) -> "tuple[bytes, DicomReader | None]":
-    """Keep a file that may be DICOM, so that one of many frames is parsed once."""
+) -> "tuple[bytes, DicomReader | TiffReader | None]":
+    """Keep an image's file and those of two masks: one of many frames is parsed once.
+
+    Return the content, and what reads it if that is DICOM or TIFF, whatever its name.
+    """
     del version
-    return _read(raw, path, max_pixels)
-
-
-def _read(raw: Path, path: str, max_pixels: int) -> "tuple[bytes, DicomReader | None]":
-    """Return a file's content, and what reads it if that is DICOM, whatever its name."""
     data = read_bytes(raw, path, max_pixels)
-    if not is_dicom(data):
-        return data, None
-    from maskwise.scans.dicom import DicomReader  # late, as nibabel is
+    if is_dicom(data):
+        from maskwise.scans.dicom import DicomReader  # late, as nibabel is
 
-    return data, DicomReader(data, path, _most_bytes(max_pixels))
+        return data, DicomReader(data, path, _most_bytes(max_pixels))
+    if sniff(data[:HEAD]) == "TIFF":
+        from maskwise.scans.tiff import TiffReader
+
+        return data, TiffReader(data, path, _most_bytes(max_pixels))
+    return data, None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -18,6 +18,12 @@ class Reading:
     nan: Literal["refuse", "background"] = "refuse"
     """``background``: NaN says that nothing was measured there, as statistics packages write
     it; in a mask it is no lesion."""
+    mask_threshold: Literal["half", "any"] = "half"
+    """Of a mask with grey levels beside black and one other: ``half``, lesion is what is at
+    least half as bright as the brightest; ``any``, whatever is not black."""
+    mask_palette: Literal["index", "colour"] = "index"
+    """Of a mask with a palette: ``index``, index 0 is the background, whatever its colour;
+    ``colour``, it is read as any coloured mask."""
 
 
 DEFAULT = Reading()

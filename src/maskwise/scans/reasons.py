@@ -26,6 +26,7 @@ REASONS = {
     "mask_without_image": "a mask whose image is not there",
     "no_pixels": "a DICOM object that holds no image (a report, a plan, an index)",
     "no_decoder": "pixels compressed in a way for which no decoder is installed",
+    "unsupported": "an image of a kind that is not read here, named in the detail",
     "no_affine": "a volume whose header says not how it lies in the patient",
     "contradictory_affine": "a volume's header says in two ways how it lies, and they differ",
     "dimensions": "a file holds more or fewer volumes than are meant (4-D where 3-D is)",
