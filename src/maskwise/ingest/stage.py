@@ -113,7 +113,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
     summary["remarks"] = describe_remarks(joined.remarks)
     summary["source"] = source_name
     summary["rejects"] = describe_rejects(rejects, len(images))
-    summary["warnings"] = [*listing.warnings, *warn(summary)]
+    summary["warnings"] = [*listing.warnings, *joined.warnings, *warn(summary)]
     summary = plain(summary)
     manifest = _manifest(images)
     check_manifest(manifest, f"manifest of {source_name}")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from maskwise.scans.dicom_file import begins_as_dicom
 from maskwise.scans.place import Place
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.remarks import Remark
@@ -97,7 +98,7 @@ def claimed_format(path: str) -> str | None:
 
 def is_dicom(head: bytes) -> bool:
     """Tell whether content that begins with these 132 bytes or more is DICOM."""
-    return head[128:132] == b"DICM"
+    return begins_as_dicom(head)
 
 
 def sniff(head: bytes) -> str | None:

@@ -158,6 +158,19 @@ def read_frame(
     return data, decode(data, path, frame, max_pixels)
 
 
+def read_grey(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading = DEFAULT
+) -> tuple[bytes, Decoded]:
+    """Return what ``read_frame`` does, but of an image that has its luminance, that alone.
+
+    For networks of one channel: DICOM's YBR need not become RGB and grey again.
+    """
+    reader = _dicom(raw, path, max_pixels)
+    if reader is not None:
+        return reader.read_grey(frame, max_pixels)
+    return read_frame(raw, path, frame, max_pixels, reading)
+
+
 def read_image(
     raw: Path,
     path: str,
@@ -261,7 +274,11 @@ def _mask(
     """
     if claimed_format(path) == "NIFTI":
         return volume_reader(raw, path, reading).read_as_mask(frame, max_pixels), "NIFTI"
-    decoded = read_frame(raw, path, 0, max_pixels, reading)[1]
+    dicom = _dicom(raw, path, max_pixels)
+    if dicom is not None:  # a segmentation is a mask, though no image
+        decoded = dicom.read_as_mask(0, max_pixels)
+    else:
+        decoded = read_frame(raw, path, 0, max_pixels, reading)[1]
     if decoded.frames > 1 and frame:
         decoded = read_frame(raw, path, frame, max_pixels, reading)[1]
     pixels = decoded.pixels
@@ -341,6 +358,13 @@ def _read(raw: Path, path: str, max_pixels: int) -> "tuple[bytes, DicomReader | 
     from maskwise.scans.dicom import DicomReader  # late, as nibabel is
 
     return data, DicomReader(data, path, _most_bytes(max_pixels))
+
+
+def _dicom(raw: Path, path: str, max_pixels: int) -> "DicomReader | None":
+    """Return the reader of a file that is DICOM, and whose suffix says nothing else."""
+    if claimed_format(path) not in (None, "DICOM") or _is_archive(raw, path):
+        return None
+    return _open(raw, path, max_pixels, _version(raw, path))[1]
 
 
 @functools.lru_cache(maxsize=1024)
