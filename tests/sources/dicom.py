@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from sources.drawing import scan
@@ -35,6 +36,26 @@ def slice_of(pixels: NDArray[Any], **elements: Any) -> pydicom.Dataset:
     dataset.PixelData = pixels.tobytes()
     for keyword, value in elements.items():
         setattr(dataset, keyword, value)
+    return dataset
+
+
+def compressed(
+    pixels: NDArray[Any], pictures: list[bytes], syntax: str, **elements: Any
+) -> pydicom.Dataset:
+    """Return an image whose frames are ``pictures``; ``pixels`` say its size and bits.
+
+    Of pixels ``(H, W, 3)`` the elements must say which colours they are.
+    """
+    grey = pixels[..., 0] if pixels.shape[-1] == 3 else pixels
+    dataset = slice_of(grey, **elements)
+    if len(pictures) > 1:
+        dataset.NumberOfFrames = len(pictures)
+    if grey is not pixels:
+        dataset.SamplesPerPixel = 3
+        dataset.PlanarConfiguration = elements.get("PlanarConfiguration", 0)
+    dataset.PixelData = encapsulate(pictures)
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     return dataset
 
 

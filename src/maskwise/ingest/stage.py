@@ -118,6 +118,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
     summary["alike_labels"] = alike_labels(images)
     summary["warnings"] = [
         *listing.warnings,
+        *joined.warnings,
         *alike_warnings(summary["alike_labels"]),
         *warn(summary),
     ]

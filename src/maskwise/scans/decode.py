@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from maskwise.scans.dicom_file import begins_as_dicom
 from maskwise.scans.guarded import refusing
 from maskwise.scans.orientation import orientation_in, turned
 from maskwise.scans.place import Place
@@ -105,7 +106,7 @@ def claimed_format(path: str) -> str | None:
 
 def is_dicom(head: bytes) -> bool:
     """Tell whether content that begins with these 132 bytes or more is DICOM."""
-    return head[128:132] == b"DICM"
+    return begins_as_dicom(head)
 
 
 def sniff(head: bytes) -> str | None:

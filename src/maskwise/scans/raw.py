@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,6 +175,19 @@ def _read_frame(
     return data, decode(data, path, frame, max_pixels)
 
 
+def read_grey(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading = DEFAULT
+) -> tuple[bytes, Decoded]:
+    """Return what ``read_frame`` does, but of an image that has its luminance, that alone.
+
+    For networks of one channel: DICOM's YBR need not become RGB and grey again.
+    """
+    reader = _dicom(raw, path, max_pixels)
+    if reader is not None:
+        return reader.read_grey(frame, max_pixels)
+    return read_frame(raw, path, frame, max_pixels, reading)
+
+
 def read_image(
     raw: Path,
     path: str,
@@ -293,11 +306,18 @@ def _volume_mask(
 
 def _mask(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -> Decoded:
     """Return the mask of an image's ``frame``: its own of that number, or its only one."""
-    decoded = _read_frame(raw, path, 0, max_pixels, reading)[1]
+    decoded = _mask_frame(raw, path, 0, max_pixels, reading)
     if decoded.frames > 1 and frame:
         check_frame(path, frame, decoded.frames)
-        decoded = _read_frame(raw, path, frame, max_pixels, reading)[1]
+        decoded = _mask_frame(raw, path, frame, max_pixels, reading)
     return replace(decoded, pixels=settled(decoded.pixels, path, reading))
+
+
+def _mask_frame(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -> Decoded:
+    dicom = _dicom(raw, path, max_pixels)
+    if dicom is not None:  # a segmentation is a mask, though no image
+        return dicom.read_as_mask(frame, max_pixels)
+    return _read_frame(raw, path, frame, max_pixels, reading)[1]
 
 
 def _of_one_size(masks: list[NDArray[Any]], paths: Sequence[str]) -> list[NDArray[Any]]:
@@ -375,6 +395,14 @@ def _open(
 
         return data, TiffReader(data, path, _most_bytes(max_pixels))
     return data, None
+
+
+def _dicom(raw: Path, path: str, max_pixels: int) -> "DicomReader | None":
+    """Return the reader of a file that is DICOM, whatever its name."""
+    if _is_archive(raw, path):
+        return None
+    data, reader = _open(raw, path, max_pixels, _version(raw, path))
+    return cast("DicomReader", reader) if is_dicom(data) else None
 
 
 @functools.lru_cache(maxsize=1024)

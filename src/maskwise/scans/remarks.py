@@ -14,6 +14,22 @@ REMARKS: dict[str, str] = {
     "orientation": "with an orientation that cannot be told: not turned",
     "palette_mask": "with a palette mask of which index 0 need not be the background "
     "(reading.mask_palette)",
+    "secondary_capture": (
+        "came as DICOM secondary captures (of a screen, a film or another picture), whose grey "
+        "levels need not be a scanner's"
+    ),
+    "unlisted_class": (
+        "came as DICOM objects of a class that the standard does not list (SOPClassUID), so "
+        "that nothing says whether they are scans"
+    ),
+    "smeared_padding": (
+        "held padding in lossily compressed DICOM, where only what still has the exact "
+        "PixelPaddingValue is told from what was measured"
+    ),
+    "sheared_series": (
+        "came in DICOM series whose slices do not lie straight above one another, as with a "
+        "tilted gantry; no slice was moved"
+    ),
 }
 """Kind -> what is true of the files, as the end of the sentence "3 files ..."; a closed list,
 which ``docs/sources.md`` explains."""
