@@ -164,6 +164,16 @@ def read_frame(
     return data, decode(data, path, frame, max_pixels)
 
 
+def frames_in(raw: Path, path: str, max_pixels: int = MAX_PIXELS) -> int:
+    """Return how many frames a picture's or DICOM file's header promises.
+
+    Raises:
+        RejectedError: whatever ``read_frame`` raises of a header.
+    """
+    reader = _open(raw, path, max_pixels, _version(raw, path))[1]
+    return 1 if reader is None else reader.frames
+
+
 def read_image(
     raw: Path,
     path: str,
@@ -276,11 +286,10 @@ def _classes(
 
 def _mask(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -> Decoded:
     """Return the mask of an image's ``frame``: its own of that number, or its only one."""
-    decoded = read_frame(raw, path, 0, max_pixels, reading)[1]
-    if decoded.frames == 1 or not frame:
-        return decoded
-    check_frame(path, frame, decoded.frames)
-    return read_frame(raw, path, frame, max_pixels, reading)[1]
+    frames = 1 if _is_archive(raw, path) else frames_in(raw, path, max_pixels)
+    if frames > 1:
+        check_frame(path, frame, frames)
+    return read_frame(raw, path, frame if frames > 1 else 0, max_pixels, reading)[1]
 
 
 def _of_one_size(masks: list[NDArray[Any]], paths: Sequence[str]) -> list[NDArray[Any]]:
