@@ -13,9 +13,9 @@ from PIL import Image
 
 from maskwise.ingest.identities import without_names
 from maskwise.ingest.volumes import check_volume
-from maskwise.scans.decode import Decoded, check_values
+from maskwise.scans.decode import Decoded, check_values, claimed_format
 from maskwise.scans.place import Place
-from maskwise.scans.raw import read_frame, read_lesion
+from maskwise.scans.raw import frames_in, read_frame, read_lesion
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
 from maskwise.scans.remarks import Remark
@@ -104,14 +104,25 @@ def measure_chunk(look: Look, tasks: Sequence[Task]) -> Chunk:
                 measured.append(image)
                 frames = max(frames, frames_there)
             except RejectedError as error:
-                rejects.append(_name(error.reject, task, frame))
+                frames = max(frames, _promised(look, task))
+                rejects.append(_name(error.reject, task, frame, frames - task.frame))
             frame += 1
     return Chunk(measured, rejects)
 
 
-def _name(reject: Reject, task: Task, frame: int) -> Reject:
+def _promised(look: Look, task: Task) -> int:
+    """Return how many frames a file promises of which one is refused: others may be sound."""
+    if task.frames > 1 or claimed_format(task.path) == "NIFTI":
+        return 0  # the listing knows
+    try:
+        return frames_in(look.raw, task.path, look.max_pixels)
+    except RejectedError:
+        return 0
+
+
+def _name(reject: Reject, task: Task, frame: int, frames: int) -> Reject:
     """Say which image is refused, of a file that holds many."""
-    which = f"frame {frame}: " if task.frames > 1 else ""
+    which = f"frame {frame}: " if frames > 1 else ""
     return reject._replace(path=task.path, detail=f"{which}{reject.detail}")
 
 

@@ -7,15 +7,13 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from maskwise.errors import UserError
-from maskwise.scans.decode import HEAD, claimed_format, is_dicom, sniff
+from maskwise.scans.decode import claimed_format
 from maskwise.scans.paths import Folder
 from maskwise.scans.raw import (
-    MAX_PIXELS,
     check_raw,
     frame_reader,
-    locate,
+    frames_in,
     looks_like_image,
-    read_frame,
     volume_reader,
     walk,
 )
@@ -150,9 +148,6 @@ def count_frames(root: Path, path: str, reading: Reading = DEFAULT) -> int:
                 return 1
             reader.load()  # a header may claim any number of slices, and each becomes a row
             return len(frames_of(reader.geometry.shape, "axial"))
-        with locate(root, path).open("rb") as file:
-            head = file.read(HEAD)
-        several = sniff(head) == "TIFF" or is_dicom(head)
-        return read_frame(root, path, 0, MAX_PIXELS, reading)[1].frames if several else 1
+        return frames_in(root, path)
     except (RejectedError, OSError):
         return 1

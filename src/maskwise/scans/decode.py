@@ -197,7 +197,7 @@ def check_size(path: str, width: int, height: int, max_pixels: int) -> None:
 
 
 def _picture(image: Image.Image, data: bytes, announced: str) -> Decoded:
-    pixels, bits = _deep_pixels(data) if _is_deep_png(data) else _pixels(image)
+    pixels, bits = _deep_pixels(image, data) if _is_deep_png(data) else _pixels(image)
     stored = np.asarray(image) if image.mode == "P" else None
     alpha = pixels[..., -1] if pixels.shape[2] in (2, 4) else None
     pixels = pixels[..., :-1] if alpha is not None else pixels
@@ -226,9 +226,10 @@ def _is_deep_png(data: bytes) -> bool:
     return data.startswith(b"\x89PNG") and data[24:25] == b"\x10" and data[25:26] in _SEVERAL
 
 
-def _deep_pixels(data: bytes) -> tuple[NDArray[Any], int]:
+def _deep_pixels(image: Image.Image, data: bytes) -> tuple[NDArray[Any], int]:
     import imagecodecs  # late: few files need it
 
+    image.load()  # Pillow finds what is damaged, where libpng complains on stderr
     return imagecodecs.png_decode(data), 16
 
 
@@ -247,6 +248,4 @@ def _pixels(image: Image.Image) -> tuple[NDArray[Any], int]:
     if mode.startswith("I;16") or mode == "I":
         # Pillow widens a PGM of more than 8 bits to 32, scaled to 0 ... 65535.
         return np.asarray(image).astype(np.uint16)[..., None], 16
-    if mode == "F":
-        return np.asarray(image)[..., None], 32
     return np.asarray(image.convert("RGB")), 8

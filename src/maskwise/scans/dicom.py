@@ -64,6 +64,11 @@ class DicomReader:
             self._layout = layout_of(self._header, self._syntax.is_little_endian)
             check_frames(self._header, self._syntax, self._layout.frames)
 
+    @property
+    def frames(self) -> int:
+        """Pictures that the header promises."""
+        return self._layout.frames
+
     def read(self, frame: int, max_pixels: int) -> tuple[bytes, Decoded]:
         """Return the bytes that stand for a frame, and the frame.
 

@@ -188,6 +188,16 @@ def read_grey(
     return read_frame(raw, path, frame, max_pixels, reading)
 
 
+def frames_in(raw: Path, path: str, max_pixels: int = MAX_PIXELS) -> int:
+    """Return how many frames a picture's or DICOM file's header promises.
+
+    Raises:
+        RejectedError: whatever ``read_frame`` raises of a header.
+    """
+    reader = _open(raw, path, max_pixels, _version(raw, path))[1]
+    return 1 if reader is None else reader.frames
+
+
 def read_image(
     raw: Path,
     path: str,
@@ -306,10 +316,10 @@ def _volume_mask(
 
 def _mask(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -> Decoded:
     """Return the mask of an image's ``frame``: its own of that number, or its only one."""
-    decoded = _mask_frame(raw, path, 0, max_pixels, reading)
-    if decoded.frames > 1 and frame:
-        check_frame(path, frame, decoded.frames)
-        decoded = _mask_frame(raw, path, frame, max_pixels, reading)
+    frames = 1 if _is_archive(raw, path) else frames_in(raw, path, max_pixels)
+    if frames > 1:
+        check_frame(path, frame, frames)
+    decoded = _mask_frame(raw, path, frame if frames > 1 else 0, max_pixels, reading)
     return replace(decoded, pixels=settled(decoded.pixels, path, reading))
 
 

@@ -10,6 +10,7 @@ import logging
 import math
 import struct
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,7 +34,7 @@ _ORIENTATION = 274
 _TRUNCATED = '"truncated": true'
 """In a description by tifffile: the page stands for many, whose directories were left out."""
 _ALONE = threading.Lock()
-"""A TiffFile has one place in its file, and a logger is the whole process's."""
+"""A TiffFile has one place in its file; loggers and warnings are the whole process's."""
 
 
 class TiffReader:
@@ -204,7 +205,8 @@ def _channel(decoded: Decoded, channel: int) -> Decoded:
 def _quietly() -> Iterator[None]:
     """Let tifffile say nothing: what it complains of is checked, or does not matter."""
     logger = logging.getLogger("tifffile")
-    with _ALONE:
+    with _ALONE, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         disabled, logger.disabled = logger.disabled, True
         try:
             yield
