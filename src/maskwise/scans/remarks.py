@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 REMARKS: dict[str, str] = {
-    "sheared": "hold a stack of slices that leans (as under a tilted gantry) and are shown as "
-    "stored, spaced by how far apart their planes lie",
+    "sheared": "held a stack of slices that leans (as under a tilted gantry), shown as stored "
+    "and spaced by how far apart its planes lie",
 }
 """Kind -> what is true of the files, as the end of the sentence "3 files ..."; a closed list,
 which ``docs/sources.md`` explains."""
