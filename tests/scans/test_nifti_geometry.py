@@ -175,8 +175,8 @@ def test_two_places_in_one_system_of_coordinates_are_refused(
 
 
 def test_rounding_at_45_degrees_is_no_contradiction(tmp_path: Path) -> None:
-    tilted = [turned(45 + tilt, 0) @ np.diag([1.0, 1.0, 2.0]) for tilt in (0.01, -0.01)]
-    lying(tmp_path, *tilted, (2, 1))
+    sform, qform = (turned(45 + tilt, 0) @ np.diag([1.0, 1.0, 2.0]) for tilt in (0.01, -0.01))
+    lying(tmp_path, sform, qform, (2, 1))
     assert sorted(spacing(tmp_path)) == pytest.approx([1, 1, 2])
 
 

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 REMARKS: dict[str, str] = {
-    "sheared": "hold a stack of slices that leans (as under a tilted gantry) and are shown as "
-    "stored, spaced by how far apart their planes lie",
+    "sheared": "held a stack of slices that leans (as under a tilted gantry), shown as stored "
+    "and spaced by how far apart its planes lie",
     "alpha_mask": "with a mask of one colour, of which the alpha was taken: opaque is lesion",
     "further_pictures": "with further pictures inside, which were passed over",
     "full_mask": "with a mask that is black nowhere: all of the image counts as lesion",
