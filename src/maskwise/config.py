@@ -12,14 +12,25 @@ C = TypeVar("C")
 
 
 def choose(choices: Mapping[str, type[C]], block: Any, where: str) -> C:
-    """Parse the config that the block's ``name`` picks; ``where`` is its path in the YAML."""
+    """Parse the config that the block's ``name`` picks; ``where`` is its path in the YAML.
+
+    Files and command line are merged key by key, so that a block can hold options of the name
+    that it had before; null takes such a one away.
+    """
     block = _mapping(block, where)
     name = block.get("name")
     if name is None:
         raise UserError(f"{where}.name: missing; {hint('', choices)}")
     if not isinstance(name, str) or name not in choices:
         raise UserError(f"{where}.name: there is no {name!r}; {hint(str(name), choices)}")
-    return parse(choices[name], {k: v for k, v in block.items() if k != "name"}, where)
+    config = choices[name]
+    others = {key for other in choices.values() for key in _options(other)} - _options(config)
+    options = {
+        key: value
+        for key, value in block.items()
+        if key != "name" and not (value is None and key in others)
+    }
+    return _parse(config, options, where, {key: _left_over(key, name) for key in others})
 
 
 def parse(config: type[C], block: Any, where: str) -> C:
@@ -32,10 +43,29 @@ def parse(config: type[C], block: Any, where: str) -> C:
         UserError: naming *all* unknown keys (with the close match), wrong types and refused
             values of the block, each by its path in the YAML.
     """
+    return _parse(config, block, where, {})
+
+
+def _options(config: type[Any]) -> set[str]:
+    preset = {"preset"} if getattr(config, "PRESETS", None) else set()
+    return {field.name for field in fields(config) if field.init} | preset
+
+
+def _left_over(key: str, name: str) -> str:
+    return (
+        f"there is no such option of {name!r}, but of another name; options are merged over "
+        f"those of conf/base, so that one written there stays: write `{key}: null` beside "
+        f"`name` to take it away (in a file of conf/local, or with --params ….{key}=null)"
+    )
+
+
+def _parse(config: type[C], block: Any, where: str, left_over: Mapping[str, str]) -> C:
+    """Parse as ``parse``; ``left_over`` says what is wrong with keys of other choices."""
     block = _with_preset(config, _mapping(block, where), where)
     known = [field.name for field in fields(config) if field.init]  # type: ignore[arg-type]
     problems = [
-        f"{where}.{key}: there is no such option; {hint(str(key), known)}"
+        f"{where}.{key}: "
+        + left_over.get(key, f"there is no such option; {hint(str(key), known)}")
         for key in block
         if key not in known
     ]

@@ -451,7 +451,10 @@ def test_a_request_needs_a_model_and_scans_and_is_told_of_misspelt_options() -> 
         parse_request({"model": "m", "scans": "s", "shown": 0}, "predict")
     with pytest.raises(UserError, match=r"predict\.model: should be a model file, but is \["):
         parse_request({"model": ["m"], "scans": "s"}, "predict")
-    assert parse_request({"model": 5, "scans": 7}, "predict")[:2] == (Path("5"), Path("7"))
+    with pytest.raises(
+        UserError, match=r"predict\.scans: should be a folder .* is 7; in a file"
+    ):
+        parse_request({"model": "5", "scans": 7}, "predict")
     request = parse_request({**shipped, "model": "m", "scans": "s"}, "predict")
     assert request == (Path("m"), Path("s"), PredictConfig())
 

@@ -79,9 +79,12 @@ def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
     for key, what in (("model", "a model file"), ("scans", "a folder or table of scans")):
         if block.get(key) in (None, ""):
             raise UserError(f"{where}.{key}: missing; name {what}: --params {where}.{key}=PATH")
-        if type(block[key]) not in (str, int):  # a name of digits is a number to YAML
-            raise UserError(f"{where}.{key}: should be {what}, but is {block[key]!r}")
-    return Path(str(block["model"])), Path(str(block["scans"])), config
+        if not isinstance(block[key], str):  # 007 is 7 to YAML, and cannot be had back
+            raise UserError(
+                f"{where}.{key}: should be {what}, but is {block[key]!r}; in a file, a name "
+                "that looks like a number stands in quotation marks"
+            )
+    return Path(block["model"]), Path(block["scans"]), config
 
 
 def options_of(block: Any, where: str) -> dict[str, Any]:
