@@ -1,20 +1,23 @@
 """YAML to dataclasses: every mistake of a block in one message."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 
+from maskwise.bounds import Within
 from maskwise.config import choose, parse
 from maskwise.errors import UserError, hint
+
+Count = Annotated[int, Within(1, 100)]
 
 
 @dataclass(frozen=True)
 class Inner:
     """A block inside a block."""
 
-    depth: int = 1
-    height: int = 1
+    depth: Count = 1
+    height: Count = 1
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Outer:
     }
 
     share: float = 0.1
-    side: int = 5
-    sides: tuple[int, ...] = (1,)
+    side: Count = 5
+    sides: tuple[Count, ...] = (1,)
     preset: str | None = None
     flag: bool = False
     inner: Inner = field(default_factory=Inner)
@@ -56,9 +59,9 @@ def test_all_mistakes_of_a_block_are_named_at_once_by_their_path() -> None:
 
 
 def test_a_key_that_yaml_reads_as_true_or_a_number_is_no_option() -> None:
-    for key in (True, 5):  # on: …, 5: …
+    for key, name in ((True, "true"), (5, "5")):  # on: …, 5: …
         block: Any = {key: 1, "side": 3}
-        with pytest.raises(UserError, match=f"recipe.{key}: "):
+        with pytest.raises(UserError, match=f"recipe.{name}: "):
             parse(Outer, block, "recipe")
 
 
@@ -66,7 +69,7 @@ def test_a_key_that_yaml_reads_as_true_or_a_number_is_no_option() -> None:
     ("block", "place"),
     [
         ({"side": True}, "recipe.side: should not be true"),
-        ({"sides": [2, True]}, "recipe.sides: should not be true"),
+        ({"sides": [2, True]}, r"recipe.sides\[1\]: should not be true"),
         ({"inner": {"depth": True}}, "recipe.inner.depth: should not be true"),
     ],
 )

@@ -1,14 +1,38 @@
-"""The edge: YAML becomes frozen dataclasses here, or one message names every key to mend."""
+"""The edge: YAML becomes frozen dataclasses here, or one message names every key to mend.
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+What an option may be stands at its field: its type, its bounds (``maskwise.bounds``), and of a
+block whose ``name`` says what it is, a ``Choice``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache, partial
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
-from maskwise.errors import UserError, hint
+from maskwise.errors import UserError, closest, cut, hint, joined, shown
+from maskwise.kinds import members, nullable, option_kinds, plain, stated
 
 C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Of an option: a block whose ``name`` picks its dataclass.
+
+    The option becomes that dataclass; where its type is a mapping it stays the block that was
+    written, which then is known to be right.
+    """
+
+    choices: Callable[[], Mapping[str, type[Any]]]
+    """Late, because what there is to choose from may hold the option's own dataclass."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Tell pydantic that ``parse`` has looked at it."""
+        from pydantic_core.core_schema import no_info_plain_validator_function
+
+        return no_info_plain_validator_function(_known_right)
 
 
 def choose(choices: Mapping[str, type[C]], block: Any, where: str) -> C:
@@ -22,7 +46,7 @@ def choose(choices: Mapping[str, type[C]], block: Any, where: str) -> C:
     if name is None:
         raise UserError(f"{where}.name: missing; {hint('', choices)}")
     if not isinstance(name, str) or name not in choices:
-        raise UserError(f"{where}.name: there is no {name!r}; {hint(str(name), choices)}")
+        raise UserError(f"{where}.name: there is no {shown(name)}; {hint(str(name), choices)}")
     config = choices[name]
     others = {key for other in choices.values() for key in _options(other)} - _options(config)
     options = {
@@ -34,16 +58,37 @@ def choose(choices: Mapping[str, type[C]], block: Any, where: str) -> C:
 
 
 def parse(config: type[C], block: Any, where: str) -> C:
-    """Build the frozen dataclass ``config`` from ``block``.
+    """Build the frozen dataclass ``config`` from ``block``, and those inside it.
 
     A config with a class attribute ``PRESETS`` (name -> options) accepts the key ``preset``;
     keys written out win over those of the preset, in blocks inside the block as well.
 
     Raises:
         UserError: naming *all* unknown keys (with the close match), wrong types and refused
-            values of the block, each by its path in the YAML.
+            values, of blocks inside the block as well, each by its path in the YAML.
     """
     return _parse(config, block, where, {})
+
+
+def _parse(config: type[C], block: Any, where: str, left_over: Mapping[str, str]) -> C:
+    """Parse as ``parse``; ``left_over`` says what is wrong with keys of other choices."""
+    reading = _Reading([])
+    block = reading.with_preset(config, _mapping(block, where), where)
+    kinds = option_kinds(config)
+    given: dict[str, Any] = {}
+    for key, value in block.items():
+        if isinstance(key, str) and key in kinds:
+            given[key] = reading.opened(kinds[key], value, below(where, key))
+        else:
+            why = left_over.get(key) if isinstance(key, str) else None
+            reading.problems.append(f"{below(where, key)}: {why or no_option(key, kinds)}")
+    try:
+        parsed: C = _adapter(cast(Any, config)).validate_python(given)
+    except ValidationError as error:
+        reading.problems.extend(_told(error, where))
+    if reading.problems:
+        raise UserError(joined(reading.problems))
+    return parsed
 
 
 def _options(config: type[Any]) -> set[str]:
@@ -53,85 +98,181 @@ def _options(config: type[Any]) -> set[str]:
 
 def _left_over(key: str, name: str) -> str:
     return (
-        f"there is no such option of {name!r}, but of another name; options are merged over "
-        f"those of conf/base, so that one written there stays: write `{key}: null` beside "
+        f"there is no such option of {shown(name)}, but of another name; options are merged "
+        f"over those of conf/base, so that one written there stays: write `{key}: null` beside "
         f"`name` to take it away (in a file of conf/local, or with --params ….{key}=null)"
     )
 
 
-def _parse(config: type[C], block: Any, where: str, left_over: Mapping[str, str]) -> C:
-    """Parse as ``parse``; ``left_over`` says what is wrong with keys of other choices."""
-    block = _with_preset(config, _mapping(block, where), where)
-    known = [field.name for field in fields(config) if field.init]  # type: ignore[arg-type]
-    problems = [
-        f"{where}.{key}: "
-        + left_over.get(key, f"there is no such option; {hint(str(key), known)}")
-        for key in block
-        if key not in known
-    ]
-    try:
-        parsed = TypeAdapter(config).validate_python(
-            {key: value for key, value in block.items() if key in known}
+def below(where: str, key: Any) -> str:
+    """Return the path of ``key`` in the block at ``where``."""
+    return f"{where}.{cut(key if isinstance(key, str) else shown(key))}"
+
+
+def no_option(key: Any, known: Mapping[str, Any]) -> str:
+    """Say that a block has no such option, and which was meant."""
+    if isinstance(key, bool):
+        return f"on, off, yes and no are {shown(key)} to YAML; put the key in quotes"
+    return f"there is no such option; {hint(str(key), known)}"
+
+
+class _Refused:
+    """Stands where a block stood whose problems were told already."""
+
+
+_REFUSED = _Refused()
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Parses the blocks inside a block, and gathers what is wrong with them."""
+
+    problems: list[str]
+
+    def with_preset(
+        self, config: type[Any], block: dict[Any, Any], where: str
+    ) -> dict[Any, Any]:
+        """Return the block over the options of the preset that it names."""
+        presets: Mapping[str, Mapping[str, Any]] | None = getattr(config, "PRESETS", None)
+        name = block.get("preset")
+        if presets is None or name is None:
+            return block
+        if isinstance(name, str) and name in presets:
+            return _overlaid(presets[name], block)
+        self.problems.append(
+            f"{where}.preset: there is no {shown(name)}; {hint(str(name), presets)}"
         )
-    except ValidationError as error:
-        for entry in error.errors():
-            path = ".".join([where, *(str(part) for part in entry["loc"])])
-            problems.append(f"{path}: {_said(entry['type'], entry['msg'])}")
-    else:
-        problems += _numbers_from_truth(block, parsed, where)
-    if problems:
-        raise UserError("\n".join(problems))
-    return parsed
+        return {key: value for key, value in block.items() if key != "preset"}
+
+    def opened(self, kind: Any, value: Any, where: str) -> Any:
+        """Return ``value`` with each block inside it parsed, whatever holds the blocks."""
+        if value is None and nullable(kind):
+            return None
+        kinds = members(kind)
+        for each in kinds:
+            for choice in stated(each, Choice):
+                return self._chosen(choice, plain(each), value, where)
+        configs = [plain(each) for each in kinds if is_dataclass(plain(each))]
+        only_blocks = len(configs) == len([each for each in kinds if each is not type(None)])
+        if configs and not is_dataclass(value) and (only_blocks or isinstance(value, Mapping)):
+            return self._attempt(partial(_parse_fitting, configs, value, where))
+        if list(map(plain, kinds)) == [bool] and not isinstance(value, bool):
+            # To pydantic 1 and "yes" are true as well.
+            self.problems.append(f"{where}: should be true or false, but is {shown(value)}")
+            return _REFUSED
+        for each in filter(_may_hold_blocks, map(plain, kinds)):
+            origin = get_origin(each)
+            if origin in (list, tuple) and isinstance(value, list | tuple):
+                return list(self._entries(each, value, where))
+            if isinstance(value, Mapping):
+                return self._values(each, value, where)
+        return value
+
+    def _chosen(self, choice: Choice, kind: Any, value: Any, where: str) -> Any:
+        if is_dataclass(value):  # it was chosen already
+            return value
+        chosen = self._attempt(partial(choose, choice.choices(), value, where))
+        as_written = issubclass(get_origin(kind) or kind, Mapping)
+        return value if as_written and chosen is not _REFUSED else chosen
+
+    def _entries(self, kind: Any, value: Sequence[Any], where: str) -> Iterator[Any]:
+        """Yield the entries of a list; of a tuple each place may have a type of its own."""
+        kinds = [each for each in get_args(kind) if each is not Ellipsis]
+        for i, entry in enumerate(value):
+            yield self.opened(kinds[min(i, len(kinds) - 1)], entry, f"{where}[{i}]")
+
+    def _values(self, kind: Any, value: Mapping[Any, Any], where: str) -> Any:
+        """Return a mapping whose keys are the user's own, but for those that YAML mistook."""
+        mistaken = [key for key in value if isinstance(key, bool)]
+        self.problems.extend(f"{below(where, key)}: {no_option(key, {})}" for key in mistaken)
+        inside = get_args(kind)[1]
+        return {
+            key: self.opened(inside, entry, below(where, key))
+            for key, entry in value.items()
+            if not isinstance(key, bool)
+        }
+
+    def _attempt(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except UserError as error:
+            self.problems.append(str(error))
+            return _REFUSED
 
 
-def check_range(config: object, low: float, high: float, *names: str) -> None:
-    """Raise ``ValueError`` unless the options lie in [low, high] or are None."""
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not low <= value <= high:
-            raise ValueError(f"{name} is {value}, but must lie between {low:g} and {high:g}")
+@lru_cache(maxsize=256)
+def _may_hold_blocks(kind: Any) -> bool:
+    """Return whether a value of type ``kind`` is a mapping, or a list of more than leaves."""
+    origin = get_origin(kind)
+    if origin in (list, tuple):
+        inside = [plain(each) for entry in get_args(kind) for each in members(entry)]
+        return any(is_dataclass(each) or each is bool or get_origin(each) for each in inside)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
-def _said(kind: str, message: str) -> str:
+def _parse_fitting(configs: list[type[Any]], block: Any, where: str) -> Any:
+    """Parse the one of several dataclasses that knows most of the block's keys."""
+    given = _mapping(block, where).keys()
+
+    def strange(config: Any) -> tuple[int, int]:
+        known = option_kinds(config)
+        unknown = given - known
+        unlike = [key for key in unknown if closest(str(key), known) is None]
+        return len(unlike), len(unknown)
+
+    return parse(min(configs, key=strange) if configs[1:] else configs[0], block, where)
+
+
+@lru_cache(maxsize=256)
+def _adapter(config: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(config)
+
+
+def _known_right(value: Any) -> Any:
+    if value is _REFUSED:
+        raise ValueError
+    return value
+
+
+def _told(error: ValidationError, where: str) -> Iterator[str]:
+    """Yield what pydantic found, each problem with its path."""
+    for entry in error.errors(include_url=False):
+        if entry["input"] is _REFUSED:
+            continue
+        path, key = where, False
+        for part in entry["loc"]:
+            key = key or part == "[key]"
+            if not key:
+                path = f"{path}[{part}]" if isinstance(part, int) else below(path, part)
+        yield f"{path}: {'as a key ' if key else ''}{_said(dict(entry))}"
+
+
+def _said(entry: dict[str, Any]) -> str:
     """Return a problem in the words of YAML, which has lists and no tuples."""
-    if kind == "tuple_type":
-        return "should be a list, such as [a, b]"
-    return message.removeprefix("Value error, ")
+    kind, message = entry["type"], str(entry["msg"])
+    if kind == "missing":
+        return "missing"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    if kind == "too_long":
+        message = f"should hold {entry['ctx']['max_length']} entries"
+    message = _WORDS.get(kind, message.removeprefix("Input "))
+    return f"{message}, but is {shown(entry['input'])}"
 
 
-def _numbers_from_truth(given: Any, parsed: Any, where: str) -> list[str]:
-    """Return the places where true or false was taken as 1 or 0, as pydantic does."""
-    if isinstance(given, bool):
-        wrong = not isinstance(parsed, bool)
-        return [f"{where}: should not be {str(given).lower()}"] if wrong else []
-    inside: list[tuple[Any, Any, str]] = []
-    if isinstance(given, Mapping) and isinstance(parsed, Mapping):
-        inside = [(value, parsed.get(key), f"{where}.{key}") for key, value in given.items()]
-    elif isinstance(given, Mapping) and is_dataclass(parsed):
-        inside = [
-            (value, getattr(parsed, key), f"{where}.{key}")
-            for key, value in given.items()
-            if isinstance(key, str) and hasattr(parsed, key)
-        ]
-    elif isinstance(given, list) and isinstance(parsed, list | tuple):
-        inside = [(*pair, where) for pair in zip(given, parsed, strict=False)]
-    return [problem for entry in inside for problem in _numbers_from_truth(*entry)]
+_WORDS = {
+    "tuple_type": "should be a list, such as [a, b]",
+    "dict_type": "should be a block of names",
+    "mapping_type": "should be a block of names",
+    "string_type": "should be text",
+}
+"""By pydantic's kind of problem; its own words for the others."""
 
 
-def _mapping(block: Any, where: str) -> dict[str, Any]:
+def _mapping(block: Any, where: str) -> dict[Any, Any]:
     if not isinstance(block, Mapping):
-        raise UserError(f"{where}: should be a block of options, but is {block!r}")
+        raise UserError(f"{where}: should be a block of options, but is {shown(block)}")
     return dict(block)
-
-
-def _with_preset(config: type[Any], block: dict[str, Any], where: str) -> dict[str, Any]:
-    presets: Mapping[str, Mapping[str, Any]] | None = getattr(config, "PRESETS", None)
-    if presets is None or block.get("preset") is None:
-        return block
-    name = block["preset"]
-    if not isinstance(name, str) or name not in presets:
-        raise UserError(f"{where}.preset: there is no {name!r}; {hint(str(name), presets)}")
-    return _overlaid(presets[name], block)
 
 
 def _overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,19 @@
-"""The one exception for what a user can mend, and what every reader of text refuses alike."""
+"""The one exception for what a user can mend, and how its sentences stay short."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from itertools import islice
+from reprlib import Repr
+from typing import Any
+
+MOST_ENTRIES = 10
+"""Of a list in a message."""
+MOST_NAMES = 40
+"""To choose from in a message."""
+MOST_PROBLEMS = 100
+"""More than any file of ours has options."""
+LONGEST = 80
+"""Characters of a value, or of a name that nobody knows."""
 
 
 class UserError(Exception):
@@ -10,11 +22,11 @@ class UserError(Exception):
 
 def hint(word: str, known: Iterable[str]) -> str:
     """Say what ``word`` was probably meant to be, or what there is to choose from."""
-    names = sorted(known)
-    close = get_close_matches(word, names, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"choose from {', '.join(names)}" if names else "there is nothing to choose from"
+    names = sorted(map(str, known))
+    close = closest(word, names)
+    if close is not None:
+        return f"did you mean {shown(close)}?"
+    return f"choose from {listed(names)}" if names else "there is nothing to choose from"
 
 
 def as_text(data: bytes, name: str, remedy: str) -> str:
@@ -36,3 +48,56 @@ def as_text(data: bytes, name: str, remedy: str) -> str:
         raise UserError(
             f"{name}, line {line}: is not UTF-8: there is a byte {byte:#04x}{shown}; {remedy}"
         ) from None
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return what of ``known`` is spelt much like ``word``, small letters or capitals."""
+    alike = {name.lower(): name for name in known}
+    found = get_close_matches(word[:LONGEST].lower(), alike, n=1)
+    return alike[found[0]] if found else None
+
+
+def shown(value: Any) -> str:
+    """Return ``value``, which may be anything, as YAML or Python writes it; cut where long."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, list | tuple | Mapping) and len(value) > MOST_ENTRIES:
+        entries = value.items() if isinstance(value, Mapping) else value
+        first = [
+            f"{shown(each[0])}: {shown(each[1])}" if isinstance(value, Mapping) else shown(each)
+            for each in islice(entries, MOST_ENTRIES)
+        ]
+        brackets = "{}" if isinstance(value, Mapping) else "[]"
+        more = f" and {len(value) - MOST_ENTRIES:,} more"
+        return f"{brackets[0]}{cut(', '.join(first), 3 * LONGEST)}{more}{brackets[1]}"
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return f"a number of {value.bit_length():,} bits" if type(value) is int else "a value"
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """Return ``text``, its middle left out where it is long."""
+    if len(text) <= longest:
+        return text
+    return f"{text[: longest // 2]}...{text[len(text) - longest // 2 :]}"
+
+
+def listed(names: Iterable[str], most: int = MOST_NAMES) -> str:
+    """Return ``names`` with commas between them, the first ones where there are many."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(cut, names[:most])) + more
+
+
+def joined(problems: Iterable[str]) -> str:
+    """Return different problems below one another, the first ones where there are many."""
+    lines = list(dict.fromkeys(line for problem in problems for line in problem.split("\n")))
+    more = len(lines) - MOST_PROBLEMS
+    return "\n".join(lines[:MOST_PROBLEMS] + ([f"and {more:,} more"] if more > 0 else []))
+
+
+_SHORT = Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = MOST_ENTRIES
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = LONGEST

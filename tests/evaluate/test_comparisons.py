@@ -57,9 +57,6 @@ def test_sign_flip_with_five_seeds_is_refused_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"draws": 100}, "draws is 100"),
-        ({"calibration_bins": 1}, "calibration_bins is 1"),
-        ({"seed": -1}, "seed is -1"),
         ({"pairs": (("dqn", "dqn"),)}, "'dqn' stands against itself"),
     ],
 )

@@ -267,10 +267,9 @@ def test_every_shipped_source_says_task_and_steps(source: str) -> None:
             r"busi.finetune.task.name: .*'diagnosis'",
         ),
         ({"task": {"name": "diagnosis"}, "stepz": 1}, r"busi.finetune.stepz: .*'steps'"),
-        ({"task": {"name": "diagnosis"}, "steps": 0}, r"busi.finetune: steps .*1 or more"),
         (
             {"task": {"name": "diagnosis"}, "steps": 1, "learning_rates": []},
-            r"learning_rates should hold at least one",
+            r"learning_rates: holds 0 entries, but must hold 1 to 100",
         ),
         ({"task": {"name": "diagnosis", "lable": "x"}, "steps": 1}, r"task.lable: .*'label'"),
     ],
@@ -284,8 +283,6 @@ def test_a_wrong_source_block_names_the_key(block: dict[str, Any], message: str)
     ("block", "message"),
     [
         ({"modes": ["probe", "probe"]}, "modes should hold"),
-        ({"probe": {"folds": 1}}, "folds is 1"),
-        ({"probe": {"strengths": [0]}}, "strengths should hold"),
     ],
 )
 def test_impossible_options_are_refused(block: dict[str, Any], message: str) -> None:

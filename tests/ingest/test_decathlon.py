@@ -143,7 +143,7 @@ def test_a_modality_that_the_task_has_not_is_refused_with_those_it_has(tmp_path:
     raw = decathlon.write(tmp_path, ("FLAIR", "T1w"))
     with pytest.raises(UserError, match="channel is 2, but the task has only 0 FLAIR, 1 T1w"):
         read(raw, channel=2)
-    with pytest.raises(UserError, match="channel is -1, but must be 0 or more"):
+    with pytest.raises(UserError, match=r"channel: is -1, but must lie between 0"):
         read(raw, channel=-1)
 
 

@@ -118,15 +118,6 @@ def test_the_number_of_images_is_the_one_asked_for(tmp_path: Path) -> None:
             assert 40 <= min(width, height) <= max(width, height) <= 44
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"images": 3}, "at least 12"),
-        ({"smallest_side": 90, "largest_side": 80}, "in this order"),
-        ({"smallest_side": 8}, "at least 32"),
-        ({"seed": -1}, "must not be negative"),
-    ],
-)
-def test_a_phantom_that_cannot_be_drawn_is_refused(options: dict[str, int], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        parse(PhantomConfig, options, "phantom.ingest")
+def test_a_smallest_side_above_the_largest_is_refused() -> None:
+    with pytest.raises(UserError, match=r"smallest_side is 90, but .* largest_side, 80"):
+        parse(PhantomConfig, {"smallest_side": 90, "largest_side": 80}, "phantom.ingest")

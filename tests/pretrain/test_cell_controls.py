@@ -269,19 +269,6 @@ def test_the_highest_scores_are_hidden(number: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", CONTROLS)
-@pytest.mark.parametrize("ratio", [0.0, 1.0, -0.5, float("nan")])
-def test_a_ratio_that_hides_nothing_or_all_is_refused(name: str, ratio: float) -> None:
-    with pytest.raises(UserError, match=r"policy: ratio is .*, but must lie between 0 and 1"):
-        parse(POLICIES[name], {"ratio": ratio}, "policy")
-
-
-@pytest.mark.parametrize("sd", [0.0, -1.0, float("inf"), 1e308])
-def test_a_middle_without_width_or_end_is_refused(sd: float) -> None:
-    with pytest.raises(UserError, match=r"sd is .*, but should be above 0"):
-        parse(POLICIES["centre_cells"], {"sd": sd}, "policy")
-
-
-@pytest.mark.parametrize("name", CONTROLS)
 def test_a_grid_of_one_cell_is_refused_by_name(name: str) -> None:
     with pytest.raises(UserError, match=r"policy.ratio: a grid of 1 x 1 .* finer grid"):
         masks(name, grid=(1, 1))

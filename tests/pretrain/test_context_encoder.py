@@ -244,8 +244,6 @@ def test_an_image_that_the_stride_does_not_divide_is_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"overlap_px": -1}, "overlap_px is -1, but should be 0 or more"),
-        ({"overlap_weight": 0}, r"overlap_weight is 0.0, but should be above 0"),
         ({"botleneck": "none"}, r"objective.botleneck: .*did you mean 'bottleneck'"),
     ],
 )

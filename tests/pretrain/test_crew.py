@@ -120,5 +120,5 @@ def test_workers_need_a_network_that_stands_still(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"learner: asynchronous needs a network that stands"):
         pretrain(store, splits, make_run(tmp_path, block))
     nobody = {**block, "policy": {**block["policy"], "workers": 0}}
-    with pytest.raises(UserError, match=r"workers is 0, but must lie between 1 and 256"):
+    with pytest.raises(UserError, match=r"workers: is 0, but must lie between 1 and 256"):
         parse_recipe(nobody, "recipe")

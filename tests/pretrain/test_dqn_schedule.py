@@ -22,8 +22,3 @@ def test_epsilon_goes_from_start_to_the_floor(schedule: str, values: list[float]
 def test_the_default_is_the_release_schedule_with_a_floor() -> None:
     epsilon = Epsilon()
     assert [epsilon.at(p) for p in (0.0, 0.199, 0.2, 0.99)] == [1.0, 1.0, 0.05, 0.05]
-
-
-def test_an_epsilon_that_is_no_probability_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"end is 1\.5"):
-        Epsilon(end=1.5)

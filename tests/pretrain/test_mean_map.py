@@ -119,7 +119,7 @@ def test_a_policy_without_an_opinion_has_no_mean_map() -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"name": "dqnn"}, r"recipe\.policy: policy\.name: there is no 'dqnn'.*'dqn'"),
+        ({"name": "dqnn"}, r"recipe\.policy\.policy\.name: there is no 'dqnn'.*'dqn'"),
         ({"name": "dqn", "bx": [2, 2]}, r"policy\.bx: there is no such option.*'box'"),
         ({"name": "mean_map"}, r"there is no 'mean_map'"),
     ],

@@ -134,7 +134,7 @@ def test_progress_counts_the_policy_s_own_steps() -> None:
 
 
 def test_a_schedule_that_makes_no_sense_is_refused_by_name() -> None:
-    with pytest.raises(UserError, match=r"recipe\.schedule: first is 2.0, but must lie"):
+    with pytest.raises(UserError, match=r"recipe\.schedule\.first: is 2.0, but must lie"):
         parse_recipe(staged(first=2), "recipe")
     with pytest.raises(UserError, match=r"did you mean 'staged'"):
         parse_recipe({**DQN, "schedule": {"name": "stagd"}}, "recipe")

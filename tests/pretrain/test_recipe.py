@@ -61,7 +61,7 @@ def test_all_mistakes_of_a_recipe_are_named_at_once() -> None:
         "mine.policy.name: there is no 'random_bx'; did you mean 'random_box'?",
         "mine.encoder.name: missing; choose from",
         "mine.optimization: there is no such option; did you mean 'optimisation'?",
-        "mine.transductive: should be true or false, not 'yes'",
+        "mine.transductive: should be true or false, but is 'yes'",
     ):
         assert sentence in str(caught.value)
 
@@ -84,11 +84,6 @@ def test_a_recipe_knows_whether_it_trains() -> None:
 @pytest.mark.parametrize(
     ("config", "block", "message"),
     [
-        (Budget, {"steps": 0}, "steps is 0, but must lie between 1 and"),
-        (Budget, {"steps": 10**12}, "steps is 1000000000000, but must lie between 1 and"),
-        (Budget, {"batch_size": 0}, "batch_size is 0, but should be 1 or more"),
-        (PretrainConfig, {"checkpoint_every": 0}, "checkpoint_every is 0"),
-        (PretrainConfig, {"gallery_moments": 0}, "gallery_moments is 0"),
         (PretrainConfig, {"device": "gpu"}, "device: .*'auto', 'cpu' or 'cuda'"),
         (PretrainConfig, {"second_run": "stay"}, "second_run: .*'leave' or 'wait'"),
     ],
@@ -277,7 +272,7 @@ def test_a_changed_recipe_leaves_no_snapshot_of_the_old_one(tmp_path: Path) -> N
     assert not old.snapshot(6).exists()
 
 
-@pytest.mark.parametrize("steps", [[0], [9], [3, 12]])
+@pytest.mark.parametrize("steps", [[9], [3, 12]])
 def test_a_snapshot_outside_the_run_is_refused(steps: list[int]) -> None:
     with pytest.raises(UserError, match=r"snapshots are .* below steps \(9\)"):
         parse(Budget, {"steps": 9, "snapshots": steps}, "phantom.pretrain")

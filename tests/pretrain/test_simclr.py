@@ -9,7 +9,6 @@ from torch import Tensor
 
 from maskwise.config import parse
 from maskwise.encoders.context_cnn import ContextCnnConfig
-from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch
 from maskwise.pretrain.objectives.simclr import Simclr, SimclrConfig, contrast
 from pretrain.toys import make_setting
@@ -124,18 +123,3 @@ def test_hiding_cells_changes_the_task_and_hiding_none_does_not() -> None:
     mask[:, :2] = True
     assert objective(batch(), mask).loss != bare
     assert objective(batch(), NOTHING).error_map.isnan().all()
-
-
-@pytest.mark.parametrize(
-    ("block", "message"),
-    [
-        ({"temperature": 0}, r"temperature is 0.0, but should be above 0"),
-        ({"hidden": 0}, "hidden and embedding should be 1 or more"),
-        ({"views": {"least_area": 2}}, r"least_area is 2.0, but should lie in \(0, 1\]"),
-        ({"views": {"aspect": 0.5}}, r"aspect is 0.5, but should be 1 or more"),
-        ({"views": {"noise": -1}}, r"noise is -1.0, but should be 0 or more"),
-    ],
-)
-def test_a_wrong_option_is_named(block: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        build(block)

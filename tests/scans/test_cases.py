@@ -185,7 +185,7 @@ def test_a_folder_is_read_as_it_is_meant_or_refused(name: str, entry: Entry) -> 
     for warning in entry.get("warnings", []):
         assert any(says(said, warning) for said in result.summary["warnings"])
     for word, count in entry.get("counted", {}).items():
-        assert result.summary["labels"]["diagnosis"]["missing"][word] == count
+        assert result.summary["no_label"]["diagnosis"][word] == count
     for axis, spacing in entry.get("spacing_mm", {}).items():
         assert result.manifest[f"spacing_{axis}"].to_numpy() == pytest.approx(spacing)
     _check_pixels(raw, result.manifest, entry)
@@ -221,9 +221,10 @@ def _shown(decoded: Decoded) -> NDArray[np.float32]:
     """Return the intensities ``(H, W)`` that a network gets, at the image's own size."""
     height, width = decoded.pixels.shape[:2]
     blocks = {"name": "pad"}, {"name": "percentile", "low": 0, "high": 100}
-    return to_network(decoded.pixels, *blocks, 1, height, width, background=decoded.background)[
-        0
-    ]
+    shown: NDArray[np.float32] = to_network(
+        decoded.pixels, *blocks, 1, height, width, background=decoded.background
+    )
+    return shown[0]
 
 
 def _check_rows(result: Ingested, entry: Entry) -> None:

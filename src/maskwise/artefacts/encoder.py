@@ -4,12 +4,11 @@ Needs torch and safetensors only. All or nothing: every tensor is accounted for,
 """
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,15 +17,17 @@ from torch import Tensor, nn
 
 from maskwise.artefacts.atomic import replacing
 from maskwise.artefacts.description import from_json
+from maskwise.bounds import MOST_CHANNELS, Length, Positive, Seed, Side, Within
 from maskwise.encoders import ENCODERS
-from maskwise.errors import UserError, hint
+from maskwise.errors import UserError, cut, hint, listed, shown
 
+Mean = Annotated[float, Within(-(10**6), 10**6)]
 FORMAT = "maskwise/1"
 DECODER = "decoder."
 """Prefix of tensors that may stand beside the encoder's: of the decoder that it was
 pre-trained with."""
-LARGEST = 4_096
-"""The largest whole number that a description may hold: pixels a side, channels, layers."""
+MOST_TENSORS = 10
+"""Named in a message."""
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -38,39 +39,30 @@ class EncoderMetadata:
     """Name in ``maskwise.encoders.ENCODERS``."""
     arguments: dict[str, Any]
     """The architecture's options."""
-    channels: int
-    height: int
+    channels: Annotated[int, Within(1, MOST_CHANNELS)]
+    height: Side
     """Pixels."""
-    width: int
+    width: Side
     """Pixels."""
-    mean: tuple[float, ...]
+    mean: Annotated[tuple[Mean, ...], Length(1, MOST_CHANNELS)]
     """A channel; a network sees ``(v - mean) / std`` of intensities v in [0, 1]."""
-    std: tuple[float, ...]
+    std: Annotated[tuple[Positive, ...], Length(1, MOST_CHANNELS)]
     modality: str
     intensity: dict[str, Any]
     geometry: dict[str, Any]
     source: str
     recipe: str
-    seed: int
+    seed: Seed
     data_hash: str
     version: str
     """Of the package that wrote the file."""
 
     def check(self) -> None:
-        """Raise ``ValueError`` where a figure cannot be right."""
-        for name in ("channels", "height", "width"):
-            if not 1 <= getattr(self, name) <= LARGEST:
-                raise ValueError(f"{name} is {getattr(self, name)}")
-        for name, value in self.arguments.items():
-            numbers = value if isinstance(value, list | tuple) else [value]
-            if any(isinstance(number, int) and number > LARGEST for number in numbers):
-                raise ValueError(f"{name} is {value}")
+        """Raise ``ValueError`` where figures cannot be right together."""
         for name in ("mean", "std"):
             values = getattr(self, name)
-            if len(values) != self.channels or not all(map(math.isfinite, values)):
-                raise ValueError(f"{name} is {list(values)} for {self.channels} channels")
-        if min(self.std) <= 0:
-            raise ValueError(f"std is {list(self.std)}, but should be above 0")
+            if len(values) != self.channels:
+                raise ValueError(f"{name} is {shown(values)} for {self.channels} channels")
 
 
 def write_encoder(encoder: nn.Module, metadata: EncoderMetadata, path: Path) -> None:
@@ -105,13 +97,11 @@ def load_encoder(path: str | Path) -> nn.Module:
     path = Path(path)
     tensors, blocks = read_tensors(path)
     if "encoder" not in blocks:
-        raise UserError(f"{path}: holds {hint('', blocks)} and no encoder")
+        raise UserError(f"{path}: holds {listed(blocks, 3) or 'no description'} and no encoder")
     with usable(path):
         metadata = encoder_metadata(blocks["encoder"])
         own = {name: each for name, each in tensors.items() if not name.startswith(DECODER)}
-        encoder = rebuild(lambda: build_encoder(metadata, str(path)), own, str(path))
-        with torch.inference_mode():
-            encoder(torch.zeros(1, metadata.channels, metadata.height, metadata.width))
+        encoder = rebuild(lambda: build_encoder(metadata, str(path)), own, metadata, str(path))
     encoder.metadata = metadata  # type: ignore[assignment]
     beside = set(tensors) - set(own)
     if beside:
@@ -124,13 +114,13 @@ def usable(path: Path) -> Iterator[None]:
     """Turn whatever a damaged description leads to into one message."""
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError):  # the latter says nothing of the file
         raise
     except Exception as error:
         # Values that are wrong in any way raise anything: TypeError, KeyError, RuntimeError.
         raise UserError(
-            f"{path}: what the file says of itself cannot be used ({error}); it is damaged, or "
-            "of another version of maskwise: make it again, or take another copy"
+            f"{path}: what the file says of itself cannot be used ({cut(str(error), 400)}); it "
+            "is damaged, or of another version of maskwise: make it again, or take another copy"
         ) from None
 
 
@@ -145,27 +135,37 @@ def encoder_metadata(block: Mapping[str, Any]) -> EncoderMetadata:
     return replace(metadata, arguments=arguments)
 
 
-def rebuild(build: Callable[[], M], tensors: Mapping[str, Tensor], where: str) -> M:
+def rebuild(
+    build: Callable[[], M], tensors: Mapping[str, Tensor], seen: EncoderMetadata, where: str
+) -> M:
     """Return the module that ``build`` makes, in eval mode, with the weights of ``tensors``.
 
-    It is built without memory first: a description that is wrong must not take all there is.
+    It is built, and shown an image of the size that it was trained on, without memory first: a
+    description that is wrong must not take all there is.
     """
     with torch.device("meta"):
-        module = build()
+        module = build().eval()
     check_fit(module, tensors, where)
+    image = torch.empty(1, seen.channels, seen.height, seen.width, device="meta")
+    try:
+        with torch.inference_mode():
+            module(image)
+    except (RuntimeError, IndexError):  # what torch says of it names no figure of the file
+        raise ValueError("its layers do not fit one another, or its image") from None
     module.to_empty(device="cpu")
     module.load_state_dict(dict(tensors))
-    return module.eval()
+    return module
 
 
 def build_encoder(metadata: EncoderMetadata, where: str) -> nn.Module:
     """Build the architecture that ``metadata`` names, with fresh weights."""
     if metadata.architecture not in ENCODERS:
         raise UserError(
-            f"{where}: needs the encoder {metadata.architecture!r}, which this version of "
+            f"{where}: needs the encoder {shown(metadata.architecture)}, which this version of "
             f"maskwise does not have; {hint(metadata.architecture, ENCODERS)}"
         )
-    return ENCODERS[metadata.architecture](**metadata.arguments).build(metadata.channels)
+    config = from_json(ENCODERS[metadata.architecture], metadata.arguments)
+    return config.build(metadata.channels)
 
 
 def write_tensors(tensors: Mapping[str, Tensor], blocks: Mapping[str, Any], path: Path) -> None:
@@ -203,7 +203,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: is no readable safetensors file ({error})") from None
+        raise UserError(
+            f"{path}: is no readable safetensors file ({cut(str(error), 400)})"
+        ) from None
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path}: was not written by maskwise ({FORMAT}); export it again")
     with usable(path):
@@ -227,7 +229,9 @@ def read_checkpoint(path: Path, where: str) -> dict[str, Tensor]:
     except MemoryError:  # says nothing of the file
         raise
     except Exception as error:  # torch's reader of a file that is none raises what it meets
-        raise UserError(f"{where}: is no readable checkpoint of weights ({error})") from None
+        raise UserError(
+            f"{where}: is no readable checkpoint of weights ({cut(str(error), 400)})"
+        ) from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{where}: holds {type(state).__name__}, and no state dict of tensors")
@@ -267,21 +271,23 @@ def account(module: nn.Module) -> str:
 def check_fit(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
     """Raise ``UserError`` as ``fill`` does; a module without memory can be asked, too."""
     wanted = module.state_dict()
-    problems = [f"missing: {name}" for name in wanted if name not in tensors]
-    problems += [f"unexpected: {name}" for name in tensors if name not in wanted]
+    problems = [f"missing: {cut(name)}" for name in wanted if name not in tensors]
+    problems += [f"unexpected: {cut(name)}" for name in tensors if name not in wanted]
     fits = [(name, _misfit(tensors[name], wanted[name])) for name in wanted if name in tensors]
-    problems += [f"{word}: {name} {detail}" for name, (word, detail) in fits if word]
+    problems += [f"{word}: {cut(name)} {detail}" for name, (word, detail) in fits if word]
     if problems:
         fitting = len(wanted) - sum(not p.startswith("unexpected") for p in problems)
+        more = len(problems) - MOST_TENSORS
+        told = problems[:MOST_TENSORS] + ([f"and {more:,} more"] if more > 0 else [])
         raise UserError(
             f"{where}: {fitting} of {len(wanted)} tensors fit; nothing was loaded\n  "
-            + "\n  ".join(problems)
+            + "\n  ".join(told)
         )
 
 
 def _misfit(tensor: Tensor, wanted: Tensor) -> tuple[str, str]:
     if tensor.shape != wanted.shape:
-        return "misshapen", f"is {tuple(tensor.shape)}, not {tuple(wanted.shape)}"
+        return "misshapen", f"is {shown(tuple(tensor.shape))}, not {tuple(wanted.shape)}"
     if tensor.is_floating_point() != wanted.is_floating_point():
         return "of another type", f"is {tensor.dtype}, not {wanted.dtype}"
     if tensor.is_floating_point() and not tensor.float().isfinite().all():

@@ -6,13 +6,11 @@ Needs torch and safetensors only. All or nothing: every tensor is accounted for,
 """
 
 import logging
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-import torch
 from torch import nn
 
 from maskwise.artefacts.description import from_json
@@ -26,11 +24,20 @@ from maskwise.artefacts.encoder import (
     usable,
     write_tensors,
 )
+from maskwise.bounds import Length, Positive, Share, Within
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.segmenter import Segmenter
-from maskwise.errors import UserError
+from maskwise.errors import UserError, shown
 
 log = logging.getLogger(__name__)
+
+MOST_CLASSES = 65_536
+MOST_STAGES = 64
+"""Of an encoder."""
+Stage = Annotated[int, Within(0, MOST_STAGES - 1)]
+Number = Annotated[int, Within(1, 10**9)]
+"""Of images, or of features."""
+Loss = Annotated[float, Within(0, 10**9)]
 
 
 @dataclass(frozen=True)
@@ -43,25 +50,25 @@ class ModelMetadata:
     """Architecture, image size, preprocessing, source, recipe and seed."""
     task: str
     """Name in ``maskwise.finetune.tasks.TASKS``."""
-    classes: tuple[str, ...]
+    classes: Annotated[tuple[str, ...], Length(1, MOST_CLASSES)]
     """In the order of the model's outputs."""
     mode: str
     """``probe`` (the encoder as pre-trained) or ``full`` (fine-tuned as a whole)."""
-    fraction: float
+    fraction: Share
     """Share of the training labels that the model saw."""
-    images: int
+    images: Number
     """Number of labelled training images that the model saw."""
-    stages: tuple[int, ...]
+    stages: Annotated[tuple[Stage, ...], Length(1, MOST_STAGES)]
     """Whose pooled features the linear layer sees, finest first."""
     pooling: str
     """Name that ``maskwise.encoders.classifier.pool`` knows."""
-    features: int
+    features: Number
     """How many pooled features the linear layer sees."""
-    temperature: float
+    temperature: Positive
     """By which logits are divided before the softmax; fitted on held-out labels."""
-    calibrated_on: int
+    calibrated_on: Number
     """Number of labelled images that the temperature was fitted on."""
-    validation_log_loss: float
+    validation_log_loss: Loss
     """Of the calibrated probabilities on the validation images of that fraction, in nats."""
 
     @property
@@ -71,10 +78,6 @@ class ModelMetadata:
 
     def check(self) -> None:
         """Raise ``ValueError`` where a figure cannot be right."""
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(f"temperature is {self.temperature}, but should be above 0")
-        if self.calibrated_on < 1:
-            raise ValueError(f"calibrated_on is {self.calibrated_on}, but should be 1 or more")
         _check_names(self.classes)
 
 
@@ -88,15 +91,15 @@ class SegmenterMetadata:
     """Architecture, image size, preprocessing, source, recipe and seed."""
     task: str
     """Name in ``maskwise.finetune.tasks.TASKS``."""
-    classes: tuple[str, ...]
+    classes: Annotated[tuple[str, ...], Length(1, MOST_CLASSES)]
     """What is outlined: class i is the model's output i + 1; output 0 is the background."""
     mode: str
     """``probe`` (the encoder as pre-trained) or ``full`` (fine-tuned as a whole)."""
-    fraction: float
+    fraction: Share
     """Share of the outlined training images that the model saw."""
-    images: int
+    images: Number
     """Number of outlined training images that the model saw."""
-    validation_loss: float
+    validation_loss: Loss
     """Dice loss + cross-entropy on the validation images of that fraction."""
 
     @property
@@ -113,8 +116,8 @@ Metadata = ModelMetadata | SegmenterMetadata
 
 
 def _check_names(classes: tuple[str, ...]) -> None:
-    if not classes or len(set(classes)) < len(classes):
-        raise ValueError(f"classes is {list(classes)}, not different names")
+    if len(set(classes)) < len(classes):
+        raise ValueError(f"classes is {shown(classes)}, not different names")
 
 
 def write_model(model: nn.Module, metadata: Metadata, path: Path) -> None:
@@ -141,10 +144,8 @@ def load_model(path: str | Path) -> Classifier | Segmenter:
         raise UserError(f"{path}: holds {found}")
     with usable(path):
         metadata = _KINDS[kind](blocks[kind])
-        model = rebuild(lambda: _build(metadata, str(path)), tensors, str(path))
         seen = metadata.encoder
-        with torch.inference_mode():
-            model(torch.zeros(1, seen.channels, seen.height, seen.width))
+        model = rebuild(lambda: _build(metadata, str(path)), tensors, seen, str(path))
     log.info("%s: loaded %s", path, account(model))
     model.metadata = metadata  # type: ignore[assignment]
     return model

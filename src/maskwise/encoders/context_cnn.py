@@ -6,13 +6,15 @@ between the stages. The authors' release (``models.py``, ``Encoder``) is ``RELEA
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from torch import Tensor, nn
 
+from maskwise.bounds import Length, Width, Within
 from maskwise.encoders.norm import Norm, build_norm, check_widths
 
 Closing = Literal["norm_relu", "none"]
+Convolutions = Annotated[int, Within(1, 64)]
 
 RELEASE: Mapping[str, Any] = {
     "widths": [16, 32, 64, 64, 128, 128],
@@ -28,11 +30,11 @@ RELEASE: Mapping[str, Any] = {
 class ContextCnnConfig:
     """.45 M parameters by default, and 8 x 8 features of an image of 64 pixels."""
 
-    widths: tuple[int, ...] = (24, 56, 112)
+    widths: Annotated[tuple[Width, ...], Length(1, 16)] = (24, 56, 112)
     """Channels a stage, finest first."""
-    convolutions: tuple[int, ...] = (2, 2, 4)
+    convolutions: Annotated[tuple[Convolutions, ...], Length(1, 16)] = (2, 2, 4)
     """3 x 3 convolutions a stage."""
-    stride: int = 8
+    stride: Literal[8, 16, 32] = 8
     """Pixels of the image that a feature of the last stage stands for, one side: 8, 16 or 32.
 
     Poolings between the stages halve first. Halvings beyond them are strided convolutions in
@@ -43,15 +45,11 @@ class ContextCnnConfig:
     """What follows a stage's last convolution; nothing in the release."""
 
     def __post_init__(self) -> None:
-        if self.stride not in (8, 16, 32):
-            raise ValueError(f"stride is {self.stride}, but should be 8, 16 or 32")
-        if not self.widths or len(self.convolutions) != len(self.widths):
+        if len(self.convolutions) != len(self.widths):
             raise ValueError(
                 f"convolutions should hold a number for each of the {len(self.widths)} widths, "
                 f"but holds {len(self.convolutions)}"
             )
-        if min(self.convolutions) < 1:
-            raise ValueError("convolutions should be 1 or more in every stage")
         check_widths(self.norm, self.widths)
 
     def build(self, channels: int) -> "ContextCnn":

@@ -12,8 +12,6 @@ GROUP = 8
 
 def check_widths(norm: Norm, widths: tuple[int, ...]) -> None:
     """Raise ``ValueError`` unless ``norm`` can divide every width."""
-    if min(widths) < 1:
-        raise ValueError(f"widths should be 1 or more, not {list(widths)}")
     if norm == "group" and any(width % GROUP for width in widths):
         raise ValueError(
             f"widths should be multiples of {GROUP} with norm: group, not {list(widths)}; "

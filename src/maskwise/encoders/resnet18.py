@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
+from maskwise.bounds import Within
 from maskwise.encoders.norm import Norm, build_norm, check_widths
 
 RGB = 3
@@ -16,9 +17,9 @@ RGB = 3
 class Resnet18Config:
     """11.2 M parameters at the full width; the features of an image of 64 pixels are 8 x 8."""
 
-    width: int = 64
+    width: Annotated[int, Within(1, 1_024)] = 64
     """Channels of the first stage, doubled at each of the next three; published: 64."""
-    stride: int = 8
+    stride: Literal[8, 16, 32] = 8
     """Pixels of the image that a last feature stands for, one side: 8, 16 or 32."""
     keep_by: Literal["unit_stride", "dilation"] = "unit_stride"
     """How a stage beyond ``stride`` keeps its resolution: by strides of 1 alone, or also by
@@ -26,8 +27,6 @@ class Resnet18Config:
     norm: Norm = "batch"
 
     def __post_init__(self) -> None:
-        if self.stride not in (8, 16, 32):
-            raise ValueError(f"stride is {self.stride}, but should be 8, 16 or 32")
         check_widths(self.norm, (self.width,))
 
     def build(self, channels: int) -> "Resnet18":

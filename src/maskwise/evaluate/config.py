@@ -1,7 +1,9 @@
 """The options of evaluate."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from maskwise.bounds import Seed, Within
 
 EmptyMasks = Literal["one", "skip", "zero"]
 
@@ -10,14 +12,14 @@ EmptyMasks = Literal["one", "skip", "zero"]
 class EvaluateConfig:
     """The block ``evaluate``."""
 
-    draws: int = 10_000
-    """Bootstrap draws, at least 199."""
-    seed: int = 0
+    draws: Annotated[int, Within(199, 1_000_000)] = 10_000
+    """Bootstrap draws; a 95 % interval needs 199."""
+    seed: Seed = 0
     """Of the bootstrap."""
     weigh: Literal["group", "image"] = "group"
     """What counts once: a ``group`` (its images share the weight 1, so a duplicated image or a
     patient with many images counts no more than another), or every ``image``."""
-    calibration_bins: int = 15
+    calibration_bins: Annotated[int, Within(2, 1_000)] = 15
     """Bins of equal width of the calibration error."""
     empty_masks: EmptyMasks = "one"
     """What Dice and IoU are where neither truth nor prediction outlines anything: 1, left out
@@ -33,14 +35,6 @@ class EvaluateConfig:
     differences (8 to 16 seeds)."""
 
     def __post_init__(self) -> None:
-        if self.draws < 199:
-            raise ValueError(f"draws is {self.draws}, but a 95 % interval needs 199 or more")
-        if self.calibration_bins < 2:
-            raise ValueError(
-                f"calibration_bins is {self.calibration_bins}, should be 2 or more"
-            )
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, should be 0 or more")
         for recipe, other in self.pairs:
             if recipe == other:
                 raise ValueError(f"pairs: {recipe!r} stands against itself")

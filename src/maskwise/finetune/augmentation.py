@@ -1,12 +1,14 @@
 """Small changes to training images that no diagnosis depends on."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from maskwise.artefacts.store import Laterality
+from maskwise.bounds import Within
 
 
 @dataclass(frozen=True)
@@ -16,14 +18,10 @@ class Augmentation:
     Images are never turned upside down: in ultrasound the shadow lies below the lesion.
     """
 
-    shift: float = 0.06
+    shift: Annotated[float, Within(0, 0.5)] = 0.06
     """Largest shift along each side, as a share of it; what is uncovered repeats the border."""
     flip: bool = True
     """Swap left and right in half of the images; not done where laterality is ``fixed``."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.shift <= 0.5:
-            raise ValueError(f"shift is {self.shift}, but should lie in [0, 0.5]")
 
 
 @dataclass(frozen=True)

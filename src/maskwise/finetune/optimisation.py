@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import cos, pi
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from maskwise.bounds import Decay, Positive, Within
 from maskwise.finetune.augmentation import Augmentation
 from maskwise.seeds import stream
 
@@ -20,22 +21,16 @@ class FullConfig:
 
     head: Literal["probe", "fresh"] = "probe"
     """Where a diagnosis' linear layer starts: at the probe's solution, or at zero."""
-    encoder_rate: float = 1.0
+    encoder_rate: Annotated[float, Within(0, 1_000)] = 1.0
     """Learning rate of the encoder, as a multiple of that of what lies on top of it
     (docs/decisions.md)."""
-    weight_decay: float = 0.05
+    weight_decay: Annotated[float, Within(0, 100)] = 0.05
     """AdamW's; biases and norms (one dimension) are spared."""
-    warm_up: float = 0.1
+    warm_up: Decay = 0.1
     """Share of the steps over which the learning rate rises; then it falls as a cosine to 0."""
-    clip: float = 1.0
+    clip: Positive = 1.0
     """Largest norm of the gradient."""
     augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.warm_up < 1:
-            raise ValueError(f"warm_up is {self.warm_up}, but should lie in [0, 1)")
-        if self.weight_decay < 0 or self.encoder_rate < 0 or self.clip <= 0:
-            raise ValueError("weight_decay and encoder_rate should be 0 or more, clip above 0")
 
 
 def to_training(network: nn.Module) -> None:

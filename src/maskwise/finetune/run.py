@@ -1,8 +1,10 @@
 """What a run of the stage is asked to do: YAML becomes these."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Literal
 
+from maskwise.bounds import BatchSize, LearningRate, Length, Steps
+from maskwise.config import Choice
 from maskwise.finetune.contracts import Mode, TaskConfig
 from maskwise.finetune.diagnosis.probe import ProbeConfig
 from maskwise.finetune.models import Keep
@@ -33,27 +35,24 @@ class FinetuneConfig:
 class Budget:
     """What a source says: the task, and how long each network is trained for it."""
 
-    # pydantic takes the task as it is: `parse_budget` has parsed it by its name.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"arbitrary_types_allowed": True}
-
-    task: TaskConfig
-    steps: int
+    task: Annotated[TaskConfig, Choice(lambda: _tasks())]
+    steps: Steps
     """Optimiser steps of whatever takes any, the same at every fraction."""
-    batch_size: int = 32
+    batch_size: BatchSize = 32
     """Images."""
-    learning_rates: tuple[float, ...] = (0.001,)
+    learning_rates: Annotated[tuple[LearningRate, ...], Length(1, 100)] = (0.001,)
     """Tried in turn, each for all steps; validation chooses at each fraction."""
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch_size < 1:
-            raise ValueError("steps and batch_size should be 1 or more")
-        if not self.learning_rates or min(self.learning_rates) <= 0:
-            raise ValueError("learning_rates should hold at least one number, all above 0")
 
     def planned_steps(self, fractions: int, config: FinetuneConfig) -> int:
         """Return the optimiser steps of one cell, of an encoder that has parameters."""
         trained = sum(mode in self.task.trained for mode in config.modes)
         return fractions * trained * len(self.learning_rates) * self.steps
+
+
+def _tasks() -> dict[str, type[TaskConfig]]:
+    from maskwise.finetune.tasks import TASKS  # whose tasks take a run
+
+    return {name: task.config for name, task in TASKS.items()}
 
 
 @dataclass(frozen=True)

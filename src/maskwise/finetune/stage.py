@@ -5,12 +5,11 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from maskwise import config as yaml
 from maskwise.artefacts.store import Store
-from maskwise.errors import UserError
+from maskwise.config import parse
 from maskwise.finetune.contracts import Finetuned
 from maskwise.finetune.run import Budget, FinetuneConfig, FinetuneRun
-from maskwise.finetune.tasks import TASKS, learner
+from maskwise.finetune.tasks import learner
 
 __all__ = [
     "Budget",
@@ -41,8 +40,4 @@ def finetune(
 
 def parse_budget(block: Any, where: str) -> Budget:
     """Parse a source's block; its ``task`` is chosen by name."""
-    if not isinstance(block, dict) or "task" not in block:
-        raise UserError(f"{where}.task: missing; write task: {{name: diagnosis}}")
-    configs = {name: task.config for name, task in TASKS.items()}
-    task = yaml.choose(configs, block["task"], f"{where}.task")
-    return yaml.parse(Budget, {**block, "task": task}, where)
+    return parse(Budget, block, where)

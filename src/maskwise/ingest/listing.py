@@ -3,16 +3,20 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 import pandas as pd
 
 from maskwise.artefacts.manifest import COLUMNS, MASK_CLASSES, READING
+from maskwise.bounds import Within
 from maskwise.ingest.contracts import LISTED, Listing
 from maskwise.scans.raw import looks_like_image, walk
 from maskwise.scans.reasons import Reject
 
 MAX_DISTANCE = 16
 """Hashes that differ in more bits than that are of unrelated images."""
+Distance = Annotated[int, Within(0, MAX_DISTANCE)]
+"""Bits by which hashes of near-duplicates may differ."""
 
 MEASURED = (
     "pixels_sha256",
@@ -107,11 +111,3 @@ def build_listing(rows: Sequence[Mapping[str, object]], rejects: Iterable[Reject
     if table.empty:
         table = pd.DataFrame(columns=list(LISTED))
     return Listing(table.astype({"frame": "int64"}), tuple(rejects))
-
-
-def check_distance(distance: int) -> None:
-    """Raise ``ValueError`` unless ``distance`` is one that the search supports."""
-    if not 0 <= distance <= MAX_DISTANCE:
-        raise ValueError(
-            f"duplicate_distance is {distance}, but must lie between 0 and {MAX_DISTANCE}"
-        )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 
@@ -19,6 +19,7 @@ from maskwise.artefacts.manifest import (
     reading_text,
 )
 from maskwise.artefacts.rejects import rejects_table
+from maskwise.bounds import Share, Within, Workers
 from maskwise.errors import UserError
 from maskwise.ingest import contradictions as against
 from maskwise.ingest.audit import audit, slice_audit
@@ -52,24 +53,14 @@ DEATH = (
 class IngestConfig:
     """What holds for every source."""
 
-    max_reject_share: float = 0.05
+    max_reject_share: Share = 0.05
     """Of images, in [0, 1]: the run stops if more are rejected."""
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Annotated[int, Within(1, PIXEL_LIMIT)] = MAX_PIXELS
     """Larger images are rejected by their header, before they are decoded."""
-    mask_agreement: float = 0.5
+    mask_agreement: Share = 0.5
     """Intersection over union, in [0, 1], under which the masks of duplicates contradict."""
-    workers: int | None = None
+    workers: Workers | None = None
     """Processes; null = one a core, fewer for few images."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.max_reject_share <= 1:
-            raise ValueError(f"max_reject_share is {self.max_reject_share}, not in [0, 1]")
-        if not 1 <= self.max_pixels <= PIXEL_LIMIT:
-            raise ValueError(f"max_pixels is {self.max_pixels}, not in [1, {PIXEL_LIMIT}]")
-        if not 0 <= self.mask_agreement <= 1:
-            raise ValueError(f"mask_agreement is {self.mask_agreement}, not in [0, 1]")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers is {self.workers}, but must be at least 1")
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
 
 from maskwise.artefacts.model import Metadata, ModelMetadata, SegmenterMetadata, load_model
+from maskwise.bounds import Within
 from maskwise.config import parse
 from maskwise.errors import UserError, hint
 from maskwise.predict.classes import Classes
@@ -49,14 +50,10 @@ class PredictConfig:
     sort_by: str | None = None
     """The class whose probability, or outlined area, orders the page; by default the
     probability of each scan's prediction, class by class, or the area of all outlines."""
-    shown: int = 200
+    shown: Annotated[int, Within(1, 10_000)] = 200
     """Scans on the page at most; the table holds all."""
     reading: Reading = DEFAULT
     """How files are read that leave a choice; as the source of the model's images says."""
-
-    def __post_init__(self) -> None:
-        if self.shown < 1:
-            raise ValueError(f"shown is {self.shown}, but should be 1 or more")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """The options of preprocess: a source's own, and those common to all sources."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from maskwise.artefacts.store import Laterality
-from maskwise.errors import UserError, hint
+from maskwise.bounds import LARGEST, MOST_CHANNELS, Decay, PartShare, Seed, Within, Workers
+from maskwise.config import Choice
+from maskwise.errors import hint
+from maskwise.scans.decode import PIXEL_LIMIT
 from maskwise.scans.geometry import GEOMETRIES
 from maskwise.scans.images import complete_block
 from maskwise.scans.intensity import DEFAULTS, INTENSITIES
@@ -15,11 +18,11 @@ from maskwise.scans.raw import MAX_PIXELS
 class SourcePreprocessConfig:
     """A source's block ``preprocess``: what its images become, and how they are split."""
 
-    height: int
-    """Pixels of the network's image, at least 8."""
-    width: int
-    """Pixels of the network's image, at least 8."""
-    channels: int = 1
+    height: Annotated[int, Within(8, LARGEST)]
+    """Pixels of the network's image."""
+    width: Annotated[int, Within(8, LARGEST)]
+    """Pixels of the network's image."""
+    channels: Annotated[int, Within(1, MOST_CHANNELS)] = 1
     """1 = grey (colour becomes luminance), 3 = colour, n = n sequences."""
     modality: str = "other"
     """``ultrasound``, ``mr``, ``ct``, ``xray`` or ``other``."""
@@ -27,30 +30,28 @@ class SourcePreprocessConfig:
     """``fixed`` where left and right mean something: no stage then mirrors an image."""
     label: str | None = None
     """The label that splits are stratified by; null for a source without labels."""
-    geometry: dict[str, Any] = field(default_factory=lambda: {"name": "resize"})
+    geometry: Annotated[dict[str, Any], Choice(lambda: GEOMETRIES)] = field(
+        default_factory=lambda: {"name": "resize"}
+    )
     """``resize``, ``crop`` or ``pad``, with its options."""
-    intensity: dict[str, Any] | None = None
+    intensity: Annotated[dict[str, Any], Choice(lambda: INTENSITIES)] | None = None
     """``range``, ``window`` or ``percentile``, with its options; null = the modality's."""
     split: Literal["auto", "official", "corrected", "own"] = "auto"
     """``official`` keeps the publisher's split, leaks and all; ``corrected`` keeps its groups
     whole (each goes where it would be learnt from first); ``own`` makes one; ``auto`` =
     official where there is one, else own."""
-    validation_share: float = 0.15
+    validation_share: PartShare = 0.15
     """Of the images, in (0, 1)."""
-    test_share: float | None = None
+    test_share: Decay | None = None
     """Of the images, in [0, 1); null = 0.15 with a label, else 0: nothing is tested."""
-    folds: int = 0
+    folds: Annotated[int, Within(0, 100)] = 0
     """k: seed s tests on fold s mod k; 0 = one split for all seeds."""
-    split_seed: int = 0
+    split_seed: Seed = 0
     """Of the own split; every seed of the study uses the same split."""
 
     def __post_init__(self) -> None:
         _refuse(
-            (min(self.height, self.width) < 8, "height and width should be 8 pixels or more"),
-            (self.channels < 1, "channels should be 1 or more"),
             (self.modality not in DEFAULTS, f"modality: {hint(self.modality, DEFAULTS)}"),
-            (not 0 < self.validation_share < 1, "validation_share should lie in (0, 1)"),
-            (not 0 <= self.share_of_test < 1, "test_share should lie in [0, 1)"),
             (
                 self.label is not None and self.share_of_test == 0,
                 "test_share should lie above 0 where there is a label to predict",
@@ -59,18 +60,12 @@ class SourcePreprocessConfig:
                 self.validation_share + self.share_of_test >= 1,
                 "validation_share and test_share leave nothing to train on",
             ),
-            (self.folds < 0 or self.folds in (1, 2), "folds should be 0, or 3 and more"),
+            (self.folds in (1, 2), f"folds is {self.folds}, but should be 0, or 3 and more"),
             (
                 self.folds > 0 and self.split in ("official", "corrected"),
                 "folds and an official split exclude each other: set `split: own`",
             ),
-            (self.split_seed < 0, "split_seed should be 0 or more"),
         )
-        try:
-            self.complete_geometry()
-            self.complete_intensity()
-        except UserError as error:
-            raise ValueError(str(error)) from None
 
     @property
     def share_of_test(self) -> float:
@@ -93,18 +88,12 @@ class SourcePreprocessConfig:
 class PreprocessConfig:
     """The block ``preprocess``: how every source is prepared."""
 
-    workers: int | None = None
+    workers: Workers | None = None
     """Processes; null = one a core, fewer for few images."""
     dtype: Literal["auto", "uint8", "uint16"] = "auto"
     """Of the stored pixels; ``auto`` = uint8 where all files hold 8 bits or fewer."""
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Annotated[int, Within(1, PIXEL_LIMIT)] = MAX_PIXELS
     """Refuse to decode an image of more pixels (a decompression bomb)."""
-
-    def __post_init__(self) -> None:
-        _refuse(
-            (self.workers is not None and self.workers < 1, "workers should be 1 or more"),
-            (self.max_pixels < 1, "max_pixels should be 1 or more"),
-        )
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:

@@ -5,11 +5,13 @@ device: the numbers come from a counter-based hash (splitmix64), not from a gene
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from maskwise.artefacts.store import Laterality
+from maskwise.bounds import LARGEST, Within
 from maskwise.errors import UserError
 from maskwise.pretrain.splitmix import GOLDEN, mix
 
@@ -24,12 +26,8 @@ class AugmentationConfig:
     """Mirror half of the images; not done where the source says ``laterality: fixed``."""
     vertical_flip: bool = False
     """Turn half of the images upside down; refused for ultrasound, where depth points down."""
-    shift_px: int = 4
+    shift_px: Annotated[int, Within(0, LARGEST)] = 4
     """Move by at most so many pixels each way; what comes in is the image's reflection."""
-
-    def __post_init__(self) -> None:
-        if self.shift_px < 0:
-            raise ValueError(f"shift_px is {self.shift_px}, but should be 0 or more")
 
     def check(self, modality: str, height: int, width: int) -> None:
         """Raise ``UserError`` where the images forbid what is asked for."""

@@ -1,11 +1,12 @@
 """How the networks of an objective are optimised."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
+from maskwise.bounds import BatchSize, Decay, LearningRate, Positive, Within
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Objective
 from maskwise.pretrain.schedule import ScheduleName, learning_rate
@@ -15,28 +16,17 @@ from maskwise.pretrain.schedule import ScheduleName, learning_rate
 class OptimisationConfig:
     """AdamW; weight decay spares biases and norms."""
 
-    learning_rate: float = 2e-3
+    learning_rate: LearningRate = 2e-3
     """At its peak."""
-    weight_decay: float = 0.05
+    weight_decay: Annotated[float, Within(0, 100)] = 0.05
     schedule: ScheduleName = "cosine"
     """After the warm-up: ``cosine`` to 0, or ``thirds``, the release's two steps of .33."""
-    warm_up: float = 0.05
+    warm_up: Decay = 0.05
     """Share of the steps in which the learning rate rises."""
-    clip_norm: float = 1.0
+    clip_norm: Positive = 1.0
     """Longest gradient of a step."""
-    accumulate: int = 1
+    accumulate: BatchSize = 1
     """Parts into which a batch is cut to save memory; an objective sees one part at a time."""
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, but should be above 0")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay is {self.weight_decay}, but should be 0 or more")
-        if not 0 <= self.warm_up < 1:
-            raise ValueError(f"warm_up is {self.warm_up}, but should lie in [0, 1)")
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate is {self.accumulate}, but should be 1 or more")
 
     def check(self, batch_size: int) -> None:
         """Raise ``UserError`` unless a batch can be cut into equal parts."""

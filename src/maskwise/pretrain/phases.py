@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from maskwise.config import check_range
-
-MOST_STEPS = 10**7
-"""Of a run: what is planned for each of its epochs must fit into memory."""
+from maskwise.bounds import Share, Steps
 
 
 @dataclass(frozen=True)
@@ -46,16 +43,12 @@ class StagedConfig:
     learning rate begin anew.
     """
 
-    first: float = 0.5
+    first: Share = 0.5
     """Share of the network's steps that come before the policy learns; 1 = all of them."""
-    policy_steps: int = 400
+    policy_steps: Steps = 400
     """Steps in which the policy alone learns."""
     restart: bool = False
     """Whether the network forgets its first phase before it meets the policy's masks."""
-
-    def __post_init__(self) -> None:
-        check_range(self, 0, 1, "first")
-        check_range(self, 1, MOST_STEPS, "policy_steps")
 
     def phases(self, steps: int) -> tuple[Phase, ...]:
         before = round(self.first * steps)

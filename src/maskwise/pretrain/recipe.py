@@ -1,16 +1,15 @@
 """What a recipe and a budget say: names and options, checked together, and how long."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from maskwise.config import check_range, choose, parse
+from maskwise.bounds import BatchSize, Length, Side, Steps, Within
+from maskwise.config import Choice, parse
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.contract import EncoderConfig
-from maskwise.errors import UserError, hint
-from maskwise.masks import Grid
+from maskwise.errors import UserError, hint, shown
 from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.checkpoint import SecondRun
 from maskwise.pretrain.contracts import ObjectiveConfig, PolicyConfig
@@ -18,7 +17,6 @@ from maskwise.pretrain.hardware import Device, Precision
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.optimisation import OptimisationConfig
 from maskwise.pretrain.phases import (
-    MOST_STEPS,
     SCHEDULES,
     AlternatingConfig,
     ScheduleConfig,
@@ -32,19 +30,33 @@ from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
 class Recipe:
     """How an encoder is pre-trained; for how long, the source's budget says."""
 
-    objective: ObjectiveConfig
-    policy: PolicyConfig
-    encoder: EncoderConfig
-    names: Mapping[str, str]
-    """``objective``, ``policy``, ``encoder``: their names in the YAML."""
+    objective: Annotated[ObjectiveConfig, Choice(lambda: OBJECTIVES)]
+    policy: Annotated[PolicyConfig, Choice(lambda: POLICIES)]
+    encoder: Annotated[EncoderConfig, Choice(lambda: ENCODERS)]
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    schedule: ScheduleConfig = field(default_factory=AlternatingConfig)
+    schedule: Annotated[ScheduleConfig, Choice(lambda: SCHEDULES)] = field(
+        default_factory=AlternatingConfig
+    )
     """Who learns when."""
     keep_decoder: bool = False
     """Write the decoder's weights beside the encoder's: the task ``lesion`` may begin there."""
     transductive: bool = False
     """Let test images into pre-training, without labels. The report prints it in red."""
+    names: Mapping[str, str] = field(init=False)
+    """``objective``, ``policy``, ``encoder``: their names in the YAML."""
+
+    def __post_init__(self) -> None:
+        chosen: tuple[tuple[str, Mapping[str, type[Any]], object], ...] = (
+            ("objective", OBJECTIVES, self.objective),
+            ("policy", POLICIES, self.policy),
+            ("encoder", ENCODERS, self.encoder),
+        )
+        names = {
+            key: next(name for name, config in known.items() if config is type(choice))
+            for key, known, choice in chosen
+        }
+        object.__setattr__(self, "names", names)
 
     @property
     def trains(self) -> bool:
@@ -60,23 +72,20 @@ class Recipe:
 class Budget:
     """A source's block ``pretrain``: its grid and for how long a recipe is trained on it."""
 
-    grid: Grid = (16, 16)
+    grid: tuple[Side, Side] = (16, 16)
     """Cells, one side and the other; it must divide the image."""
-    steps: int = 1200
+    steps: Steps = 1200
     """Optimiser steps of the network; a staged schedule adds those of the policy."""
-    batch_size: int = 32
+    batch_size: BatchSize = 32
     """Images a step."""
-    snapshots: tuple[int, ...] = ()
+    snapshots: Annotated[tuple[Steps, ...], Length(0, 1_000)] = ()
     """Steps of a run after which its encoder is kept as well, to be looked at or begun from."""
 
     def __post_init__(self) -> None:
-        check_range(self, 1, MOST_STEPS, "steps")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size is {self.batch_size}, but should be 1 or more")
-        if any(not 1 <= step < self.steps for step in self.snapshots):
+        if any(step >= self.steps for step in self.snapshots):
             raise ValueError(
-                f"snapshots are {list(self.snapshots)}, but each should be 1 or more and below "
-                f"steps ({self.steps}), after which the encoder is kept anyway"
+                f"snapshots are {shown(self.snapshots)}, but each should be below steps "
+                f"({self.steps}), after which the encoder is kept anyway"
             )
 
 
@@ -90,19 +99,14 @@ class PretrainConfig:
     """Memory layout of images and weights: faster convolutions on most hardware."""
     deterministic: bool = False
     """Reproducible kernels on a GPU, at a price; a CPU is reproducible anyway."""
-    checkpoint_every: int = 200
+    checkpoint_every: Steps = 200
     """Steps."""
     checkpoints: Path = Path("data/06_models")
     """Folder with one of each cell in it, outside DVC's outs, which it deletes beforehand."""
-    gallery_moments: int = 8
+    gallery_moments: Annotated[int, Within(1, 1_000)] = 8
     """Epochs at which masks and reconstructions of the probe images are kept."""
     second_run: SecondRun = "leave"
     """What a run does that finds its cell at work in another: ``leave`` or ``wait``."""
-
-    def __post_init__(self) -> None:
-        for name in ("checkpoint_every", "gallery_moments"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but should be 1 or more")
 
 
 def parse_recipe(block: Any, where: str) -> Recipe:
@@ -111,39 +115,7 @@ def parse_recipe(block: Any, where: str) -> Recipe:
     Raises:
         UserError: naming everything that is wrong with it.
     """
-    if not isinstance(block, Mapping):
-        raise UserError(f"{where}: should be a block of options, but is {block!r}")
-    known = [f.name for f in fields(Recipe) if f.name != "names"]
-    problems = [
-        f"{where}.{key}: there is no such option; {hint(str(key), known)}"
-        for key in block
-        if key not in known
-    ]
-    parsed: dict[str, Any] = {}
-    readers: dict[str, Callable[[Any, str], Any]] = {
-        "objective": partial(choose, OBJECTIVES),
-        "policy": partial(choose, POLICIES),
-        "encoder": partial(choose, ENCODERS),
-        "optimisation": partial(parse, OptimisationConfig),
-        "augmentation": partial(parse, AugmentationConfig),
-        "schedule": partial(choose, SCHEDULES),
-    }
-    block = {"schedule": {"name": "alternating"}, **block}
-    for key, read in readers.items():
-        try:
-            parsed[key] = read(block.get(key, {}), f"{where}.{key}")
-        except UserError as error:
-            problems.append(str(error))
-    flags = {key: block.get(key, False) for key in ("keep_decoder", "transductive")}
-    problems += [
-        f"{where}.{key}: should be true or false, not {value!r}"
-        for key, value in flags.items()
-        if not isinstance(value, bool)
-    ]
-    if problems:
-        raise UserError("\n".join(problems))
-    names = {key: str(block[key]["name"]) for key in ("objective", "policy", "encoder")}
-    recipe = Recipe(**parsed, names=names, **flags)
+    recipe = parse(Recipe, block, where)
     _check_together(recipe, where)
     return recipe
 

@@ -6,10 +6,12 @@ coarse displacement field: one resampling. All decisions follow from an integer 
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from maskwise.bounds import Share, Within
 from maskwise.pretrain.augmentation import bell, uniform
 from maskwise.pretrain.contracts import Setting
 
@@ -23,34 +25,24 @@ _TAPS = 7
 class ViewsConfig:
     """Strengths; 0 turns an operation off. Colour operations do nothing to one channel."""
 
-    least_area: float = 0.35
+    least_area: Annotated[float, Within(0, 1, above=True)] = 0.35
     """Of a crop, as a share of the image; raise it to .5 where lesions are below 5 %."""
-    aspect: float = 4 / 3
+    aspect: Annotated[float, Within(1, 100)] = 4 / 3
     """A crop's sides differ by at most this ratio; 1 keeps it square."""
-    rotation: float = 15.0
+    rotation: Annotated[float, Within(0, 180)] = 15.0
     """Degrees, at most, each way."""
-    brightness: float = 0.2
+    brightness: Share = 0.2
     """Added or taken off, at most, of an intensity in [0, 1]."""
-    contrast: float = 0.4
+    contrast: Annotated[float, Within(0, 10)] = 0.4
     """Factor about the image's mean: 1 - contrast to 1 + contrast."""
-    gamma: float = 0.4
+    gamma: Annotated[float, Within(0, 10)] = 0.4
     """The exponent's natural logarithm, at most, each way."""
-    blur: float = 2.0
+    blur: Annotated[float, Within(0, 64)] = 2.0
     """Standard deviation, at most, in pixels of an image with a side of 224."""
-    noise: float = 0.1
+    noise: Annotated[float, Within(0, 10)] = 0.1
     """Standard deviation: of speckle's factor for ultrasound; half of it is added elsewhere."""
-    elastic: float = 0.0
+    elastic: Share = 0.0
     """Displacement, at most, as a share of the side, of a 4 x 4 field."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.least_area <= 1:
-            raise ValueError(f"least_area is {self.least_area}, but should lie in (0, 1]")
-        if self.aspect < 1:
-            raise ValueError(f"aspect is {self.aspect}, but should be 1 or more")
-        strengths = ("rotation", "brightness", "gamma", "blur", "noise", "elastic", "contrast")
-        for name in strengths:
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, but should be 0 or more")
 
 
 class Views(nn.Module):

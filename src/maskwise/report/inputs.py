@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.store import Store
+from maskwise.bounds import Within
 
 Run = tuple[str, int]
 """Recipe and seed."""
@@ -20,23 +21,16 @@ class ReportConfig:
 
     metric: str | None = None
     """Of the first sentence, the main figure and the ranking; by default the task's own."""
-    mode: str = "full"
+    mode: Literal["full", "probe"] = "full"
     """Of the first sentence: ``full`` or ``probe``; the other where this one was not run."""
-    images: int = 4
+    images: Annotated[int, Within(1, 100)] = 4
     """Probe images drawn for each policy."""
-    moments: int = 5
+    moments: Annotated[int, Within(1, 100)] = 5
     """Moments of training drawn in a row of masks."""
     names: bool = False
     """Call images and rejects by their files' names, in which a patient's may be."""
     titles: dict[str, str] = field(default_factory=dict)
     """Recipe -> what it is called in print."""
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("full", "probe"):
-            raise ValueError(f"mode is full or probe, not {self.mode!r}")
-        for name in ("images", "moments"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} should be at least 1")
 
 
 @dataclass(frozen=True)

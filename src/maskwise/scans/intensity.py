@@ -7,12 +7,16 @@ prepared exactly as a training image was.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwise.bounds import Within
 from maskwise.errors import UserError
+
+RawValue = Annotated[float, Within(-(10**9), 10**9)]
+PerCent = Annotated[float, Within(0, 100)]
 
 
 class Intensity(Protocol):
@@ -44,15 +48,12 @@ class Range:
 class Window:
     """Map ``low`` to 0 and ``high`` to 1, in raw units (HU for CT), and clip."""
 
-    low: float
-    high: float
+    low: RawValue
+    high: RawValue
 
     def __post_init__(self) -> None:
-        if not 0 < self.high - self.low < math.inf:
-            raise ValueError(
-                f"low is {self.low} and high {self.high}: low must lie below high, by a finite "
-                "number"
-            )
+        if not self.low < self.high:
+            raise ValueError(f"low is {self.low}, but must lie below high, {self.high}")
 
     def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
         return _stretched(image, self.low, self.high)
@@ -66,14 +67,12 @@ class Percentile:
     finite number is refused, for it would become 0 as well.
     """
 
-    low: float = 0.5
-    high: float = 99.5
+    low: PerCent = 0.5
+    high: PerCent = 99.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low < self.high <= 100:
-            raise ValueError(
-                f"low is {self.low} and high {self.high}: should be 0 <= low < high <= 100"
-            )
+        if not self.low < self.high:
+            raise ValueError(f"low is {self.low}, but must lie below high, {self.high}")
 
     def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
         with np.errstate(over="ignore", invalid="ignore"):  # `_stretched` looks at the answer

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from maskwise.bounds import Length, Positive, Within
 from maskwise.finetune.diagnosis.features import Features
 from maskwise.finetune.diagnosis.folds import Folds
 from maskwise.finetune.diagnosis.heads import LinearHead
@@ -22,17 +23,11 @@ class ProbeConfig:
 
     pooling: Literal["mean", "mean_max"] = "mean_max"
     """Over an image's places: the mean, or mean and maximum side by side."""
-    strengths: tuple[float, ...] = (0.0003, 0.001, 0.01, 0.1, 1.0)
+    strengths: Annotated[tuple[Positive, ...], Length(1, 100)] = (0.0003, 0.001, 0.01, 0.1, 1.0)
     """scikit-learn's C, inverse strength of the penalty on standardised features."""
-    folds: int = 5
+    folds: Annotated[int, Within(2, 100)] = 5
     """Parts of a fraction's images, each held out once to choose by; unused with
     ``validation: full``."""
-
-    def __post_init__(self) -> None:
-        if not self.strengths or min(self.strengths) <= 0:
-            raise ValueError("strengths should hold at least one number, all above 0")
-        if self.folds < 2:
-            raise ValueError(f"folds is {self.folds}, but should be 2 or more")
 
 
 @dataclass(frozen=True)

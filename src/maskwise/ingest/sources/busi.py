@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from maskwise.errors import hint
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.listing import build_listing, check_distance, find_images, pair_masks
+from maskwise.ingest.listing import Distance, build_listing, find_images, pair_masks
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject
 
@@ -20,7 +20,7 @@ CLASSES = ("benign", "malignant", "normal")
 class BusiConfig:
     """``raw`` is the folder above the three class folders, or the one above that."""
 
-    duplicate_distance: int = 4
+    duplicate_distance: Distance = 4
     """Bits, 0 to 16; at 4 the hash finds all of the known duplicates, and pairs hardly rise
     beyond 6."""
     reading: Reading = DEFAULT
@@ -29,9 +29,6 @@ class BusiConfig:
     @property
     def modality(self) -> str:
         return "ultrasound"
-
-    def __post_init__(self) -> None:
-        check_distance(self.duplicate_distance)
 
     def listing(self, raw: Path) -> Listing:
         files, rejects = find_images(raw)

@@ -11,14 +11,15 @@ import posixpath
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 
 from maskwise.artefacts.manifest import MOST_CLASSES
+from maskwise.bounds import LARGEST, Within
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.listing import check_distance, other_file
+from maskwise.ingest.listing import Distance, other_file
 from maskwise.scans.raw import locate, looks_like_image, volume_reader, walk
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
@@ -59,12 +60,12 @@ class DecathlonConfig:
     only folder in it that has a ``dataset.json``."""
     axis: Literal["axial", "coronal", "sagittal"] = "axial"
     """How volumes are sliced."""
-    channel: int = 0
+    channel: Annotated[int, Within(0, LARGEST)] = 0
     """Which modality of a task that has several, from 0 in the order of ``dataset.json``."""
     test_volumes: Literal["keep", "leave"] = "keep"
     """``keep``: the volumes without labels as well; they are dealt to the parts of a split, and
     to folds, as the others are. ``leave``: labelled volumes only."""
-    duplicate_distance: int = 0
+    duplicate_distance: Distance = 0
     """Bits, 0 to 16; slices of different patients look alike, so that a larger one joins
     patients who have nothing in common."""
     reading: Reading = DEFAULT
@@ -73,11 +74,6 @@ class DecathlonConfig:
     @property
     def modality(self) -> str:
         return "unknown"  # the listing knows it, from dataset.json
-
-    def __post_init__(self) -> None:
-        check_distance(self.duplicate_distance)
-        if self.channel < 0:
-            raise ValueError(f"channel is {self.channel}, but must be 0 or more")
 
     def listing(self, raw: Path) -> Listing:
         files, rejects = walk(raw)

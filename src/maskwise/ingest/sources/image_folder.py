@@ -11,9 +11,9 @@ from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.labels import Alike, join_alike
 from maskwise.ingest.listing import (
+    Distance,
     build_listing,
     canonical_split,
-    check_distance,
     find_images,
     pair_masks,
 )
@@ -45,13 +45,12 @@ class ImageFolderConfig:
     """``series``: DICOM files of one folder and one series are the slices of a volume, ordered
     by place, and refused where slices are missing, repeated or uneven, or where two series
     share the folder; ``files``: every file by itself, whatever lies beside it."""
-    duplicate_distance: int = 4
+    duplicate_distance: Distance = 4
     """Bits, 0 to 16 (head CT: 2, for unrelated slices look alike there)."""
     reading: Reading = DEFAULT
     """How files are read that leave a choice."""
 
     def __post_init__(self) -> None:
-        check_distance(self.duplicate_distance)
         if self.mask_suffix == "":
             raise ValueError("mask_suffix is empty, so that every file would be a mask")
         if self.patient is not None:

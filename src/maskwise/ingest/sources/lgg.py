@@ -21,7 +21,7 @@ from maskwise.artefacts.manifest import LABEL
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing, MaskLabel
 from maskwise.ingest.labels import MISSING, missing_warning, without_missing
-from maskwise.ingest.listing import check_distance, find_images, pair_masks
+from maskwise.ingest.listing import Distance, find_images, pair_masks
 from maskwise.scans.raw import read_image
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
@@ -57,7 +57,7 @@ class LggConfig:
     labels: Mapping[str, str] = field(default_factory=lambda: {"grade": GRADE})
     """Further labels -> column of ``data.csv``, as in ``{gender: gender}``: one value for all
     slices of a patient. ``diagnosis``, tumour or none in the slice, is always there."""
-    duplicate_distance: int = 0
+    duplicate_distance: Distance = 0
     """Bits, 0 to 16; slices of different heads look alike, so that a larger one joins patients
     who have nothing in common."""
     reading: Reading = DEFAULT
@@ -68,7 +68,6 @@ class LggConfig:
         return "mr"
 
     def __post_init__(self) -> None:
-        check_distance(self.duplicate_distance)
         if "diagnosis" in self.labels:
             raise ValueError("labels.diagnosis: is taken, it says whether a slice shows tumour")
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.listing import check_distance, other_file
+from maskwise.ingest.listing import Distance, other_file
 from maskwise.scans.frames import PARTS, FrameReader
 from maskwise.scans.raw import frame_reader, walk
 from maskwise.scans.reading import DEFAULT, Reading
@@ -30,13 +30,12 @@ class MedmnistConfig:
     """Names of the classes 0, 1, ... (of the findings, where the labels are several bits an
     image); empty: the numbers themselves."""
     modality: str = "unknown"
-    duplicate_distance: int = 4
+    duplicate_distance: Distance = 4
     """Bits, 0 to 16; groups only report leaks here, for the official split is kept."""
     reading: Reading = DEFAULT
     """How files are read that leave a choice."""
 
     def __post_init__(self) -> None:
-        check_distance(self.duplicate_distance)
         if len(set(self.classes)) < len(self.classes) or "" in self.classes:
             raise ValueError(f"classes should be different names, not {list(self.classes)}")
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from maskwise.bounds import LARGEST, Seed, Within
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.listing import check_distance
+from maskwise.ingest.listing import Distance
 from maskwise.ingest.sources.phantom_scene import (
     CLASSES,
     Patient,
@@ -24,13 +26,13 @@ TABLE = "phantom.csv"
 class PhantomConfig:
     """What is generated; images do not change when more are asked for."""
 
-    images: int = 640
+    images: Annotated[int, Within(12, 1_000_000)] = 640
     """At least 12: some of every class, of several patients."""
-    seed: int = 0
-    smallest_side: int = 72
+    seed: Seed = 0
+    smallest_side: Annotated[int, Within(32, LARGEST)] = 72
     """Pixels; sides are drawn an image between the two."""
-    largest_side: int = 96
-    duplicate_distance: int = 0
+    largest_side: Annotated[int, Within(32, LARGEST)] = 96
+    duplicate_distance: Distance = 0
     """Bits, 0 to 16; phantoms of different patients are never the same scan."""
 
     @property
@@ -38,16 +40,11 @@ class PhantomConfig:
         return "ultrasound"
 
     def __post_init__(self) -> None:
-        check_distance(self.duplicate_distance)
-        if self.images < 12:
-            raise ValueError(f"images is {self.images}, but must be at least 12")
-        if not 32 <= self.smallest_side <= self.largest_side:
+        if self.smallest_side > self.largest_side:
             raise ValueError(
-                f"smallest_side is {self.smallest_side} and largest_side {self.largest_side}, "
-                "but they must be at least 32 and in this order"
+                f"smallest_side is {self.smallest_side}, but must not be larger than "
+                f"largest_side, {self.largest_side}"
             )
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, but must not be negative")
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Yield images, masks and, last, the table; memory holds one image at a time."""

@@ -21,7 +21,7 @@ from maskwise.ingest.labels import (
     missing_warning,
     without_missing,
 )
-from maskwise.ingest.listing import RESERVED, canonical_split, check_distance, other_file
+from maskwise.ingest.listing import RESERVED, Distance, canonical_split, other_file
 from maskwise.scans.paths import Folder
 from maskwise.scans.raw import looks_like_image, walk
 from maskwise.scans.reading import DEFAULT, Reading
@@ -64,13 +64,12 @@ class TableConfig:
     unlisted: Literal["reject", "keep"] = "reject"
     """What becomes of images that the table does not name: ``keep`` takes them unlabelled."""
     modality: str = "unknown"
-    duplicate_distance: int = 4
+    duplicate_distance: Distance = 4
     """Bits, 0 to 16 (head CT: 2, for unrelated slices look alike there)."""
     reading: Reading = DEFAULT
     """How files are read that leave a choice."""
 
     def __post_init__(self) -> None:
-        check_distance(self.duplicate_distance)
         for label in self.classes:
             if label not in self.labels:
                 raise ValueError(f"classes.{label}: is no label; {hint(label, self.labels)}")

@@ -6,11 +6,12 @@ Masking's authors: 1,488,977 parameters at 128 pixels, 1,023,265 without skips.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from maskwise.bounds import LARGEST, Positive, Within
 from maskwise.encoders.decoder import DecoderName
 from maskwise.masks import cell_means, to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
@@ -36,16 +37,10 @@ class ContextEncoderConfig:
     decoder: DecoderName = "lean"
     skips: bool = False
     """Hand the decoder the encoder's finer features: sharper answers, a lazier encoder."""
-    overlap_px: int = 0
+    overlap_px: Annotated[int, Within(0, LARGEST)] = 0
     """Width of the visible rim round a hole that is to be drawn too; Pathak et al.: 4 to 7."""
-    overlap_weight: float = 10.0
+    overlap_weight: Positive = 10.0
     """Of an error in that rim, against 1 in the hole."""
-
-    def __post_init__(self) -> None:
-        if self.overlap_px < 0:
-            raise ValueError(f"overlap_px is {self.overlap_px}, but should be 0 or more")
-        if not self.overlap_weight > 0:
-            raise ValueError(f"overlap_weight is {self.overlap_weight}, but should be above 0")
 
     def build(self, setting: Setting, encoder: nn.Module) -> "ContextEncoder":
         return ContextEncoder(self, setting, encoder)

@@ -5,11 +5,12 @@ first of the two views, and an image's loss is its cells' error: a policy can le
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from maskwise.bounds import Within
 from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.views import Views, ViewsConfig
@@ -22,19 +23,13 @@ class SimclrConfig:
     needs_mask: ClassVar[bool] = False
     needs_training: ClassVar[bool] = True
 
-    temperature: float = 0.2
+    temperature: Annotated[float, Within(0, 100, above=True)] = 0.2
     """Divides the cosines; .1 to .5 in the literature."""
-    hidden: int = 256
+    hidden: Annotated[int, Within(1, 16_384)] = 256
     """Width of the projector's hidden layer."""
-    embedding: int = 64
+    embedding: Annotated[int, Within(1, 16_384)] = 64
     """Width of what is compared."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
-
-    def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}, but should be above 0")
-        if min(self.hidden, self.embedding) < 1:
-            raise ValueError("hidden and embedding should be 1 or more")
 
     def build(self, setting: Setting, encoder: nn.Module) -> "Simclr":
         return Simclr(self, setting, encoder)

@@ -6,15 +6,22 @@ could be had. What is read and what is ours stands in ``docs/methods/ahm.md``, b
 """
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
-from maskwise.config import check_range
+from maskwise.bounds import (
+    LearningRate,
+    Length,
+    PartShare,
+    PolicyWidth,
+    Positive,
+    Weight,
+    Workers,
+)
 from maskwise.encoders.norm import check_widths
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
@@ -40,33 +47,21 @@ from maskwise.pretrain.policies.a3c_pairs import (
 from maskwise.pretrain.policies.a3c_reward import RewardConfig, cell_errors, credited, scaled
 from maskwise.pretrain.policies.a3c_sampling import Choice, softmax_entropy
 from maskwise.pretrain.policies.a3c_shared import Shared
-from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, uniform
+from maskwise.pretrain.policies.cells import hidden_cells, uniform
 from maskwise.pretrain.schedule import learning_rate
 
 log = logging.getLogger(__name__)
-
-
-MOST_WORKERS = 256
-"""Processes; each holds a copy of the network."""
 
 
 @dataclass(frozen=True)
 class Temperature:
     """Divides the logits: 1, or raised for as long as two draws for an image are too alike."""
 
-    most_overlap: float | None = None
+    most_overlap: PartShare | None = None
     """Above this overlap the temperature rises, below it falls back to 1; null = it stays 1.
     The overlap is the ratio for uniform draws, and 1 where nothing is left to chance."""
-    rate: float = 0.02
+    rate: PartShare = 0.02
     """By which share it moves a step."""
-
-    def __post_init__(self) -> None:
-        if self.most_overlap is not None and not 0 < self.most_overlap < 1:
-            raise ValueError(
-                f"most_overlap is {self.most_overlap}, but must lie between 0 and 1"
-            )
-        if not 0 < self.rate < 1:
-            raise ValueError(f"rate is {self.rate}, but must lie between 0 and 1")
 
     def after(self, temperature: Tensor, overlap: Tensor) -> Tensor:
         """Return the temperature of the next step."""
@@ -81,7 +76,7 @@ class A3cConfig:
     """Options of ``a3c``; ``ahm`` is the method as it was meant, ``best`` what did best."""
 
     preset: Literal["best", "ahm"] = "best"
-    ratio: float = 0.5
+    ratio: PartShare = 0.5
     """Share of the cells that is hidden, to the nearest cell; with ``sampler: bernoulli`` and
     without ``exact_k`` in expectation."""
     sampler: SamplerName = "gumbel_topk"
@@ -94,25 +89,26 @@ class A3cConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     mismatch: Literal["refuse", "allow"] = "refuse"
     """``allow``: run a literal reading whose gradient is known to be wrong."""
-    value_weight: float = 0.5
+    value_weight: Weight = 0.5
     """Of the values' squared error in the loss (Mnih et al. 2016)."""
-    entropy_weight: float = 0.01
+    entropy_weight: Weight = 0.01
     """Of the entropy that is rewarded, 1 = uniform (Mnih et al. 2016)."""
     temperature: Temperature = field(default_factory=Temperature)
-    bound: float | None = None
+    bound: Positive | None = None
     """Logits are bound * tanh(logits / bound); null = they are not bounded."""
-    learning_rate: float = 3e-3
+    learning_rate: LearningRate = 3e-3
     """Of Adam, at its start."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """Of that rate, over the steps in which the policy learns."""
-    gradient_clip: float = 1.0
+    gradient_clip: Positive = 1.0
     """Largest norm of the network's gradient."""
     learner: Literal["synchronous", "asynchronous"] = "synchronous"
     """``asynchronous``: processes teach one network without locks, as A3C's do; they need a
     staged schedule and a CPU, and no two runs are equal to the last bit."""
-    workers: int = 2
-    """Processes of the asynchronous learner; more than there are cores only wait."""
-    widths: tuple[int, ...] = (8, 24, 24)
+    workers: Workers = 2
+    """Processes of the asynchronous learner, each with a copy of the network; more than there
+    are cores only wait."""
+    widths: Annotated[tuple[PolicyWidth, ...], Length(2, 16)] = (8, 24, 24)
     """Channels of the network's convolutions, of which the first two halve."""
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -126,17 +122,6 @@ class A3cConfig:
     }
 
     def __post_init__(self) -> None:
-        check_ratio(self.ratio)
-        for name in ("value_weight", "entropy_weight"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must be 0 or more")
-        for name in ("learning_rate", "gradient_clip", "bound"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} is {value}, but must be above 0")
-        check_range(self, 1, MOST_WORKERS, "workers")
-        if len(self.widths) < 2:
-            raise ValueError(f"widths should be 2 or more, not {list(self.widths)}")
         check_widths("group", self.widths)
         credit = self.reward.credit
         refuse_meaningless(self.sampler, self.logp, self.exact_k, credit, self.advantage)

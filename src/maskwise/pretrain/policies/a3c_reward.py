@@ -5,13 +5,13 @@ Rewards are float32 and detached. Visible cells have none: 0 would say that they
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from maskwise.config import check_range
+from maskwise.bounds import Decay, Weight, Within
 from maskwise.errors import UserError
 from maskwise.masks import Grid, cell_means, to_pixels
 from maskwise.pretrain.contracts import Outcome
@@ -21,8 +21,8 @@ Credit = Literal["cell", "to_go", "image"]
 Scale = Literal["relative", "raw", "rank"]
 TINY = 1e-12
 """Errors, in squared intensity, below which a mean is no measure of anything."""
-MOST_BLUR = 64.0
-"""Deviation in pixels; no detail of an image outlives a tenth of it."""
+Blur = Annotated[float, Within(0, 64)]
+"""Deviation in pixels; no detail of an image outlives a tenth of the largest."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class RewardConfig:
     """``relative``: divided by the image's mean over hidden cells; ``raw``: by the batch's;
     ``rank``: ranks among the image's hidden cells, in [0, 1]. null = ``raw`` with credit
     ``image``, which the others would make constant, else ``relative``."""
-    blur_px: float = 0.0
+    blur_px: Blur = 0.0
     """Deviation of the Gaussian that blurs the residual before it is squared, pixels: speckle,
     which nothing can predict, then counts less. 0 = off."""
-    balance: float = 0.0
+    balance: Weight = 0.0
     """Taken off for each cell: this times (how often its place was hidden lately - the ratio).
     0 = off."""
-    balance_decay: float = 0.99
+    balance_decay: Decay = 0.99
     """Of the running hiding frequency, a step, in [0, 1)."""
     told: Literal["own", "shuffled", "constant"] = "own"
     """Controls, no method: every image is told the reward of another one, or 1."""
@@ -53,11 +53,6 @@ class RewardConfig:
                 f"scale: {self.scale} makes every image's mean the same, so that with credit: "
                 "image nothing could be learnt; use scale: raw, or credit: cell"
             )
-        check_range(self, 0, MOST_BLUR, "blur_px")
-        if not 0 <= self.balance < math.inf:
-            raise ValueError(f"balance is {self.balance}, but must be 0 or more")
-        if not 0 <= self.balance_decay < 1:
-            raise ValueError(f"balance_decay is {self.balance_decay}, but must lie in [0, 1)")
 
     @property
     def scaling(self) -> Scale:

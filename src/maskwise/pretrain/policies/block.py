@@ -11,9 +11,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
+from maskwise.bounds import PartShare
 from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Setting
-from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, uniform
+from maskwise.pretrain.policies.cells import hidden_cells, uniform
 from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 TRIES = 10
@@ -28,11 +29,8 @@ LONGEST = 1 / 0.3
 class BlockConfig:
     """Half of the cells by default, in about five rectangles."""
 
-    ratio: float = 0.5
+    ratio: PartShare = 0.5
     """Share of the cells that is hidden, to the nearest cell."""
-
-    def __post_init__(self) -> None:
-        check_ratio(self.ratio)
 
     def build(self, setting: Setting) -> "Block":
         return Block(hidden_cells(self.ratio, setting.grid))

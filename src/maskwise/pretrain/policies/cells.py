@@ -7,12 +7,6 @@ from maskwise.errors import UserError
 from maskwise.masks import Grid
 
 
-def check_ratio(ratio: float) -> None:
-    """Raise ``ValueError`` unless ``ratio`` is a share of the cells that can be hidden."""
-    if not 0 < ratio < 1:
-        raise ValueError(f"ratio is {ratio}, but must lie between 0 and 1")
-
-
 def hidden_cells(ratio: float, grid: Grid) -> int:
     """Return how many of the grid's cells are hidden: at least one, and never all.
 

@@ -4,15 +4,15 @@ Lesions lie near the middle of most scans, so a policy that learnt nothing of th
 still hide many. This control says how many. A prior fitted to lesion masks would be an oracle.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
+from maskwise.bounds import Boxes, Deviation, Side
 from maskwise.masks import Grid, boxes
 from maskwise.pretrain.contracts import Setting
-from maskwise.pretrain.policies.random_box import check_boxes, check_room
+from maskwise.pretrain.policies.random_box import check_room
 from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 
@@ -20,17 +20,12 @@ from maskwise.pretrain.policies.unlearnt import Unlearnt
 class CentreBoxConfig:
     """By default one box of 5 x 5 cells around a place near the middle."""
 
-    box: tuple[int, int] = (5, 5)
+    box: tuple[Side, Side] = (5, 5)
     """Height and width in grid cells."""
-    boxes: int = 1
+    boxes: Boxes = 1
     """Boxes an image; they may overlap."""
-    sd: float = 0.2
+    sd: Deviation = 0.2
     """Standard deviation of the box's centre about the image's, as a share of the side."""
-
-    def __post_init__(self) -> None:
-        check_boxes(self.box, self.boxes)
-        if not (self.sd > 0 and math.isfinite(self.sd)):
-            raise ValueError(f"sd is {self.sd}, but should be above 0")
 
     def build(self, setting: Setting) -> "CentreBox":
         check_room(self.box, self.boxes, setting.grid)

@@ -8,28 +8,21 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from maskwise.bounds import Deviation, PartShare
 from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Setting
-from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, uniform
+from maskwise.pretrain.policies.cells import hidden_cells, uniform
 from maskwise.pretrain.policies.unlearnt import Unlearnt
-
-WIDEST = 100.0
-"""Deviation, in sides of the image, at which all places have long weighed the same."""
 
 
 @dataclass(frozen=True)
 class CentreCellsConfig:
     """Half of the cells by default, mostly in the middle."""
 
-    ratio: float = 0.5
+    ratio: PartShare = 0.5
     """Share of the cells that is hidden, to the nearest cell."""
-    sd: float = 0.25
+    sd: Deviation = 0.25
     """Standard deviation of a cell's weight about the image's centre, a share of the side."""
-
-    def __post_init__(self) -> None:
-        check_ratio(self.ratio)
-        if not 0 < self.sd <= WIDEST:
-            raise ValueError(f"sd is {self.sd}, but should be above 0 and at most {WIDEST:g}")
 
     def build(self, setting: Setting) -> "CentreCells":
         return CentreCells(self.sd, hidden_cells(self.ratio, setting.grid))

@@ -7,13 +7,13 @@ release's and what ours stands in ``docs/methods/intelligent_masking.md``, by nu
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import huber_loss
 
-from maskwise.config import check_range
+from maskwise.bounds import Boxes, LearningRate, PolicyWidth, Share, Side, Within
 from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
@@ -32,7 +32,7 @@ from maskwise.pretrain.policies.dqn_replay import Memory, Remembered, Replay
 from maskwise.pretrain.policies.dqn_reward import Baseline, Expectation, Form
 from maskwise.pretrain.policies.dqn_schedule import Epsilon
 from maskwise.pretrain.policies.dqn_target import Target
-from maskwise.pretrain.policies.random_box import check_boxes, check_room
+from maskwise.pretrain.policies.random_box import check_room
 from maskwise.pretrain.schedule import ScheduleName, learning_rate
 
 RELEASE: Mapping[str, Any] = {
@@ -54,52 +54,56 @@ RELEASE: Mapping[str, Any] = {
 """What the authors' code does, each line a numbered departure of the method's page."""
 
 
+Least = Annotated[float, Within(1e-12, 1e6)]
+"""Of what something is divided by."""
+
+
 @dataclass(frozen=True)
 class DqnConfig:
     """Options of ``dqn``; the defaults are the paper's game with the repairs of our page."""
 
     preset: Literal["paper", "release"] = "paper"
     """``release`` sets what the authors' code does, scaled to the default grid."""
-    box: tuple[int, int] = (5, 5)
+    box: tuple[Side, Side] = (5, 5)
     """Height and width, grid cells."""
-    stride: int = 1
+    stride: Side = 1
     """Grid cells between neighbouring places."""
     actions: Literal["valid", "all_cells"] = "valid"
     """``all_cells``: as in the release, the greedy box may overhang and is cropped."""
-    boxes: int = 1
+    boxes: Boxes = 1
     """Boxes an episode, T."""
-    discount: float = 0.9
+    discount: Share = 0.9
     """Of later boxes' rewards, in [0, 1]; of no effect with one box."""
-    least_new: float = 0.5
+    least_new: Annotated[float, Within(0.01, 1)] = 0.5
     """Share of a later box that must be newly hidden, in (0, 1]."""
     epsilon: Epsilon = field(default_factory=Epsilon)
     ties: Literal["random", "first"] = "random"
     """Among equal Q; ``first`` in raster order is the release's."""
     reward: Form = "mask_mean"
     """``sum_full``, over all pixels, is the release's."""
-    pool_px: int = 1
+    pool_px: Side = 1
     """Compare means of so many pixels squared; must divide a cell."""
     normalise: Literal["none", "variance"] = "none"
     """``variance``: relate the error to the variance of the pixels that were hidden."""
-    variance_floor: float = 0.01
+    variance_floor: Least = 0.01
     """Added to both, normalised intensity squared; must lie above the noise's variance."""
     baseline: Baseline = "global"
-    baseline_decay: float = 0.9
+    baseline_decay: Annotated[float, Within(0, 0.9999)] = 0.9
     """Of the running means, a visit, in [0, 1)."""
     scale: Literal["deviation", "none"] = "deviation"
     """Divide by the running deviation and clip."""
-    clip: float = 5.0
+    clip: Least = 5.0
     """Deviations."""
     loss: Literal["huber", "squared"] = "huber"
-    learning_rate: float = 2e-3
+    learning_rate: LearningRate = 2e-3
     """Of Adam, at its start; the release has 1e-3."""
     schedule: ScheduleName = "cosine"
     """Of that rate, over the run: at a constant rate late steps undo what was learnt. The
     release has ``thirds``, for both networks."""
-    gradient_clip: float | None = 10.0
+    gradient_clip: Least | None = 10.0
     """Largest norm of the Q-network's gradient; null = none."""
     q_network: Literal["small", "encoder_copy"] = "small"
-    width: int = 16
+    width: PolicyWidth = 16
     """Channels of the small network; 24 doubled its time and taught it nothing more."""
     norm: Norm = "group"
     head: Head = "box"
@@ -114,14 +118,6 @@ class DqnConfig:
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "release": RELEASE}
 
     def __post_init__(self) -> None:
-        check_boxes(self.box, self.boxes)
-        check_range(self, 0, 1, "discount")
-        check_range(self, 0.01, 1, "least_new")
-        check_range(self, 0, 0.9999, "baseline_decay")
-        check_range(self, 1, 1024, "stride", "pool_px", "width")
-        check_range(
-            self, 1e-12, 1e6, "learning_rate", "clip", "variance_floor", "gradient_clip"
-        )
         if self.reward == "sum_full":
             self._refuse(
                 "reward: sum_full", ("boxes", 1), ("pool_px", 1), ("normalise", "none")

@@ -1,10 +1,12 @@
 """Replay: what was tried, without pixels; images are rebuilt from the store."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Generator, Tensor
+
+from maskwise.bounds import BatchSize, Steps, Within
 
 
 @dataclass(frozen=True)
@@ -15,13 +17,9 @@ class Replay:
     uniformly among those at most ``max_age`` steps old.
     """
 
-    capacity: int = 0
-    batch: int = 32
-    max_age: int = 100
-
-    def __post_init__(self) -> None:
-        if self.capacity < 0 or self.batch < 1 or self.max_age < 1:
-            raise ValueError("capacity must be at least 0, batch and max_age at least 1")
+    capacity: Annotated[int, Within(0, 10**6)] = 0
+    batch: BatchSize = 32
+    max_age: Steps = 100
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from maskwise.bounds import Share
+
 
 @dataclass(frozen=True)
 class Epsilon:
@@ -14,14 +16,9 @@ class Epsilon:
     """
 
     schedule: Literal["const", "linear", "cosine", "step"] = "step"
-    start: float = 1.0
-    end: float = 0.05
-    share: float = 0.2
-
-    def __post_init__(self) -> None:
-        for name in ("start", "end", "share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must lie in [0, 1]")
+    start: Share = 1.0
+    end: Share = 0.05
+    share: Share = 0.2
 
     def at(self, progress: float) -> float:
         """Return epsilon after the share ``progress`` in [0, 1) of the training steps."""

@@ -1,8 +1,11 @@
 """The target network: a slower copy of the Q-network that values the next state."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
+
+from maskwise.bounds import Steps, Within
 
 
 @dataclass(frozen=True)
@@ -13,12 +16,8 @@ class Target:
     ``every: 1, tau: 0.01`` Polyak averaging. It matters for episodes of several boxes only.
     """
 
-    every: int = 1
-    tau: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.every < 1 or not 0 < self.tau <= 1:
-            raise ValueError("every must be at least 1 step and tau lie in (0, 1]")
+    every: Steps = 1
+    tau: Annotated[float, Within(0, 1, above=True)] = 1.0
 
     def follow(self, network: nn.Module, target: nn.Module) -> None:
         """Move ``target`` towards ``network``, its buffers too."""

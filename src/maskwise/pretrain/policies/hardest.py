@@ -10,11 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
-from maskwise.config import check_range
+from maskwise.bounds import LearningRate, PartShare, Share
 from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
 from maskwise.pretrain.policies.cells import (
-    check_ratio,
     hidden_cells,
     ranked,
     uniform,
@@ -27,7 +26,7 @@ from maskwise.pretrain.policies.hardest_teacher import Momentum, Teacher
 class HardestConfig:
     """From masks at random to masks of which half are the hardest cells."""
 
-    ratio: float = 0.5
+    ratio: PartShare = 0.5
     """Share of the cells that is hidden, to the nearest cell."""
     source: Literal["teacher_loss", "predictor"] = "teacher_loss"
     """Who says what is hard: a slow copy of the network, by its error on cells at random; or a
@@ -35,22 +34,18 @@ class HardestConfig:
     coverage: Literal["single", "complementary"] = "single"
     """``single`` tests the teacher on as many cells as are hidden; ``complementary`` on all, in
     1 / ratio passes instead of one."""
-    share_start: float = 0.0
+    share_start: Share = 0.0
     """Share of the hidden cells that are the hardest ones; the others are drawn at random."""
-    share_end: float = 0.5
+    share_end: Share = 0.5
     order: Literal["easy_to_hard", "hard_to_easy", "constant"] = "easy_to_hard"
     """From ``share_start`` to ``share_end``, back, or at ``share_end`` throughout."""
     teacher: Momentum = field(default_factory=Momentum)
     relative: bool = True
     """The predictor learns which of two cells is the harder; false: how hard each is."""
-    learning_rate: float = 1e-3
+    learning_rate: LearningRate = 1e-3
     """Of the predictor, by Adam."""
 
     def __post_init__(self) -> None:
-        check_ratio(self.ratio)
-        check_range(self, 0, 1, "share_start", "share_end")
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"learning_rate is {self.learning_rate}, but should be above 0")
         if self.source == "predictor" and self.coverage != "single":
             raise ValueError("coverage: complementary needs source: teacher_loss")
         if self.source == "teacher_loss" and not self.relative:

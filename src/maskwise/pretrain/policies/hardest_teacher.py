@@ -7,12 +7,13 @@ run's length: at the papers' .999 a step, 240 steps leave 79 % of the first weig
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from maskwise.bounds import Decay, Within
 from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Batch, Objective, Outcome, Setting
 
@@ -24,22 +25,14 @@ class Momentum:
     scale: Literal["run", "steps"] = "run"
     """``run``: the decay is exp(-1 / tau), tau the greater of one epoch and ``memory`` of all
     steps. ``steps``: the papers' decay a step, whatever the run's length."""
-    memory: float = 0.05
+    memory: Annotated[float, Within(0, 1, above=True)] = 0.05
     """Share of the run after which a weight counts 1/e; for ``scale: run``."""
-    start: float = 0.999
+    start: Decay = 0.999
     """Decay a step at the beginning; this and the next two for ``scale: steps``."""
-    end: float = 0.9999
+    end: Decay = 0.9999
     """Decay a step after the ramp."""
-    ramp: float = 0.25
+    ramp: Annotated[float, Within(0, 1, above=True)] = 0.25
     """Share of the run in which the decay rises from ``start`` to ``end``."""
-
-    def __post_init__(self) -> None:
-        for name in ("start", "end"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must lie in [0, 1)")
-        for name in ("memory", "ramp"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must lie in (0, 1]")
 
     def decay(self, before: float | None, now: float, steps_per_epoch: float) -> float:
         """Return the share of its old weights that the teacher keeps after a step.

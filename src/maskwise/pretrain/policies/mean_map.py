@@ -6,12 +6,13 @@ every image with the same chance. What the policy gains over this control it saw
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Generator, Tensor
 
-from maskwise.config import choose
+from maskwise.bounds import PartShare
+from maskwise.config import Choice, choose
 from maskwise.errors import UserError
 from maskwise.masks import Grid, boxes, highest
 from maskwise.pretrain.contracts import (
@@ -33,25 +34,14 @@ DECAY = 0.95
 class MeanMapConfig:
     """Which policy, and for how long it is one."""
 
-    policy: Mapping[str, Any]
+    policy: Annotated[Mapping[str, Any], Choice(lambda: _others())]
     """Block of a policy that has an opinion of each place, as ``dqn`` and ``a3c`` do."""
-    learns: float = 0.5
+    learns: PartShare = 0.5
     """Share of the policy's steps in which it chooses and learns; then its mean map hides."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.learns < 1:
-            raise ValueError(f"learns is {self.learns}, but must lie between 0 and 1")
-        try:
-            self.within()
-        except UserError as error:
-            raise ValueError(str(error)) from None
 
     def within(self) -> PolicyConfig:
         """Parse the block of the policy within."""
-        from maskwise.pretrain.policies import POLICIES  # which holds this class
-
-        others = {name: one for name, one in POLICIES.items() if one is not MeanMapConfig}
-        return choose(others, self.policy, "policy")
+        return choose(_others(), self.policy, "policy")
 
     def build(self, setting: Setting) -> "MeanMap":
         within = self.within().build(setting)
@@ -68,6 +58,12 @@ class MeanMapConfig:
                 "so no mean map; name a policy that learns, such as dqn or a3c"
             )
         return MeanMap(self.learns, within, shown)
+
+
+def _others() -> Mapping[str, type[PolicyConfig]]:
+    from maskwise.pretrain.policies import POLICIES  # which holds this class
+
+    return {name: config for name, config in POLICIES.items() if config is not MeanMapConfig}
 
 
 @dataclass(frozen=True)

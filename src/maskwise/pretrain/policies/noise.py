@@ -5,14 +5,15 @@ and not the filters; these are ours: ``docs/methods/noise.md``, departure 1.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Generator, Tensor
 
+from maskwise.bounds import PartShare, Within
 from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Setting
-from maskwise.pretrain.policies.cells import check_ratio, hidden_cells
+from maskwise.pretrain.policies.cells import hidden_cells
 from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 Colour = Literal["red", "blue", "green", "purple", "white"]
@@ -22,6 +23,8 @@ MAPS = 256
 SIDE = 64
 """Cells of a map, one side; it is a torus, so no place of it is a border."""
 
+Cells = Annotated[float, Within(0, SIDE, above=True)]
+
 
 @dataclass(frozen=True)
 class NoiseConfig:
@@ -30,22 +33,16 @@ class NoiseConfig:
     colour: Colour = "green"
     """``red`` keeps low frequencies, ``blue`` high ones, ``green`` a band, ``purple`` all but
     that band; ``white`` filters nothing and is ``random_cells``."""
-    ratio: float = 0.5
+    ratio: PartShare = 0.5
     """Share of the cells that is hidden, to the nearest cell."""
-    sd: float = 1.0
+    sd: Cells = 1.0
     """Cells: standard deviation of the Gaussian of red, and of blue, which is the rest."""
-    band: tuple[float, float] = (0.5, 2.0)
+    band: tuple[Cells, Cells] = (0.5, 2.0)
     """Cells: the two Gaussians whose difference is green; purple is the rest."""
 
     def __post_init__(self) -> None:
-        check_ratio(self.ratio)
-        if not 0 < self.sd <= SIDE:
-            raise ValueError(f"sd is {self.sd}, but must lie between 0 and {SIDE} cells")
-        if not 0 < self.band[0] < self.band[1] <= SIDE:
-            raise ValueError(
-                f"band is {list(self.band)}, but should be two rising numbers between 0 and "
-                f"{SIDE} cells"
-            )
+        if not self.band[0] < self.band[1]:
+            raise ValueError(f"band is {list(self.band)}, but should be two rising numbers")
 
     def build(self, setting: Setting) -> "Noise":
         """Make the noise maps from a seed out of torch's global generator."""

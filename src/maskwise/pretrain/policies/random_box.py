@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from maskwise.bounds import Boxes, Side
 from maskwise.errors import UserError
 from maskwise.masks import Grid, boxes
 from maskwise.pretrain.contracts import Setting
@@ -15,25 +16,14 @@ from maskwise.pretrain.policies.unlearnt import Unlearnt
 class RandomBoxConfig:
     """By default one box of 5 x 5 of the 16 x 16 cells: 9.8 % of the image."""
 
-    box: tuple[int, int] = (5, 5)
+    box: tuple[Side, Side] = (5, 5)
     """Height and width in grid cells."""
-    boxes: int = 1
+    boxes: Boxes = 1
     """Boxes an image; they may overlap."""
-
-    def __post_init__(self) -> None:
-        check_boxes(self.box, self.boxes)
 
     def build(self, setting: Setting) -> "RandomBox":
         check_room(self.box, self.boxes, setting.grid)
         return RandomBox(self)
-
-
-def check_boxes(box: tuple[int, int], number: int) -> None:
-    """Raise ``ValueError`` unless there is something to hide."""
-    if min(box) < 1:
-        raise ValueError(f"box should be 1 cell or more each way, not {box[0]} x {box[1]}")
-    if number < 1:
-        raise ValueError(f"boxes is {number}, but should be 1 or more")
 
 
 def check_room(box: tuple[int, int], number: int, grid: Grid) -> None:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
+from maskwise.bounds import PartShare
 from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Setting
-from maskwise.pretrain.policies.cells import check_ratio, hidden_cells, uniform
+from maskwise.pretrain.policies.cells import hidden_cells, uniform
 from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 
@@ -14,11 +15,8 @@ from maskwise.pretrain.policies.unlearnt import Unlearnt
 class RandomCellsConfig:
     """Half of the cells by default."""
 
-    ratio: float = 0.5
+    ratio: PartShare = 0.5
     """Share of the cells that is hidden, to the nearest cell."""
-
-    def __post_init__(self) -> None:
-        check_ratio(self.ratio)
 
     def build(self, setting: Setting) -> "RandomCells":
         return RandomCells(hidden_cells(self.ratio, setting.grid))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from torch import Generator, Tensor
 
+from maskwise.bounds import PartShare
 from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import PlaceMap, Setting
 from maskwise.pretrain.diagnostics.lift import local_variance
 from maskwise.pretrain.policies.cells import (
-    check_ratio,
     hidden_cells,
     ranked,
     uniform,
@@ -24,11 +24,8 @@ from maskwise.pretrain.policies.unlearnt import Unlearnt
 class VarianceCellsConfig:
     """The loudest half of the cells by default."""
 
-    ratio: float = 0.5
+    ratio: PartShare = 0.5
     """Share of the cells that is hidden, to the nearest cell."""
-
-    def __post_init__(self) -> None:
-        check_ratio(self.ratio)
 
     def build(self, setting: Setting) -> "VarianceCells":
         return VarianceCells(hidden_cells(self.ratio, setting.grid))
