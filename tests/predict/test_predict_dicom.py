@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def write_clip(file: Path) -> NDArray[np.uint8]:
 
 def test_what_is_no_image_is_refused_by_what_it_is(tmp_path: Path) -> None:
     dose = UID("1.2.840.10008.5.1.4.1.1.481.2")
-    others = {
+    others: dict[str, dict[str, Any]] = {
         "dose": {"SOPClassUID": dose},
         "seg": {"Modality": "SEG"},
         "view": {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},

@@ -113,12 +113,12 @@ def test_a_picture_larger_than_the_header_says_is_never_decoded(
     tmp_path: Path, syntax: str
 ) -> None:
     large = np.zeros((3000, 2000), np.uint8)
-    picture = {
+    pictures: dict[str, bytes | bytearray] = {
         JPEGBaseline8Bit: imagecodecs.jpeg8_encode(large),
         JPEGLosslessSV1: lossless(large, 8),
         JPEGLSLossless: imagecodecs.jpegls_encode(large),
-    }[syntax]
-    write(tmp_path, compressed(flat(8), [picture], syntax))
+    }
+    write(tmp_path, compressed(flat(8), [pictures[syntax]], syntax))
     said = "the compressed picture is 2000 x 3000 pixels, the header says 24 x 16"
     assert reject(tmp_path) == ("damaged", said)
 

@@ -63,7 +63,7 @@ def test_bits_above_those_that_are_stored_are_left_out(
     tmp_path: Path, kind: str, meant: list[list[int]]
 ) -> None:
     words = WORDS.view(kind)
-    pictures = {
+    pictures: dict[str, bytes | bytearray] = {
         JPEG2000Lossless: as_j2k(WORDS),
         JPEGLosslessSV1: imagecodecs.jpeg8_encode(
             WORDS, lossless=True, predictor=1, bitspersample=16
@@ -279,7 +279,7 @@ def test_colours_of_a_compressed_picture_stand_as_it_has_them(
 ) -> None:
     colours = np.repeat(np.repeat(np.eye(4, dtype=np.uint8)[:3] * 200, 8, 0), 8, 1)
     colours = np.stack([colours, colours[::-1], 0 * colours + 40], axis=-1)
-    pictures = {
+    pictures: dict[str, bytes | bytearray] = {
         JPEG2000Lossless: as_j2k(colours),
         JPEGLosslessSV1: imagecodecs.jpeg8_encode(
             colours, lossless=True, predictor=1, colorspace="RGB", outcolorspace="RGB"

@@ -1,6 +1,7 @@
 """DICOM in miniature: slices and series of a patient whose name must not leak."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def slice_of(pixels: NDArray[Any], **elements: Any) -> pydicom.Dataset:
 
 
 def compressed(
-    pixels: NDArray[Any], pictures: list[bytes], syntax: str, **elements: Any
+    pixels: NDArray[Any], pictures: Sequence[bytes | bytearray], syntax: str, **elements: Any
 ) -> pydicom.Dataset:
     """Return an image whose frames are ``pictures``; ``pixels`` say its size and bits.
 
@@ -53,7 +54,7 @@ def compressed(
     if grey is not pixels:
         dataset.SamplesPerPixel = 3
         dataset.PlanarConfiguration = elements.get("PlanarConfiguration", 0)
-    dataset.PixelData = encapsulate(pictures)
+    dataset.PixelData = encapsulate([bytes(picture) for picture in pictures])
     dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
     return dataset
