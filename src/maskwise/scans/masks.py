@@ -36,7 +36,7 @@ def lesion_of(decoded: Decoded, path: str, reading: Reading) -> Lesion:
         RejectedError: ``damaged`` where values are no finite numbers.
     """
     if decoded.bits == 1 and decoded.indices is None and decoded.alpha is None:
-        return _remarked_if_full(decoded.pixels[..., 0] > 0)
+        return _remarked_if_full(decoded.pixels[..., 0] > 0, decoded.pixels)
     check_values(decoded.pixels, path)
     if decoded.indices is not None and reading.mask_palette == "index":
         found = _of_palette(decoded.indices, decoded.pixels)
@@ -49,6 +49,8 @@ def lesion_of(decoded: Decoded, path: str, reading: Reading) -> Lesion:
             return Lesion(lesion.mask, (Remark("alpha_mask", ""), *lesion.remarks))
     pixels = decoded.pixels
     values = pixels[..., 0] if pixels.shape[2] == 1 else pixels.max(axis=2)
+    if values.min() > 0 and not _is_grey(pixels):
+        return _remarked_if_full(np.ones(values.shape, np.bool_), pixels)
     return _of_levels(values, decoded.format, reading)
 
 
@@ -125,7 +127,7 @@ def _of_levels(values: NDArray[Any], format_name: str, reading: Reading) -> Lesi
     # Most masks are plain; to list their levels would take as long as to decode them.
     plain = np.count_nonzero(lesion) == np.count_nonzero(values == (top or values.min()))
     if not lesion.any() or plain or (reading.mask_threshold == "any" and not jpeg):
-        return _remarked_if_full(lesion)
+        return _remarked_if_full(lesion, values[..., None])
     levels = np.unique(values)
     if len(levels) == 2:
         detail = f"it has the levels {levels[0]} and {top} and no 0: {top} was taken"
@@ -155,7 +157,7 @@ def _of_palette(indices: NDArray[Any], pixels: NDArray[Any]) -> Lesion | None:
     if _name(colours[common]) == "white" and used[common] != 0:
         doubts.append(f"index {used[common]}, the commonest, is white")
     if not doubts:
-        return _remarked_if_full(lesion)
+        return _remarked_if_full(lesion, pixels)
     return Lesion(lesion, (Remark("palette_mask", "; ".join(doubts)),))
 
 
@@ -164,7 +166,7 @@ def _is_grey_scale(colours: NDArray[Any], opens_light: bool) -> bool:
 
     Of two greys with black behind the other, the palette says more than the colours.
     """
-    grey = bool((colours == colours[:, :1]).all())
+    grey = _is_grey(colours)
     different = len(np.unique(colours, axis=0)) == len(colours)
     return grey and different and not (opens_light and len(colours) <= 2)
 
@@ -172,12 +174,20 @@ def _is_grey_scale(colours: NDArray[Any], opens_light: bool) -> bool:
 def _name(colour: NDArray[Any]) -> str:
     if (colour == 255).all():
         return "white"
-    return "black" if not colour.any() else f"rgb({', '.join(map(str, colour))})"
+    return "black" if not colour.any() else f"of the colour {', '.join(map(str, colour))}"
+
+
+def _is_grey(pixels: NDArray[Any]) -> bool:
+    return bool((pixels == pixels[..., :1]).all())
 
 
 def _is_of_one_colour(pixels: NDArray[Any]) -> bool:
     return bool((pixels == pixels[:1, :1]).all())
 
 
-def _remarked_if_full(lesion: NDArray[np.bool_]) -> Lesion:
-    return Lesion(lesion, (Remark("full_mask", ""),) if lesion.all() else ())
+def _remarked_if_full(lesion: NDArray[np.bool_], pixels: NDArray[Any]) -> Lesion:
+    if not lesion.all():
+        return Lesion(lesion)
+    white = (pixels == 255).all(axis=-1).mean() >= 0.5
+    detail = "it is white for the most part" if white else ""
+    return Lesion(lesion, (Remark("full_mask", detail),))

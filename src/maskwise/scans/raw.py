@@ -245,12 +245,8 @@ def read_mask(
 ) -> NDArray[np.bool_]:
     """Return the union ``(H, W)`` of the masks in ``paths``; True = lesion.
 
-    1-bit, grey, RGB, RGBA and 16-bit masks give the same answer: what is not black, or, where
-    there are more levels than black and one other, what is at least half as bright as the
-    brightest. ``scans/masks.py`` has the whole rule.
-
-    Raises:
-        RejectedError: as ``read_lesion`` does.
+    1-bit, grey, RGB, RGBA and 16-bit masks give the same answer, by the rule of
+    ``scans/masks.py``. Raises what ``read_lesion`` raises.
     """
     return read_lesion(raw, paths, frame, max_pixels, reading).mask
 
@@ -390,9 +386,9 @@ def _open_volume(
 def _open(
     raw: Path, path: str, max_pixels: int, version: tuple[int, ...]
 ) -> "tuple[bytes, DicomReader | TiffReader | None]":
-    """Keep an image's file and those of two masks: one of many frames is parsed once.
+    """Keep an image's file and those of two masks, so that each is parsed once.
 
-    Return the content, and what reads it if that is DICOM or TIFF, whatever its name.
+    What reads the content stands beside it if that is DICOM or TIFF, whatever its name.
     """
     del version
     data = read_bytes(raw, path, max_pixels)
