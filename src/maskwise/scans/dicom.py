@@ -66,8 +66,8 @@ class DicomReader:
 
     @property
     def frames(self) -> int:
-        """Pictures that the header promises."""
-        return self._layout.frames
+        """Images that the header promises; 1 where its pixels are none, to be refused once."""
+        return 1 if self._kind.other is not None else self._layout.frames
 
     def read(self, frame: int, max_pixels: int) -> tuple[bytes, Decoded]:
         """Return the bytes that stand for a frame, and the frame.
