@@ -67,7 +67,11 @@ class DicomReader:
     @property
     def frames(self) -> int:
         """Images that the header promises; 1 where its pixels are none, to be refused once."""
-        return 1 if self._kind.other is not None else self._layout.frames
+        frames = self._layout.frames
+        none = self._kind.other is not None or all(
+            localizer_of(self._header, frame) is not None for frame in range(frames)
+        )
+        return 1 if none else frames
 
     def read(self, frame: int, max_pixels: int) -> tuple[bytes, Decoded]:
         """Return the bytes that stand for a frame, and the frame.
