@@ -2,8 +2,10 @@
 
 from typing import NamedTuple
 
+CAPTURE = "secondary_capture"
+
 REMARKS: dict[str, str] = {
-    "secondary_capture": (
+    CAPTURE: (
         "came as DICOM secondary captures (of a screen, a film or another picture), whose grey "
         "levels need not be a scanner's"
     ),
