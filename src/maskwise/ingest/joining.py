@@ -2,6 +2,7 @@
 
 import hashlib
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -16,7 +17,7 @@ from maskwise.ingest.measure import Measured
 from maskwise.ingest.series import order_series, shear_of
 from maskwise.scans.place import Place
 from maskwise.scans.reasons import Reject
-from maskwise.scans.remarks import Remark
+from maskwise.scans.remarks import CAPTURE, Remark
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def join(listing: Listing, measured: list[Measured], modality: str, source_name:
         warnings += _with_patients(images, places)
         images = _with_places(images, places)
         if listing.series:
-            images, refused, sheared = _in_series(images, places)
+            captured = {path for path, remark in remarks if remark.kind == CAPTURE}
+            images, refused, sheared = _in_series(images, places, captured)
             remarks += sheared
     images = _sorted(images)
     images["image_id"] = [
@@ -104,9 +106,12 @@ def _with_places(images: pd.DataFrame, places: list[Place | None]) -> pd.DataFra
 
 
 def _in_series(
-    images: pd.DataFrame, places: list[Place | None]
+    images: pd.DataFrame, places: list[Place | None], captured: Collection[str]
 ) -> tuple[pd.DataFrame, list[Reject], list[tuple[str, Remark]]]:
-    dicom = np.flatnonzero(images["format"] == "DICOM")
+    """Order the slices of series; what was captured and lies nowhere is no part of any."""
+    nowhere = np.array([place is None or place.origin is None for place in places])
+    beside = nowhere & images["path"].isin(list(captured))
+    dicom = np.flatnonzero((images["format"] == "DICOM") & ~beside)
     if not len(dicom):
         return images, [], []
     chosen = [places[row] or Place() for row in dicom]
