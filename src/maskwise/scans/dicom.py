@@ -81,11 +81,6 @@ class DicomReader:
                 detail = f"its colours are none of {', '.join(_PHOTOMETRIC)}"
                 raise RejectedError(path, "not_an_image", detail)
 
-    @property
-    def frames(self) -> int:
-        """Pictures that the header promises."""
-        return self._frames
-
     def read(self, frame: int, max_pixels: int) -> tuple[bytes, Decoded]:
         """Return the bytes that stand for a frame, and the frame.
 

@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,13 +165,16 @@ def read_frame(
 
 
 def frames_in(raw: Path, path: str, max_pixels: int = MAX_PIXELS) -> int:
-    """Return how many frames a picture's or DICOM file's header promises.
+    """Return how many frames a picture or a DICOM file holds; raises what ``read_frame`` does.
 
-    Raises:
-        RejectedError: whatever ``read_frame`` raises of a header.
+    A DICOM file's own claim is believed once its first frame could be read.
     """
-    reader = _open(raw, path, max_pixels, _version(raw, path))[1]
-    return 1 if reader is None else reader.frames
+    data, reader = _open(raw, path, max_pixels, _version(raw, path))
+    if reader is None:
+        return 1
+    if sniff(data) == "TIFF":
+        return cast("TiffReader", reader).frames
+    return reader.read(0, max_pixels)[1].frames
 
 
 def read_image(
