@@ -1,7 +1,7 @@
 """How the time to read every page of a TIFF grows with the number of its pages.
 
 Files of 8 x 8 pixels a page are opened and read page by page, by turns, in changing order;
-printed are the ratios of neighbouring runs: of many pages to few, and of many to a bare loop over
+printed are the ratios of neighbouring runs: many pages to few, and many to a bare loop over
 the pages with tifffile. Aim: times as the numbers of pages, never as their squares.
 
     python benchmarks/tiff_pages.py [--rounds 10] [--few 100] [--many 400]
