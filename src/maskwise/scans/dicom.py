@@ -64,15 +64,6 @@ class DicomReader:
             self._layout = layout_of(self._header, self._syntax.is_little_endian)
             check_frames(self._header, self._syntax, self._layout.frames)
 
-    @property
-    def frames(self) -> int:
-        """Images that the header promises; 1 where its pixels are none, to be refused once."""
-        frames = self._layout.frames
-        none = self._kind.other is not None or all(
-            localizer_of(self._header, frame) is not None for frame in range(frames)
-        )
-        return 1 if none else frames
-
     def read(self, frame: int, max_pixels: int) -> tuple[bytes, Decoded]:
         """Return the bytes that stand for a frame, and the frame.
 

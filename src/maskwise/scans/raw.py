@@ -189,13 +189,16 @@ def read_grey(
 
 
 def frames_in(raw: Path, path: str, max_pixels: int = MAX_PIXELS) -> int:
-    """Return how many frames a picture's or DICOM file's header promises.
+    """Return how many frames a picture or a DICOM file holds; raises what ``read_frame`` does.
 
-    Raises:
-        RejectedError: whatever ``read_frame`` raises of a header.
+    A DICOM file's own claim is believed once its first frame could be read.
     """
-    reader = _open(raw, path, max_pixels, _version(raw, path))[1]
-    return 1 if reader is None else reader.frames
+    data, reader = _open(raw, path, max_pixels, _version(raw, path))
+    if reader is None:
+        return 1
+    if sniff(data) == "TIFF":
+        return cast("TiffReader", reader).frames
+    return reader.read(0, max_pixels)[1].frames
 
 
 def read_image(
@@ -312,18 +315,18 @@ def _volume_mask(
 
 def _mask(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -> Decoded:
     """Return the mask of an image's ``frame``: its own of that number, or its only one."""
-    frames = 1 if _is_archive(raw, path) else frames_in(raw, path, max_pixels)
-    if frames > 1:
-        check_frame(path, frame, frames)
-    decoded = _mask_frame(raw, path, frame if frames > 1 else 0, max_pixels, reading)
-    return replace(decoded, pixels=settled(decoded.pixels, path, reading))
-
-
-def _mask_frame(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -> Decoded:
     dicom = _dicom(raw, path, max_pixels)
     if dicom is not None:  # a segmentation is a mask, though no image
-        return dicom.read_as_mask(frame, max_pixels)
-    return _read_frame(raw, path, frame, max_pixels, reading)[1]
+        decoded = dicom.read_as_mask(0, max_pixels)
+        if decoded.frames > 1 and frame:
+            decoded = dicom.read_as_mask(frame, max_pixels)
+    else:
+        frames = 1 if _is_archive(raw, path) else frames_in(raw, path, max_pixels)
+        if frames > 1:
+            check_frame(path, frame, frames)
+        place = frame if frames > 1 else 0
+        decoded = _read_frame(raw, path, place, max_pixels, reading)[1]
+    return replace(decoded, pixels=settled(decoded.pixels, path, reading))
 
 
 def _of_one_size(masks: list[NDArray[Any]], paths: Sequence[str]) -> list[NDArray[Any]]:

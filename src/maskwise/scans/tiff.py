@@ -6,6 +6,7 @@ whatever TIFF leaves open is refused by name.
 """
 
 import io
+import itertools
 import logging
 import math
 import struct
@@ -28,6 +29,8 @@ from maskwise.scans.remarks import Remark
 from maskwise.scans.tiff_pages import check_page, check_segments, number_type
 from maskwise.scans.tiff_samples import Picture, picture_of
 
+MOST_PAGES = 2**20
+"""Of a file; a page may be as little as a directory, and each becomes a row."""
 _SLIDES = ("svs", "ndpi", "scn", "bif", "philips", "qpi", "avs", "indica")
 """Whole-slide images, as tifffile calls them: their pages are levels, labels and overviews."""
 _ORIENTATION = 274
@@ -52,14 +55,18 @@ class TiffReader:
         with refusing(path, "cannot be read as TIFF"), _quietly():
             self._file = TiffFile(io.BytesIO(data))
             self._check_kind()
-            every = [self._page(offset) for offset in self._walk()]
-            pages = [page for page in every if self._is_picture(page)]
-            self._passed_over = len(every) - len(pages)
-            if not pages:
+            self._offsets: list[int] = []
+            self._passed_over, cut = 0, False
+            for page in map(self._page, self._walk()):
+                cut = cut or (page.is_shaped and _TRUNCATED in page.description)
+                if page.is_reduced or page.is_mask or page.photometric == PHOTOMETRIC.MASK:
+                    self._passed_over += 1
+                else:
+                    self._offsets.append(page.offset)
+            if not self._offsets:
                 detail = "each of its pages says that it is a smaller copy or a mask of another"
                 raise RejectedError(path, "unsupported", detail)
-            self._offsets = [page.offset for page in pages]
-            self._planes = self._count_planes(pages)
+            self._planes = self._count_planes(self._page(self._offsets[0]), cut)
 
     @property
     def frames(self) -> int:
@@ -112,7 +119,12 @@ class TiffReader:
         """
         layout, spent = self._file.tiff, 0
         position = self._file.pages.first.offset
-        while position:
+        for count in itertools.count():
+            if not position:
+                return
+            if count == MOST_PAGES:
+                detail = f"has more than {MOST_PAGES:,} pages"
+                raise RejectedError(self._path, "too_large", detail)
             if position >= len(self._data):
                 raise self._damaged(f"a page should lie at byte {position:,}, behind its end")
             yield position
@@ -123,19 +135,16 @@ class TiffReader:
                 raise self._damaged("its pages go round in a circle, or lie over one another")
             (position,) = struct.unpack_from(layout.offsetformat, self._data, end)
 
-    def _is_picture(self, page: TiffPage) -> bool:
-        return not (page.is_reduced or page.is_mask or page.photometric == PHOTOMETRIC.MASK)
-
-    def _count_planes(self, pages: list[TiffPage]) -> int:
+    def _count_planes(self, first: TiffPage, cut: bool) -> int:
         """Return how many pictures stand behind the only page; else 1.
 
-        ImageJ, MetaMorph and tifffile write large stacks with one directory for all planes.
+        ImageJ, MetaMorph and tifffile write large stacks with one directory for all planes;
+        ``cut``, tifffile says so of a page.
         """
-        first, file = pages[0], self._file
+        file, pages = self._file, len(self._offsets)
         promised = _promised(file, first)
-        if len(pages) > 1:
-            cut = any(page.is_shaped and _TRUNCATED in page.description for page in pages)
-            if promised > len(pages) or cut:
+        if pages > 1:
+            if promised > pages or cut:
                 raise self._damaged("its description promises more pictures than it has pages")
             return 1
         if not (file.is_imagej or file.is_stk or file.is_shaped):
