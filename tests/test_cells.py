@@ -108,5 +108,5 @@ def test_an_experiment_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "conf/base/experiment.yml"
     path.parent.mkdir(parents=True)
     path.write_text("experiment: [")
-    with pytest.raises(UserError, match=r"experiment\.yml: should hold one block"):
+    with pytest.raises(UserError, match=r"experiment\.yml, line \d: is no YAML"):
         read_studies(tmp_path)

@@ -26,6 +26,7 @@ from maskwise.checks import (
     check_inputs,
     check_labels,
     check_parameters,
+    check_typed,
     names_in_files,
 )
 from maskwise.datasets import JsonDataset, RawFolder
@@ -38,7 +39,7 @@ from maskwise.pipelines.saving import until_saved
 from maskwise.progress import note
 from maskwise.report.scores import SMALLER_IS_BETTER
 from maskwise.run_facts import AnonymousMemory, Watch, alone, describe_machine, write_facts
-from maskwise.session import telling
+from maskwise.session import check_files, telling
 from maskwise.settings import CONFIG_LOADER_ARGS
 
 STUDIES = read_studies(PROJECT)
@@ -157,6 +158,22 @@ def test_a_grid_that_does_not_fit_the_image_is_refused_before_any_stage() -> Non
     assert message.startswith("phantom.pretrain.grid: a grid of 15 x 16 cells does not divide")
 
 
+def test_an_option_of_another_choice_is_said_to_be_merged_and_null_takes_it_away() -> None:
+    crop: dict[str, Any] = {"preprocess": {"geometry": {"name": "crop"}}}
+    message = refusal("busi", busi=crop)
+    for part in (
+        "there is no such option of 'crop'",
+        "options are merged over those of conf/base",
+        "write `aspect: null` beside `name`",
+        "--params ….aspect=null",
+    ):
+        assert part in message
+    crop["preprocess"]["geometry"] |= {"aspect": None}
+    check_parameters(load(busi=crop), [STUDIES["busi"]], KNOWN)
+    crop["preprocess"]["geometry"] |= {"aspct": None}
+    assert "geometry.aspct: there is no such option; " in refusal("busi", busi=crop)
+
+
 def test_boxes_that_hide_most_of_the_grid_are_refused_before_any_stage() -> None:
     message = refusal(
         "phantom",
@@ -175,6 +192,12 @@ def test_an_encoder_that_does_not_suit_the_image_is_refused_before_any_stage() -
 
 def test_a_source_that_the_project_generates_refuses_a_raw_folder() -> None:
     assert "raw_root: the source 'phantom' is generated" in refusal("phantom", raw_root="x")
+
+
+def test_a_raw_folder_in_a_file_of_conf_is_refused_for_it_does_nothing() -> None:
+    with pytest.raises(UserError, match=r"raw_root: stands in a file of conf, where it does"):
+        check_typed({"raw_root": "scans"}, {})
+    check_typed({"raw_root": "scans"}, {"raw_root": "scans"})
 
 
 def test_a_source_that_writes_no_files_cannot_be_generated() -> None:
@@ -307,6 +330,50 @@ def test_a_parameter_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path)
         pytest.raises(
             UserError, match=r"parameters_ingest\.yml, line 4: is no YAML \(expected"
         ),
+        telling(),
+    ):
+        loader["parameters"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "a: 1\nb: Größe\n".encode("latin-1"),
+            r"x\.yml, line 2: is not UTF-8: .*'ö' in Latin-1",
+        ),
+        ("a: 1\n".encode("utf-16"), r"x\.yml: is UTF-16 .*save it again in UTF-8"),
+        (b"a: 1\nb:\n\tc: 2\n", r"x\.yml, line 3: is no YAML"),
+        (b"a:\n  b: 1\n  c: 2\n  b: 3\n", r"x\.yml, line 4: is no YAML \('b' stands in line 2"),
+        (b"a: *b\n", r"x\.yml, line 1: is no YAML \(found undefined alias"),
+        (b"a: \x00\n", r"x\.yml.*: is no YAML"),
+        (b"- a\n", r"x\.yml: should hold lines `name: value`, but is \['a'\]"),
+    ],
+)
+def test_a_file_of_conf_that_is_no_yaml_is_named_with_line_and_encoding(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    (tmp_path / "local/sources").mkdir(parents=True)
+    (tmp_path / "local/sources/x.yml").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        check_files(tmp_path, ["base", "local"])
+
+
+def test_an_empty_file_of_conf_and_a_byte_order_mark_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/a.yml").write_text("# nothing\n")
+    (tmp_path / "base/b.yml").write_text("\ufeffa: Größe\n", encoding="utf-8")
+    check_files(tmp_path, ["base", "local"])
+    check_files(PROJECT / "conf", ["base", "test"])
+
+
+def test_a_key_that_two_files_set_is_told_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    for name in ("parameters_a.yml", "parameters_b.yml"):
+        (tmp_path / "base" / name).write_text("ingest: {workers: 1}\n")
+    loader = OmegaConfigLoader(str(tmp_path), base_env="base", default_run_env="base")
+    with (
+        pytest.raises(UserError, match=r"Duplicate keys .*ingest\.workers; keep one of them"),
         telling(),
     ):
         loader["parameters"]

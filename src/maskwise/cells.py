@@ -12,7 +12,12 @@ from typing import Any
 
 import yaml
 
-from maskwise.errors import UserError, hint
+from maskwise.errors import UserError, as_text, hint
+
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # PyYAML built without libyaml: ten times as slow
+    from yaml import SafeLoader  # type: ignore[assignment]
 
 RAW_ROOT = "raw_root"
 """The one parameter that no file holds: ``--params raw_root=FOLDER``."""
@@ -99,13 +104,49 @@ def address(stage: str, dataset: str) -> str:
 def read_studies(project: Path) -> dict[str, Study]:
     """Return the configured sources of ``project`` by name, or raise ``UserError``."""
     path = project / EXPERIMENT
+    if not path.exists():
+        raise UserError(f"{path}: absent; it lists recipes, seeds, fractions")
+    document = read_yaml(path)
+    if "experiment" not in document:
+        raise UserError(f"{path}: should hold one block `experiment`")
+    return parse_studies(document["experiment"])
+
+
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """Return what a file of ``conf`` holds, nothing where it is empty.
+
+    Raises:
+        UserError: if it cannot be read, is no UTF-8 or no YAML, or sets a key twice, with the
+            line.
+    """
     try:
-        block = yaml.safe_load(path.read_text(encoding="utf-8"))["experiment"]
-    except FileNotFoundError:
-        raise UserError(f"{path}: absent; it lists recipes, seeds, fractions") from None
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: should hold one block `experiment`: {error}") from None
-    return parse_studies(block)
+        text = as_text(path.read_bytes(), str(path), "save it again in UTF-8")
+        document = yaml.load(text, Loader=_Loader)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: is no YAML ({error.problem}); mend it there") from None
+    except yaml.YAMLError as error:  # a character that no YAML may hold
+        raise UserError(f"{path}: is no YAML ({error}); mend it there") from None
+    if not isinstance(document, dict | None):
+        raise UserError(f"{path}: should hold lines `name: value`, but is {document!r}")
+    return document or {}
+
+
+class _Loader(SafeLoader):
+    """Refuses a key that stands twice, of which PyYAML takes the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in lines:
+                    problem = f"{key.value!r} stands in line {lines[key.value]} already"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                lines[key.value] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep)
 
 
 def parse_studies(block: Mapping[str, Any]) -> dict[str, Study]:

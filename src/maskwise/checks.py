@@ -61,6 +61,20 @@ def check_parameters(
         blocks.check_together(parameters, study)
 
 
+def check_typed(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` where a file names the raw folder, which only a command line can.
+
+    Args:
+        parameters: All parameters, runtime ones included.
+        runtime: Those alone.
+    """
+    if RAW_ROOT in parameters and RAW_ROOT not in runtime:
+        raise UserError(
+            f"{RAW_ROOT}: stands in a file of conf, where it does nothing; take it away there, "
+            f"and say --params {RAW_ROOT}=FOLDER"
+        )
+
+
 def names_in_files(conf: Path, environments: Iterable[str]) -> Names:
     """Return what the files of sources and recipes below ``conf`` are named after."""
     environments = list(environments)

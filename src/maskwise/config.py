@@ -5,7 +5,7 @@ block whose ``name`` says what it is, a ``Choice``.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeVar, cast, get_args, get_origin
 
@@ -36,14 +36,25 @@ class Choice:
 
 
 def choose(choices: Mapping[str, type[C]], block: Any, where: str) -> C:
-    """Parse the config that the block's ``name`` picks; ``where`` is its path in the YAML."""
+    """Parse the config that the block's ``name`` picks; ``where`` is its path in the YAML.
+
+    Files and command line are merged key by key, so that a block can hold options of the name
+    that it had before; null takes such a one away.
+    """
     block = _mapping(block, where)
     name = block.get("name")
     if name is None:
         raise UserError(f"{where}.name: missing; {hint('', choices)}")
     if not isinstance(name, str) or name not in choices:
         raise UserError(f"{where}.name: there is no {shown(name)}; {hint(str(name), choices)}")
-    return parse(choices[name], {k: v for k, v in block.items() if k != "name"}, where)
+    config = choices[name]
+    others = {key for other in choices.values() for key in _options(other)} - _options(config)
+    options = {
+        key: value
+        for key, value in block.items()
+        if key != "name" and not (value is None and key in others)
+    }
+    return _parse(config, options, where, {key: _left_over(key, name) for key in others})
 
 
 def parse(config: type[C], block: Any, where: str) -> C:
@@ -56,6 +67,11 @@ def parse(config: type[C], block: Any, where: str) -> C:
         UserError: naming *all* unknown keys (with the close match), wrong types and refused
             values, of blocks inside the block as well, each by its path in the YAML.
     """
+    return _parse(config, block, where, {})
+
+
+def _parse(config: type[C], block: Any, where: str, left_over: Mapping[str, str]) -> C:
+    """Parse as ``parse``; ``left_over`` says what is wrong with keys of other choices."""
     reading = _Reading([])
     block = reading.with_preset(config, _mapping(block, where), where)
     kinds = option_kinds(config)
@@ -64,7 +80,8 @@ def parse(config: type[C], block: Any, where: str) -> C:
         if isinstance(key, str) and key in kinds:
             given[key] = reading.opened(kinds[key], value, below(where, key))
         else:
-            reading.problems.append(f"{below(where, key)}: {no_option(key, kinds)}")
+            why = left_over.get(key) if isinstance(key, str) else None
+            reading.problems.append(f"{below(where, key)}: {why or no_option(key, kinds)}")
     try:
         parsed: C = _adapter(cast(Any, config)).validate_python(given)
     except ValidationError as error:
@@ -72,6 +89,19 @@ def parse(config: type[C], block: Any, where: str) -> C:
     if reading.problems:
         raise UserError(joined(reading.problems))
     return parsed
+
+
+def _options(config: type[Any]) -> set[str]:
+    preset = {"preset"} if getattr(config, "PRESETS", None) else set()
+    return {field.name for field in fields(config) if field.init} | preset
+
+
+def _left_over(key: str, name: str) -> str:
+    return (
+        f"there is no such option of {shown(name)}, but of another name; options are merged "
+        f"over those of conf/base, so that one written there stays: write `{key}: null` beside "
+        f"`name` to take it away (in a file of conf/local, or with --params ….{key}=null)"
+    )
 
 
 def below(where: str, key: Any) -> str:

@@ -17,6 +17,7 @@ from maskwise.checks import (
     check_labels,
     check_parameters,
     check_task,
+    check_typed,
     names_in_files,
 )
 from maskwise.pipelines import blocks
@@ -53,6 +54,7 @@ class MaskwiseHooks:
         chosen = [study for study in studies.values() if study.source in heads]
         environments = (loader.base_env, context.env or loader.default_run_env)
         known = names_in_files(Path(loader.conf_source), environments)
+        check_typed(context.params, loader.runtime_params or {})
         check_parameters(context.params, chosen, known)
         stages = {tag for node in pipeline.nodes for tag in node.tags}
         for study in chosen:

@@ -14,11 +14,13 @@ from kedro.framework.session import KedroSession
 from kedro.pipeline import Pipeline
 from yaml import MarkedYAMLError
 
-from maskwise.cells import RAW_ROOT
+from maskwise.cells import RAW_ROOT, read_yaml
 from maskwise.errors import UserError, hint
 
 log = logging.getLogger(__name__)
 
+_TWO_FILES = "Duplicate keys found in "
+"""Kedro's words for a key that two files of one environment set."""
 INTERRUPTED = 130
 """Exit code of a run that Ctrl-C ended, as shells have it."""
 
@@ -34,7 +36,9 @@ class MaskwiseSession(KedroSession):
                 which is shown as one message with exit code 1.
         """
         with telling():
-            check_environment(Path(str(self._conf_source)), self.store.get("env"))
+            conf, env = Path(str(self._conf_source)), self.store.get("env")
+            check_environment(conf, env)
+            check_files(conf, ("base", env or "local"))
             check_runtime(self.store.get("runtime_params") or {})
             check_request(pipelines, options)
             return super().run(*args, **options)
@@ -68,25 +72,30 @@ def check_environment(conf: Path, name: str | None) -> None:
     raise UserError(f"--env: there is no {name!r} in {conf}; {hint(name, known)}")
 
 
-def check_runtime(parameters: dict[str, Any]) -> None:
-    """Raise ``UserError`` for ``--params`` that would not do what they say.
+def check_files(conf: Path, environments: Collection[str]) -> None:
+    """Raise ``UserError`` for a file of ``conf`` that is no YAML, naming file and line.
 
-    A raw folder named with digits, which the command line reads as a number, becomes text.
+    Kedro would name no line, or no file, or end in a traceback.
     """
+    for environment in environments:
+        for path in sorted((conf / environment).rglob("*")):
+            if path.suffix in (".yml", ".yaml", ".json") and not path.name.startswith("."):
+                read_yaml(path)
+
+
+def check_runtime(parameters: dict[str, Any]) -> None:
+    """Raise ``UserError`` for ``--params`` that would not do what they say."""
     if "experiment" in parameters:
         raise UserError(
             "--params experiment: which cells there are is read from "
             "conf/base/experiment.yml alone, before any parameter; edit that file"
         )
-    if RAW_ROOT not in parameters:
-        return
-    folder = parameters[RAW_ROOT]
-    if type(folder) is int:
-        folder = parameters[RAW_ROOT] = str(folder)
+    folder = parameters.get(RAW_ROOT, ".")
     if not isinstance(folder, str) or not folder:
         raise UserError(
-            f"--params {RAW_ROOT}: should be the path of a folder, but is {folder!r}; write "
-            f"{RAW_ROOT}=./NAME where the name looks like a number or a word of YAML"
+            f"{RAW_ROOT}: should be the path of a folder, but is {folder!r}; in a file of "
+            f"--config a name that looks like a number or a word of YAML stands in quotation "
+            "marks"
         )
 
 
@@ -156,6 +165,8 @@ def _mendable(error: BaseException | None) -> UserError | None:
     while error is not None and not isinstance(error, UserError):
         if isinstance(error, MarkedYAMLError):
             return _broken_yaml(error)
+        if isinstance(error, ValueError) and str(error).startswith(_TWO_FILES):
+            return UserError(f"{error}; keep one of them")
         error = error.__cause__
     return error
 

@@ -231,7 +231,7 @@ def test_a_trained_model_predicts_a_folder_of_scans(finished: Finished, tmp_path
         (scans / path.name).write_bytes(path.read_bytes())
     (scans / "cut.png").write_bytes(path.read_bytes()[:100])
     model = finished.data / "06_models/phantom/models" / CELL / "best.safetensors"
-    request = f"predict.model={model},predict.scans={scans}"
+    request = f"predict.model={model},predict.scans={scans},report.names=true"
     log = finished.project.run("kedro", "run", "--pipelines", "predict", "--params", request)
     page = finished.data / "08_reporting/predict/predictions.html"
     assert log.strip().splitlines()[-1].endswith(f"The page is in {page}")

@@ -337,7 +337,11 @@ def test_a_slice_with_numbers_that_are_none_is_named_and_the_others_stay(
     write_volume(raw / FIRST, voxels, spacing=decathlon.SPACING)
     result = run(raw)
     details = [row.detail for row in result.rejects.itertuples()]
-    assert details == [f"frame {k}: holds values that are no finite numbers" for k in (0, 5)]
+    assert [detail.split(" (")[0] for detail in details] == [
+        f"frame {k}: holds values that are no finite numbers" for k in (0, 5)
+    ]
+    assert "NaN in 0.83%" in details[0]  # 1 of 120
+    assert "set `reading: {nan: background}`" in details[0]
     rows = result.manifest[result.manifest["path"] == FIRST]
     assert list(rows["slice"]) == [1, 2, 3, 4, 6, 7]
     assert list(rows["relative_slice"]) == pytest.approx(np.array([1, 2, 3, 4, 6, 7]) / 7)
@@ -398,6 +402,127 @@ def test_a_folder_without_description_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text", encoding="utf-8")
     with pytest.raises(UserError, match=r"holds 0 folders with a dataset\.json"):
         read(tmp_path)
+
+
+# What files leave open
+
+
+def contradict(raw: Path, *paths: str) -> None:
+    """Let the qform and pixdim of volumes say 1.3 x 1.3 x 10 mm, the sform 1 x 1 x 1."""
+    for path in paths:
+        image = nib.Nifti1Image(np.asarray(nib.load(raw / path).dataobj), None)  # type: ignore[attr-defined]
+        image.header.set_qform(np.diag([1.3, 1.3, 10.0, 1.0]), 1)
+        image.header.set_sform(np.eye(4), 1)
+        nib.save(image, raw / path)
+
+
+def test_a_form_that_the_option_chooses_is_the_spacing_of_manifest_and_store(
+    tmp_path: Path,
+) -> None:
+    raw = decathlon.write(tmp_path / "raw")
+    contradict(raw, FIRST, MASK)
+    reason, detail = rejects(run(raw))[FIRST]
+    assert reason == "contradictory_affine"
+    assert "sform says 1 x 1 x 1 mm, qform and pixdim 1.3 x 1.3 x 10 mm" in detail
+    for form, spacing in (("qform", [1.3, 1.3, 10]), ("sform", [1, 1, 1])):
+        result = run(raw, reading={"affine": form})
+        assert result.rejects.empty
+        block = SourcePreprocessConfig(
+            height=12, width=10, modality="mr", geometry={"name": "pad"}, test_share=0.2
+        )
+        out = preprocess(raw, result.manifest, block, PreprocessConfig(workers=1), "t")
+        out.write_store(tmp_path / form)
+        index = open_store(tmp_path / form).index
+        first = index[(result.manifest["path"] == FIRST).to_numpy()]
+        for rows in (result.manifest[result.manifest["path"] == FIRST], first):
+            found = rows[["spacing_y", "spacing_x", "spacing_z"]].to_numpy()
+            assert found == pytest.approx(np.tile(spacing, (8, 1)), rel=1e-6)
+
+
+def test_a_mask_that_contradicts_itself_costs_its_image(tmp_path: Path) -> None:
+    raw = decathlon.write(tmp_path)
+    contradict(raw, MASK)
+    reason, detail = rejects(run(raw))[FIRST]
+    assert reason == "mask_geometry"
+    assert f"the mask {MASK!r}: says in two ways how it lies" in detail
+    reason, detail = rejects(run(raw, reading={"affine": "qform"}))[FIRST]
+    assert reason == "mask_geometry"  # and it does not lie where its image does
+    assert "mm from the image" in detail
+
+
+def test_a_mask_in_another_unit_is_compared_in_millimetres(tmp_path: Path) -> None:
+    raw = decathlon.write(tmp_path)
+    plain = write_volume(raw / "m.nii", decathlon.labels(), spacing=decathlon.SPACING)
+    rewrite(plain, xyzt_units=1)
+    plain.rename(raw / MASK)
+    assert "mm from the image" in rejects(run(raw))[FIRST][1]
+    write_volume(plain, decathlon.labels(), spacing=(0.0015, 0.002, 0.003))
+    rewrite(plain, xyzt_units=1)
+    plain.rename(raw / MASK)
+    assert run(raw).rejects.empty
+
+
+def test_a_nan_background_is_taken_by_the_option_and_counts_nowhere(tmp_path: Path) -> None:
+    raw = decathlon.write(tmp_path / "raw")
+    voxels = decathlon.volume(0).astype(np.float32)
+    voxels[:4] = np.nan
+    voxels[:, :, 7] = np.nan
+    write_volume(raw / FIRST, voxels, spacing=decathlon.SPACING)
+    labels = np.where(np.isnan(voxels), np.nan, decathlon.labels()).astype(np.float32)
+    replace_mask(raw, labels)
+    assert rejects(run(raw))[FIRST][0] == "fractional_mask"
+    result = run(raw, reading={"nan": "background"})
+    assert result.rejects.empty
+    rows = result.manifest[result.manifest["path"] == FIRST]
+    known = voxels[4:, :, :7]
+    assert rows["intensity_mean"][:7].tolist() == pytest.approx(known.mean(axis=(0, 1)))
+    assert rows["intensity_min"][:7].tolist() == pytest.approx(known.min(axis=(0, 1)))
+    assert rows["lesion_share"].tolist() == pytest.approx(
+        ((decathlon.labels() > 0) & ~np.isnan(voxels)).mean(axis=(0, 1))
+    )
+    block = SourcePreprocessConfig(
+        height=12, width=10, modality="mr", geometry={"name": "pad"}, test_share=0.2
+    )
+    preprocess(raw, result.manifest, block, PreprocessConfig(workers=1), "t").write_store(
+        tmp_path / "store"
+    )
+    store = open_store(tmp_path / "store")
+    rounding = store.header.largest_rounding_error + 1e-6
+    for row, k in zip(rows.index, rows["slice"], strict=True):
+        values = voxels[::-1, ::-1, k].T
+        expected = np.zeros(values.shape)
+        if k < 7:  # nothing was measured in the last
+            low, high = np.nanpercentile(values, (0.5, 99.5))
+            expected = np.nan_to_num(np.clip((values - low) / (high - low), 0, 1))
+        found = store.intensities(np.array([row]))[0, 0]
+        assert np.abs(found - expected).max() <= rounding
+
+
+def test_labels_that_are_whole_but_for_rounding_are_classes(tmp_path: Path) -> None:
+    raw = decathlon.write(tmp_path)
+    replace_mask(raw, decathlon.labels() * np.float32(0.9999999))
+    result = run(raw)
+    assert result.rejects.empty
+    rows = result.manifest[result.manifest["path"] == FIRST]
+    for masks, frame, k in zip(rows["masks"], rows["frame"], rows["slice"], strict=True):
+        expected = decathlon.labels()[::-1, ::-1, k].T
+        assert np.array_equal(read_classes(raw, masks, frame), expected)
+
+
+def test_a_leaning_stack_is_taken_and_warned_of(tmp_path: Path) -> None:
+    raw = decathlon.write(tmp_path)
+    affine = np.diag([*decathlon.SPACING, 1.0])
+    affine[1, 2] = 0.6  # mm to the front from slice to slice
+    for path, voxels in ((FIRST, decathlon.volume(0)), (MASK, decathlon.labels())):
+        nib.save(nib.Nifti1Image(voxels, affine), raw / path)
+    result = run(raw)
+    assert result.rejects.empty
+    rows = result.manifest[result.manifest["path"] == FIRST]
+    assert rows["spacing_z"].tolist() == pytest.approx([3.0] * 8)
+    (sentence,) = (text for text in result.summary["warnings"] if "leans" in text)
+    assert sentence.startswith("1 file held a stack")
+    assert FIRST in sentence
+    assert "11.3 degrees" in sentence  # atan(0.6 / 3)
 
 
 # The real files

@@ -408,3 +408,25 @@ def test_the_figure_takes_class_names_as_they_are(tmp_path: Path) -> None:
     for name in ("_x$y^{", "50 % $", "a"):
         save(scan(len(name)), tmp_path / name / "1.png")
     assert run(tmp_path).figure.startswith(b"\x89PNG")
+
+
+def test_classes_that_differ_in_spelling_only_are_warned_of_with_their_counts(
+    folder: Path,
+) -> None:
+    (folder / "b").rename(folder / "A")
+    summary = run(folder).summary
+    assert summary["alike_labels"] == {"diagnosis": [{"A": 6, "a": 7}]}
+    assert any(
+        "diagnosis: 'A' (6) and 'a' (7) differ in spelling only" in sentence
+        for sentence in summary["warnings"]
+    )
+
+
+def test_how_many_rows_say_that_they_have_no_label_is_counted_by_word(tmp_path: Path) -> None:
+    for number in range(4):
+        save(scan(number), tmp_path / f"{number}.png")
+    text = "path,d\n0.png,a\n1.png,b\n2.png,NaN\n3.png,\n"
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    result = run(tmp_path, "table", labels={"diagnosis": "d"})
+    assert result.summary["no_label"] == {"diagnosis": {"NaN": 1, "": 1}}
+    assert result.manifest["label_diagnosis"].isna().tolist() == [False, False, True, True]

@@ -105,6 +105,15 @@ def test_a_table_with_semicolons_is_understood(tmp_path: Path) -> None:
     assert set(read(tmp_path).images["label_grade"].dropna()) == {"II", "III"}
 
 
+def test_a_word_for_no_grade_is_no_grade_and_is_counted(tmp_path: Path) -> None:
+    table = lgg.write(tmp_path) / "kaggle_3m" / "data.csv"
+    table.write_text(table.read_text().replace("4941,1,2", "4941,1,NA"))
+    listing = read(tmp_path)
+    assert listing.images["label_grade"].dropna().unique().tolist() == ["II"]
+    assert listing.no_label == {"grade": {"NA": 1, "": 1}}
+    assert listing.warnings[0].startswith("grade: 2 rows count as unlabelled")
+
+
 def test_sequences_that_are_copies_of_flair_are_recorded(ingested: Ingested) -> None:
     replaced = ingested.manifest.groupby("patient")[["pre_replaced", "post_replaced"]].first()
     assert replaced.loc["TCGA_HT_A61B"].tolist() == [True, True]

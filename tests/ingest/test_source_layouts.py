@@ -329,10 +329,111 @@ def test_a_blank_label_means_unlabelled(tmp_path: Path) -> None:
     assert labels(listing) == {"0.png": "a", "1.png": None}
 
 
-def test_a_class_called_none_or_na_is_a_class(tmp_path: Path) -> None:
-    text = "path,d\n0.png,None\n1.png,NA\n"
+@pytest.mark.parametrize(
+    "word", ["NaN", "nan", "None", "N/A", "n/a", "NA", "NULL", "#N/A", "?"]
+)
+def test_a_word_for_no_label_means_unlabelled_and_is_counted(tmp_path: Path, word: str) -> None:
+    text = f"path,d\n0.png,a\n1.png,{word}\n2.png,{word}\n3.png,\n"
+    listing = read(write_table(tmp_path, text), "table", labels={"diagnosis": "d"})
+    unlabelled = dict.fromkeys(("1.png", "2.png", "3.png"))
+    assert labels(listing) == {"0.png": "a", **unlabelled}
+    assert listing.no_label == {"diagnosis": {word: 2, "": 1}}
+    assert (
+        f"3 rows count as unlabelled, for they say {word!r} (2), blank (1)"
+        in (listing.warnings[0])
+    )
+
+
+def test_blank_labels_alone_are_counted_and_need_no_warning(tmp_path: Path) -> None:
+    text = "path,d\n0.png,a\n1.png,\n"
     listing = read(write_table(tmp_path, text, 2), "table", labels={"diagnosis": "d"})
-    assert labels(listing) == {"0.png": "None", "1.png": "NA"}
+    assert listing.no_label == {"diagnosis": {"": 1}}
+    assert not listing.warnings
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"missing": []}, {"missing": ["unknown"]}, {"classes": {"diagnosis": {"None": "None"}}}],
+)
+def test_a_class_called_none_is_kept_by_an_option(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    text = "path,d\n0.png,None\n1.png,None\n"
+    source = {"labels": {"diagnosis": "d"}, **options}
+    listing = read(write_table(tmp_path, text, 2), "table", **source)
+    assert labels(listing) == {"0.png": "None", "1.png": "None"}
+    assert not listing.warnings
+
+
+def test_the_words_for_no_label_may_be_numbers(tmp_path: Path) -> None:
+    text = "path,d\n0.png,1\n1.png,-9\n"
+    source = {"labels": {"diagnosis": "d"}, "missing": [-9]}
+    assert labels(read(write_table(tmp_path, text, 2), "table", **source)) == {
+        "0.png": "1",
+        "1.png": None,
+    }
+
+
+def test_a_word_for_nothing_stays_a_patient_and_is_warned_of(tmp_path: Path) -> None:
+    text = "path,who\n0.png,NA\n1.png,NA\n2.png,p1\n3.png,\n"
+    listing = read(write_table(tmp_path, text), "table", patient="who")
+    assert labels(listing, "patient") == {
+        "0.png": "NA",
+        "1.png": "NA",
+        "2.png": "p1",
+        "3.png": None,
+    }
+    assert listing.warnings[0].startswith("patient: 2 rows name 'NA', and so count as one")
+
+
+@pytest.mark.parametrize(
+    ("cells", "joined"),
+    [
+        (["Benign", "benign", "benign", "malignant"], ["benign"] * 3 + ["malignant"]),
+        (["0", "0.0", "00", "1"], ["0", "0", "0", "1"]),
+        (["no  tumour", "no\u00a0tumour", "no tumour", "x"], ["no  tumour"] * 3 + ["x"]),
+        (
+            ["Größe", unicodedata.normalize("NFD", "Größe"), "x", "y"],
+            ["Größe", "Größe", "x", "y"],
+        ),
+        (["1 1", "11", "x", "y"], ["1 1", "11", "x", "y"]),
+        (["-1", "\u22121", "1", "x"], ["-1", "-1", "1", "x"]),
+    ],
+)
+def test_classes_that_differ_in_spelling_only_are_joined_where_asked(
+    tmp_path: Path, cells: list[str], joined: list[str]
+) -> None:
+    rows = "".join(f"{number}.png,{cell}\n" for number, cell in enumerate(cells))
+    raw = write_table(tmp_path, f"path,d\n{rows}")
+    kept = read(raw, "table", labels={"diagnosis": "d"})
+    assert list(kept.images["label_diagnosis"]) == cells
+    found = read(raw, "table", labels={"diagnosis": "d"}, alike="join")
+    assert list(found.images["label_diagnosis"]) == joined
+    assert len(found.warnings) == (cells != joined)
+
+
+def test_a_joined_class_takes_the_name_that_the_options_list(tmp_path: Path) -> None:
+    text = "path,d\n0.png,Benign\n1.png,Benign\n2.png,malignant\n"
+    source = {
+        "labels": {"diagnosis": "d"},
+        "classes": {"diagnosis": {"benign": "b", "malignant": "m"}},
+    }
+    raw = write_table(tmp_path, text, 3)
+    listing = read(raw, "table", alike="join", **source)
+    assert labels(listing) == {"0.png": "b", "1.png": "b", "2.png": "m"}
+    assert set(reasons(read(raw, "table", **source)).values()) == {"unknown_label"}
+
+
+def test_class_folders_that_differ_in_case_are_joined_where_asked(tmp_path: Path) -> None:
+    for number, folder in enumerate(["Benign", "benign", "benign", "malignant"]):
+        save(scan(number), tmp_path / folder / f"{number}.png")
+    kept = read(tmp_path, "image_folder").images["label_diagnosis"]
+    assert set(kept) == {"Benign", "benign", "malignant"}
+    listing = read(tmp_path, "image_folder", alike="join")
+    assert list(listing.images["label_diagnosis"]) == ["benign"] * 3 + ["malignant"]
+    assert listing.warnings == (
+        "diagnosis: 'Benign' (1) and 'benign' (2) are joined as 'benign'.",
+    )
 
 
 def test_files_that_the_table_does_not_name_are_rejected_or_kept(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_every_class_of_a_model_can_order_its_page(
     path = write(kind, tmp_path)
     prefix = {"model": "p", "segmenter": "area"}[kind]
     for name in load_model(path).metadata.classes:  # type: ignore[union-attr]
-        result = predict(path, scans, PredictConfig(sort_by=name))
+        result = predict(path, scans, PredictConfig(sort_by=name), names=True)
         order = result.table.sort_values(f"{prefix}_{name}", ascending=False, kind="stable")
         assert shown(result.page) == [int(path.split("scan ")[1][0]) for path in order["path"]]
 
@@ -76,7 +76,7 @@ def test_a_page_asks_nothing_of_the_network_and_says_what_it_is_not(
     kind: str, scans: Path, tmp_path: Path
 ) -> None:
     draw(scans / "<b>scan 7.png")
-    page = predict(write(kind, tmp_path), scans, PredictConfig()).page
+    page = predict(write(kind, tmp_path), scans, PredictConfig(), names=True).page
     assert "not a medical device" in page
     assert "http" not in page
     assert "<script" not in page
@@ -94,6 +94,7 @@ def run(model: Path, scans: Path, outlines: Path, table: Path) -> None:
         }
     )
     catalog["params:predict"] = {"model": str(model), "scans": str(scans)}
+    catalog["params:report"] = {}
     SequentialRunner().run(register_pipelines()["predict"], catalog)
 
 

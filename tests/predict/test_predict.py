@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,7 @@ def test_what_cannot_be_read_is_listed_with_the_reason_and_costs_no_other_scan(
     (scans / "cut.png").write_bytes((scans / "scan 0 50%.png").read_bytes()[:60])
     (scans / "empty.png").touch()
     (scans / "notes.txt").write_text("nothing to see")
-    result = predict(model, scans, PredictConfig())
+    result = predict(model, scans, PredictConfig(), names=True)
     assert "cannot be decoded" in refusal(result.table, "cut.png")
     assert "0 bytes" in refusal(result.table, "empty.png")
     assert "neither suffix nor content of an image" in refusal(result.table, "notes.txt")
@@ -322,7 +323,8 @@ def draw_text(path: Path) -> None:
     [
         ("list.csv", "paths\na.png\n", r"has no column 'path'; .*did you mean 'paths'"),
         ("list.csv", "path;x\n", "names no scan"),
-        ("list.parquet", "no parquet", "cannot be read as a table"),
+        ("list.parquet", "no parquet", "cannot be read as Parquet"),
+        ("list.csv", "PK\x03\x04", r"is a workbook .*save it as CSV, in UTF-8"),
         ("list.xlsx", "x", "should be a folder, or a table"),
     ],
 )
@@ -332,6 +334,34 @@ def test_a_table_without_scans_is_fatal(
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
         predict(model, tmp_path / name, PredictConfig())
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "path ;age\n{};3\n{};4\n",
+        "path|age\n{}  |3\n  {}|4\n",
+        "age\t path\n3\t{}\n4\t{}\n",
+        "\ufeffpath\n{}\n{}\n",
+        'sep=;\r\npath;note\r\n"{}";"a;b"\r\n"{}";\r\n',
+    ],
+)
+def test_a_table_of_scans_is_read_as_that_of_a_source_is(
+    model: Path, scans: Path, table: str
+) -> None:
+    composed = ["ältere\\scan 1 50%.png", unicodedata.normalize("NFD", "ältere/scan 3 50%.png")]
+    (scans / "list.csv").write_text(table.format(*composed), encoding="utf-8", newline="")
+    found = predict(model, scans / "list.csv", PredictConfig()).table
+    assert list(found["path"]) == ["ältere/scan 1 50%.png", "ältere/scan 3 50%.png"]
+    assert (found["refused"] == "").all()
+
+
+def test_absolute_paths_below_the_root_of_a_table_are_understood(
+    model: Path, scans: Path
+) -> None:
+    (scans / "list.csv").write_text(f"path\n{scans}/scan 0 50%.png\n")
+    table = predict(model, scans / "list.csv", PredictConfig()).table
+    assert list(table["path"]) == ["scan 0 50%.png"]
 
 
 def test_a_table_may_not_lead_out_of_its_folder(model: Path, scans: Path) -> None:
@@ -345,13 +375,13 @@ def test_a_table_may_not_lead_out_of_its_folder(model: Path, scans: Path) -> Non
 def test_the_page_can_be_ordered_by_the_probability_of_a_class(
     model: Path, scans: Path
 ) -> None:
-    result = predict(model, scans, PredictConfig(sort_by="malignant"))
+    result = predict(model, scans, PredictConfig(sort_by="malignant"), names=True)
     expected = result.table.sort_values("p_malignant", ascending=False)["path"]
     assert shown(result.page) == [int(path.split("scan ")[1][0]) for path in expected]
 
 
 def test_the_page_shows_no_more_than_asked_for_and_says_so(model: Path, scans: Path) -> None:
-    result = predict(model, scans, PredictConfig(shown=2))
+    result = predict(model, scans, PredictConfig(shown=2), names=True)
     assert len(shown(result.page)) == 2
     assert "Only 2 of 6 are shown" in result.page
     assert len(result.table) == 6
@@ -369,9 +399,32 @@ def test_the_page_says_what_it_is_not_and_asks_nothing_of_the_network(
 
 def test_a_name_cannot_smuggle_markup_into_the_page(model: Path, tmp_path: Path) -> None:
     draw(tmp_path / "scans" / "<b>bold.png")
-    page = predict(model, tmp_path / "scans", PredictConfig()).page
+    page = predict(model, tmp_path / "scans", PredictConfig(), names=True).page
     assert "<b>bold" not in page
     assert "&lt;b&gt;bold" in page
+
+
+def test_no_name_of_a_file_or_folder_is_on_the_page_unless_asked_for(
+    model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "Muster_Anna"
+    for name in ("Muster_A.png", "Muster_A_mask.png", "sub/Muster_B.png", "sub/Muster_C.png"):
+        draw(folder / name)
+    (folder / "sub/Muster_C.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    pages = {
+        names: predict(model, folder, PredictConfig(), names).page for names in (False, True)
+    }
+    assert "Muster" not in pages[False]
+    for told in (
+        '<p class="name">row 1 of predictions.csv</p>',
+        '<p class="name">row 2 of predictions.csv</p>',
+        "<tr><td>row 3 of predictions.csv</td><td>cannot be decoded",
+        "<tr><td>row 4 of predictions.csv</td><td>no scan: is the mask of row 1 of pred",
+        "report.names: true prints the names here",
+    ):
+        assert told in pages[False]
+    assert "in Muster_Anna</h1>" in pages[True]
+    assert '<p class="name">sub/Muster_B.png</p>' in pages[True]
 
 
 def test_a_class_that_the_model_does_not_know_cannot_order_the_page(
@@ -398,7 +451,10 @@ def test_a_request_needs_a_model_and_scans_and_is_told_of_misspelt_options() -> 
         parse_request({"model": "m", "scans": "s", "shown": 0}, "predict")
     with pytest.raises(UserError, match=r"predict\.model: should be a model file, but is \["):
         parse_request({"model": ["m"], "scans": "s"}, "predict")
-    assert parse_request({"model": 5, "scans": 7}, "predict")[:2] == (Path("5"), Path("7"))
+    with pytest.raises(
+        UserError, match=r"predict\.scans: should be a folder .* is 7; in a file"
+    ):
+        parse_request({"model": "5", "scans": 7}, "predict")
     request = parse_request({**shipped, "model": "m", "scans": "s"}, "predict")
     assert request == (Path("m"), Path("s"), PredictConfig())
 

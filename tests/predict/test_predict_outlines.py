@@ -184,7 +184,7 @@ def test_outlines_are_those_of_many_scans_in_several_batches(
 
 
 def test_the_largest_outlined_area_comes_first(model: Path, scans: Path) -> None:
-    result = predict(model, scans, PredictConfig())
+    result = predict(model, scans, PredictConfig(), names=True)
     table = result.table.assign(area=result.table["area_mass"] + result.table["area_cyst"])
     expected = table.sort_values("area", ascending=False, kind="stable")["path"]
     assert shown(result.page) == [int(path.split("scan ")[1][0]) for path in expected]

@@ -2,8 +2,6 @@
 
 import contextlib
 import gzip
-import itertools
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maskwise.scans import nifti
 from maskwise.scans.raw import (
     read_classes,
     read_frame,
@@ -388,50 +385,7 @@ def test_labels_stored_as_floating_point_are_classes_while_they_are_whole(
         read_classes(tmp_path, ["half.nii"])
 
 
-# Memory
-
-
-def test_an_uncompressed_volume_is_not_read_whole_for_a_slice(tmp_path: Path) -> None:
-    size = 2**28
-    path = write(tmp_path / "v.nii", np.zeros((2, 2, 2), np.uint8))
-    rewrite(path, dim=(3, 256, 256, size // 2**16, 1, 1, 1, 1))
-    with path.open("r+b") as file:
-        file.truncate(352 + size)  # sparse: takes no room
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for frame in range(0, size // 2**16, 64):
-        read_frame(tmp_path, "v.nii", frame, 10**6)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown * 1024 < size / 4
-
-
-def test_volumes_that_were_read_are_let_go(tmp_path: Path) -> None:
-    side = 200  # 8 MB a volume
-    for number in range(12):
-        voxels = np.full((side, side, side), number, np.uint8)
-        write(tmp_path / f"{number}.nii.gz", voxels)
-    for number in range(2):
-        read_image(tmp_path, f"{number}.nii.gz")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for number, _ in itertools.product(range(12), range(2)):
-        read_image(tmp_path, f"{number}.nii.gz")
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown * 1024 < 4 * side**3
-
-
 def test_a_name_that_no_file_can_have_is_missing_and_can_be_printed(tmp_path: Path) -> None:
     with pytest.raises(RejectedError, match=r"half a character") as caught:
         read_image(tmp_path, "scan_\ud800.nii.gz")
     assert caught.value.reject.path == "scan_\\ud800.nii.gz"
-
-
-def test_a_header_far_in_front_of_the_voxels_is_no_way_around_the_bound(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(nifti, "LARGEST", 2**20)
-    image = nib.Nifti1Image(np.zeros((4, 4, 2), np.uint8), np.eye(4))
-    data = bytearray(image.to_bytes())
-    data[108:112] = np.float32(2**24).tobytes()  # vox_offset
-    with gzip.open(tmp_path / "a.nii.gz", "wb") as file:
-        file.write(bytes(data) + bytes(2**24))
-    with pytest.raises(RejectedError, match=r"too_large|take .* more than 1,048,576"):
-        read_image(tmp_path, "a.nii.gz")

@@ -14,8 +14,9 @@ from PIL import Image
 
 from maskwise.errors import UserError
 from maskwise.scans.decode import FORMATS
-from maskwise.scans.raw import check_raw, read_image, read_mask, walk
+from maskwise.scans.raw import check_raw, read_frame, read_image, read_mask, walk
 from maskwise.scans.reasons import RejectedError
+from scans.handmade import chunk, png
 from sources import medmnist
 from sources.drawing import disc, save, save_mask, scan
 
@@ -71,6 +72,46 @@ def test_sixteen_bits_survive(tmp_path: Path, name: str) -> None:
     image = read_image(tmp_path, name)
     assert image.dtype == np.uint16
     assert np.array_equal(image[..., 0], deep)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("aside", [b"", chunk(b"gAMA", b"\0\0\xb1\x8f")])
+def test_a_png_of_sixteen_bits_keeps_them_in_colour_and_beside_alpha(
+    tmp_path: Path, channels: int, aside: bytes
+) -> None:
+    shape = (20, 30, channels)
+    deep = np.random.default_rng(0).integers(0, 65536, shape, dtype=np.uint16)
+    (tmp_path / "a.png").write_bytes(png(deep, before=aside))
+    expected = deep[..., : 1 if channels == 2 else 3]
+    assert np.array_equal(read_image(tmp_path, "a.png"), expected)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_a_png_of_sixteen_bits_cut_off_is_damaged_without_a_word(
+    tmp_path: Path, channels: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (20, 30, channels), dtype=np.uint16)
+    (tmp_path / "a.png").write_bytes(png(deep)[:500])
+    assert reason(tmp_path, "a.png") == "damaged"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_transparent_colour_of_a_png_is_no_channel(tmp_path: Path) -> None:
+    colour = np.dstack([PICTURE] * 3)
+    (tmp_path / "a.png").write_bytes(png(colour, before=chunk(b"tRNS", bytes(6))))
+    assert np.array_equal(read_image(tmp_path, "a.png"), colour)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "MPO"])
+def test_of_several_pictures_the_first_is_read_and_that_is_said(
+    tmp_path: Path, format_name: str
+) -> None:
+    first, *others = (Image.fromarray(scan(seed, 20, 30)) for seed in range(3))
+    first.save(tmp_path / "a", format_name, save_all=True, append_images=others)
+    decoded = read_frame(tmp_path, "a", 0, 10_000)[1]
+    assert np.abs(decoded.pixels[..., 0].astype(int) - scan(0, 20, 30)).mean() < 5
+    assert [remark.kind for remark in decoded.remarks] == ["further_pictures"]
+    assert decoded.format == {"PNG": "PNG", "MPO": "JPEG"}[format_name]
 
 
 def test_each_page_of_a_tiff_is_a_frame(tmp_path: Path) -> None:

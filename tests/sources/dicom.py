@@ -1,6 +1,7 @@
 """DICOM in miniature: slices and series of a patient whose name must not leak."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from sources.drawing import scan
@@ -35,6 +37,26 @@ def slice_of(pixels: NDArray[Any], **elements: Any) -> pydicom.Dataset:
     dataset.PixelData = pixels.tobytes()
     for keyword, value in elements.items():
         setattr(dataset, keyword, value)
+    return dataset
+
+
+def compressed(
+    pixels: NDArray[Any], pictures: Sequence[bytes | bytearray], syntax: str, **elements: Any
+) -> pydicom.Dataset:
+    """Return an image whose frames are ``pictures``; ``pixels`` say its size and bits.
+
+    Of pixels ``(H, W, 3)`` the elements must say which colours they are.
+    """
+    grey = pixels[..., 0] if pixels.shape[-1] == 3 else pixels
+    dataset = slice_of(grey, **elements)
+    if len(pictures) > 1:
+        dataset.NumberOfFrames = len(pictures)
+    if grey is not pixels:
+        dataset.SamplesPerPixel = 3
+        dataset.PlanarConfiguration = elements.get("PlanarConfiguration", 0)
+    dataset.PixelData = encapsulate([bytes(picture) for picture in pictures])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     return dataset
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from maskwise.artefacts.atomic import replacing
-from maskwise.artefacts.tables import check_end
+from maskwise.artefacts.tables import read_csv, write_csv
 from maskwise.errors import UserError, hint
 from maskwise.scans.reasons import REASONS, Reject
 
@@ -21,14 +20,12 @@ def rejects_table(rejects: Iterable[Reject]) -> pd.DataFrame:
 def write_rejects(rejects: pd.DataFrame, path: Path) -> None:
     """Write ``rejects`` as CSV after checking it."""
     check_rejects(rejects, str(path))
-    with replacing(path) as temporary:
-        rejects.to_csv(temporary, index=False)
+    write_csv(rejects, path)
 
 
 def read_rejects(path: Path) -> pd.DataFrame:
     """Read and check what ``write_rejects`` wrote."""
-    check_end(path)
-    rejects = pd.read_csv(path, dtype="str", keep_default_na=False)
+    rejects = read_csv(path, dtype="str", keep_default_na=False)
     check_rejects(rejects, str(path))
     return rejects
 

@@ -1,7 +1,16 @@
-"""Columns of the tables that one stage writes and another reads."""
+"""Columns of the tables that one stage writes and another reads, and the one way to write CSV.
 
+A spreadsheet runs a cell that begins with ``=``, ``+``, ``-`` or ``@``, and names of files and
+classes come from strangers. Text of that kind, and no number, gets an apostrophe in front, as
+OWASP recommends against CSV injection, and ``read_csv`` takes it away again.
+"""
+
+import csv
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -82,25 +91,60 @@ LABEL_EFFICIENCY = (
 images, the mean over seeds."""
 
 
+_RUN = re.compile(r"'*(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf", re.IGNORECASE)
+
+
 def write_table(table: pd.DataFrame, path: Path, columns: tuple[str, ...] = ()) -> None:
     """Write CSV or Parquet, by the suffix of ``path``; ``columns`` must be there."""
     check_columns(table, columns, str(path))
+    if path.suffix != ".parquet":
+        write_csv(table, path)
+        return
     with replacing(path) as temporary:
-        if path.suffix == ".parquet":
-            table.to_parquet(temporary, index=False)
-        else:
-            table.to_csv(temporary, index=False)
+        table.to_parquet(temporary, index=False)
 
 
 def read_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read what ``write_table`` wrote."""
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
-    else:
-        check_end(path)
-        table = pd.read_csv(path)
+    table = pd.read_parquet(path) if path.suffix == ".parquet" else read_csv(path)
     check_columns(table, columns, str(path))
     return table
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write CSV in which no spreadsheet finds a formula, whatever separates its cells."""
+    with replacing(path) as temporary:
+        # All text is quoted: a spreadsheet that expects semicolons would divide a bare name.
+        _texts(table, _disarmed).to_csv(temporary, index=False, quoting=csv.QUOTE_NONNUMERIC)
+
+
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    """Read what ``write_csv`` wrote; ``options`` are those of ``pandas.read_csv``.
+
+    Raises:
+        UserError: if the file was cut off.
+    """
+    check_end(path)
+    return _texts(pd.read_csv(path, **options), _armed)
+
+
+def _texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """Return ``table`` with each text in it changed; numbers and nulls stay what they are."""
+
+    def changed(cell: Any) -> Any:
+        return change(cell) if isinstance(cell, str) else cell
+
+    columns = table.select_dtypes(exclude=["number", "bool"]).columns
+    return table.assign(**{name: table[name].map(changed) for name in columns})
+
+
+def _disarmed(text: str) -> str:
+    return f"'{text}" if _RUN.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _armed(text: str) -> str:
+    return text[1:] if text.startswith("'") and _RUN.match(text) else text
 
 
 def check_end(path: Path) -> None:

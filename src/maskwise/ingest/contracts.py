@@ -1,7 +1,7 @@
 """What ingest asks of a source: one screen."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -50,7 +50,9 @@ class Listing:
     """Whether the DICOM files of a folder that are of one series are put in order, as the
     slices of one volume, and refused unless they are one."""
     warnings: tuple[str, ...] = ()
-    """Sentences about what a reader should distrust, as about labels that look alike."""
+    """Sentences about what a reader should distrust, as about labels that were joined."""
+    no_label: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Label -> word for "no label" as it stands there, "" for a blank -> rows that say it."""
 
 
 class SourceConfig(Protocol):

@@ -35,8 +35,26 @@ def without_names(place: Place | None, salt: bytes) -> Place | None:
     """Return ``place`` with the ids of patient and series hashed."""
     if place is None or (place.patient is None and place.series is None):
         return place
-    patient, series = (_hashed(identity, salt) for identity in (place.patient, place.series))
-    return replace(place, patient=patient, series=series)
+    identities = (place.patient, place.issued, place.series)
+    patient, issued, series = (_hashed(identity, salt) for identity in identities)
+    return replace(place, patient=patient, issued=issued, series=series)
+
+
+def same_people(places: Iterable[Place]) -> tuple[list[str | None], int]:
+    """Return whose each of ``places`` is, and how many were joined though an issuer is lacking.
+
+    Who gave an id out stands beside it (IssuerOfPatientID), in some files of a person and not
+    in others. An id that stands somewhere without an issuer is one person's, whoever issued it
+    elsewhere; one that always has an issuer is another person's with each.
+    """
+    known = list(places)
+    bare = {place.patient for place in known if place.issued is None}
+    issued = {place.patient for place in known if place.issued is not None}
+    people = [
+        place.patient if place.issued is None or place.patient in bare else place.issued
+        for place in known
+    ]
+    return people, len((bare & issued) - {None})
 
 
 def _hashed(identity: str | None, salt: bytes) -> str | None:

@@ -11,8 +11,9 @@ from pandas.api.types import is_numeric_dtype
 
 from maskwise.artefacts.manifest import LABEL, MASK_CLASSES, classes_text
 from maskwise.ingest.contracts import Listing
+from maskwise.ingest.identities import same_people
 from maskwise.ingest.measure import Measured
-from maskwise.ingest.series import order_series
+from maskwise.ingest.series import order_series, shear_of
 from maskwise.scans.place import Place
 from maskwise.scans.reasons import Reject
 from maskwise.scans.remarks import Remark
@@ -29,6 +30,8 @@ class Joined:
     """Images of series that are no volumes."""
     remarks: list[tuple[str, Remark]]
     """Path, and what a reader should know of that file."""
+    warnings: tuple[str, ...] = ()
+    """Sentences about what was joined."""
 
 
 def join(listing: Listing, measured: list[Measured], modality: str, source_name: str) -> Joined:
@@ -46,10 +49,13 @@ def join(listing: Listing, measured: list[Measured], modality: str, source_name:
     for name in ("spacing_y", "spacing_x"):
         images[name] = images[name].astype(float) if name in images else np.nan
     refused: list[Reject] = []
+    warnings: list[str] = []
     if any(place is not None for place in places):
+        warnings += _with_patients(images, places)
         images = _with_places(images, places)
         if listing.series:
-            images, refused = _in_series(images, places)
+            images, refused, sheared = _in_series(images, places)
+            remarks += sheared
     images = _sorted(images)
     images["image_id"] = [
         _image_id(source_name, path, frame)
@@ -62,7 +68,24 @@ def join(listing: Listing, measured: list[Measured], modality: str, source_name:
         images[LABEL + label.name] = pd.Series(shown, dtype=object).where(outlined, None)
     if listing.mask_classes:
         images[MASK_CLASSES] = classes_text(listing.mask_classes)
-    return Joined(images, refused, remarks)
+    return Joined(images, refused, remarks, tuple(warnings))
+
+
+def _with_patients(images: pd.DataFrame, places: list[Place | None]) -> list[str]:
+    """Fill in whose images are that the listing names no patient of; return what to warn of."""
+    nameless = images["patient"].isna().to_numpy()
+    people, joined = same_people(
+        place or Place() if needed else Place()
+        for place, needed in zip(places, nameless, strict=True)
+    )
+    images["patient"] = images["patient"].where(~nameless, pd.Series(people, dtype=object))
+    if not joined:
+        return []
+    ids = "1 PatientID stands" if joined == 1 else f"{joined} PatientIDs stand"
+    return [
+        f"{ids} with IssuerOfPatientID in some files and without it in others: each was taken "
+        "for one person."
+    ]
 
 
 def _with_places(images: pd.DataFrame, places: list[Place | None]) -> pd.DataFrame:
@@ -71,8 +94,6 @@ def _with_places(images: pd.DataFrame, places: list[Place | None]) -> pd.DataFra
     for name in ("spacing_y", "spacing_x"):
         found = pd.Series([getattr(place, name) for place in known], dtype=np.float64)
         images[name] = images[name].fillna(found)
-    patients = pd.Series([place.patient for place in known], dtype=object)
-    images["patient"] = images["patient"].where(images["patient"].notna(), patients)
     numbers = pd.Series([place.number for place in known], dtype=np.float64)
     if numbers.notna().any():
         counts = pd.Series([place.count for place in known])
@@ -84,10 +105,10 @@ def _with_places(images: pd.DataFrame, places: list[Place | None]) -> pd.DataFra
 
 def _in_series(
     images: pd.DataFrame, places: list[Place | None]
-) -> tuple[pd.DataFrame, list[Reject]]:
+) -> tuple[pd.DataFrame, list[Reject], list[tuple[str, Remark]]]:
     dicom = np.flatnonzero(images["format"] == "DICOM")
     if not len(dicom):
-        return images, []
+        return images, [], []
     chosen = [places[row] or Place() for row in dicom]
     paths = images["path"].iloc[dicom]
     slices = images.iloc[dicom][["height", "width"]].assign(
@@ -95,18 +116,33 @@ def _in_series(
         series=[place.series for place in chosen],
         normal=[place.normal for place in chosen],
         position=[place.position for place in chosen],
+        origin=[place.origin for place in chosen],
+        spacing=[min(place.spacing_y, place.spacing_x) for place in chosen],
     )
     ordered = order_series(slices)
+    sheared: list[tuple[str, Remark]] = []
     if len(ordered.slices):
         found = ordered.slices.reindex(images.index)
         volumes = found["volume"].where(found["volume"].notna(), None)
         images = _with_slices(
             images, volumes, found["slice"], found["slices"], found["spacing_z"]
         )
+        sheared = _sheared(slices.join(paths).loc[found["volume"].dropna().index], volumes)
     refused = [
         Reject(str(images.at[row, "path"]), *why) for row, why in ordered.refused.items()
     ]
-    return images.drop(index=list(ordered.refused)).reset_index(drop=True), refused
+    images = images.drop(index=list(ordered.refused)).reset_index(drop=True)
+    return images, refused, sheared
+
+
+def _sheared(slices: pd.DataFrame, volumes: pd.Series) -> list[tuple[str, Remark]]:
+    """Return a remark for each file of a volume whose slices lie beside one another."""
+    return [
+        (path, Remark("sheared_series", says))
+        for _, rows in slices.groupby(volumes)
+        if (says := shear_of(rows))
+        for path in rows["path"].unique()
+    ]
 
 
 def _with_slices(

@@ -13,9 +13,9 @@ from PIL import Image
 
 from maskwise.ingest.identities import without_names
 from maskwise.ingest.volumes import check_volume
-from maskwise.scans.decode import Decoded, check_values
+from maskwise.scans.decode import Decoded, check_values, claimed_format
 from maskwise.scans.place import Place
-from maskwise.scans.raw import read_frame, read_mask
+from maskwise.scans.raw import frames_in, read_frame, read_lesion
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
 from maskwise.scans.remarks import Remark
@@ -104,14 +104,25 @@ def measure_chunk(look: Look, tasks: Sequence[Task]) -> Chunk:
                 measured.append(image)
                 frames = max(frames, frames_there)
             except RejectedError as error:
-                rejects.append(_name(error.reject, task, frame))
+                frames = max(frames, _promised(look, task))
+                rejects.append(_name(error.reject, task, frame, frames - task.frame))
             frame += 1
     return Chunk(measured, rejects)
 
 
-def _name(reject: Reject, task: Task, frame: int) -> Reject:
+def _promised(look: Look, task: Task) -> int:
+    """Return how many frames a file promises of which one is refused: others may be sound."""
+    if task.frames > 1 or claimed_format(task.path) == "NIFTI":
+        return 0  # the listing knows
+    try:
+        return frames_in(look.raw, task.path, look.max_pixels)
+    except RejectedError:
+        return 0
+
+
+def _name(reject: Reject, task: Task, frame: int, frames: int) -> Reject:
     """Say which image is refused, of a file that holds many."""
-    which = f"frame {frame}: " if task.frames > 1 else ""
+    which = f"frame {frame}: " if frames > 1 else ""
     return reject._replace(path=task.path, detail=f"{which}{reject.detail}")
 
 
@@ -119,6 +130,7 @@ def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
     data, decoded = read_frame(look.raw, task.path, frame, look.max_pixels, look.reading)
     grey, intensities = _grey(decoded, task.path)
     height, width, channels = decoded.pixels.shape
+    share, remarks = _lesion_share(look, task, frame, (height, width))
     measured = Measured(
         row=task.row,
         frame=frame,
@@ -137,9 +149,9 @@ def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
         intensity_min=intensities[2],
         intensity_max=intensities[3],
         blank=_is_blank(grey, decoded.pixels.dtype, intensities),
-        lesion_share=_lesion_share(look, task, frame, (height, width)),
+        lesion_share=share,
         place=without_names(decoded.place, look.salt),
-        remarks=decoded.remarks,
+        remarks=(*decoded.remarks, *remarks),
     )
     return measured, decoded.frames
 
@@ -202,18 +214,23 @@ def _hash_pixels(pixels: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _lesion_share(look: Look, task: Task, frame: int, size: tuple[int, int]) -> float:
+def _lesion_share(
+    look: Look, task: Task, frame: int, size: tuple[int, int]
+) -> tuple[float, tuple[Remark, ...]]:
+    """Return the share of the pixels that is lesion, and what was decided about the masks."""
     if not task.masks:
-        return float("nan")
+        return float("nan"), ()
     try:
-        mask = read_mask(look.raw, task.masks, frame, look.max_pixels, look.reading)
+        lesion = read_lesion(look.raw, task.masks, frame, look.max_pixels, look.reading)
     except RejectedError as error:
         path, reason, detail = error.reject
         reasons = {"missing_file": "missing_mask", "mask_size": "mask_size"}
         reason = reasons.get(reason, "damaged_mask")
         raise RejectedError(task.path, reason, f"the mask {path!r}: {detail}") from None
-    if mask.shape != size:
-        (h, w), (height, width) = mask.shape, size
+    if lesion.mask.shape != size:
+        (h, w), (height, width) = lesion.mask.shape, size
         detail = f"the mask {task.masks[0]!r} is {w} x {h} pixels, the image {width} x {height}"
+        if (w, h) == size:
+            detail += ": a quarter turn apart, each as its EXIF orientation has it shown"
         raise RejectedError(task.path, "mask_size", detail)
-    return int(np.count_nonzero(mask)) / mask.size
+    return int(np.count_nonzero(lesion.mask)) / lesion.mask.size, lesion.remarks

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 SAME_PLACE = 0.01
 """Millimetres under which two slices lie at one place."""
+SHEARED = 0.5
+"""Millimetres by which slices may lie beside one another, where pixels have no size."""
 UNEVEN = 0.02
 """Of the usual distance: how much another may differ from it, rounded positions allowed for."""
 _WHOLE = 0.1
@@ -57,6 +59,25 @@ def order_series(images: pd.DataFrame) -> Ordered:
             else:
                 refused |= dict.fromkeys(rows.index, why)
     return Ordered(pd.concat(slices) if slices else pd.DataFrame(), refused)
+
+
+def shear_of(rows: pd.DataFrame) -> str:
+    """Return how far the slices of a volume lie beside one another, in words, or nothing.
+
+    With a tilted gantry the table moves along another line than the slices' normal. ``rows``
+    are the volume's, with ``normal``, ``origin`` (where a slice's first pixel lies, mm) and
+    ``spacing`` (the smaller side of a pixel, mm). Half a pixel is no shear.
+    """
+    normal = np.array(rows["normal"].iloc[0])
+    steps = np.array(rows["origin"].tolist()) - rows["origin"].iloc[0]
+    along = steps @ normal
+    beside = np.linalg.norm(steps - along[:, None] * normal, axis=1)
+    pixel = float(rows["spacing"].iloc[0])
+    farthest = int(beside.argmax())
+    if beside[farthest] <= (pixel / 2 if pixel > 0 else SHEARED):
+        return ""
+    angle = np.degrees(np.arctan2(beside[farthest], abs(along[farthest])))
+    return f"up to {beside[farthest]:.3g} mm aside, {angle:.3g} degrees"
 
 
 def _in_order(rows: pd.DataFrame) -> pd.DataFrame:

@@ -28,6 +28,7 @@ from maskwise.ingest.figure import draw
 from maskwise.ingest.groups import Groups, group_images
 from maskwise.ingest.identities import salt_of
 from maskwise.ingest.joining import join
+from maskwise.ingest.labels import alike_labels, alike_warnings
 from maskwise.ingest.listing import MEASURED
 from maskwise.ingest.measure import Look, Measured, Task, measure_chunk
 from maskwise.ingest.summary import describe, describe_rejects, describe_remarks, plain, warn
@@ -104,7 +105,14 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
     summary["remarks"] = describe_remarks(joined.remarks)
     summary["source"] = source_name
     summary["rejects"] = describe_rejects(rejects, len(images))
-    summary["warnings"] = [*listing.warnings, *warn(summary)]
+    summary["no_label"] = listing.no_label
+    summary["alike_labels"] = alike_labels(images)
+    summary["warnings"] = [
+        *listing.warnings,
+        *joined.warnings,
+        *alike_warnings(summary["alike_labels"]),
+        *warn(summary),
+    ]
     summary = plain(summary)
     manifest = _manifest(images)
     check_manifest(manifest, f"manifest of {source_name}")

@@ -1,13 +1,13 @@
 """What must hold of a NIfTI volume and its masks as wholes, before slices are looked at."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maskwise.scans.decode import claimed_format
+from maskwise.scans.masks import check_whole, settled
 from maskwise.scans.raw import volume_reader
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # nibabel is imported only by those who read a volume
 _REASONS = {
     "missing_file": "missing_mask",
     "no_affine": "mask_geometry",
+    "contradictory_affine": "mask_geometry",
     "dimensions": "mask_geometry",
 }
 """Why a volume is refused -> why an image is refused that has it as its mask."""
@@ -49,7 +50,10 @@ def check_volume(
             raise RejectedError(path, "mask_geometry", detail)
         label = _open_mask(raw, path, mask, reading)
         _check_place(image, label, path, mask)
-        highest.append(_highest(label, path, classes) if classes else 1)
+        try:
+            highest.append(_highest(label, mask, classes, reading))
+        except RejectedError as error:
+            raise _of_image(error, path, error.reject.reason) from None
     if highest and not any(highest):
         raise RejectedError(path, "empty_mask", f"the mask {masks[0]!r} outlines nothing")
 
@@ -60,9 +64,13 @@ def _open_mask(raw: Path, path: str, mask: str, reading: Reading) -> "NiftiReade
         reader.load()
     except RejectedError as error:
         reason = _REASONS.get(error.reject.reason, "damaged_mask")
-        detail = f"the mask {mask!r}: {error.reject.detail}"
-        raise RejectedError(path, reason, detail) from None
+        raise _of_image(error, path, reason) from None
     return reader
+
+
+def _of_image(error: RejectedError, path: str, reason: str) -> RejectedError:
+    """Say of an image what is wrong with its mask."""
+    return RejectedError(path, reason, f"the mask {error.reject.path!r}: {error.reject.detail}")
 
 
 def _check_place(image: "NiftiReader", label: "NiftiReader", path: str, mask: str) -> None:
@@ -84,25 +92,23 @@ def _check_place(image: "NiftiReader", label: "NiftiReader", path: str, mask: st
         raise RejectedError(path, "mask_geometry", detail)
 
 
-def _highest(label: "NiftiReader", path: str, classes: int) -> int:
-    """Return the largest class of a mask, whose numbers must be whole and named."""
-    highest = 0
-    for values in _whole_numbers(label, path):
+def _highest(label: "NiftiReader", mask: str, classes: int, reading: Reading) -> int:
+    """Return the largest class of a mask, whose numbers must be whole and named.
+
+    Without classes its numbers must be finite, and 1 is returned.
+    """
+    highest = 0 if classes else 1
+    if label.is_whole and not classes:
+        return highest
+    for stored in label.axial_slices():  # no more of it is copied at once
+        values = settled(stored, mask, reading)
+        if not classes:
+            continue
+        check_whole(values, mask)
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > classes:
             wrong = low if low < 0 else high
-            detail = f"the mask holds {wrong}, but classes go from 0 to {classes}"
-            raise RejectedError(path, "unknown_mask_label", detail)
+            detail = f"holds {wrong}, but classes go from 0 to {classes}"
+            raise RejectedError(mask, "unknown_mask_label", detail)
         highest = max(highest, high)
     return highest
-
-
-def _whole_numbers(label: "NiftiReader", path: str) -> Iterator[NDArray[Any]]:
-    """Yield the mask slice by slice: no more of it is copied at once."""
-    for values in label.axial_slices():
-        if values.dtype.kind == "f":
-            wrong = values[(np.rint(values) != values) | ~np.isfinite(values)]
-            if len(wrong):
-                detail = f"the mask holds {wrong[0]:g}, which is no class"
-                raise RejectedError(path, "fractional_mask", detail)
-        yield values

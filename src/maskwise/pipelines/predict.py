@@ -4,13 +4,16 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
+from maskwise.pipelines import blocks
 
-def predict(request: dict[str, Any]) -> tuple[Any, Any, str]:
-    """Let the model look at every scan."""
+
+def predict(request: dict[str, Any], pages: dict[str, Any]) -> tuple[Any, Any, str]:
+    """Let the model look at every scan; ``pages`` says whether pages name files."""
     from maskwise.predict import stage
 
     model, scans, config = stage.parse_request(request, "predict")
-    result = stage.predict(model, scans, config)
+    names = blocks.report(pages, "report").names
+    result = stage.predict(model, scans, config, names)
     return result.outlines, result.table, result.page
 
 
@@ -18,4 +21,5 @@ def create_pipeline() -> Pipeline:
     """The stage; it belongs to no source."""
     # Saved in this order: no earlier run's outlines ever stand beside a new table.
     outputs = ["predict.outlines", "predict.predictions", "predict.page"]
-    return Pipeline([Node(predict, "params:predict", outputs, name="predict", tags="predict")])
+    inputs = ["params:predict", "params:report"]
+    return Pipeline([Node(predict, inputs, outputs, name="predict", tags="predict")])

@@ -2,7 +2,10 @@
 
 import base64
 import io
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -12,6 +15,8 @@ from PIL import Image
 
 from maskwise.artefacts.model import Metadata
 from maskwise.predict.contracts import Card, Kind
+
+_QUOTED = re.compile(r"(['\"])(.*?)\1")
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,42 @@ class Summary:
     """Name of the folder or table."""
     table: pd.DataFrame
     sort_by: str | None
+    names: bool
+    """Whether the page prints names of files and folders, in which a patient's may be."""
+
+
+def called(table: pd.DataFrame, names: bool) -> pd.Series:
+    """Return what the page calls each row of the table of predictions."""
+    if names:
+        frames = table["frame"].map(lambda frame: f", frame {frame}" if frame else "")
+        return table["path"] + frames
+    return pd.Series([row_name(row) for row in table.index], table.index, dtype="str")
+
+
+def row_name(row: int) -> str:
+    """Return where a scan stands in the table, whose rows count from 1 below the header."""
+    return f"row {row + 1} of predictions.csv"
+
+
+def _refusals(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Yield name and reason of each row without a prediction."""
+    table = summary.table
+    refused = table[table["refused"] != ""]
+    if summary.names:
+        yield from refused[["path", "refused"]].itertuples(index=False, name=None)
+        return
+    # A reason may quote a file: the image that a mask belongs to, by its stem.
+    rows: dict[str, int] = {}
+    for row, path in reversed(list(table["path"].items())):
+        place = PurePosixPath(path)
+        rows |= dict.fromkeys((str(place.with_suffix("")), place.stem, place.name, path), row)
+    for row, reason in refused["refused"].items():
+
+        def nameless(quoted: re.Match[str]) -> str:
+            text = quoted[2]
+            return row_name(rows[text]) if text in rows else quoted[0]
+
+        yield row_name(row), _QUOTED.sub(nameless, reason)
 
 
 def thumbnail(intensities: NDArray[np.float32]) -> str:
@@ -47,7 +88,6 @@ def render(kind: Kind, summary: Summary, cards: list[Card]) -> str:
     environment.filters["chance"] = write_chance
     environment.filters["area"] = write_area
     table = summary.table
-    refused = table[table["refused"] != ""]
     predicted = table[table["refused"] == ""]
     return environment.get_template(kind.template).render(
         summary=summary,
@@ -55,7 +95,7 @@ def render(kind: Kind, summary: Summary, cards: list[Card]) -> str:
         cards=cards,
         predicted=len(predicted),
         counts=kind.tally(predicted["prediction"]),
-        refused=list(refused[["path", "refused"]].itertuples(index=False, name=None)),
+        refused=list(_refusals(summary)),
     )
 
 

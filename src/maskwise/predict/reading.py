@@ -11,7 +11,7 @@ from maskwise.predict.contracts import Look
 from maskwise.predict.scans import Scan
 from maskwise.scans.decode import check_values
 from maskwise.scans.images import to_network
-from maskwise.scans.raw import MAX_PIXELS, read_frame
+from maskwise.scans.raw import MAX_PIXELS, read_frame, read_grey
 from maskwise.scans.reading import DEFAULT, Reading
 
 Colour = Literal["refuse", "grey"]
@@ -38,8 +38,9 @@ def read_scan(
             size than the model's training images.
     """
     check_modality(scan.modality, metadata)
+    read = read_grey if metadata.channels == 1 and colour == "grey" else read_frame
     try:
-        decoded = read_frame(root, scan.path, scan.frame, MAX_PIXELS, reading)[1]
+        decoded = read(root, scan.path, scan.frame, MAX_PIXELS, reading)[1]
         pixels = decoded.pixels
         check_values(pixels, scan.path)
         _check_size(pixels, metadata)

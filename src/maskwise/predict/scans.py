@@ -6,24 +6,24 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from maskwise.errors import UserError, hint
-from maskwise.scans.decode import HEAD, claimed_format, is_dicom, sniff
+from maskwise.errors import UserError
+from maskwise.scans.decode import claimed_format
+from maskwise.scans.paths import Folder
 from maskwise.scans.raw import (
-    MAX_PIXELS,
     check_raw,
     frame_reader,
-    locate,
+    frames_in,
     looks_like_image,
-    read_frame,
     volume_reader,
     walk,
 )
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
+from maskwise.scans.tables import SAVE_AS_CSV, column_of, parse_table
 from maskwise.scans.volume import frames_of
 
 _MASK = re.compile(r"(?P<image>.+)_mask(_\d+)?\Z", re.DOTALL)
-TABLES = (".csv", ".parquet")
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Scans:
 def find_scans(
     place: Path, column: str, root: Path | None, reading: Reading = DEFAULT
 ) -> Scans:
-    """List the scans of a folder, with its subfolders, or of a CSV or Parquet table.
+    """List the scans of a folder, with its subfolders, or of a table (CSV, Parquet).
 
     Args:
         place: the folder or the table.
@@ -77,7 +77,7 @@ def find_scans(
     if place.suffix.lower() not in TABLES or not place.is_file():  # opening a pipe hangs
         raise UserError(
             f"{place}: predict.scans should be a folder, or a table ({', '.join(TABLES)}) with "
-            f"a column {column!r}"
+            f"a column {column!r}; to read a workbook, {SAVE_AS_CSV}"
         )
     return _of_table(place, column, root or place.parent)
 
@@ -108,31 +108,26 @@ def _of_folder(folder: Path, reading: Reading) -> Scans:
 
 def _of_table(place: Path, column: str, root: Path) -> Scans:
     try:
-        table = _read_table(place)
-    except Exception as error:
-        # Broken bytes raise what they like out of a parser: ArrowInvalid, ParserError, …
-        raise UserError(f"{place}: cannot be read as a table ({error})") from None
-    if column not in table.columns:
+        data = place.read_bytes()
+    except OSError as error:
         raise UserError(
-            f"{place}: has no column {column!r}; set predict.column "
-            f"({hint(column, map(str, table.columns))})"
-        )
+            f"{place}: cannot be read ({error.strerror}); check its permissions"
+        ) from None
+    table = parse_table(data, str(place))
+    column = column_of(table, column, str(place), "set predict.column; ")
     if table.empty:
         raise UserError(f"{place}: names no scan")
-    paths = table[column].fillna("").astype(str)
+    folder = Folder(root)
+    paths = [folder.spelt(path) for path in table[column]]
     frames = _frames(table["frame"], place) if "frame" in table.columns else [0] * len(table)
-    modalities = (
-        table["modality"].astype(object).where(table["modality"].notna(), None)
-        if "modality" in table.columns
-        else [None] * len(table)
-    )
-    rows = zip(paths, frames, modalities, strict=True)
+    modalities = table["modality"] if "modality" in table.columns else [""] * len(table)
+    rows = zip(paths, frames, (cell or None for cell in modalities), strict=True)
     return Scans(root, tuple(Scan(*row) for row in rows), ())
 
 
 def _frames(cells: pd.Series, place: Path) -> list[int]:
     """Return whole numbers; a blank cell is the first frame, as in a file that holds one."""
-    numbers = pd.to_numeric(cells, errors="coerce").where(cells.notna(), 0)
+    numbers = pd.to_numeric(cells, errors="coerce").where(cells != "", 0)
     wrong = cells[~((numbers >= 0) & (numbers % 1 == 0) & (numbers < 2**31))]
     if len(wrong):
         raise UserError(
@@ -140,24 +135,6 @@ def _frames(cells: pd.Series, place: Path) -> list[int]:
             "whole number from 0, or blank"
         )
     return [int(number) for number in numbers]
-
-
-def _read_table(place: Path) -> pd.DataFrame:
-    if place.suffix.lower() == ".parquet":
-        return pd.read_parquet(place)
-    with place.open(encoding="utf-8-sig") as file:
-        header = file.readline()
-    # The commonest of what spreadsheets write; a table of one column has none of them.
-    separator = max(",;\t", key=header.count)
-    return pd.read_csv(
-        place,
-        sep=separator,
-        skipinitialspace=True,
-        encoding="utf-8-sig",
-        dtype=str,  # 00000001 is a name, as is NA
-        keep_default_na=False,
-        na_values=[""],
-    )
 
 
 def count_frames(root: Path, path: str, reading: Reading = DEFAULT) -> int:
@@ -171,9 +148,6 @@ def count_frames(root: Path, path: str, reading: Reading = DEFAULT) -> int:
                 return 1
             reader.load()  # a header may claim any number of slices, and each becomes a row
             return len(frames_of(reader.geometry.shape, "axial"))
-        with locate(root, path).open("rb") as file:
-            head = file.read(HEAD)
-        several = sniff(head) == "TIFF" or is_dicom(head)
-        return read_frame(root, path, 0, MAX_PIXELS, reading)[1].frames if several else 1
+        return frames_in(root, path)
     except (RejectedError, OSError):
         return 1

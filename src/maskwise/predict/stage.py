@@ -19,7 +19,7 @@ from maskwise.errors import UserError, hint
 from maskwise.predict.classes import Classes
 from maskwise.predict.contracts import Answers, Card, Kind, Look
 from maskwise.predict.outlines import Outlines
-from maskwise.predict.page import Summary, render, thumbnail
+from maskwise.predict.page import Summary, called, render, thumbnail
 from maskwise.predict.reading import Colour, RefusedError, check_modality, read_scan
 from maskwise.predict.scans import Scan, Scans, find_scans
 from maskwise.progress import bar, note
@@ -76,9 +76,12 @@ def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
     for key, what in (("model", "a model file"), ("scans", "a folder or table of scans")):
         if block.get(key) in (None, ""):
             raise UserError(f"{where}.{key}: missing; name {what}: --params {where}.{key}=PATH")
-        if type(block[key]) not in (str, int):  # a name of digits is a number to YAML
-            raise UserError(f"{where}.{key}: should be {what}, but is {block[key]!r}")
-    return Path(str(block["model"])), Path(str(block["scans"])), config
+        if not isinstance(block[key], str):  # 007 is 7 to YAML, and cannot be had back
+            raise UserError(
+                f"{where}.{key}: should be {what}, but is {block[key]!r}; in a file, a name "
+                "that looks like a number stands in quotation marks"
+            )
+    return Path(block["model"]), Path(block["scans"]), config
 
 
 def options_of(block: Any, where: str) -> dict[str, Any]:
@@ -88,8 +91,8 @@ def options_of(block: Any, where: str) -> dict[str, Any]:
     return {key: value for key, value in block.items() if key not in ("model", "scans")}
 
 
-def predict(model: Path, scans: Path, config: PredictConfig) -> Predicted:
-    """Let the model in ``model`` look at every scan.
+def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False) -> Predicted:
+    """Let the model in ``model`` look at every scan; ``names`` prints files' on the page.
 
     A scan that cannot be read, or is not like the model's training images, costs its own
     prediction only; it stays in the table with the reason.
@@ -121,8 +124,9 @@ def predict(model: Path, scans: Path, config: PredictConfig) -> Predicted:
         "%s: %d scans have a prediction, %d files have none (column `refused` says why)",
         scans, (~refused).sum(), refused.sum(),
     )  # fmt: skip
-    cards = _cards(run, kind.order(table[~refused], config.sort_by), outlines)
-    summary = Summary(metadata, model.name, scans.name, table, config.sort_by)
+    ordered = kind.order(table[~refused], config.sort_by)
+    cards = _cards(run, ordered.assign(called=called(ordered, names)), outlines)
+    summary = Summary(metadata, model.name, scans.name, table, config.sort_by, names)
     return Predicted(table, outlines, render(kind, summary, cards))
 
 
@@ -218,8 +222,7 @@ def _cards(run: _Run, table: pd.DataFrame, outlines: Mapping[str, bytes]) -> lis
         look = run.read(run.found.scans[cast(int, position)])
         if isinstance(look, str):
             continue  # It was there a moment ago; the table keeps its prediction.
-        frame = f", frame {row['frame']}" if row["frame"] else ""
         figures = run.kind.figures(row, outlines)
         picture = thumbnail(look.intensities)
-        cards.append(Card(f"{row['path']}{frame}", row["prediction"], figures, picture))
+        cards.append(Card(row["called"], row["prediction"], figures, picture))
     return cards

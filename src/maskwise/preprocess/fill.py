@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from maskwise.errors import UserError
 from maskwise.scans.decode import check_values
 from maskwise.scans.images import classes_to_network, mask_to_network, to_network
-from maskwise.scans.raw import read_classes, read_frame, read_mask
+from maskwise.scans.raw import read_classes, read_frame, read_grey, read_mask
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
 from maskwise.workers import map_chunks
@@ -133,8 +133,9 @@ def quantise(
 
 
 def _image(job: Job, path: str, frame: int, sha256: str) -> NDArray[np.float32]:
+    read = read_grey if job.channels == 1 else read_frame
     try:
-        data, decoded = read_frame(job.raw, path, frame, job.max_pixels, job.reading)
+        data, decoded = read(job.raw, path, frame, job.max_pixels, job.reading)
     except UserError as error:
         raise _changed(error) from None
     if hashlib.sha256(data).hexdigest() != sha256:

@@ -1,6 +1,6 @@
-"""Bytes to pixels: PNG, JPEG, TIFF, PGM (and kin) and BMP, told by content, never by suffix.
+"""Bytes to pixels: PNG, JPEG, PGM (and kin) and BMP, told by content, never by suffix.
 
-DICOM and NIfTI are told here and read by ``dicom.py`` and ``nifti.py``.
+TIFF, DICOM and NIfTI are told here and read by ``tiff.py``, ``dicom.py`` and ``nifti.py``.
 """
 
 import io
@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from maskwise.scans.dicom_file import begins_as_dicom
+from maskwise.scans.guarded import refusing
+from maskwise.scans.orientation import orientation_in, turned
 from maskwise.scans.place import Place
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.remarks import Remark
@@ -49,6 +52,8 @@ _MAGIC = {
     b"\xff\xd8\xff": "JPEG",
     b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF",
+    b"II+\x00": "TIFF",
+    b"MM\x00+": "TIFF",
     b"BM": "BMP",
     **{b"P%d" % kind: "PPM" for kind in range(1, 7)},
 }
@@ -59,24 +64,24 @@ _OTHERS = {
     b"\x1f\x8b": "a gzip archive",
     b"%PDF": "PDF",
     b"\x93NUMPY": "a NumPy array",
-    b"II+\x00": "BigTIFF",
-    b"MM\x00+": "BigTIFF",
     b"\x00\x00\x00\x0cjP": "JPEG 2000",
 }
+_SEVERAL = (b"\x02", b"\x04", b"\x06")
+"""PNG's colour types of several channels: colour, grey with alpha, colour with alpha."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """One image; ``pixels`` ``(H, W, C)``, C = 1 or 3, alpha dropped."""
+    """One image; ``pixels`` ``(H, W, C)``, C = 1 or 3, alpha dropped, turned upright."""
 
     pixels: NDArray[Any]
     format: str
     """One of ``FORMATS``, or ``NPZ``, ``DICOM``, ``NIFTI``."""
     mode: str
-    """Pillow's mode as stored (``RGBA``, ``P``, ``1``, ``I;16``), DICOM's photometric
-    interpretation, a volume's number type: a fact about the file."""
+    """Pillow's mode as stored (``RGBA``, ``P``, ``1``, ``I;16``), photometric interpretation of
+    a TIFF or a DICOM file, a volume's number type: a fact about the file."""
     bits: int
-    """A channel's: 1, 8, 16 or 32; of DICOM those that are used."""
+    """A channel's; of TIFF and DICOM those that are used."""
     frames: int
     """Pages of a TIFF, frames of a DICOM file, else 1; of a volume: the frame after the last
     slice of this plane."""
@@ -86,6 +91,10 @@ class Decoded:
     """``(H, W)``, True = not measured (padding): as dark as the darkest pixel that was, and in
     no statistic; None = all of the image was measured."""
     remarks: tuple[Remark, ...] = ()
+    indices: NDArray[Any] | None = None
+    """``(H, W)``, what is stored of a picture with a palette; ``pixels`` are its colours."""
+    alpha: NDArray[Any] | None = None
+    """``(H, W)``, opacity; a mask may be drawn in nothing else."""
 
 
 def claimed_format(path: str) -> str | None:
@@ -97,7 +106,7 @@ def claimed_format(path: str) -> str | None:
 
 def is_dicom(head: bytes) -> bool:
     """Tell whether content that begins with these 132 bytes or more is DICOM."""
-    return head[128:132] == b"DICM"
+    return begins_as_dicom(head)
 
 
 def sniff(head: bytes) -> str | None:
@@ -126,15 +135,30 @@ def check_values(pixels: NDArray[Any], path: str) -> None:
         return
     low, high = float(pixels.min()), float(pixels.max())  # NaN where any value is
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise RejectedError(path, "damaged", "holds values that are no finite numbers")
+        raise RejectedError(path, "damaged", _not_finite(pixels))
     largest = max(-low, high)
     if largest > LARGEST_VALUE:
         detail = f"holds values up to {largest:.2g}, beyond what float32 can hold"
         raise RejectedError(path, "damaged", detail)
 
 
+def _not_finite(pixels: NDArray[Any]) -> str:
+    """Say which values are no finite numbers, and what can be done if they are NaN alone."""
+    detail = "holds values that are no finite numbers"
+    if np.isinf(pixels).any():
+        return f"{detail} (infinite ones)"
+    share = float(np.isnan(pixels).any(axis=-1).mean())
+    return (
+        f"{detail} (NaN in {share:.2%} of its pixels); if NaN means not measured, set "
+        "`reading: {nan: background}`"
+    )
+
+
 def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:
-    """Decode ``frame`` of an image file's bytes; ``path`` only names it in messages.
+    """Decode an image file of one picture, of any of ``FORMATS`` but TIFF.
+
+    ``path`` only names it in messages. Of an animation or a file of several photographs the
+    first is read, and that it is said. The picture is turned as its EXIF orientation says.
 
     Raises:
         RejectedError: ``empty``, ``not_an_image``, ``damaged``, or (before decoding)
@@ -146,59 +170,82 @@ def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:
     if announced is None:
         raise RejectedError(path, "not_an_image", describe(data[:132]))
     # Damaged metadata make Pillow warn of what does not concern the pixels.
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), refusing(path, "cannot be decoded"):
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data), formats=(announced,)) as image:
-                return _decode_frame(image, path, frame, max_pixels)
-        except RejectedError:
-            raise
+                check_frame(path, frame, 1)
+                check_size(path, *image.size, max_pixels)
+                return _picture(image, data, announced)
         except Image.DecompressionBombError:
             limit = min(max_pixels, PIXEL_LIMIT)
             raise RejectedError(path, "too_large", f"more than {limit:,} pixels") from None
-        except Exception as error:
-            # Hostile bytes raise anything out of a decoder: OSError, SyntaxError, IndexError.
-            raise RejectedError(
-                path, "damaged", f"cannot be decoded ({type(error).__name__})"
-            ) from None
 
 
-def _decode_frame(image: Image.Image, path: str, frame: int, max_pixels: int) -> Decoded:
-    frames = int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
-    channel = frame - frames
-    if channel >= 0:
-        # Behind its pages, each channel of a TIFF's first page can be had by itself.
-        if image.format != "TIFF" or image.mode != "RGB" or channel > 2:
-            detail = f"has {frames} frames, so there is no frame {frame}"
-            raise RejectedError(path, "damaged", detail)
-    elif frame:
-        image.seek(frame)
-    width, height = image.size
+def check_frame(path: str, frame: int, frames: int) -> None:
+    """Refuse a frame that a file of so many does not hold."""
+    if frame >= frames:
+        detail = f"has {frames} frames, so there is no frame {frame}"
+        raise RejectedError(path, "damaged", detail)
+
+
+def check_size(path: str, width: int, height: int, max_pixels: int) -> None:
+    """Refuse a picture of more pixels than ``max_pixels``, by its header."""
     if width * height > max_pixels:
         detail = f"{width} x {height} pixels are more than max_pixels = {max_pixels:,}"
         raise RejectedError(path, "too_large", detail)
-    pixels, bits = _pixels(image)
-    if channel >= 0:
-        pixels = np.ascontiguousarray(pixels[..., channel, None])
-    return Decoded(pixels, str(image.format), image.mode, bits, frames)
+
+
+def _picture(image: Image.Image, data: bytes, announced: str) -> Decoded:
+    pixels, bits = _deep_pixels(image, data) if _is_deep_png(data) else _pixels(image)
+    stored = np.asarray(image) if image.mode == "P" else None
+    alpha = pixels[..., -1] if pixels.shape[2] in (2, 4) else None
+    pixels = pixels[..., :-1] if alpha is not None else pixels
+    orientation, remarks = orientation_in(image)
+    pictures = int(getattr(image, "n_frames", 1))
+    if pictures > 1:
+        detail = f"{pictures} of which the first was read"
+        remarks += (Remark("further_pictures", detail),)
+    return Decoded(
+        pixels=turned(pixels, orientation),
+        format=announced,
+        mode=image.mode,
+        bits=bits,
+        frames=1,
+        remarks=remarks,
+        indices=None if stored is None else turned(stored, orientation),
+        alpha=None if alpha is None else turned(alpha, orientation),
+    )
+
+
+def _is_deep_png(data: bytes) -> bool:
+    """Tell whether this is a PNG of 16 bits that has more than a grey channel.
+
+    Pillow would cut each to 8 bits.
+    """
+    return data.startswith(b"\x89PNG") and data[24:25] == b"\x10" and data[25:26] in _SEVERAL
+
+
+def _deep_pixels(image: Image.Image, data: bytes) -> tuple[NDArray[Any], int]:
+    import imagecodecs  # late: few files need it
+
+    image.load()  # Pillow finds what is damaged, where libpng complains on stderr
+    return imagecodecs.png_decode(data), 16
 
 
 def _pixels(image: Image.Image) -> tuple[NDArray[Any], int]:
-    """Return ``(H, W, C)`` and the bits a channel; 1-bit images become 0 and 255."""
+    """Return ``(H, W, C)`` and the bits of a channel; alpha is the last of 2 or 4 channels.
+
+    1-bit images become 0 and 255.
+    """
     mode = image.mode
     if mode == "1":
         return np.asarray(image.convert("L"))[..., None], 1
     if mode == "L":
         return np.asarray(image)[..., None], 8
-    if mode in ("LA", "La"):
-        return np.asarray(image)[..., :1], 8
-    if mode == "RGB":
+    if mode in ("RGB", "RGBA", "LA", "La"):
         return np.asarray(image), 8
-    if mode.startswith("I;16") or (mode == "I" and image.format in ("PPM", "PNG")):
+    if mode.startswith("I;16") or mode == "I":
         # Pillow widens a PGM of more than 8 bits to 32, scaled to 0 ... 65535.
         return np.asarray(image).astype(np.uint16)[..., None], 16
-    if mode in ("I", "F"):
-        return np.asarray(image)[..., None], 32
-    if mode == "RGBA":
-        return np.asarray(image)[..., :3], 8
     return np.asarray(image.convert("RGB")), 8

@@ -2,13 +2,13 @@
 
 Values are what the modality gave them to mean (rescale slope and intercept, or modality LUT:
 Hounsfield units of a CT), MONOCHROME1 is turned to black = low, palettes and YBR become RGB.
-Windows and VOI LUTs are left alone: intensities are preprocess's matter.
+Windows and VOI LUTs are left alone: intensities are preprocess's matter. What is no image
+(segmentations, doses, reports) is refused by name.
 
 pydicom quotes values of the header in its warnings and exceptions, which may be a patient's
 name. Nothing of either is shown: messages hold sizes, and names of the standard's own lists.
 """
 
-import importlib.util
 import io
 import logging
 import threading
@@ -21,37 +21,24 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.encaps import get_frame
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
-from pydicom.pixels.utils import get_expected_length, pixel_array
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
-    JPEGLSTransferSyntaxes,
-    JPEGTransferSyntaxes,
-)
+from pydicom.pixels.processing import convert_color_space
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from maskwise.scans.decode import Decoded
-from maskwise.scans.dicom_header import numbers_of, place_of
+from maskwise.scans.dicom_file import meta_information
+from maskwise.scans.dicom_frames import PIXELS, check_frames, check_syntax, samples_of
+from maskwise.scans.dicom_header import Header, place_of, text_of
+from maskwise.scans.dicom_kind import kind_of, localizer_of
+from maskwise.scans.dicom_pixels import layout_of, padding_of, stored_of, values_of
+from maskwise.scans.dicom_tables import through_palette
 from maskwise.scans.reasons import RejectedError
+from maskwise.scans.remarks import Remark
 
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-_PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", *_COLOUR)
-_LIBRARIES: dict[str, str] = {
-    **dict.fromkeys(JPEG2000TransferSyntaxes, "openjpeg"),
-    **dict.fromkeys((*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes), "libjpeg"),
-}
-"""Transfer syntax -> the library that decodes it."""
-_LEAST_FRAME = 8
-"""Bytes of a compressed frame, if nothing were in it: a tag and a length."""
-_META_LENGTH = slice(140, 144)
-"""Where a file says how many bytes of meta information follow."""
+_YBR = ("YBR_FULL", "YBR_FULL_422")
 _ALONE = threading.Lock()
 """Warnings and loggers are the whole process's; one thread at a time silences them."""
+_OURS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What ends a program, and says nothing of a file."""
 
 
 class DicomReader:
@@ -64,22 +51,27 @@ class DicomReader:
 
         Raises:
             RejectedError: ``not_an_image``, ``no_pixels``, ``no_decoder``, ``damaged``,
-                ``too_large``.
+                ``too_large``, ``no_transfer_syntax``, ``unreadable_element``.
         """
         self._data, self._path = data, path
         with self._explained("cannot be read as DICOM"):
             _check_inflated(data, path, limit)
-            self._header = pydicom.dcmread(io.BytesIO(data))
+            self._header = Header(pydicom.dcmread(io.BytesIO(data), force=True), path)
+            self._syntax = self._transfer_syntax()
+            self._kind = kind_of(self._header)
             self._check_pixels()
-            self._syntax = UID(self._header.file_meta.TransferSyntaxUID)
-            self._check_decoder()
-            self._rows, self._columns = int(self._header.Rows), int(self._header.Columns)
-            self._frames = max(1, int(self._header.get("NumberOfFrames") or 1))
-            self._check_frames()
-            self._photometric = str(self._header.PhotometricInterpretation)
-            if self._photometric not in _PHOTOMETRIC:
-                detail = f"its colours are none of {', '.join(_PHOTOMETRIC)}"
-                raise RejectedError(path, "not_an_image", detail)
+            check_syntax(self._syntax, path)
+            self._layout = layout_of(self._header, self._syntax.is_little_endian)
+            check_frames(self._header, self._syntax, self._layout.frames)
+
+    @property
+    def frames(self) -> int:
+        """Images that the header promises; 1 where its pixels are none, to be refused once."""
+        frames = self._layout.frames
+        none = self._kind.other is not None or all(
+            localizer_of(self._header, frame) is not None for frame in range(frames)
+        )
+        return 1 if none else frames
 
     def read(self, frame: int, max_pixels: int) -> tuple[bytes, Decoded]:
         """Return the bytes that stand for a frame, and the frame.
@@ -87,121 +79,142 @@ class DicomReader:
         Of a file with one frame these are the file's bytes, else the frame's own.
 
         Raises:
-            RejectedError: ``damaged`` or, before decoding, ``too_large``.
+            RejectedError: ``damaged``, ``no_decoder``, ``unreadable_element``, ``not_a_scan``,
+                ``localizer`` or, before decoding, ``too_large``.
         """
-        if self._rows * self._columns > max_pixels:
-            detail = (
-                f"{self._columns} x {self._rows} pixels are more than max_pixels = "
-                f"{max_pixels:,}"
-            )
-            raise RejectedError(self._path, "too_large", detail)
-        if frame >= self._frames:
-            detail = f"has {self._frames} frames, so there is no frame {frame}"
-            raise RejectedError(self._path, "damaged", detail)
+        return self._read(frame, max_pixels, grey=False)
+
+    def read_grey(self, frame: int, max_pixels: int) -> tuple[bytes, Decoded]:
+        """Return what ``read`` does, but of colours stored as luminance and more, that alone.
+
+        That is what greys of a network are made of (ITU-R 601), not twice rounded.
+        """
+        return self._read(frame, max_pixels, grey=True)
+
+    def read_as_mask(self, frame: int, max_pixels: int) -> Decoded:
+        """Return a frame of an image, or the only one of a segmentation.
+
+        Raises:
+            RejectedError: what ``read`` raises.
+        """
+        if self._kind.segmentation and self._layout.frames == 1:
+            with self._explained("its pixels cannot be decoded"):
+                self._check_frame(frame, max_pixels)
+                return self._decoded(frame, grey=False)[1]
+        return self.read(frame, max_pixels)[1]
+
+    def _read(self, frame: int, max_pixels: int, grey: bool) -> tuple[bytes, Decoded]:
         with self._explained("its pixels cannot be decoded"):
-            self._check_size(frame)
-            pixels = self._pixels(frame)
-            place = place_of(self._header, frame, self._frames)
-            bits = self._bits(pixels)
-        decoded = Decoded(
-            pixels=pixels,
-            format="DICOM",
-            mode=self._photometric,
-            bits=bits,
-            frames=self._frames,
-            place=place,
-        )
-        return (self._data if self._frames == 1 else pixels.tobytes()), decoded
+            self._check_image(frame)
+            self._check_frame(frame, max_pixels)
+            words, decoded = self._decoded(frame, grey)
+            return (self._data if decoded.frames == 1 else words.tobytes()), decoded
 
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
         try:
             with _quietly():
                 yield
-        except RejectedError:
+        except (RejectedError, *_OURS):
             raise
-        except Exception as error:
-            # Hostile bytes raise anything; its text may quote the header.
-            kind = "not_an_image" if isinstance(error, InvalidDicomError) else "damaged"
-            raise RejectedError(self._path, kind, f"{what} ({type(error).__name__})") from None
-
-    def _check_pixels(self) -> None:
-        if any(name in self._header for name in _PIXELS):
-            return
-        storage = UID(self._header.file_meta.get("MediaStorageSOPClassUID", ""))
-        if "Rows" in self._header or storage.name.endswith("Image Storage"):
-            raise RejectedError(self._path, "damaged", "a DICOM image whose pixels are missing")
-        raise RejectedError(self._path, "no_pixels", "a DICOM object without an image")
-
-    def _check_decoder(self) -> None:
-        try:
-            decoder = get_decoder(self._syntax)
-        except NotImplementedError:
-            # What is not in the standard's list may be any text, a name among it.
-            known = self._syntax.name if self._syntax.type else "one of its own"
-            detail = f"its transfer syntax ({known}) is none that can be decoded here"
-            raise RejectedError(self._path, "no_decoder", detail) from None
-        if not decoder.is_available:
-            needed = "; ".join(decoder.missing_dependencies)
-            detail = f"for {self._syntax.name} there is no decoder: install one of {needed}"
-            raise RejectedError(self._path, "no_decoder", detail)
-
-    def _check_frames(self) -> None:
-        """Refuse more compressed frames than there is room for: each would be looked for.
-
-        Of uncompressed ones, pydicom holds all against the bytes at the first.
-        """
-        held = len(self._header.get("PixelData") or b"")
-        if self._syntax.is_encapsulated and held < _LEAST_FRAME * self._frames:
-            detail = f"holds {held:,} bytes of pixels, too few for {self._frames:,} frames"
-            raise RejectedError(self._path, "damaged", detail)
-
-    def _check_size(self, frame: int) -> None:
-        """Refuse a compressed picture of another size than the header promises."""
-        if not self._syntax.is_encapsulated:
-            return
-        picture = get_frame(self._header.PixelData, frame, number_of_frames=self._frames)
-        size = _size_inside(picture, self._syntax)
-        if size is not None and size != (self._rows, self._columns):
-            detail = (
-                f"the compressed picture is {size[1]} x {size[0]} pixels, the header says "
-                f"{self._columns} x {self._rows}"
-            )
-            raise RejectedError(self._path, "damaged", detail)
-
-    def _decoded(self, frame: int) -> NDArray[Any]:
-        try:
-            return pixel_array(self._header, index=frame)
-        except ValueError:
-            held = len(
-                next(self._header[name].value for name in _PIXELS if name in self._header)
-            )
-            expected = get_expected_length(self._header)
-            if self._syntax.is_encapsulated or held >= expected:
-                raise
-            detail = f"holds {held:,} of {expected:,} bytes of pixels"
+        except BaseException as error:
+            # Hostile bytes raise anything; its text may quote the header. A decoder written in
+            # Rust panics, which is no `Exception`, and could not leave a worker process.
+            detail = f"{what} ({type(error).__name__})"
             raise RejectedError(self._path, "damaged", detail) from None
 
-    def _pixels(self, frame: int) -> NDArray[Any]:
-        """Return ``(H, W, C)``, C = 1 or 3, in this machine's byte order."""
-        stored = self._decoded(frame)
-        stored = stored.astype(stored.dtype.newbyteorder("="), copy=False)
-        if self._photometric == "PALETTE COLOR":
-            stored = apply_color_lut(stored, self._header)[..., :3]
-            return stored if stored.dtype == np.uint8 else (stored >> 8).astype(np.uint8)
-        if stored.ndim == 3:
-            surplus = max(0, int(self._header.BitsStored) - 8)
-            return (stored >> surplus).astype(np.uint8)  # as colour of other formats
-        if self._header.get("BitsAllocated") == 1:
-            return (stored * np.uint8(255))[..., None]  # as 1-bit images of other formats
-        if self._photometric == "MONOCHROME1" and stored.dtype.kind in "ui":
-            stored = _inverted(stored, self._header)
-        return np.ascontiguousarray(_meant(stored, self._header, frame))[..., None]
+    def _transfer_syntax(self) -> UID:
+        syntax = self._header.dataset.file_meta.get("TransferSyntaxUID")
+        if not syntax and not self._header.dataset:
+            raise RejectedError(self._path, "damaged", "ends within its meta information")
+        if not syntax:
+            detail = "has no TransferSyntaxUID, which says how its elements are to be read"
+            raise RejectedError(self._path, "no_transfer_syntax", detail)
+        return UID(syntax)
 
-    def _bits(self, pixels: NDArray[Any]) -> int:
-        """Return how many bits of a value are used: of floating point all, whatever is said."""
-        stored = self._header.get("BitsStored") if "PixelData" in self._header else None
-        return int(stored or 8 * pixels.dtype.itemsize)
+    def _check_pixels(self) -> None:
+        if any(name in self._header for name in PIXELS):
+            return
+        other = self._kind.other
+        if other is None and ("Rows" in self._header or self._kind.image):
+            raise RejectedError(self._path, "damaged", "a DICOM image whose pixels are missing")
+        what = f": {other}" if other else ""
+        raise RejectedError(self._path, "no_pixels", f"a DICOM object without an image{what}")
+
+    def _check_image(self, frame: int) -> None:
+        if self._kind.other is not None:
+            detail = f"its pixels are no image: {self._kind.other}"
+            raise RejectedError(self._path, "not_a_scan", detail)
+        says = localizer_of(self._header, frame)
+        if says is not None:
+            detail = f"a localizer, from which other images are planned: its {says}"
+            raise RejectedError(self._path, "localizer", detail)
+
+    def _check_frame(self, frame: int, max_pixels: int) -> None:
+        rows, columns, frames = self._layout.rows, self._layout.columns, self._layout.frames
+        if rows * columns > max_pixels:
+            detail = f"{columns} x {rows} pixels are more than max_pixels = {max_pixels:,}"
+            raise RejectedError(self._path, "too_large", detail)
+        if frame >= frames:
+            detail = f"has {frames} frames, so there is no frame {frame}"
+            raise RejectedError(self._path, "damaged", detail)
+
+    def _decoded(self, frame: int, grey: bool) -> tuple[NDArray[Any], Decoded]:
+        """Return the samples of a frame as they are stored, and the frame."""
+        layout = self._layout
+        words, colours = samples_of(self._header, layout, self._syntax, frame)
+        if words.ndim == 3:
+            pixels, background = self._colour(words, colours, grey), None
+        else:
+            pixels, background = self._monochrome(words, frame)
+        decoded = Decoded(
+            pixels=pixels,
+            format="DICOM",
+            mode=layout.photometric,
+            bits=layout.stored or 8 * pixels.dtype.itemsize,
+            frames=layout.frames,
+            place=place_of(self._header, frame, layout.frames),
+            background=background,
+            remarks=(*self._kind.remarks, *self._smeared()),
+        )
+        return words, decoded
+
+    def _smeared(self) -> Iterator[Remark]:
+        lossy = text_of(self._header.dataset, "LossyImageCompression") == "01"
+        if lossy and "PixelPaddingValue" in self._header and not self._layout.colour:
+            yield Remark("smeared_padding", "")
+
+    def _colour(self, words: NDArray[Any], colours: str, grey: bool) -> NDArray[Any]:
+        """Return ``(H, W, 3)`` RGB of 8 bits, or ``(H, W, 1)`` if grey is all that is asked."""
+        stored = stored_of(words, self._layout)
+        if colours in _YBR:
+            if stored.dtype != np.uint8:
+                raise self._header.unreadable("BitsAllocated", f"8 for {colours}")
+            if grey:
+                return np.ascontiguousarray(stored[..., :1])
+            return np.asarray(convert_color_space(stored, "YBR_FULL", "RGB"))
+        surplus = max(0, self._layout.stored - 8)
+        return (stored >> surplus).astype(np.uint8)  # as colour of other formats
+
+    def _monochrome(
+        self, words: NDArray[Any], frame: int
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Return ``(H, W, C)``, C = 1, of a palette 3, and what was not measured."""
+        layout = self._layout
+        stored = stored_of(words, layout)
+        background = padding_of(words, stored, layout, self._header)
+        if layout.photometric == "PALETTE COLOR":
+            pixels = through_palette(stored, self._header, layout.signed, layout.little)
+        else:
+            pixels = values_of(stored, layout, self._header, frame)[..., None]
+        return _darkened(np.ascontiguousarray(pixels), background), background
+
+
+def _darkened(pixels: NDArray[Any], background: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Return pixels with what was not measured as dark as the darkest that was."""
+    if background is not None and not background.all():
+        pixels = np.where(background[..., None], pixels[~background].min(axis=0), pixels)
+    return pixels
 
 
 @contextmanager
@@ -219,47 +232,9 @@ def _quietly() -> Iterator[None]:
 
 def _check_inflated(data: bytes, path: str, limit: int) -> None:
     """Refuse a deflated file that grows beyond bounds, before pydicom inflates it."""
-    start = _META_LENGTH.stop + int.from_bytes(data[_META_LENGTH], "little")
-    if DeflatedExplicitVRLittleEndian.encode() in data[:start]:
+    syntax, start = meta_information(data)
+    if syntax == DeflatedExplicitVRLittleEndian:
         inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:], limit + 1)
         if len(inflated) > limit:
             detail = f"inflates to more than {limit:,} bytes"
             raise RejectedError(path, "too_large", detail)
-
-
-def _size_inside(picture: bytes, syntax: UID) -> tuple[int, int] | None:
-    """Return rows and columns that a compressed picture claims for itself, if it can be asked.
-
-    Decoders believe it, and not the header that was held against ``max_pixels``.
-    """
-    library = _LIBRARIES.get(syntax)
-    if library is None or importlib.util.find_spec(library) is None:
-        return None  # Pillow's decoders, which may stand in, have a limit of their own
-    claimed = importlib.import_module(library).get_parameters(picture)
-    return int(claimed["rows"]), int(claimed["columns"])
-
-
-def _inverted(stored: NDArray[Any], header: pydicom.Dataset) -> NDArray[Any]:
-    """Turn white = low into black = low, within the bits that are stored."""
-    bits = int(header.BitsStored)
-    if stored.dtype.kind == "i":
-        return np.asarray(np.invert(stored))  # -1 - v
-    largest = 2**bits - 1
-    return np.asarray((largest - np.minimum(stored, largest)).astype(stored.dtype))
-
-
-def _meant(stored: NDArray[Any], header: pydicom.Dataset, frame: int) -> NDArray[Any]:
-    """Return the modality's values; whole numbers stay such where slope and intercept are."""
-    if "ModalityLUTSequence" in header:
-        return np.asarray(apply_modality_lut(stored, header))
-    group = "PixelValueTransformationSequence"
-    (slope,) = numbers_of(header, frame, group, "RescaleSlope", 1) or (1.0,)
-    (inter,) = numbers_of(header, frame, group, "RescaleIntercept", 1) or (0.0,)
-    if (slope, inter) == (1.0, 0.0) or slope == 0:
-        return stored
-    values = stored.astype(np.float64) * slope + inter
-    largest = max(abs(values.min()), abs(values.max()))
-    whole = stored.dtype.kind in "ui" and slope.is_integer() and inter.is_integer()
-    if whole and largest < 2**63:  # beyond, the sign would turn
-        return values.astype(np.int32 if largest < 2**31 else np.int64)
-    return values.astype(np.float32)

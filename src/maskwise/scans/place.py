@@ -21,9 +21,13 @@ class Place:
     """Slices of such a volume."""
     normal: Vector | None = None
     """Of a slice that lies in a file of its own: across it, in the patient's coordinates."""
+    origin: Vector | None = None
+    """Of such a slice: where its first pixel lies."""
     position: float = math.nan
     """Of such a slice, along ``normal``."""
     patient: str | None = field(default=None, repr=False)
     """The header's own id: hashed before it leaves the process that read it."""
+    issued: str | None = field(default=None, repr=False)
+    """Likewise, the id with its issuer; None = the header names no issuer."""
     series: str | None = field(default=None, repr=False)
     """Likewise."""

@@ -8,21 +8,33 @@ import functools
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskwise.errors import UserError
-from maskwise.scans.decode import HEAD, Decoded, claimed_format, decode, is_dicom, sniff
+from maskwise.scans.background import nan_as_background
+from maskwise.scans.decode import (
+    HEAD,
+    Decoded,
+    check_frame,
+    claimed_format,
+    decode,
+    is_dicom,
+    sniff,
+)
 from maskwise.scans.frames import FrameReader
+from maskwise.scans.masks import Lesion, classes_in, classes_of, lesion_of, settled
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
 
 if TYPE_CHECKING:
     from maskwise.scans.dicom import DicomReader
     from maskwise.scans.nifti import NiftiReader
+    from maskwise.scans.tiff import TiffReader
 
 MAX_PIXELS = 50_000_000
 """Default bound of an image's pixels: twice a mammogram at full resolution."""
@@ -140,22 +152,50 @@ def read_frame(
     Of a file that holds many frames (an archive, a volume, a DICOM file of several) these are
     the frame's own bytes. Frames count as the file's format has it: the pages of a TIFF and
     then, for each of its first page's channels, that channel alone; the slices of a volume as
-    in ``scans/volume.py``.
+    in ``scans/volume.py``. The bytes are as stored, whatever ``reading`` makes of the pixels.
     """
+    data, decoded = _read_frame(raw, path, frame, max_pixels, reading)
+    if reading.nan == "background":
+        decoded = nan_as_background(decoded)
+    return data, decoded
+
+
+def _read_frame(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
+) -> tuple[bytes, Decoded]:
     if _is_archive(raw, path):
         pixels = _frames(raw, path).read(frame, max_pixels)
         mode, bits = ("RGB" if pixels.shape[2] == 3 else "L"), 8 * pixels.dtype.itemsize
         return pixels.tobytes(), Decoded(pixels, "NPZ", mode, bits, 1)
-    claimed = claimed_format(path)
-    if claimed == "NIFTI":
+    if claimed_format(path) == "NIFTI":
         return volume_reader(raw, path, reading).read(frame, max_pixels)
-    if claimed in (None, "DICOM"):  # a file of many frames is not read anew for each
-        data, reader = _open(raw, path, max_pixels, _version(raw, path))
-    else:
-        data, reader = _read(raw, path, max_pixels)
+    data, reader = _open(raw, path, max_pixels, _version(raw, path))
     if reader is not None:
         return reader.read(frame, max_pixels)
     return data, decode(data, path, frame, max_pixels)
+
+
+def read_grey(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading = DEFAULT
+) -> tuple[bytes, Decoded]:
+    """Return what ``read_frame`` does, but of an image that has its luminance, that alone.
+
+    For networks of one channel: DICOM's YBR need not become RGB and grey again.
+    """
+    reader = _dicom(raw, path, max_pixels)
+    if reader is not None:
+        return reader.read_grey(frame, max_pixels)
+    return read_frame(raw, path, frame, max_pixels, reading)
+
+
+def frames_in(raw: Path, path: str, max_pixels: int = MAX_PIXELS) -> int:
+    """Return how many frames a picture's or DICOM file's header promises.
+
+    Raises:
+        RejectedError: whatever ``read_frame`` raises of a header.
+    """
+    reader = _open(raw, path, max_pixels, _version(raw, path))[1]
+    return 1 if reader is None else reader.frames
 
 
 def read_image(
@@ -177,6 +217,25 @@ def read_image(
     return read_frame(raw, path, frame, max_pixels, reading)[1].pixels
 
 
+def read_lesion(
+    raw: Path,
+    paths: Sequence[str],
+    frame: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    reading: Reading = DEFAULT,
+) -> Lesion:
+    """Return the union ``(H, W)`` of the masks in ``paths``, and what was decided about each.
+
+    Raises:
+        RejectedError: ``mask_size`` where two masks differ in size, and whatever
+            ``read_image`` raises.
+    """
+    found = [_lesion(raw, path, frame, max_pixels, reading) for path in paths]
+    first, *others = _of_one_size([one.mask for one in found], paths)
+    remarks = tuple(remark for one in found for remark in one.remarks)
+    return Lesion(functools.reduce(np.logical_or, others, first), remarks)
+
+
 def read_mask(
     raw: Path,
     paths: Sequence[str],
@@ -186,16 +245,10 @@ def read_mask(
 ) -> NDArray[np.bool_]:
     """Return the union ``(H, W)`` of the masks in ``paths``; True = lesion.
 
-    1-bit, grey, RGB, RGBA and 16-bit masks give the same answer: whatever is not black (of a
-    JPEG, whose black is noisy: whatever is brighter than half), and never the alpha.
-
-    Raises:
-        RejectedError: ``mask_size`` where two masks differ in size, and whatever
-            ``read_image`` raises.
+    1-bit, grey, RGB, RGBA and 16-bit masks give the same answer, by the rule of
+    ``scans/masks.py``. Raises what ``read_lesion`` raises.
     """
-    lesions = [_lesion(raw, path, frame, max_pixels, reading) for path in paths]
-    first, *others = _of_one_size(lesions, paths)
-    return functools.reduce(np.logical_or, others, first)
+    return read_lesion(raw, paths, frame, max_pixels, reading).mask
 
 
 def read_classes(
@@ -233,39 +286,44 @@ def _most_bytes(max_pixels: int) -> int:
     return 16 * max_pixels + 2**20  # four channels of 32 bits, and room for metadata
 
 
-def _lesion(
-    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
-) -> NDArray[np.bool_]:
-    values, format_name = _mask(raw, path, frame, max_pixels, reading)
-    lesion: NDArray[np.bool_] = values > (127 if format_name == "JPEG" else 0)
-    return lesion if lesion.ndim == 2 else np.asarray(lesion.any(axis=2))
+def _lesion(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -> Lesion:
+    if claimed_format(path) == "NIFTI":
+        return Lesion(_volume_mask(raw, path, frame, max_pixels, reading) > 0)
+    decoded = _mask(raw, path, frame, max_pixels, reading)
+    mask, remarks = lesion_of(decoded, path, reading)
+    found = (*decoded.remarks, *remarks)
+    return Lesion(mask, tuple(remark.of(f"the mask {path!r}") for remark in found))
 
 
 def _classes(
     raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
 ) -> NDArray[np.uint8]:
-    values = _mask(raw, path, frame, max_pixels, reading)[0]
-    values = values if values.ndim == 2 else values.max(axis=2)
-    classes: NDArray[np.uint8] = np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8)
-    if (classes != values).any():
-        raise RejectedError(path, "fractional_mask", "holds numbers that name no class")
-    return classes
-
-
-def _mask(
-    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
-) -> tuple[NDArray[Any], str]:
-    """Return the mask of an image's ``frame``, ``(H, W)`` or ``(H, W, 3)``, and its format.
-
-    That is the mask file's own frame of that number, or the only one that it has.
-    """
     if claimed_format(path) == "NIFTI":
-        return volume_reader(raw, path, reading).read_as_mask(frame, max_pixels), "NIFTI"
-    decoded = read_frame(raw, path, 0, max_pixels, reading)[1]
-    if decoded.frames > 1 and frame:
-        decoded = read_frame(raw, path, frame, max_pixels, reading)[1]
-    pixels = decoded.pixels
-    return (pixels[..., 0] if pixels.shape[2] == 1 else pixels), decoded.format
+        return classes_in(_volume_mask(raw, path, frame, max_pixels, reading), path)
+    return classes_of(_mask(raw, path, frame, max_pixels, reading), path)
+
+
+def _volume_mask(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading
+) -> NDArray[Any]:
+    values = volume_reader(raw, path, reading).read_as_mask(frame, max_pixels)
+    return settled(values, path, reading)
+
+
+def _mask(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -> Decoded:
+    """Return the mask of an image's ``frame``: its own of that number, or its only one."""
+    frames = 1 if _is_archive(raw, path) else frames_in(raw, path, max_pixels)
+    if frames > 1:
+        check_frame(path, frame, frames)
+    decoded = _mask_frame(raw, path, frame if frames > 1 else 0, max_pixels, reading)
+    return replace(decoded, pixels=settled(decoded.pixels, path, reading))
+
+
+def _mask_frame(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -> Decoded:
+    dicom = _dicom(raw, path, max_pixels)
+    if dicom is not None:  # a segmentation is a mask, though no image
+        return dicom.read_as_mask(frame, max_pixels)
+    return _read_frame(raw, path, frame, max_pixels, reading)[1]
 
 
 def _of_one_size(masks: list[NDArray[Any]], paths: Sequence[str]) -> list[NDArray[Any]]:
@@ -324,23 +382,33 @@ def _open_volume(
     return NiftiReader(locate(raw, path), path, reading)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=3)
 def _open(
     raw: Path, path: str, max_pixels: int, version: tuple[int, ...]
-) -> "tuple[bytes, DicomReader | None]":
-    """Keep a file that may be DICOM, so that one of many frames is parsed once."""
+) -> "tuple[bytes, DicomReader | TiffReader | None]":
+    """Keep an image's file and those of two masks, so that each is parsed once.
+
+    What reads the content stands beside it if that is DICOM or TIFF, whatever its name.
+    """
     del version
-    return _read(raw, path, max_pixels)
-
-
-def _read(raw: Path, path: str, max_pixels: int) -> "tuple[bytes, DicomReader | None]":
-    """Return a file's content, and what reads it if that is DICOM, whatever its name."""
     data = read_bytes(raw, path, max_pixels)
-    if not is_dicom(data):
-        return data, None
-    from maskwise.scans.dicom import DicomReader  # late, as nibabel is
+    if is_dicom(data):
+        from maskwise.scans.dicom import DicomReader  # late, as nibabel is
 
-    return data, DicomReader(data, path, _most_bytes(max_pixels))
+        return data, DicomReader(data, path, _most_bytes(max_pixels))
+    if sniff(data[:HEAD]) == "TIFF":
+        from maskwise.scans.tiff import TiffReader
+
+        return data, TiffReader(data, path, _most_bytes(max_pixels))
+    return data, None
+
+
+def _dicom(raw: Path, path: str, max_pixels: int) -> "DicomReader | None":
+    """Return the reader of a file that is DICOM, whatever its name."""
+    if _is_archive(raw, path):
+        return None
+    data, reader = _open(raw, path, max_pixels, _version(raw, path))
+    return cast("DicomReader", reader) if is_dicom(data) else None
 
 
 @functools.lru_cache(maxsize=1024)

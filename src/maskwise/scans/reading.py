@@ -5,11 +5,25 @@ said into the manifest, so that preprocess reads the same files in the same way.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class Reading:
     """How files are read that leave a choice; by default such a file is refused."""
+
+    affine: Literal["refuse", "sform", "qform"] = "refuse"
+    """Which is right in NIfTI volumes that say in two ways how they lie, and differently:
+    ``sform``, or ``qform`` and with it ``pixdim``."""
+    nan: Literal["refuse", "background"] = "refuse"
+    """``background``: NaN says that nothing was measured there, as statistics packages write
+    it; in a mask it is no lesion."""
+    mask_threshold: Literal["half", "any"] = "half"
+    """Of a mask with grey levels beside black and one other: ``half``, lesion is what is at
+    least half as bright as the brightest; ``any``, whatever is not black."""
+    mask_palette: Literal["index", "colour"] = "index"
+    """Of a mask with a palette: ``index``, index 0 is the background, whatever its colour;
+    ``colour``, it is read as any coloured mask."""
 
 
 DEFAULT = Reading()

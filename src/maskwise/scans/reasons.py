@@ -25,8 +25,14 @@ REASONS = {
     "mask_size": "a mask has another size than its image",
     "mask_without_image": "a mask whose image is not there",
     "no_pixels": "a DICOM object that holds no image (a report, a plan, an index)",
+    "not_a_scan": "a DICOM object whose pixels are no image (a segmentation, a dose, a map)",
+    "localizer": "a DICOM image that says it only serves to plan others",
     "no_decoder": "pixels compressed in a way for which no decoder is installed",
+    "unsupported": "an image of a kind that is not read here, named in the detail",
+    "no_transfer_syntax": "a DICOM file that does not say how it is to be read",
+    "unreadable_element": "an element of a DICOM header is there, but makes no sense",
     "no_affine": "a volume whose header says not how it lies in the patient",
+    "contradictory_affine": "a volume's header says in two ways how it lies, and they differ",
     "dimensions": "a file holds more or fewer volumes than are meant (4-D where 3-D is)",
     "mask_geometry": "a mask's volume lies elsewhere than its image's, or has another shape",
     "fractional_mask": "a mask's volume holds numbers that are no whole ones",
@@ -41,7 +47,9 @@ REASONS = {
 }
 """The closed list, each explained in a line; ``docs/sources.md`` says what to do."""
 
-UNCOUNTED = frozenset({"other_file", "repeated_row", "no_pixels", "second_copy"})
+UNCOUNTED = frozenset(
+    {"other_file", "repeated_row", "no_pixels", "not_a_scan", "localizer", "second_copy"}
+)
 """Reasons that cost no image, so that ``max_reject_share`` leaves them out."""
 
 

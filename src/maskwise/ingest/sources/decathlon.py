@@ -128,7 +128,7 @@ class DecathlonConfig:
         return str(PurePosixPath(found[0]).parent)
 
     def _geometry(self, raw: Path, path: str, task: _Task) -> VolumeGeometry:
-        geometry = volume_reader(raw, path).geometry
+        geometry = volume_reader(raw, path, self.reading).geometry
         meant, found = len(task.modalities), geometry.volumes or 1
         if found != meant:
             detail = f"holds {found} volumes, but {DESCRIPTION} names {meant} modalities"

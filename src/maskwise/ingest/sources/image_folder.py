@@ -9,6 +9,7 @@ from typing import Literal
 
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
+from maskwise.ingest.labels import Alike, join_alike
 from maskwise.ingest.listing import (
     Distance,
     build_listing,
@@ -21,6 +22,8 @@ from maskwise.scans.reasons import Reject
 
 log = logging.getLogger(__name__)
 
+DIAGNOSIS = "label_diagnosis"
+
 
 @dataclass(frozen=True)
 class ImageFolderConfig:
@@ -29,6 +32,9 @@ class ImageFolderConfig:
     layout: Literal["classes", "splits", "flat"] = "classes"
     """``classes``: the first folder is the class; ``splits``: the first is the official split
     (train, val, test) and the second the class; ``flat``: no labels."""
+    alike: Alike = "keep"
+    """``join``: class folders whose names differ only in case, blanks, Unicode form or the way
+    a number is written are one class; ``keep``: they are warned of."""
     modality: str = "unknown"
     mask_suffix: str | None = None
     """``_mask``: ``a_mask.png`` and ``a_mask_1.png`` are masks of ``a.png``; null: no masks."""
@@ -70,7 +76,13 @@ class ImageFolderConfig:
                 rejects.append(place)
             else:
                 rows.append({"path": path, "masks": masks, "patient": self._who(path), **place})
-        return replace(build_listing(rows, rejects), series=self.dicom == "series")
+        listing = build_listing(rows, rejects)
+        warnings: list[str] = []
+        if self.alike == "join" and DIAGNOSIS in listing.images:
+            listing.images[DIAGNOSIS], warnings = join_alike(
+                listing.images[DIAGNOSIS], "diagnosis"
+            )
+        return replace(listing, series=self.dicom == "series", warnings=tuple(warnings))
 
     def _place(self, path: str) -> dict[str, str] | Reject:
         """Read split and class off the folders of ``path``."""
@@ -81,14 +93,14 @@ class ImageFolderConfig:
             if not folders:
                 detail = "lies in no class folder; for unlabelled images say `layout: flat`"
                 return Reject(path, "missing_label", detail)
-            return {"label_diagnosis": folders[0]}
+            return {DIAGNOSIS: folders[0]}
         if len(folders) < 2:
             return Reject(path, "missing_label", "lies not in <split>/<class>/")
         split = canonical_split(folders[0])
         if split is None:
             detail = f"the folder {folders[0]!r} is none of train, val, test"
             return Reject(path, "unknown_split", detail)
-        return {"split": split, "label_diagnosis": folders[1]}
+        return {"split": split, DIAGNOSIS: folders[1]}
 
     def _check_patients(self, paths: Collection[str]) -> None:
         """Refuse a pattern that fits nothing: patients would stand on both sides of a split."""

@@ -18,13 +18,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.manifest import LABEL
-from maskwise.errors import UserError, hint
+from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing, MaskLabel
+from maskwise.ingest.labels import MISSING, missing_warning, without_missing
 from maskwise.ingest.listing import Distance, find_images, pair_masks
 from maskwise.scans.raw import read_image
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
-from maskwise.scans.tables import read_rows
+from maskwise.scans.tables import column_of, read_rows
 
 TABLE = "data.csv"
 SEQUENCES = ("pre", "flair", "post")
@@ -76,14 +77,24 @@ class LggConfig:
         slices, misplaced = _find_slices(paired)
         slices, copies = _drop_copies(slices)
         tables = [one.path for one in rejects if PurePosixPath(one.path).name == TABLE]
-        known = _read_table(raw, tables, self.labels)
+        known, no_label = _read_table(raw, tables, self.labels)
         rows: list[dict[str, Any]] = []
         for folder, group in groupby(slices, key=lambda one: one.folder):
             rows += self._rows(raw, folder, list(group), known)
         images = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["path", "masks"])
         tumour = MaskLabel("diagnosis", "tumour", "no tumour")
         rejects = [one for one in rejects if one.path not in tables]
-        return Listing(images, (*rejects, *orphans, *misplaced, *copies), mask_label=tumour)
+        return Listing(
+            images,
+            (*rejects, *orphans, *misplaced, *copies),
+            mask_label=tumour,
+            warnings=tuple(
+                sentence
+                for label, counts in no_label.items()
+                for sentence in missing_warning(label, counts)
+            ),
+            no_label=no_label,
+        )
 
     def _rows(
         self, raw: Path, folder: str, slices: list[_Slice], known: Mapping[str, dict[str, Any]]
@@ -181,10 +192,14 @@ def _readable(raw: Path, paths: Iterable[str]) -> Iterator[NDArray[Any]]:
 
 def _read_table(
     raw: Path, tables: list[str], labels: Mapping[str, str]
-) -> dict[str, dict[str, str | None]]:
-    """Return patient -> label -> value, out of the uppermost of ``tables``."""
+) -> tuple[dict[str, dict[str, str | None]], dict[str, dict[str, int]]]:
+    """Read the uppermost of ``tables``.
+
+    Returns:
+        patient -> label -> value, and label -> word that says that there is none -> patients.
+    """
     if not labels:
-        return {}
+        return {}, {}
     if not tables:
         raise UserError(
             f"{TABLE}: is not in {raw}, but holds the labels {', '.join(labels)}; add it, or "
@@ -192,15 +207,15 @@ def _read_table(
         )
     table = min(tables, key=lambda path: (path.count("/"), path))
     rows = read_rows(raw, table)
-    for name in (PATIENT, *labels.values()):
-        if name not in rows.columns:
-            raise UserError(f"{table}: has no column {name!r}; {hint(name, rows.columns)}")
-    repeated = rows[PATIENT][rows[PATIENT].duplicated()]
+    patients = rows[column_of(rows, PATIENT, table)]
+    repeated = patients[patients.duplicated()]
     if len(repeated):
         raise UserError(f"{table}: the patient {repeated.iloc[0]!r} stands twice; keep one")
-    values = pd.DataFrame({label: rows[column] for label, column in labels.items()})
+    values, no_label = pd.DataFrame(index=rows.index), {}
     for label, column in labels.items():
+        cells = rows[column_of(rows, column, table)]
+        values[label], no_label[label] = without_missing(cells, MISSING)
         if column == GRADE:
             values[label] = values[label].replace(GRADES)
-    values = values.astype(object).where(values != "", None)
-    return dict(zip(rows[PATIENT], values.to_dict("records"), strict=True))
+    values = values.astype(object).where(values.notna(), None)
+    return dict(zip(patients, values.to_dict("records"), strict=True)), no_label

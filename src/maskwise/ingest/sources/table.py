@@ -1,11 +1,9 @@
 """A CSV or Parquet table that names images: path, labels, optionally patient, masks, split."""
 
-import os
-import posixpath
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Formatter
 from typing import Literal
@@ -16,11 +14,19 @@ import pandas as pd
 from maskwise.artefacts.manifest import LABEL
 from maskwise.errors import UserError, hint
 from maskwise.ingest.contracts import LISTED, Listing
+from maskwise.ingest.labels import (
+    MISSING,
+    Alike,
+    join_alike,
+    missing_warning,
+    without_missing,
+)
 from maskwise.ingest.listing import RESERVED, Distance, canonical_split, other_file
+from maskwise.scans.paths import Folder
 from maskwise.scans.raw import looks_like_image, walk
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject
-from maskwise.scans.tables import as_numbers, read_rows
+from maskwise.scans.tables import as_numbers, column_of, read_rows
 
 BETWEEN_MASKS = ";"
 LONGEST_PATH = 4096
@@ -40,6 +46,13 @@ class TableConfig:
     ``images/{id:0>3}.png`` fills ``id`` up with zeros to three digits."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Label -> column, as in ``{diagnosis: severity}``; a blank cell means unlabelled."""
+    missing: tuple[str | int, ...] = MISSING
+    """Further cells of ``labels`` that mean unlabelled, upper or lower case; a value that
+    ``classes`` names is a label all the same."""
+    alike: Alike = "keep"
+    """``join``: labels that differ only in case, blanks, Unicode form or the way a number is
+    written take the commonest spelling, or the one in ``classes``; ``keep``: they are warned
+    of."""
     classes: Mapping[str, Mapping[str | int, str]] = field(default_factory=dict)
     """Label -> value in the table -> class name; a value that is not listed is rejected."""
     patient: str | None = None
@@ -63,9 +76,33 @@ class TableConfig:
 
     def listing(self, raw: Path) -> Listing:
         rows = read_rows(raw, self.table)
-        self._check_columns(rows)
+        return self._spelt(rows)._listing(raw, rows)
+
+    def _spelt(self, rows: pd.DataFrame) -> "TableConfig":
+        """Return these options with columns as the table spells them, whatever their form."""
+        if rows.empty:
+            raise UserError(f"{self.table}: has a header, but no row")
+
+        def spelt(column: str | None) -> str | None:
+            return None if column is None else column_of(rows, column, self.table)
+
+        template = "{" in self.path
+        return replace(
+            self,
+            path=_composed(self.path) if template else column_of(rows, self.path, self.table),
+            labels={
+                label: column_of(rows, column, self.table)
+                for label, column in self.labels.items()
+            },
+            patient=spelt(self.patient),
+            masks=spelt(self.masks),
+            split=spelt(self.split),
+        )
+
+    def _listing(self, raw: Path, rows: pd.DataFrame) -> Listing:
         files, rejects = walk(raw)
-        images = self._images(raw, rows, files)
+        images = self._images(raw, rows)
+        no_label, warnings = self._label(images, rows)
         for refuse in (_unusable_paths, _repeated, self._unknown_splits, self._unknown_labels):
             refused = refuse(images)
             rejects += refused.values()
@@ -78,42 +115,63 @@ class TableConfig:
         images["masks"] = [
             masks if isinstance(masks, list) else [] for masks in images["masks"]
         ]
-        return Listing(images.reset_index(drop=True), (*rejects, *refused_files))
+        return Listing(
+            images.reset_index(drop=True),
+            (*rejects, *refused_files),
+            warnings=(*warnings, *self._doubtful_patients(images)),
+            no_label=no_label,
+        )
 
     def _columns(self) -> list[str]:
         named = [self.patient, self.masks, self.split, *self.labels.values()]
         template = "{" in self.path
         return [name for name in [None if template else self.path, *named] if name is not None]
 
-    def _check_columns(self, rows: pd.DataFrame) -> None:
-        for name in self._columns():
-            if name not in rows.columns:
-                raise UserError(
-                    f"{self.table}: has no column {name!r}; {hint(name, rows.columns)}"
-                )
-        if rows.empty:
-            raise UserError(f"{self.table}: has a header, but no row")
-
-    def _images(self, raw: Path, rows: pd.DataFrame, files: list[str]) -> pd.DataFrame:
+    def _images(self, raw: Path, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows in the form of a listing; its index is the table's row, from 0."""
-        root = os.path.realpath(raw)
-        known = {unicodedata.normalize("NFC", path): path for path in files}
+        folder = Folder(raw)
         images = pd.DataFrame(index=rows.index)
-        images["path"] = [_relative(root, path, known) for path in self._paths(rows)]
+        images["path"] = [folder.spelt(path) for path in self._paths(rows)]
         images["frame"] = np.int64(0)
         for name, column in (("patient", self.patient), ("split", self.split)):
             images[name] = rows[column].replace("", None) if column else None
         cells = rows[self.masks] if self.masks else [""] * len(rows)
         images["masks"] = [
-            [_relative(root, mask.strip(), known) for mask in cell.split(BETWEEN_MASKS) if mask]
+            [folder.spelt(mask) for mask in cell.split(BETWEEN_MASKS) if mask.strip()]
             for cell in cells
         ]
-        for label, column in self.labels.items():
-            images[LABEL + label] = rows[column].replace("", None)
         for column in rows.columns:
             if column not in self._columns():
                 images[_own_name(column)] = self._own(rows, column)
         return images
+
+    def _label(
+        self, images: pd.DataFrame, rows: pd.DataFrame
+    ) -> tuple[dict[str, dict[str, int]], list[str]]:
+        """Add the labels; return which words said that there is none, and what to tell."""
+        counts: dict[str, dict[str, int]] = {}
+        warnings: list[str] = []
+        for label, column in self.labels.items():
+            known = [str(value) for value in self.classes.get(label, {})]
+            cells, counts[label] = without_missing(rows[column], self.missing, known)
+            warnings += missing_warning(label, counts[label])
+            if self.alike == "join":
+                cells, joined = join_alike(cells, label, known)
+                warnings += joined
+            images[LABEL + label] = cells
+        return counts, warnings
+
+    def _doubtful_patients(self, images: pd.DataFrame) -> list[str]:
+        """Warn of a word for "unknown" that makes one person of many."""
+        if self.patient is None:
+            return []
+        counts = without_missing(images["patient"].fillna(""), self.missing)[1]
+        return [
+            f"patient: {count} rows name {word!r}, and so count as one person; blank these "
+            "cells where it means that the patient is not known."
+            for word, count in counts.items()
+            if word and count > 1
+        ]
 
     def _own(self, rows: pd.DataFrame, column: str) -> pd.Series:
         values = as_numbers(rows[column])
@@ -189,19 +247,8 @@ def _own_name(column: str) -> str:
     return f"table_{column}" if reserved or column.startswith(LABEL) else column
 
 
-def _relative(root: str, path: str, known: Mapping[str, str]) -> str:
-    """Return ``path`` as the folder spells it: relative, with ``/``, in its Unicode form."""
-    if path in known:
-        return known[path]
-    path = path.strip()
-    if not path:
-        return ""
-    if "\\" in path and path not in known:
-        path = path.replace("\\", "/")
-    if posixpath.isabs(path) and path.startswith(root + "/"):
-        path = path[len(root) + 1 :]
-    path = posixpath.normpath(path)
-    return known.get(unicodedata.normalize("NFC", path), path)
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _reject(images: pd.DataFrame, row: int, reason: str, detail: str) -> Reject:

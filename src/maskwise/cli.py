@@ -1,0 +1,134 @@
+"""`kedro run` of this project: Kedro's own, but a path in `--params` means what was typed.
+
+Kedro reads every value as YAML, to which `007` is 7, `1:30` is 90 and `2024_11` is 202411.
+"""
+
+import copy
+import re
+from typing import Any, cast
+
+import click
+import yaml
+from kedro.framework.cli.project import run as kedro_run
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from maskwise.cells import RAW_ROOT
+from maskwise.errors import UserError
+
+_TEXT = re.compile(rf"{RAW_ROOT}|predict\.(model|scans|column)")
+"""Options that are text, whatever it looks like."""
+_TEXT_OR_NULL = re.compile(
+    r"predict\.(root|modality|sort_by)|\w+\.preprocess\.label|\w+\.finetune\.task\.label|"
+    r"\w+\.ingest\.(table|path|patient|masks|split|mask_suffix|file|task|labels\.\w+)"
+)
+"""Options that are text or, where `null` is typed, nothing."""
+_ITEM = re.compile(
+    r"""\s*(?P<key>[^=,]*?)\s*=\s*
+    (?P<value>"[^"]*"(?=\s*(?:,|\Z))|'[^']*'(?=\s*(?:,|\Z))|[^,]*?)\s*(?:,|\Z)""",
+    re.VERBOSE | re.DOTALL,
+)
+_OTHER_THAN_TYPED = re.compile(r"[-+]?(0[0-9_]+|[0-9_.]+(:[0-9_.]+)+)")
+"""Numbers of YAML in base 8 and 60."""
+
+
+def read_params(text: str) -> dict[str, Any]:
+    """Return what `--params` says, as nested dictionaries.
+
+    Items stand between commas; a value in quotation marks may hold some. Paths and names are
+    taken as typed, all other values as YAML has them.
+
+    Raises:
+        UserError: for an item that has no value, a value that is no YAML, or a number that
+            YAML takes for another than it looks like.
+    """
+    parameters = OmegaConf.create()
+    place, known = 0, [""]
+    while text[place:].strip(", \t\r\n"):
+        item = _ITEM.match(text, place)
+        if item is None or not item["key"]:
+            raise UserError(_no_item(text[place:].split(",")[0]))
+        key, value = item["key"], _value(item["key"], item["value"])
+        bare = "." not in key and key != RAW_ROOT and not isinstance(value, dict)
+        if bare and _is_text(known[-1]):  # the rest of a path that holds a comma
+            raise UserError(_no_item(text[place : item.end()].strip(",")))
+        for other in known:
+            if f"{key}.".startswith(f"{other}.") or f"{other}.".startswith(f"{key}."):
+                raise UserError(f"--params {key}: is set twice ({other}, {key}); keep one")
+        try:
+            OmegaConf.update(parameters, key, value)
+        except OmegaConfBaseException:
+            raise UserError(f"--params {key}: is no name of an option") from None
+        place = item.end()
+        known.append(key)
+    return _container(parameters)
+
+
+def _container(parameters: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(parameters))
+
+
+def _no_item(text: str) -> str:
+    return (
+        f"--params: {text.strip()!r} is no NAME=VALUE of an option. Commas divide the items: a "
+        "value that holds one stands in quotation marks, as in --params "
+        f"'{RAW_ROOT}=\"scans, new\"'"
+    )
+
+
+def _is_text(key: str) -> bool:
+    return bool(_TEXT.fullmatch(key) or _TEXT_OR_NULL.fullmatch(key))
+
+
+def _value(key: str, text: str) -> Any:
+    if _TEXT.fullmatch(key) or (_TEXT_OR_NULL.fullmatch(key) and text != "null"):
+        quoted = len(text) > 1 and text[0] in "'\"" and text[0] == text[-1]
+        typed = text[1:-1] if quoted else text
+        if "${" in typed:  # OmegaConf would insert another parameter
+            raise UserError(f"--params {key}: {typed!r} holds '${{'; give it another name")
+        return typed
+    try:
+        value = _container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
+    except (yaml.YAMLError, OmegaConfBaseException):
+        raise UserError(
+            f"--params {key}: {text!r} is no YAML; commas divide the items, so that lists and "
+            "blocks stand in a file of conf/local; text with signs of YAML in quotation marks"
+        ) from None
+    if _OTHER_THAN_TYPED.fullmatch(text) and not isinstance(value, str):
+        raise UserError(
+            f"--params {key}: {text} is the number {value} to YAML; write that, or the text "
+            f"as \"'{text}'\""
+        )
+    return value
+
+
+def _read(context: click.Context, option: click.Parameter, given: Any) -> dict[str, Any]:
+    """Read the option for click; a file of `--config` may give a block instead of text."""
+    del context, option
+    if isinstance(given, dict):
+        return given
+    try:
+        return read_params(given)
+    except UserError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _with_text(command: click.Command) -> click.Command:
+    """Return Kedro's command with `--params` read as above."""
+    own = copy.copy(command)
+    own.params = [copy.copy(option) for option in command.params]
+    for option in own.params:
+        if option.name == "params":
+            option.callback = _read
+    return own
+
+
+run = _with_text(kedro_run)
+
+
+@click.group(name="maskwise")
+def cli() -> None:
+    """Run the commands of this project; Kedro adds its own to them."""
+
+
+cli.add_command(run)

@@ -1,0 +1,86 @@
+"""What the first bytes of a DICOM file say, read without a library.
+
+A file of the standard has a preamble of 128 bytes, the letters DICM, then its meta information
+(group 2), which names the transfer syntax. Archives and old software leave the preamble out.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_PREAMBLE = 128
+_MARK = b"DICM"
+_SYNTAX = (0x0002, 0x0010)
+_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT"})
+"""Value representations whose length has four bytes, behind two that are reserved."""
+_FIRST = {
+    0x0002: frozenset({b"AE", b"OB", b"SH", b"UI", b"UL"}),
+    0x0008: frozenset({b"AE", b"CS", b"DA", b"DT", b"LO", b"SH", b"TM", b"UI", b"UL"}),
+}
+"""Group that a file without preamble begins with -> representations of its elements."""
+_LONGEST = 1024
+"""Bytes that the first element of such a file may have."""
+
+
+class _Element(NamedTuple):
+    tag: tuple[int, int]
+    representation: bytes | None
+    """None = implicit: the element does not say."""
+    start: int
+    """Of the value."""
+    end: int
+
+
+def begins_as_dicom(head: bytes) -> bool:
+    """Tell whether content that begins with these 132 bytes or more is DICOM.
+
+    Without a preamble its first two elements must make sense and stand in order.
+    """
+    return head[_PREAMBLE:].startswith(_MARK) or _begins_with_elements(head)
+
+
+def meta_information(data: bytes) -> tuple[str | None, int]:
+    """Return the transfer syntax that a DICOM file names, or None, and where group 2 ends."""
+    start = _PREAMBLE + len(_MARK) if data[_PREAMBLE:].startswith(_MARK) else 0
+    syntax = None
+    for element in _elements(data, start):
+        if element.tag[0] != _SYNTAX[0]:
+            break
+        if element.tag == _SYNTAX:
+            syntax = data[element.start : element.end].decode("latin-1").strip(" \0")
+        start = element.end
+    return syntax or None, start
+
+
+def _begins_with_elements(head: bytes) -> bool:
+    elements = _elements(head, 0)
+    first = next(elements, None)
+    if first is None or first.end - first.start > _LONGEST or first.end % 2:
+        return False
+    known = _FIRST.get(first.tag[0])
+    if known is None or first.representation not in (*known, None):
+        return False
+    if first.representation is None and first.tag[0] == _SYNTAX[0]:
+        return False  # group 2 is explicit
+    second = next(elements, None)
+    if second is None:  # it lies beyond what was handed in
+        return first.representation is not None and first.end >= len(head) - 8
+    return first.tag < second.tag and second.tag[0] <= 0x0010
+
+
+def _elements(data: bytes, start: int) -> Iterator[_Element]:
+    """Yield the elements from ``start`` on, little endian, as long as there is a whole tag."""
+    while start + 8 <= len(data):
+        tag = _number(data, start, 2), _number(data, start + 2, 2)
+        letters = data[start + 4 : start + 6]
+        if not (letters.isalpha() and letters.isupper()):
+            length, value, letters = _number(data, start + 4, 4), start + 8, b""
+        elif letters in _LONG:
+            length, value = _number(data, start + 8, 4), start + 12
+        else:
+            length, value = _number(data, start + 6, 2), start + 8
+        yield _Element(tag, letters or None, value, value + length)
+        start = value + length
+
+
+def _number(data: bytes, start: int, size: int) -> int:
+    return int.from_bytes(data[start : start + size], "little")
