@@ -85,7 +85,7 @@ def _parse(config: type[C], block: Any, where: str, left_over: Mapping[str, str]
     try:
         parsed: C = _adapter(cast(Any, config)).validate_python(given)
     except ValidationError as error:
-        reading.problems.extend(_told(error, where))
+        reading.problems.extend(_told(error, where, kinds))
     if reading.problems:
         raise UserError(joined(reading.problems))
     return parsed
@@ -234,17 +234,26 @@ def _known_right(value: Any) -> Any:
     return value
 
 
-def _told(error: ValidationError, where: str) -> Iterator[str]:
-    """Yield what pydantic found, each problem with its path."""
+def _told(error: ValidationError, where: str, kinds: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what pydantic found, each problem with its path; ``kinds`` as of the options."""
     for entry in error.errors(include_url=False):
         if entry["input"] is _REFUSED:
             continue
-        path, key = where, False
-        for part in entry["loc"]:
-            key = key or part == "[key]"
-            if not key:
-                path = f"{path}[{part}]" if isinstance(part, int) else below(path, part)
-        yield f"{path}: {'as a key ' if key else ''}{_said(dict(entry))}"
+        for choice in stated(kinds.get(str(entry["loc"][0])) if entry["loc"] else None, Choice):
+            yield f"{where}.{entry['loc'][0]}.name: missing; {hint('', choice.choices())}"
+            break
+        else:
+            yield _placed(dict(entry), where)
+
+
+def _placed(entry: dict[str, Any], where: str) -> str:
+    """Return a problem with its path."""
+    path, key = where, False
+    for part in entry["loc"]:
+        key = key or part == "[key]"
+        if not key:
+            path = f"{path}[{part}]" if isinstance(part, int) else below(path, part)
+    return f"{path}: {'as a key ' if key else ''}{_said(entry)}"
 
 
 def _said(entry: dict[str, Any]) -> str:

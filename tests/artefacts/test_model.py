@@ -21,6 +21,7 @@ from maskwise.artefacts.encoder import FORMAT, read_tensors, write_encoder, writ
 from maskwise.artefacts.model import ModelMetadata, write_model
 from maskwise.artefacts.model import load_model as load_classifier
 from maskwise.encoders.classifier import Classifier, pool
+from maskwise.encoders.pixels import PixelsConfig
 from maskwise.errors import UserError
 
 OPTIONS: dict[str, object] = {"widths": (8, 16), "convolutions": (1, 1)}
@@ -319,6 +320,14 @@ def test_a_classifier_sees_the_named_stages_alone() -> None:
     with torch.inference_mode():
         expected = model.head(model.encoder(images)[1].mean(dim=(2, 3)))
         torch.testing.assert_close(model(images), expected)
+
+
+def test_an_image_of_another_size_is_refused_where_every_place_counts_for_itself() -> None:
+    model = Classifier(PixelsConfig().build(1), (0,), "places", 64, 2)
+    assert model(torch.rand(3, 1, 20, 30)).shape == (3, 2)  # always 8 x 8 features
+    model = Classifier(small_encoder(), (1,), "places", 64, 2)
+    with pytest.raises(UserError, match=r"24 x 16 pixels .* makes 96 features, .* takes 64"):
+        model(torch.rand(3, 1, 24, 16))
 
 
 def test_metadata_survive_being_changed_and_written_again(path: Path, tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
 """What every encoder promises, and the layouts that others published."""
 
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from maskwise.config import parse
 from maskwise.encoders import ENCODERS
@@ -11,6 +16,7 @@ from maskwise.encoders.context_cnn import RELEASE, ContextCnnConfig
 from maskwise.encoders.pixels import PixelsConfig
 from maskwise.encoders.resnet18 import Resnet18Config
 from maskwise.errors import UserError
+from maskwise.kinds import option_kinds
 
 IMAGES = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -157,3 +163,71 @@ def test_pixels_are_the_means_of_an_8_x_8_grid_and_nothing_is_trained() -> None:
     ).reshape(2, 1, 8, 8)
     torch.testing.assert_close(encoder(IMAGES)[0], by_hand)
     assert parameters(encoder) == 0
+
+
+WRONG: list[tuple[Any, str]] = [
+    (torch.zeros(2, 3, 64, 64), "3 channels were given, .*, but the network takes 1"),
+    (torch.zeros(2, 0, 64, 64), "0 channels were given, .*, but the network takes 1"),
+    (
+        torch.zeros(1, 64, 64),
+        r"\(1, 64, 64\) was given, but \(B, C, H, W\) .*images\[None\]",
+    ),
+    (torch.zeros(64, 64), r"\(64, 64\) was given, but \(B, C, H, W\) is needed"),
+    (torch.zeros(2, 1, 0, 64), r"0 x 64 pixels were given, but .* needs \d or more a side"),
+    (torch.zeros(2, 1, 64, 64).byte(), "torch.uint8 was given, .* as torch.float32"),
+    (np.zeros((2, 1, 64, 64)), "a ndarray was given, but a torch tensor is needed"),
+]
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(("images", "message"), WRONG)
+def test_images_that_an_encoder_cannot_see_are_refused_in_a_sentence(
+    name: str, images: Any, message: str
+) -> None:
+    with pytest.raises(UserError, match=f"^images: {message}"):
+        ENCODERS[name]().build(1)(images)
+
+
+@pytest.mark.parametrize("name", ["context_cnn", "resnet18"])
+def test_numbers_of_another_type_than_the_weights_are_refused_with_the_remedy(
+    name: str,
+) -> None:
+    encoder = ENCODERS[name]().build(1)
+    with pytest.raises(UserError, match=r"torch.float64 was .*images.to\(torch.float32\)"):
+        encoder(IMAGES.double())
+    with pytest.raises(UserError, match=r"torch.float32 was .*images.to\(torch.bfloat16\)"):
+        encoder.bfloat16()(IMAGES)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert encoder.float()(IMAGES.bfloat16())[-1].shape[2:] == (8, 8)
+
+
+def test_one_image_whose_features_are_one_number_is_nothing_to_learn_batch_norm_from() -> None:
+    encoder = parse(ContextCnnConfig, {"stride": 32, "norm": "batch"}, "encoder").build(1)
+    with pytest.raises(UserError, match=r"two values a channel .*batch_size.*norm: group"):
+        encoder(IMAGES[:1, :, :32, :32])
+    assert encoder(IMAGES[:, :, :32, :32])[-1].shape == (2, 112, 1, 1)
+    assert encoder.eval()(IMAGES[:1, :, :32, :32])[-1].shape == (1, 112, 1, 1)
+
+
+@cache
+def built(name: str, norm: str, stride: int) -> Any:
+    """Build an encoder with those of the options that it has."""
+    options = {"norm": norm, "stride": stride, "width": 8}
+    known = {key: each for key, each in options.items() if key in option_kinds(ENCODERS[name])}
+    return parse(ENCODERS[name], known, "encoder").build(1)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(("norm", "stride"), [("group", 8), ("batch", 8), ("batch", 32)])
+@settings(max_examples=30, deadline=None)
+@given(
+    shape=st.lists(st.integers(0, 9), max_size=5)
+    | st.tuples(st.integers(0, 2), st.just(1), st.integers(1, 40), st.integers(1, 40)),
+    training=st.booleans(),
+)
+def test_an_encoder_answers_whatever_it_is_shown_or_refuses_it_in_a_sentence(
+    name: str, norm: str, stride: int, shape: list[int], training: bool
+) -> None:
+    encoder = built(name, norm, stride).train(training)
+    with suppress(UserError):
+        assert len(encoder(torch.zeros(tuple(shape)))) == len(encoder.channels)

@@ -91,3 +91,22 @@ def test_a_segmenter_that_lacks_a_tensor_is_not_loaded_at_all(tmp_path: Path) ->
     write_model(model, METADATA, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=r"nothing was loaded\n  missing: decoder.head.0.bias"):
         load_model(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("ask", ["forward", "probabilities", "outline"])
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((2, 3, 16, 16), "3 channels were given"), ((1, 16, 16), r"\(B, C, H, W\) is needed")],
+)
+def test_what_is_no_image_of_the_network_is_refused_in_a_sentence(
+    ask: str, shape: tuple[int, ...], message: str
+) -> None:
+    model = build_segmenter(small_encoder(), METADATA).eval()
+    with pytest.raises(UserError, match=message):
+        getattr(model, ask)(torch.zeros(shape))
+
+
+def test_logits_of_an_image_between_the_strides_are_refused_with_the_remedy() -> None:
+    model = build_segmenter(small_encoder(), METADATA).eval()
+    with pytest.raises(UserError, match=r"20 x 18 pixels .* multiples of 8; probabilities\("):
+        model(torch.zeros(1, 1, 20, 18))

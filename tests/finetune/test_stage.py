@@ -261,7 +261,7 @@ def test_every_shipped_source_says_task_and_steps(source: str) -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"steps": 1}, r"busi.finetune.task: missing"),
+        ({"steps": 1}, r"busi.finetune.task.name: missing; choose from diagnosis"),
         (
             {"task": {"name": "diagnosys"}, "steps": 1},
             r"busi.finetune.task.name: .*'diagnosis'",

@@ -5,6 +5,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from maskwise.errors import UserError
+
 
 class Classifier(nn.Module):
     """Pool the features of some stages over the image, and weigh them up linearly.
@@ -29,6 +31,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.stages, self.pooling = encoder, stages, pooling
+        self.features = features
         self.head: nn.Module = nn.Linear(features, classes)
         self.temperature = temperature
 
@@ -36,7 +39,14 @@ class Classifier(nn.Module):
         """Turn normalised images ``(B, C, H, W)`` into logits ``(B, classes)``."""
         maps = self.encoder(images)
         pooled = [pool(maps[stage], self.pooling) for stage in self.stages]
-        return cast(Tensor, self.head(torch.cat(pooled, dim=1)))
+        features = torch.cat(pooled, dim=1)
+        if features.shape[1] != self.features:
+            raise UserError(
+                f"images: {images.shape[2]} x {images.shape[3]} pixels were given, of which "
+                f"the encoder makes {features.shape[1]} features, but the last layer takes "
+                f"{self.features}; give images of the size in metadata.encoder"
+            )
+        return cast(Tensor, self.head(features))
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Return calibrated probabilities ``(B, classes)``: softmax of logits / temperature."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from torch import Tensor, nn
 
 from maskwise.bounds import Length, Width, Within
+from maskwise.encoders.inputs import check_images
 from maskwise.encoders.norm import Norm, build_norm, check_widths
 
 Closing = Literal["norm_relu", "none"]
@@ -79,8 +80,12 @@ class ContextCnn(nn.Module):
             width = out
         self.stages = nn.ModuleList(stages)
         self._poolings = poolings
+        self._inputs = channels
+        # Strided convolutions round a side up, poolings down.
+        self._least = (2**poolings - 1) * 2**in_front + 1
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        check_images(images, self, self._inputs, self._least)
         features: list[Tensor] = []
         current = self.stem(images)
         for position, stage in enumerate(self.stages):

@@ -15,7 +15,10 @@ class Encoder(Protocol):
     """Pixels of the image a feature of each stage covers, one side; the last is the total."""
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """``(B, C, H, W)`` to ``[(B, channels[i], H / strides[i], W / strides[i]), ...]``."""
+        """``(B, C, H, W)`` to ``[(B, channels[i], H / strides[i], W / strides[i]), ...]``.
+
+        Raises ``UserError`` (``inputs.check_images``) for what is no such batch of images.
+        """
 
 
 class EncoderConfig(Protocol):

@@ -3,7 +3,9 @@
 import math
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
+
+from maskwise.errors import UserError
 
 Norm = Literal["group", "batch"]
 GROUP = 8
@@ -19,8 +21,22 @@ def check_widths(norm: Norm, widths: tuple[int, ...]) -> None:
         )
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """torch's, with a sentence where a batch has no variance."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.training and features.numel() == features.shape[1]:
+            raise UserError(
+                "batch norm learns from two values a channel or more, but one image with "
+                "features of 1 x 1 was given; take more images a batch (batch_size), a smaller "
+                "stride, or norm: group"
+            )
+        normalised: Tensor = super().forward(features)
+        return normalised
+
+
 def build_norm(norm: Norm, width: int) -> nn.Module:
     """Return the layer for feature maps of ``width`` channels."""
     if norm == "batch":
-        return nn.BatchNorm2d(width)
+        return BatchNorm(width)
     return nn.GroupNorm(width // math.gcd(width, GROUP), width)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from maskwise.encoders.inputs import check_images
+
 SIDE = 8
 
 
@@ -29,4 +31,5 @@ class Pixels(nn.Module):
         self.strides = (8,)
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        check_images(images, self, self.channels[0])
         return [nn.functional.adaptive_avg_pool2d(images, SIDE)]

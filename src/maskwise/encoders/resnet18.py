@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwise.bounds import Within
+from maskwise.encoders.inputs import check_images
 from maskwise.encoders.norm import Norm, build_norm, check_widths
 
 RGB = 3
@@ -71,9 +72,11 @@ class Resnet18(nn.Module):
             names.append(f"layer{stage}")
             width, before = out, stride
         self._names = tuple(names)
+        self._inputs = channels
         _initialise(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
+        check_images(images, self, self._inputs)
         current = nn.functional.relu(self.bn1(self.conv1(images)))
         current = nn.functional.max_pool2d(current, 3, stride=2, padding=1)
         features: list[Tensor] = []

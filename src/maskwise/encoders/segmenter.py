@@ -9,6 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from maskwise.encoders.decoder import Decoder
+from maskwise.encoders.inputs import check_images
 from maskwise.errors import UserError
 
 WINDOWS_AT_ONCE = 16
@@ -38,6 +39,8 @@ class Segmenter(nn.Module):
         self.encoder = encoder
         self.decoder = Decoder("lean", True, widths, strides, 1 + classes)
         self.size = size
+        # One level is not joined to a finer one, and is drawn larger as a whole.
+        self._stride = strides[-1] if len(set(strides)) > 1 else 1
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn normalised images ``(B, C, H, W)`` into logits ``(B, 1 + classes, H, W)``.
@@ -46,6 +49,12 @@ class Segmenter(nn.Module):
         multiples of the encoder's stride.
         """
         features = self.encoder(images)
+        if self._stride > 1 and any(side % self._stride for side in images.shape[2:]):
+            raise UserError(
+                f"images: {images.shape[2]} x {images.shape[3]} pixels were given, but sides "
+                f"must be multiples of {self._stride}; probabilities(images) and "
+                "outline(images) take any size"
+            )
         logits = cast(Tensor, self.decoder(features, features[-1]))
         if logits.shape[2:] != images.shape[2:]:
             # An encoder whose features have one size whatever the image's: `pixels`.
@@ -59,6 +68,7 @@ class Segmenter(nn.Module):
         moves by half its side; where windows overlap, the middle of each counts most. One
         pixel must stand for as much as in training.
         """
+        check_images(images, self)
         if tuple(images.shape[2:]) == self.size:
             return cast(Tensor, self(images)).softmax(dim=1)
         return self._through_a_window(images).softmax(dim=1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from maskwise.artefacts.store import Laterality
-from maskwise.bounds import LARGEST, MOST_CHANNELS, Decay, PartShare, Seed, Within, Workers
+from maskwise.bounds import LARGEST, Decay, PartShare, Seed, Within, Workers
 from maskwise.config import Choice
 from maskwise.errors import hint
 from maskwise.scans.decode import PIXEL_LIMIT
@@ -22,8 +22,8 @@ class SourcePreprocessConfig:
     """Pixels of the network's image."""
     width: Annotated[int, Within(8, LARGEST)]
     """Pixels of the network's image."""
-    channels: Annotated[int, Within(1, MOST_CHANNELS)] = 1
-    """1 = grey (colour becomes luminance), 3 = colour, n = n sequences."""
+    channels: Literal[1, 3] = 1
+    """1 = grey (colour becomes luminance), 3 = colour, or three sequences."""
     modality: str = "other"
     """``ultrasound``, ``mr``, ``ct``, ``xray`` or ``other``."""
     laterality: Laterality = "free"

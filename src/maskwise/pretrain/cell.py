@@ -38,6 +38,9 @@ from maskwise.pretrain.objectives.none import NoneConfig as NoObjectiveConfig
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
 
 log = logging.getLogger(__name__)
+
+MOST_PARAMETERS = 10**9
+"""Of an objective with its encoder: with their gradients and AdamW's means, 16 GB."""
 T = TypeVar("T")
 
 
@@ -206,7 +209,8 @@ def _build(
     try:
         recipe.augmentation.check(setting.modality, setting.height, setting.width)
         recipe.optimisation.check(setting.batch_size)
-        objective = initialised("objective", lambda: recipe.objective.build(setting, encoder))
+        part = replace(setting, batch_size=recipe.optimisation.part(setting.batch_size))
+        objective = initialised("objective", lambda: recipe.objective.build(part, encoder))
         if recipe.keep_decoder:
             _decoder(objective)
         for_policy = replace(setting, objective=objective)
@@ -222,10 +226,47 @@ def rehearse(recipe: Recipe, name: str, setting: Setting) -> None:
     Raises:
         UserError: as ``pretrain`` does, for the images that ``setting`` describes.
     """
+    try:
+        _look(recipe, setting)
+    except UserError as error:
+        raise UserError(f"{name}.{error}") from None
     if recipe.trains:
         with torch.random.fork_rng(devices=[]):
             encoder = recipe.encoder.build(setting.channels)
             _build(recipe, name, setting, encoder, lambda _, build: build())
+
+
+def _look(recipe: Recipe, setting: Setting) -> None:
+    """Let the encoder see what it will see, without memory: it may be one that has no room."""
+    batch = setting.batch_size
+    if recipe.trains:
+        recipe.optimisation.check(batch)
+        batch = recipe.optimisation.part(batch)
+    with torch.device("meta"):
+        encoder = recipe.encoder.build(setting.channels)
+        images = torch.empty(batch, setting.channels, setting.height, setting.width)
+        if recipe.trains and not list(encoder.parameters()):
+            raise UserError(
+                f"encoder.name: {recipe.names['encoder']} has nothing to train, so that "
+                f"objective {recipe.names['objective']} would train only what is thrown away; "
+                "use objective none, or another encoder"
+            )
+        try:
+            encoder.train(recipe.trains)(images)
+        except UserError as error:
+            raise UserError(f"encoder: {error}") from None
+        _weigh(encoder, "encoder")
+        if recipe.trains:
+            _weigh(cast(nn.Module, recipe.objective.build(setting, encoder)), "objective")
+
+
+def _weigh(network: nn.Module, where: str) -> None:
+    number = sum(parameter.numel() for parameter in network.parameters())
+    if number > MOST_PARAMETERS:
+        raise UserError(
+            f"{where}: a network of {number:,} parameters, but {MOST_PARAMETERS:,} is the "
+            "most; choose smaller widths, a larger stride or smaller images"
+        )
 
 
 def _initialised(run: PretrainRun, stream: str, build: Callable[[], T]) -> T:

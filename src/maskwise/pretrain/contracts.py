@@ -149,6 +149,7 @@ class Setting:
     steps_per_epoch: float
     """Number of training images / batch size."""
     batch_size: int
+    """Images of a step; told to an objective, those that it sees at a time."""
     modality: str
     """``ultrasound``, ``mr``, ``ct``, ``xray`` or ``other``."""
     images: Callable[[Tensor, Tensor], Tensor]

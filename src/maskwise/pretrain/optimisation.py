@@ -36,6 +36,10 @@ class OptimisationConfig:
                 f"{batch_size} images; choose a number that does"
             )
 
+    def part(self, batch_size: int) -> int:
+        """Return how many images an objective sees at a time."""
+        return batch_size // self.accumulate
+
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of ``step`` (from 0) of ``steps``."""
         return learning_rate(self.schedule, self.learning_rate, self.warm_up, step, steps)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwise.bounds import Within
+from maskwise.errors import UserError
 from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.views import Views, ViewsConfig
@@ -32,6 +33,12 @@ class SimclrConfig:
     views: ViewsConfig = field(default_factory=ViewsConfig)
 
     def build(self, setting: Setting, encoder: nn.Module) -> "Simclr":
+        if setting.batch_size < 2:
+            raise UserError(
+                "objective.name: simclr tells an image from the others of its batch, but sees "
+                f"{setting.batch_size} at a time; take a larger batch_size, or a smaller "
+                "optimisation.accumulate"
+            )
         return Simclr(self, setting, encoder)
 
 
