@@ -1,40 +1,24 @@
 """Which scans there are: a folder's images, or those that a table names."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from maskwise.errors import UserError, hint
-from maskwise.scans.decode import HEAD, claimed_format, is_dicom, sniff
-from maskwise.scans.raw import (
-    MAX_PIXELS,
-    check_raw,
-    frame_reader,
-    locate,
-    looks_like_image,
-    read_frame,
-    volume_reader,
-    walk,
-)
+from maskwise.predict.contracts import Scan
+from maskwise.predict.reading import AT_ONCE, count_frames
+from maskwise.scans.raw import check_raw, looks_like_image, walk
 from maskwise.scans.reading import DEFAULT, Reading
-from maskwise.scans.reasons import Reject, RejectedError
-from maskwise.scans.volume import frames_of
+from maskwise.scans.reasons import Reject
+from maskwise.workers import Pool
 
 _MASK = re.compile(r"(?P<image>.+)_mask(_\d+)?\Z", re.DOTALL)
 TABLES = (".csv", ".parquet")
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One image to look at."""
-
-    path: str
-    """Relative to the root."""
-    frame: int
-    modality: str | None
-    """As the table says, or None."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +32,7 @@ class Scans:
 
 
 def find_scans(
-    place: Path, column: str, root: Path | None, reading: Reading = DEFAULT
+    place: Path, column: str, root: Path | None, pool: Pool, reading: Reading = DEFAULT
 ) -> Scans:
     """List the scans of a folder, with its subfolders, or of a CSV or Parquet table.
 
@@ -56,6 +40,7 @@ def find_scans(
         place: the folder or the table.
         column: the table's column of paths; ``frame`` and ``modality`` are read where present.
         root: what the table's paths are relative to; its own folder by default.
+        pool: whose processes look into the files of a folder.
         reading: how files are read that leave a choice.
 
     Raises:
@@ -71,7 +56,7 @@ def find_scans(
             "of scans, or a table of their paths"
         ) from None
     if place.is_dir():
-        return _of_folder(place, reading)
+        return _of_folder(place, pool, reading)
     if not place.exists():
         raise UserError(f"{place}: there is no such folder or table; set predict.scans")
     if place.suffix.lower() not in TABLES or not place.is_file():  # opening a pipe hangs
@@ -82,28 +67,42 @@ def find_scans(
     return _of_table(place, column, root or place.parent)
 
 
-def _of_folder(folder: Path, reading: Reading) -> Scans:
+def _of_folder(folder: Path, pool: Pool, reading: Reading) -> Scans:
     check_raw(folder, "predict.scans should be a folder of scans, or a table of their paths")
     files, passed_over = walk(folder)
     stems = {str(PurePosixPath(path).with_suffix("")) for path in files}
-    scans: list[Scan] = []
+    images: list[str] = []
     for path in files:
         mask = _MASK.match(PurePosixPath(path).stem)
         if mask and str(PurePosixPath(path).with_name(mask["image"])) in stems:
             detail = f"is the mask of {mask['image']!r} beside it"
             passed_over.append(Reject(path, "other_file", detail))
         elif looks_like_image(folder, path) or path.lower().endswith(".npz"):
-            frames = range(count_frames(folder, path, reading))
-            scans += [Scan(path, frame, None) for frame in frames]
+            images.append(path)
         else:
             detail = "neither suffix nor content of an image"
             passed_over.append(Reject(path, "other_file", detail))
+    scans = tuple(
+        Scan(path, frame, None)
+        for path, frames in _counted(folder, images, pool, reading)
+        for frame in range(frames)
+    )
     if not scans:
         raise UserError(
             f"{folder}: holds no image among {len(files)} files; predict.scans should be a "
             "folder of scans (PNG, JPEG, TIFF, PGM, BMP, DICOM, NIfTI), or a table of paths"
         )
-    return Scans(folder, tuple(scans), tuple(passed_over))
+    return Scans(folder, scans, tuple(passed_over))
+
+
+def _counted(
+    folder: Path, images: list[str], pool: Pool, reading: Reading
+) -> Iterator[tuple[str, int]]:
+    """Yield each file and how many images it holds; 1 where reading it will tell why not."""
+    work = partial(count_frames, folder, reading)
+    chunks = [images[start : start + AT_ONCE] for start in range(0, len(images), AT_ONCE)]
+    counts = pool.map(work, chunks, lambda path, loss: 1)
+    yield from zip(images, chain.from_iterable(counts), strict=True)
 
 
 def _of_table(place: Path, column: str, root: Path) -> Scans:
@@ -158,22 +157,3 @@ def _read_table(place: Path) -> pd.DataFrame:
         keep_default_na=False,
         na_values=[""],
     )
-
-
-def count_frames(root: Path, path: str, reading: Reading = DEFAULT) -> int:
-    """Return how many images a file holds; 1 where it cannot be read, which is told later."""
-    try:
-        if path.lower().endswith(".npz"):
-            return sum(frame_reader(root, path).counts.values())
-        if claimed_format(path) == "NIFTI":
-            reader = volume_reader(root, path, reading)
-            if reader.geometry.volumes:
-                return 1
-            reader.load()  # a header may claim any number of slices, and each becomes a row
-            return len(frames_of(reader.geometry.shape, "axial"))
-        with locate(root, path).open("rb") as file:
-            head = file.read(HEAD)
-        several = sniff(head) == "TIFF" or is_dicom(head)
-        return read_frame(root, path, 0, MAX_PIXELS, reading)[1].frames if several else 1
-    except (RejectedError, OSError):
-        return 1

@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from maskwise.artefacts.store import Laterality
+from maskwise.config import check_range
 from maskwise.errors import UserError, hint
 from maskwise.scans.geometry import GEOMETRIES
 from maskwise.scans.images import complete_block
 from maskwise.scans.intensity import DEFAULTS, INTENSITIES
 from maskwise.scans.raw import MAX_PIXELS
+from maskwise.workers import LONGEST, SECONDS_PER_FILE
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,11 @@ class PreprocessConfig:
     """Of the stored pixels; ``auto`` = uint8 where all files hold 8 bits or fewer."""
     max_pixels: int = MAX_PIXELS
     """Refuse to decode an image of more pixels (a decompression bomb)."""
+    seconds_per_file: float = SECONDS_PER_FILE
+    """An image that takes longer to read ends the run by name."""
 
     def __post_init__(self) -> None:
+        check_range(self, 0.1, LONGEST, "seconds_per_file")
         _refuse(
             (self.workers is not None and self.workers < 1, "workers should be 1 or more"),
             (self.max_pixels < 1, "max_pixels should be 1 or more"),
