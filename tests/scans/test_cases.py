@@ -221,10 +221,8 @@ def _shown(decoded: Decoded) -> NDArray[np.float32]:
     """Return the intensities ``(H, W)`` that a network gets, at the image's own size."""
     height, width = decoded.pixels.shape[:2]
     blocks = {"name": "pad"}, {"name": "percentile", "low": 0, "high": 100}
-    shown: NDArray[np.float32] = to_network(
-        decoded.pixels, *blocks, 1, height, width, background=decoded.background
-    )
-    return shown[0]
+    shown = to_network(decoded.pixels, *blocks, 1, height, width, background=decoded.background)
+    return np.asarray(shown[0])
 
 
 def _check_rows(result: Ingested, entry: Entry) -> None:

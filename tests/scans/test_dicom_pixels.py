@@ -19,7 +19,7 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from maskwise.ingest.measure import Look, Task, measure_chunk
+from maskwise.ingest.measure import Look, Task, measure
 from maskwise.scans.decode import Decoded
 from maskwise.scans.raw import read_frame, read_grey, read_image
 from maskwise.scans.reasons import RejectedError
@@ -226,7 +226,7 @@ def test_padding_counts_in_no_statistic(tmp_path: Path) -> None:
     words[2:6] = 100
     words[3] = 300
     save(padded({"PixelPaddingValue": 60000}, words), tmp_path / "a.dcm")
-    (row,) = measure_chunk(Look(tmp_path, 10**6), [Task(0, "a.dcm", 0, ())]).measured
+    (row,) = measure(Look(tmp_path, 10**6), Task(0, "a.dcm", 0, ())).measured
     assert (row.intensity_min, row.intensity_max, row.intensity_mean) == (100, 300, 150)
 
 

@@ -1,7 +1,6 @@
 """One look at each image: decoded once, in a worker, for hashes, sizes and intensities."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from maskwise.scans.raw import frames_in, read_frame, read_lesion
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
 from maskwise.scans.remarks import Remark
+from maskwise.workers import Loss
 
 BLANK_BELOW = 2.0
 """Standard deviation, grey levels of 255, under which a picture shows nothing: its perceptual
@@ -80,34 +80,38 @@ class Look:
     reading: Reading = DEFAULT
 
 
-class Chunk(NamedTuple):
-    """What a worker gives back."""
+class Found(NamedTuple):
+    """What a worker gives back of a task."""
 
     measured: list[Measured]
     rejects: list[Reject]
 
 
-def measure_chunk(look: Look, tasks: Sequence[Task]) -> Chunk:
-    """Measure the images of ``tasks``, one in memory at a time."""
+def measure(look: Look, task: Task) -> Found:
+    """Measure the images of ``task``, one in memory at a time."""
     measured: list[Measured] = []
     rejects: list[Reject] = []
-    for task in tasks:
+    try:
+        check_volume(look.raw, task.path, task.masks, task.classes, look.reading)
+    except RejectedError as error:
+        return Found([], [error.reject._replace(path=task.path)])
+    frame, frames = task.frame, task.frame + task.frames
+    while frame < frames:
         try:
-            check_volume(look.raw, task.path, task.masks, task.classes, look.reading)
+            image, frames_there = _measure(look, task, frame)
+            measured.append(image)
+            frames = max(frames, frames_there)
         except RejectedError as error:
-            rejects.append(error.reject._replace(path=task.path))
-            continue
-        frame, frames = task.frame, task.frame + task.frames
-        while frame < frames:
-            try:
-                image, frames_there = _measure(look, task, frame)
-                measured.append(image)
-                frames = max(frames, frames_there)
-            except RejectedError as error:
-                frames = max(frames, _promised(look, task))
-                rejects.append(_name(error.reject, task, frame, frames - task.frame))
-            frame += 1
-    return Chunk(measured, rejects)
+            frames = max(frames, _promised(look, task))
+            rejects.append(_name(error.reject, task, frame, frames - task.frame))
+        frame += 1
+    return Found(measured, rejects)
+
+
+def lost(task: Task, loss: Loss) -> Found:
+    """Reject a file that no process could read to its end."""
+    advice = "; set ingest.seconds_per_file higher" if loss.reason == "too_slow" else ""
+    return Found([], [Reject(task.path, loss.reason, f"{loss.detail}{advice}")])
 
 
 def _promised(look: Look, task: Task) -> int:

@@ -30,23 +30,19 @@ from maskwise.ingest.identities import salt_of
 from maskwise.ingest.joining import join
 from maskwise.ingest.labels import alike_labels, alike_warnings
 from maskwise.ingest.listing import MEASURED
-from maskwise.ingest.measure import Look, Measured, Task, measure_chunk
+from maskwise.ingest.measure import Look, Measured, Task, lost, measure
 from maskwise.ingest.summary import describe, describe_rejects, describe_remarks, plain, warn
 from maskwise.progress import bar, note, planning
 from maskwise.scans.decode import PIXEL_LIMIT
 from maskwise.scans.raw import MAX_PIXELS, check_raw
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import UNCOUNTED, Reject
-from maskwise.workers import map_chunks, workers_for
+from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool, workers_for
 
 log = logging.getLogger(__name__)
 
 CHUNK = 64
 """Images a worker takes at once."""
-DEATH = (
-    "ingest: a worker process died while it read images, most often because memory ran out; "
-    "run again with fewer `ingest.workers` or a lower `ingest.max_pixels`"
-)
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,8 @@ class IngestConfig:
     """Intersection over union, in [0, 1], under which the masks of duplicates contradict."""
     workers: Workers | None = None
     """Processes; null = one a core, fewer for few images."""
+    seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
+    """A file, or an image of an archive, that takes longer to read is rejected."""
 
 
 @dataclass(frozen=True)
@@ -134,17 +132,19 @@ def _measure(
     chunks = list(_chunks(tasks))
     workers = min(workers_for(sum(frames), config.workers), max(1, len(chunks)))
     salt = salt_of(raw, listed["path"])
-    work = partial(measure_chunk, Look(raw, config.max_pixels, salt, reading))
+    work = partial(measure, Look(raw, config.max_pixels, salt, reading))
     measured: list[Measured] = []
     rejects: list[Reject] = []
     start = time.perf_counter()
     images = max(CHUNK, -(-sum(frames) // max(1, len(chunks))))
     shown = bar("ingest", source_name, len(chunks), images, images=sum(frames))
     # A plan of its own: these are no optimiser steps of the whole run.
-    with planning(len(chunks)), shown as progress:
-        for chunk in map_chunks(work, chunks, workers, DEATH):
-            measured += chunk.measured
-            rejects += map(_advise, chunk.rejects)
+    pool = Pool(workers, config.seconds_per_file)
+    with planning(len(chunks)), shown as progress, pool:
+        for chunk in pool.map(work, chunks, lost):
+            for found in chunk:
+                measured += found.measured
+                rejects += map(_advise, found.rejects)
             progress.step()
     seconds = time.perf_counter() - start
     note(images_per_second=round(sum(frames) / max(seconds, 1e-9), 1))

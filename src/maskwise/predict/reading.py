@@ -1,19 +1,34 @@
-"""A scan becomes what the model was trained on, or is refused with the reason."""
+"""A scan becomes what the model was trained on, or is refused with the reason.
 
+Worker processes import this module, so it knows nothing that needs torch or pandas.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.errors import UserError
-from maskwise.predict.contracts import Look
-from maskwise.predict.scans import Scan
-from maskwise.scans.decode import check_values
+from maskwise.predict.contracts import Look, Scan
+from maskwise.scans.decode import check_values, claimed_format
 from maskwise.scans.images import to_network
-from maskwise.scans.raw import MAX_PIXELS, read_frame, read_grey
+from maskwise.scans.raw import (
+    MAX_PIXELS,
+    frame_reader,
+    frames_in,
+    read_frame,
+    read_grey,
+    volume_reader,
+)
 from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import RejectedError
+from maskwise.scans.volume import frames_of
+from maskwise.workers import Loss
 
+AT_ONCE = 16
+"""Scans that a worker takes at once; what the network sees of them is all in memory."""
 Colour = Literal["refuse", "grey"]
 
 LARGEST_ENLARGEMENT = 2.0
@@ -24,28 +39,59 @@ class RefusedError(Exception):
     """Why no prediction is made for a scan."""
 
 
-def read_scan(
-    root: Path,
-    scan: Scan,
-    metadata: EncoderMetadata,
-    colour: Colour,
-    reading: Reading = DEFAULT,
-) -> Look:
+@dataclass(frozen=True)
+class Trained:
+    """What the model was trained on, as its file says."""
+
+    modality: str
+    channels: int
+    height: int
+    width: int
+    geometry: Mapping[str, Any]
+    intensity: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How all scans of a run are read."""
+
+    root: Path
+    trained: Trained
+    colour: Colour = "refuse"
+    reading: Reading = DEFAULT
+
+
+def see(way: Way, scan: Scan) -> Look | str:
+    """Return what the network sees, or the reason why it sees nothing."""
+    try:
+        return read_scan(way, scan)
+    except RefusedError as error:
+        return str(error)
+
+
+def unseen(scan: Scan, loss: Loss) -> str:
+    """Return the reason for a scan that no process could read to its end."""
+    advice = "; set predict.seconds_per_file higher" if loss.reason == "too_slow" else ""
+    return f"{loss.detail}{advice} ({loss.reason})"
+
+
+def read_scan(way: Way, scan: Scan) -> Look:
     """Return what the network sees, made exactly as in training.
 
     Raises:
         RefusedError: if the scan cannot be read, or is of another modality, channel count or
             size than the model's training images.
     """
-    check_modality(scan.modality, metadata)
-    read = read_grey if metadata.channels == 1 and colour == "grey" else read_frame
+    metadata = way.trained
+    check_modality(scan.modality, metadata.modality)
+    read = read_grey if metadata.channels == 1 and way.colour == "grey" else read_frame
     try:
-        decoded = read(root, scan.path, scan.frame, MAX_PIXELS, reading)[1]
+        decoded = read(way.root, scan.path, scan.frame, MAX_PIXELS, way.reading)[1]
         pixels = decoded.pixels
         check_values(pixels, scan.path)
         _check_size(pixels, metadata)
         intensities = to_network(
-            _with_channels(pixels, metadata.channels, colour),
+            _with_channels(pixels, metadata.channels, way.colour),
             metadata.geometry,
             metadata.intensity,
             metadata.channels,
@@ -58,11 +104,11 @@ def read_scan(
         raise RefusedError(str(error).removeprefix(f"{scan.path}: ")) from None
 
 
-def check_modality(modality: str | None, metadata: EncoderMetadata) -> None:
+def check_modality(modality: str | None, trained: str) -> None:
     """Raise ``RefusedError`` where the modality is known to be another than the model's."""
-    if modality is not None and modality != metadata.modality:
+    if modality is not None and modality != trained:
         raise RefusedError(
-            f"the modality is {modality}, but the model was trained on {metadata.modality}"
+            f"the modality is {modality}, but the model was trained on {trained}"
         )
 
 
@@ -79,7 +125,7 @@ def _with_channels(pixels: NDArray[Any], channels: int, colour: Colour) -> NDArr
     raise RefusedError(f"the scan has {found} channels, the model takes {channels}{advice}")
 
 
-def _check_size(pixels: NDArray[Any], metadata: EncoderMetadata) -> None:
+def _check_size(pixels: NDArray[Any], metadata: Trained) -> None:
     height, width = pixels.shape[:2]
     if metadata.geometry.get("name") == "pad":
         return  # Nothing is enlarged, and what is too large is refused there.
@@ -88,3 +134,19 @@ def _check_size(pixels: NDArray[Any], metadata: EncoderMetadata) -> None:
             f"the scan has {height} x {width} pixels, the model takes {metadata.height} x "
             f"{metadata.width}: so small a scan lacks the detail that it was trained on"
         )
+
+
+def count_frames(root: Path, reading: Reading, path: str) -> int:
+    """Return how many images a file holds; 1 where it cannot be read, which is told later."""
+    try:
+        if path.lower().endswith(".npz"):
+            return sum(frame_reader(root, path).counts.values())
+        if claimed_format(path) == "NIFTI":
+            reader = volume_reader(root, path, reading)
+            if reader.geometry.volumes:
+                return 1
+            reader.load()  # a header may claim any number of slices, and each becomes a row
+            return len(frames_of(reader.geometry.shape, "axial"))
+        return frames_in(root, path)
+    except (RejectedError, OSError):
+        return 1

@@ -2,9 +2,10 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -17,13 +18,23 @@ from maskwise.bounds import Within
 from maskwise.config import parse
 from maskwise.errors import UserError, hint
 from maskwise.predict.classes import Classes
-from maskwise.predict.contracts import Answers, Card, Kind, Look
+from maskwise.predict.contracts import Answers, Card, Kind, Look, Scan
 from maskwise.predict.outlines import Outlines
 from maskwise.predict.page import Summary, called, render, thumbnail
-from maskwise.predict.reading import Colour, RefusedError, check_modality, read_scan
-from maskwise.predict.scans import Scan, Scans, find_scans
+from maskwise.predict.reading import (
+    AT_ONCE,
+    Colour,
+    RefusedError,
+    Trained,
+    Way,
+    check_modality,
+    see,
+    unseen,
+)
+from maskwise.predict.scans import Scans, find_scans
 from maskwise.progress import bar, note
 from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +65,8 @@ class PredictConfig:
     """Scans on the page at most; the table holds all."""
     reading: Reading = DEFAULT
     """How files are read that leave a choice; as the source of the model's images says."""
+    seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
+    """A scan that takes longer to read is refused."""
 
 
 @dataclass(frozen=True)
@@ -104,16 +117,26 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
     network = load_model(model)
     metadata = cast(Metadata, network.metadata)
     _check(config, metadata, model)
-    found = find_scans(scans, config.column, config.root, config.reading)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind = KINDS[metadata.block](network.to(device), metadata)
-    run = _Run(kind, metadata, device, found, config)
-    table, outlines = _answers(run)
+    with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
+        found = find_scans(scans, config.column, config.root, config.reading, pool)
+        run = _Run(kind, metadata, device, found, config, pool)
+        table, outlines = _answers(run)
+        _check_answers(table, len(found.scans), scans, model)
+        seen = kind.order(table[table["refused"].eq("")], config.sort_by)
+        cards = _cards(run, seen.assign(called=called(seen, names)), outlines)
+    summary = Summary(metadata, model.name, scans.name, table, config.sort_by, names)
+    return Predicted(table, outlines, render(kind, summary, cards))
+
+
+def _check_answers(table: pd.DataFrame, looked_at: int, scans: Path, model: Path) -> None:
+    """Refuse answers that are none; say how many of the first ``looked_at`` rows are."""
     refused = table["refused"].ne("")
-    if refused[: len(found.scans)].all():
-        reasons = Counter(table["refused"][: len(found.scans)])
+    if refused[:looked_at].all():
+        reasons = Counter(table["refused"][:looked_at])
         commonest = "; ".join(f"{n} times: {why}" for why, n in reasons.most_common(3))
-        raise UserError(f"{scans}: all {len(found.scans)} scans were refused ({commonest})")
+        raise UserError(f"{scans}: all {looked_at} scans were refused ({commonest})")
     unanswered = table[~refused & table["prediction"].eq("")]
     if len(unanswered):
         raise UserError(
@@ -124,15 +147,11 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
         "%s: %d scans have a prediction, %d files have none (column `refused` says why)",
         scans, (~refused).sum(), refused.sum(),
     )  # fmt: skip
-    ordered = kind.order(table[~refused], config.sort_by)
-    cards = _cards(run, ordered.assign(called=called(ordered, names)), outlines)
-    summary = Summary(metadata, model.name, scans.name, table, config.sort_by, names)
-    return Predicted(table, outlines, render(kind, summary, cards))
 
 
 def _check(config: PredictConfig, metadata: Metadata, model: Path) -> None:
     try:
-        check_modality(config.modality, metadata.encoder)
+        check_modality(config.modality, metadata.encoder.modality)
     except RefusedError as error:
         raise UserError(f"predict.modality: {error} ({model})") from None
     if config.sort_by is not None and config.sort_by not in metadata.classes:
@@ -151,19 +170,21 @@ class _Run:
     device: torch.device
     found: Scans
     config: PredictConfig
+    pool: Pool
 
-    def read(self, scan: Scan) -> Look | str:
-        """Return what the network sees, or the reason why it sees nothing."""
-        try:
-            return read_scan(
-                self.found.root,
-                scan,
-                self.metadata.encoder,
-                self.config.colour,
-                self.config.reading,
-            )
-        except RefusedError as error:
-            return str(error)
+    def read(self, chunks: Iterable[Sequence[Scan]]) -> Iterator[Look | str]:
+        """Yield what the network sees of each scan, or the reason why it sees nothing."""
+        encoder = self.metadata.encoder
+        trained = Trained(
+            modality=encoder.modality,
+            channels=encoder.channels,
+            height=encoder.height,
+            width=encoder.width,
+            geometry=encoder.geometry,
+            intensity=encoder.intensity,
+        )
+        way = Way(self.found.root, trained, self.config.colour, self.config.reading)
+        return chain.from_iterable(self.pool.map(partial(see, way), chunks, unseen))
 
     def answer(self, seen: Mapping[int, Look]) -> Answers:
         """Let the model look at scans, by their row in the table, which the answers keep."""
@@ -187,18 +208,22 @@ def _answers(run: _Run) -> tuple[pd.DataFrame, dict[str, bytes]]:
     files: dict[str, bytes] = {}
     batches = range(0, len(scans), SCANS_AT_ONCE)
     with bar("predict", name, len(batches), SCANS_AT_ONCE, images=len(scans)) as shown:
-        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
-            for start in batches:
-                read = list(readers.map(run.read, scans[start : start + SCANS_AT_ONCE]))
-                refused += [each if isinstance(each, str) else "" for each in read]
-                seen = {start + i: e for i, e in enumerate(read) if not isinstance(e, str)}
-                if seen:
-                    answers = run.answer(seen)
-                    tables.append(answers.table)
-                    files.update(answers.files)
-                shown.step()
+        looks = run.read(_chunks(scans))
+        for start in batches:
+            read = list(islice(looks, SCANS_AT_ONCE))
+            refused += [each if isinstance(each, str) else "" for each in read]
+            seen = {start + i: e for i, e in enumerate(read) if not isinstance(e, str)}
+            if seen:
+                answers = run.answer(seen)
+                tables.append(answers.table)
+                files.update(answers.files)
+            shown.step()
         note(predict_images_per_second=shown.images_per_second)
     return _table(run, refused, tables), files
+
+
+def _chunks(scans: Sequence[Scan]) -> Iterator[Sequence[Scan]]:
+    return (scans[start : start + AT_ONCE] for start in range(0, len(scans), AT_ONCE))
 
 
 def _table(run: _Run, refused: list[str], answers: list[pd.DataFrame]) -> pd.DataFrame:
@@ -217,9 +242,11 @@ def _table(run: _Run, refused: list[str], answers: list[pd.DataFrame]) -> pd.Dat
 
 def _cards(run: _Run, table: pd.DataFrame, outlines: Mapping[str, bytes]) -> list[Card]:
     """Read what the page shows once more: memory stays flat however many scans there are."""
-    cards = []
-    for position, row in table.head(run.config.shown).iterrows():
-        look = run.read(run.found.scans[cast(int, position)])
+    cards, shown = [], table.head(run.config.shown)
+    looks = run.read(
+        _chunks([run.found.scans[cast(int, position)] for position in shown.index])
+    )
+    for look, (_, row) in zip(looks, shown.iterrows(), strict=True):
         if isinstance(look, str):
             continue  # It was there a moment ago; the table keeps its prediction.
         figures = run.kind.figures(row, outlines)

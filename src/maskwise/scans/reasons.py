@@ -9,6 +9,8 @@ REASONS = {
     "not_an_image": "suffix or table says image, but the content is none that is read here",
     "empty": "a file of 0 bytes",
     "damaged": "the header is an image's, but the pixels cannot be decoded (cut off, corrupt)",
+    "crashed": "reading it ended the process that did, or failed as no reader expects",
+    "too_slow": "reading it took longer than seconds_per_file allows",
     "too_large": "more pixels or bytes than max_pixels allows; found before decoding",
     "unreadable": "the operating system refuses to open it (permission, device error)",
     "not_a_file": "a pipe, socket, device or folder where a file should be; never opened",
