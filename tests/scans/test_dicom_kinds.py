@@ -229,7 +229,7 @@ def test_elements_without_a_transfer_syntax_are_dicom_and_refused(
     assert looks_like_image(tmp_path, "IM0001")
     found, detail = reject(tmp_path)
     assert found == "no_transfer_syntax"
-    assert detail.startswith("has no TransferSyntaxUID")
+    assert detail.startswith("a DICOM file without TransferSyntaxUID")
 
 
 def test_meta_information_that_names_no_transfer_syntax_is_refused(tmp_path: Path) -> None:

@@ -117,9 +117,11 @@ class DicomReader:
     def _transfer_syntax(self) -> UID:
         syntax = self._header.dataset.file_meta.get("TransferSyntaxUID")
         if not syntax and not self._header.dataset:
-            raise RejectedError(self._path, "damaged", "ends within its meta information")
+            raise RejectedError(
+                self._path, "damaged", "a DICOM file that ends within its meta information"
+            )
         if not syntax:
-            detail = "has no TransferSyntaxUID, which says how its elements are to be read"
+            detail = "a DICOM file without TransferSyntaxUID, which says how it is to be read"
             raise RejectedError(self._path, "no_transfer_syntax", detail)
         return UID(syntax)
 
