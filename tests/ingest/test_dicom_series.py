@@ -256,22 +256,6 @@ def test_dicom_without_a_suffix_is_no_wrong_suffix(tmp_path: Path) -> None:
 # Patients
 
 
-def test_patients_are_told_apart_by_hashes_that_need_the_files(tmp_path: Path) -> None:
-    for number, who in enumerate(("7", "7", "8")):
-        dataset = slice_of(scan(number).astype(np.uint16), PatientID=who)
-        dataset.SeriesInstanceUID = f"1.{number}"
-        save(dataset, tmp_path / "a" / f"{number}.dcm")
-        save(dataset, tmp_path / "b" / f"{number}.dcm")
-    here, there = (list(run(tmp_path / name).manifest["patient"]) for name in "ab")
-    assert here == there
-    assert here[0] == here[1] != here[2]
-    groups = run(tmp_path / "a").manifest["group"]
-    assert groups.nunique() == 2
-    # Other files, other hashes of the same ids: nobody can try all the ids that there are.
-    (tmp_path / "b" / "0.dcm").unlink()
-    assert not set(run(tmp_path / "b").manifest["patient"]) & set(here)
-
-
 def test_no_name_or_id_of_a_patient_gets_out_of_ingest(
     shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -152,7 +152,9 @@ def test_images_of_nobody_are_not_one_persons() -> None:
 
 
 def test_ids_with_their_issuers_leave_a_process_as_hashes(tmp_path: Path) -> None:
-    place = without_names(Place(patient=ID, issued=f"{ID}\0HOGWARTS", series="1.2"), b"salt")
+    place = without_names(
+        Place(patient=ID, issued=f"{ID}\0HOGWARTS", series="1.2"), tmp_path / "key"
+    )
     assert place is not None
     known = (place.patient, place.issued, place.series)
     assert len(set(known)) == 3

@@ -226,7 +226,7 @@ def test_padding_counts_in_no_statistic(tmp_path: Path) -> None:
     words[2:6] = 100
     words[3] = 300
     save(padded({"PixelPaddingValue": 60000}, words), tmp_path / "a.dcm")
-    (row,) = measure(Look(tmp_path, 10**6), Task(0, "a.dcm", 0, ())).measured
+    (row,) = measure(Look(tmp_path, 10**6, tmp_path / "key"), Task(0, "a.dcm", 0, ())).measured
     assert (row.intensity_min, row.intensity_max, row.intensity_mean) == (100, 300, 150)
 
 

@@ -75,8 +75,8 @@ class Look:
 
     raw: Path
     max_pixels: int
-    salt: bytes = b""
-    """Of the hashes of patients and series."""
+    key_file: Path
+    """Of the hashes of patients and series; opened where there are any, and not before."""
     reading: Reading = DEFAULT
 
 
@@ -154,7 +154,7 @@ def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
         intensity_max=intensities[3],
         blank=_is_blank(grey, decoded.pixels.dtype, intensities),
         lesion_share=share,
-        place=without_names(decoded.place, look.salt),
+        place=without_names(decoded.place, look.key_file),
         remarks=(*decoded.remarks, *remarks),
     )
     return measured, decoded.frames

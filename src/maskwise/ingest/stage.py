@@ -1,6 +1,7 @@
 """Raw files to manifest, rejects and a summary of the data, in one pass over the pixels."""
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from maskwise.ingest.audit import audit, slice_audit
 from maskwise.ingest.contracts import Listing, SourceConfig
 from maskwise.ingest.figure import draw
 from maskwise.ingest.groups import Groups, group_images
-from maskwise.ingest.identities import salt_of
+from maskwise.ingest.identities import KEY
 from maskwise.ingest.joining import join
 from maskwise.ingest.labels import alike_labels, alike_warnings
 from maskwise.ingest.listing import MEASURED
@@ -59,6 +60,8 @@ class IngestConfig:
     """Processes; null = one a core, fewer for few images."""
     seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
     """A file, or an image of an archive, that takes longer to read is rejected."""
+    identity_key: Path = KEY
+    """File with the key of patients' pseudonyms, made when the first DICOM file needs it."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,9 @@ def _measure(
     ]
     chunks = list(_chunks(tasks))
     workers = min(workers_for(sum(frames), config.workers), max(1, len(chunks)))
-    salt = salt_of(raw, listed["path"])
-    work = partial(measure, Look(raw, config.max_pixels, salt, reading))
+    key_file = config.identity_key.expanduser().absolute()
+    had_key = os.path.exists(key_file)
+    work = partial(measure, Look(raw, config.max_pixels, key_file, reading))
     measured: list[Measured] = []
     rejects: list[Reject] = []
     start = time.perf_counter()
@@ -146,6 +150,12 @@ def _measure(
                 measured += found.measured
                 rejects += map(_advise, found.rejects)
             progress.step()
+    if not had_key and os.path.exists(key_file):
+        log.warning(
+            "%s: is new, the key with which ids of patients became pseudonyms; keep it, for "
+            "without it no later run gives the same ones",
+            config.identity_key,
+        )
     seconds = time.perf_counter() - start
     note(images_per_second=round(sum(frames) / max(seconds, 1e-9), 1))
     return measured, rejects
