@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from maskwise.scans.raw import frames_in, read_frame
+from maskwise.scans.pictures import frames_in, read_frame
 from turns import by_turns, machine, ratio
 
 

@@ -13,7 +13,7 @@ from maskwise.predict.reading import Trained, Way, read_scan
 from maskwise.predict.stage import PredictConfig, predict
 from maskwise.preprocess.fill import Job, Task, fill_image
 from maskwise.scans.images import to_network
-from maskwise.scans.raw import read_frame
+from maskwise.scans.pictures import read_frame
 from predict.models import CLASSIFIER, SIDE, save_classifier
 from sources.dicom import save, slice_of
 from sources.drawing import scan

@@ -20,7 +20,8 @@ from maskwise.ingest.stage import IngestConfig, Ingested, ingest
 from maskwise.predict.scans import find_scans
 from maskwise.scans.decode import Decoded
 from maskwise.scans.images import to_network
-from maskwise.scans.raw import read_classes, read_frame, read_image, read_mask
+from maskwise.scans.mask_files import read_classes, read_mask
+from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
 from shared import SHARED

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from pydicom.sequence import Sequence
 
-from maskwise.scans.raw import read_frame, read_image
+from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reasons import RejectedError
 from sources.dicom import NAME, save, slice_of
 

@@ -14,7 +14,9 @@ from pydicom.uid import UID, ImplicitVRLittleEndian, generate_uid
 from maskwise.predict.scans import find_scans
 from maskwise.scans.decode import is_dicom
 from maskwise.scans.dicom_file import meta_information
-from maskwise.scans.raw import looks_like_image, read_frame, read_image, read_mask
+from maskwise.scans.mask_files import read_mask
+from maskwise.scans.pictures import read_frame, read_image
+from maskwise.scans.raw import looks_like_image
 from maskwise.scans.reasons import UNCOUNTED, RejectedError
 from sources.dicom import NAME, save, slice_of
 

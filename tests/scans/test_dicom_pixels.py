@@ -21,7 +21,7 @@ from pydicom.uid import (
 
 from maskwise.ingest.measure import Look, Task, measure
 from maskwise.scans.decode import Decoded
-from maskwise.scans.raw import read_frame, read_grey, read_image
+from maskwise.scans.pictures import read_frame, read_grey, read_image
 from maskwise.scans.reasons import RejectedError
 from sources.dicom import compressed, save, slice_of
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from maskwise.ingest.sources.medmnist import MedmnistConfig
-from maskwise.scans.raw import read_image
+from maskwise.scans.pictures import read_image
 from maskwise.scans.reasons import RejectedError
 from sources.drawing import scan
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
-from maskwise.scans.raw import read_classes, read_lesion, read_mask
+from maskwise.scans.mask_files import read_classes, read_lesion, read_mask
 from maskwise.scans.reading import Reading
 from maskwise.scans.reasons import RejectedError
 from scans.handmade import png, tiff

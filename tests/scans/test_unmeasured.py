@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from maskwise.scans.decode import check_values
-from maskwise.scans.raw import read_classes, read_frame, read_image, read_mask
+from maskwise.scans.mask_files import read_classes, read_mask
+from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reading import Reading
 from maskwise.scans.reasons import RejectedError
 from sources.volume import write

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from maskwise.scans import voxels as module
-from maskwise.scans.raw import read_frame, read_image, read_mask
+from maskwise.scans.mask_files import read_mask
+from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.voxels import Voxels
 from sources.volume import rewrite, write
@@ -27,7 +28,8 @@ MEGABYTE = 2**20
 _GROWN = """
 import resource, sys
 from pathlib import Path
-from maskwise.scans.raw import read_frame, read_mask
+from maskwise.scans.mask_files import read_mask
+from maskwise.scans.pictures import read_frame
 raw, frames = Path(sys.argv[1]), [int(n) for n in sys.argv[2].split(",")]
 read_frame(raw, "small.nii.gz", 0, 10**6)  # whatever has to be imported
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskwise.artefacts.manifest import LABEL, label_columns
 from maskwise.ingest.groups import Groups, duplicate_pairs, duplicate_sets
-from maskwise.scans.raw import read_mask
+from maskwise.scans.mask_files import read_mask
 from maskwise.scans.reading import DEFAULT, Reading
 
 NAMED = 1000

@@ -13,8 +13,9 @@ from PIL import Image
 from maskwise.ingest.identities import without_names
 from maskwise.ingest.volumes import check_volume
 from maskwise.scans.decode import Decoded, check_values, claimed_format
+from maskwise.scans.mask_files import read_lesion
+from maskwise.scans.pictures import frames_in, read_frame
 from maskwise.scans.place import Place
-from maskwise.scans.raw import frames_in, read_frame, read_lesion
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
 from maskwise.scans.remarks import Remark

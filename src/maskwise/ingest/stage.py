@@ -35,7 +35,8 @@ from maskwise.ingest.measure import Look, Measured, Task, lost, measure
 from maskwise.ingest.summary import describe, describe_rejects, describe_remarks, plain, warn
 from maskwise.progress import bar, note, planning
 from maskwise.scans.decode import PIXEL_LIMIT
-from maskwise.scans.raw import MAX_PIXELS, check_raw
+from maskwise.scans.pictures import MAX_PIXELS
+from maskwise.scans.raw import check_raw
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import UNCOUNTED, Reject
 from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool, workers_for

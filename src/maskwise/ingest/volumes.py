@@ -8,7 +8,7 @@ import numpy as np
 
 from maskwise.scans.decode import claimed_format
 from maskwise.scans.masks import check_whole, settled
-from maskwise.scans.raw import volume_reader
+from maskwise.scans.pictures import volume_reader
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
 

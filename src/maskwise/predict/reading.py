@@ -14,7 +14,7 @@ from maskwise.errors import UserError
 from maskwise.predict.contracts import Look, Scan
 from maskwise.scans.decode import check_values, claimed_format
 from maskwise.scans.images import to_network
-from maskwise.scans.raw import (
+from maskwise.scans.pictures import (
     MAX_PIXELS,
     frame_reader,
     frames_in,

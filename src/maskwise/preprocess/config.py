@@ -11,7 +11,7 @@ from maskwise.scans.decode import PIXEL_LIMIT
 from maskwise.scans.geometry import GEOMETRIES
 from maskwise.scans.images import complete_block
 from maskwise.scans.intensity import DEFAULTS, INTENSITIES
-from maskwise.scans.raw import MAX_PIXELS
+from maskwise.scans.pictures import MAX_PIXELS
 from maskwise.workers import LONGEST, SECONDS_PER_FILE
 
 

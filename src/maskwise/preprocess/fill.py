@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from maskwise.errors import UserError
 from maskwise.scans.decode import check_values
 from maskwise.scans.images import classes_to_network, mask_to_network, to_network
-from maskwise.scans.raw import read_classes, read_frame, read_grey, read_mask
+from maskwise.scans.mask_files import read_classes, read_mask
+from maskwise.scans.pictures import read_frame, read_grey
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
 from maskwise.workers import Loss, Pool

@@ -22,7 +22,7 @@ from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing, MaskLabel
 from maskwise.ingest.labels import MISSING, missing_warning, without_missing
 from maskwise.ingest.listing import Distance, find_images, pair_masks
-from maskwise.scans.raw import read_image
+from maskwise.scans.pictures import read_image
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
 from maskwise.scans.tables import column_of, read_rows
@@ -102,7 +102,7 @@ class LggConfig:
         """Return a row a slice of one patient; ``slices`` are in order."""
         patient = _patient(folder)
         common = {
-            # Behind the only page, the second of its channels (scans/raw.py).
+            # Behind the only page, the second of its channels (scans/pictures.py).
             "frame": 0 if self.channels == "all" else 1 + SEQUENCES.index("flair"),
             "patient": patient,
             "split": None,

@@ -16,7 +16,8 @@ from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.listing import Distance, other_file
 from maskwise.scans.frames import PARTS, FrameReader
-from maskwise.scans.raw import frame_reader, walk
+from maskwise.scans.pictures import frame_reader
+from maskwise.scans.raw import walk
 from maskwise.scans.reading import DEFAULT, Reading
 
 
