@@ -195,7 +195,7 @@ def _refuse_other_images(
         curve, seed = cell
         raise UserError(
             f"{where}: {curve[0]} seed {seed} ({curve[1]}, fraction {curve[2]}) and "
-            f"{reference[0]} ({reference[1]}, fraction {reference[2]}) were tested on different "
-            "images, groups or labels; they come from different splits: run finetune of both "
-            "again"
+            f"{reference[0]} ({reference[1]}, fraction {reference[2]}) were tested on "
+            "different images, groups or labels; they come from different splits: run finetune "
+            "of both again"
         )

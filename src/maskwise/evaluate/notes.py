@@ -20,23 +20,33 @@ FEW_VALIDATION = 10
 
 @dataclass(frozen=True)
 class Stuck:
-    """A curve whose every network gave nearly all images one answer, or a perfect one."""
+    """A curve most of whose networks gave nearly all images one answer, or a perfect one."""
 
     curve: Curve
     what: str
-    """A clause: "nothing was outlined in 99 % of the test images"."""
+    """A clause of one of them: "nothing was outlined in 99 % of the test images"."""
+    networks: int
+    of: int
 
     def entry(self) -> dict[str, Any]:
         """Return it as JSON."""
         recipe, mode, fraction = self.curve
-        return {"recipe": recipe, "mode": mode, "fraction": float(fraction), "what": self.what}
+        return {
+            "recipe": recipe,
+            "mode": mode,
+            "fraction": float(fraction),
+            "what": self.what,
+            "networks": self.networks,
+            "of": self.of,
+        }
 
     def note(self) -> str:
         """Return it as a sentence."""
         recipe, mode, fraction = self.curve
         return (
-            f"{recipe} ({mode}, {100 * fraction:g} % of the labels): {self.what}; a difference "
-            "to a recipe that did the same says nothing of either."
+            f"{recipe} ({mode}, {100 * fraction:g} % of the labels): {self.what}, or the like, "
+            f"by {self.networks} of {self.of} networks; a difference to a recipe that did the "
+            "same says nothing of either."
         )
 
 

@@ -1,29 +1,21 @@
 """Evaluate: predictions in; scores, paired differences and label-efficiency curves out."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from maskwise.artefacts.tables import LABEL_EFFICIENCY, PAIRED, SUBSETS, check_columns
+from maskwise.artefacts.tables import PAIRED, SUBSETS, check_columns
 from maskwise.evaluate import scales
-from maskwise.evaluate.arrangement import Arrangement, Curve, arrange
+from maskwise.evaluate.arrangement import arrange
 from maskwise.evaluate.comparisons import COVERS, adjust, chosen_pairs, sign_flip
 from maskwise.evaluate.config import EvaluateConfig, Primary
-from maskwise.evaluate.notes import (
-    Stuck,
-    Validation,
-    about_primary,
-    class_counts,
-    count_validation,
-    write_notes,
-)
-from maskwise.evaluate.resampling import Draws, Resampled, draw, interval, p_value, resample
-from maskwise.evaluate.tasks.contract import Asides, Measures
-from maskwise.evaluate.weighing import Weights
+from maskwise.evaluate.notes import count_validation
+from maskwise.evaluate.output import all_figures, label_efficiency, rounded, scores_of
+from maskwise.evaluate.resampling import draw, interval, p_value, resample
+from maskwise.evaluate.results import Results, apart, score_all
 
 __all__ = ["EvaluateConfig", "Evaluated", "evaluate"]
 
@@ -47,36 +39,6 @@ class Evaluated:
     """``tables.PAIRED``."""
     label_efficiency: pd.DataFrame
     """``tables.LABEL_EFFICIENCY``."""
-
-
-@dataclass(frozen=True)
-class _Results:
-    """What was computed of every curve."""
-
-    arrangement: Arrangement
-    draws: Draws
-    weights: list[Weights]
-    """A repetition."""
-    values: dict[Curve, NDArray[np.float64]]
-    """``(metrics, R, 1 + B)``."""
-    asides: dict[Curve, Asides]
-    """What stands beside metrics, the mean over repetitions."""
-    stuck: tuple[Stuck, ...]
-    groups: dict[str, int]
-    """Metric -> test groups that it hangs on."""
-    on_both: dict[tuple[Curve, Curve], tuple[NDArray[np.float64], int]] = field(
-        default_factory=dict
-    )
-    """What ``_on_both`` found of two curves."""
-
-    def resampled(self, curve: Curve, metric: str) -> Resampled:
-        """Return a curve's metric with its spread."""
-        values = self.values[curve][self.place(metric)]
-        return resample(values, self.draws, self.groups[metric])
-
-    def place(self, metric: str) -> int:
-        """Return the metric's row of ``values``."""
-        return self.arrangement.measures.metrics.index(metric)
 
 
 def evaluate(
@@ -103,7 +65,7 @@ def evaluate(
     check_columns(subsets, SUBSETS, f"the subsets of {source}")
     arrangement = arrange(predictions, config, where)
     draws = draw(len(arrangement.repetitions), arrangement.sizes, config.draws, config.seed)
-    results = _score_all(arrangement, draws, config)
+    results = score_all(arrangement, draws, config)
     primary = config.primary.get(source)
     paired = _compare(results, config, primary)
     validation = count_validation(subsets, arrangement.measures.task)
@@ -119,57 +81,15 @@ def evaluate(
         len(paired),
         paired["primary"].sum(),
     )
+    figures = all_figures(results)
     return Evaluated(
-        scores=_scores(results, config, (source, primary), validation),
+        scores=scores_of(results, figures, config, source, validation),
         paired=paired,
-        label_efficiency=_label_efficiency(results, subsets),
+        label_efficiency=label_efficiency(figures, subsets),
     )
 
 
-def _score_all(arrangement: Arrangement, draws: Draws, config: EvaluateConfig) -> _Results:
-    measures = arrangement.measures
-    weights = [Weights(test, draws, config.weigh) for test in arrangement.tests]
-    if not arrangement.folds:
-        weights = weights[:1] * len(arrangement.repetitions)
-    values: dict[Curve, NDArray[np.float64]] = {}
-    asides: dict[Curve, Asides] = {}
-    stuck: list[Stuck] = []
-    for curve in arrangement.curves():
-        both = list(zip(arrangement.values[curve], weights, strict=True))
-        values[curve] = np.stack([_score(rows, w, measures) for rows, w in both], axis=1)
-        every = [(rows, weight) for each, weight in both for rows in each]
-        asides[curve] = _mean([measures.asides(*one) for one in every])
-        said = [measures.stuck(*one) for one in every]
-        if all(said):
-            stuck.append(Stuck(curve, said[0]))
-    rarest = min(
-        n["n_groups"] or arrangement.n_groups for n in class_counts(arrangement).values()
-    )
-    groups = {
-        name: rarest if name in measures.by_class else arrangement.n_groups
-        for name in measures.metrics
-    }
-    return _Results(arrangement, draws, weights, values, asides, tuple(stuck), groups)
-
-
-def _score(
-    networks: list[NDArray[np.float64]], weight: Weights, measures: Measures
-) -> NDArray[np.float64]:
-    """Return the mean ``(metrics, 1 + B)`` over the networks of one repetition."""
-    return np.mean([measures.score(rows, weight) for rows in networks], axis=0)
-
-
-def _mean(asides: list[Asides]) -> Asides:
-    """Average over networks; all have the same entries."""
-    return {
-        metric: {name: float(np.mean([one[metric][name] for one in asides])) for name in names}
-        for metric, names in asides[0].items()
-    }
-
-
-def _compare(
-    results: _Results, config: EvaluateConfig, primary: Primary | None
-) -> pd.DataFrame:
+def _compare(results: Results, config: EvaluateConfig, primary: Primary | None) -> pd.DataFrame:
     recipes = [recipe for recipe, _, _ in results.values]
     rows = [
         _row(results, (recipe, other), (mode, fraction), metric, config)
@@ -184,7 +104,7 @@ def _compare(
     paired = paired.assign(primary=named, p=paired["p"].astype(float).where(named))
     paired = adjust(paired)
     numbers = ["difference", "low", "high", "p", "p_holm"]
-    return paired.assign(**{name: paired[name].map(_rounded).astype(float) for name in numbers})
+    return paired.assign(**{name: paired[name].map(rounded).astype(float) for name in numbers})
 
 
 def _named_beforehand(
@@ -202,7 +122,7 @@ def _named_beforehand(
 
 
 def _row(
-    results: _Results,
+    results: Results,
     pair: tuple[str, str],
     point: tuple[str, float],
     metric: str,
@@ -213,8 +133,8 @@ def _row(
     values = (results.values[one] - results.values[other])[results.place(metric)]
     images = len(arrangement.images())
     if metric in arrangement.measures.partly_defined:
-        apart, images = _on_both(results, one, other)
-        values = apart[results.place(metric)]
+        both, images = apart(results, one, other)
+        values = both[results.place(metric)]
     found = resample(values, results.draws, results.groups[metric])
     most = scales.most(arrangement.measures.scale(metric))
     low, high = np.clip(interval(found.draws), -most, most)
@@ -242,127 +162,3 @@ def _row(
         "n_groups": arrangement.n_groups,
         "n_seeds": sum(map(len, arrangement.repetitions)),
     }
-
-
-def _on_both(results: _Results, one: Curve, other: Curve) -> tuple[NDArray[np.float64], int]:
-    """Subtract metrics ``(metrics, R, 1 + B)`` on images where both recipes have a value.
-
-    And say how many these are, of several networks the mean number. Otherwise the recipe that
-    finds the easy lesions only would have the smaller distances.
-    """
-    if (one, other) not in results.on_both:
-        measures, known, apart = results.arrangement.measures, [], []
-        pairs = zip(
-            results.arrangement.values[one], results.arrangement.values[other], strict=True
-        )
-        for networks, weight in zip(pairs, results.weights, strict=True):
-            both = [measures.together(*rows) for rows in zip(*networks, strict=True)]
-            known += [images for *_, images in both]
-            first, second = (
-                _score([each[side] for each in both], weight, measures) for side in (0, 1)
-            )
-            apart.append(first - second)
-        # Of folds each image is tested by one: their numbers add up.
-        images = np.sum(known) if results.arrangement.folds else np.mean(known)
-        images = images / results.arrangement.networks if results.arrangement.folds else images
-        results.on_both[one, other] = np.stack(apart, axis=1), round(float(images))
-    return results.on_both[one, other]
-
-
-def _scores(
-    results: _Results,
-    config: EvaluateConfig,
-    named: tuple[str, Primary | None],
-    validation: Validation,
-) -> dict[str, Any]:
-    arrangement, (source, primary) = results.arrangement, named
-    counts = class_counts(arrangement)
-    measures = arrangement.measures
-    nested: dict[str, Any] = {}
-    for recipe, mode, fraction in results.values:
-        curve = (recipe, mode, fraction)
-        figures = {name: _figures(results, curve, name) for name in measures.metrics}
-        for metric, beside in results.asides[curve].items():
-            figures[metric] |= {name: _rounded(value) for name, value in beside.items()}
-        nested.setdefault(recipe, {}).setdefault(mode, {})[str(float(fraction))] = figures
-    undefined = max(
-        int(np.isnan(values[results.place(name), :, 1:].mean(axis=0)).sum())
-        for values in results.values.values()
-        for name in measures.surely_defined
-    )
-    folds = len(arrangement.repetitions) if arrangement.folds else 0
-    return {
-        "source": source,
-        "task": measures.task,
-        "leading": measures.leading,
-        "smaller_is_better": list(measures.smaller_is_better),
-        **measures.conventions,
-        "n_images": len(arrangement.images()),
-        "n_groups": arrangement.n_groups,
-        "n_seeds": sum(map(len, arrangement.repetitions)),
-        "n_repetitions": len(arrangement.repetitions),
-        "n_folds": folds,
-        "networks_a_fold": arrangement.networks if folds else None,
-        "draws": config.draws,
-        "undefined_draws": undefined,
-        "covers": COVERS[results.draws.tells_training],
-        "primary": _written(primary, measures.leading),
-        "weigh": config.weigh,
-        "test": config.test,
-        "classes": counts,
-        "stuck": [stuck.entry() for stuck in results.stuck],
-        "validation": validation.entry(),
-        "notes": about_primary(primary, frozenset(results.values))
-        + write_notes(arrangement, counts, undefined, config)
-        + [stuck.note() for stuck in results.stuck]
-        + validation.notes(),
-        "scores": nested,
-    }
-
-
-def _written(primary: Primary | None, leading: str) -> dict[str, Any] | None:
-    """Return what was named beforehand as JSON."""
-    if primary is None:
-        return None
-    return {
-        "metric": primary.metric or leading,
-        "mode": primary.mode,
-        "fraction": primary.fraction,
-        "comparisons": [list(pair) for pair in primary.comparisons],
-        "written": primary.written.isoformat(),
-    }
-
-
-def _figures(results: _Results, curve: Curve, metric: str) -> dict[str, float | None]:
-    found, groups = results.resampled(curve, metric), results.groups[metric]
-    scale = results.arrangement.measures.scale(metric)
-    figures = {"value": found.value}
-    for name, part in (("", found.both), ("seeds_", found.training), ("groups_", found.test)):
-        ends = (float("nan"), float("nan"))
-        if part is not None:
-            ends = scales.interval(found.value, part, groups, scale)
-        figures |= dict(zip((f"{name}low", f"{name}high"), ends, strict=True))
-    return {name: _rounded(value) for name, value in figures.items()}
-
-
-def _label_efficiency(results: _Results, subsets: pd.DataFrame) -> pd.DataFrame:
-    train = subsets[subsets["role"] == "train"]
-    counted = train.groupby(["fraction", "recipe", "seed"]).agg(
-        n_images=("image_id", "nunique"), n_groups=("group", "nunique")
-    )
-    sizes = counted.groupby("fraction").mean()
-    rows = []
-    for recipe, mode, fraction in results.values:
-        n_images, n_groups = (
-            sizes.loc[fraction] if fraction in sizes.index else (np.nan, np.nan)
-        )
-        for name in results.arrangement.measures.metrics:
-            found = _figures(results, (recipe, mode, fraction), name)
-            numbers = [found[end] for end in ("value", "low", "high")]
-            rows.append([mode, fraction, n_images, n_groups, recipe, name, *numbers])
-    return pd.DataFrame(rows, columns=list(LABEL_EFFICIENCY))
-
-
-def _rounded(value: float) -> float | None:
-    """Keep 6 significant digits, sign and all; None (``null``) where there is no number."""
-    return None if np.isnan(value) else float(f"{value:.6g}")

@@ -27,7 +27,7 @@ DISTANCES = ("hd95", "asd")
 MEASURED = ("tp", "fp", "fn", "hd95", "asd", "unit_hd95", "unit_asd")
 """Columns of each class, ``<name>_<class>``."""
 NEARLY_ALL = 0.95
-"""Share of the test images without an outline, or without a fault: little is told from there."""
+"""Share of the test images without an outline, or a fault, from which little is told."""
 _NEITHER: dict[EmptyMasks, float] = {"one": 1.0, "skip": float("nan"), "zero": 0.0}
 
 
@@ -153,8 +153,8 @@ class Lesion:
 
     def stuck(self, values: Floats, weights: Weights) -> str:
         parts, weight = self._parts(values), weights.images[:, 0] / weights.images[:, 0].sum()
-        called = ((parts["tp"] + parts["fp"]) > 0).any(axis=1)
-        shown = ((parts["tp"] + parts["fn"]) > 0).any(axis=1)
+        called = np.any(parts["tp"] + parts["fp"] > 0, axis=1)
+        shown = np.any(parts["tp"] + parts["fn"] > 0, axis=1)
         silent, found = weight @ ~called, weight[shown].sum()
         if silent >= NEARLY_ALL:
             return f"nothing was outlined in {silent:.0%} of the test images"
