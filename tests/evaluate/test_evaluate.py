@@ -333,7 +333,7 @@ def test_two_networks_a_fold_are_averaged_and_stay_one_repetition() -> None:
 
 def test_a_group_that_two_folds_test_is_refused() -> None:
     table = folded(scratch=1.0)
-    table.loc[table["image_id"] == "i00002", "group"] = "g00000"
+    table.loc[table["image_id"] == "i00006", "group"] = "g00000"
     with pytest.raises(UserError, match="the group g00000 is tested in several folds"):
         evaluate(table, subsets_of(table), QUICK, "phantom")
 
