@@ -228,7 +228,7 @@ def simulate(arm: Arm, number: int, draws: int) -> dict[str, float]:
     drawn = draw(arm.seeds, arm.sizes(), draws, number)
     one, other = (arm.score(recipe, drawn.groups) for recipe in answers)
     found = resample(one, drawn, arm.rarest)
-    low, high = scales.interval(found.value, found.both, arm.rarest, arm.scale)
+    low, high = scales.interval(found.value, found.both, sum(arm.sizes()), arm.scale)
     apart = resample(one - other, drawn, arm.rarest)
     ends = np.clip(interval(apart.draws), -1, 1)
     p = p_value(apart.draws) if drawn.tells_training else float("nan")

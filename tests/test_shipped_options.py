@@ -14,7 +14,7 @@ from project import PROJECT
 
 @pytest.mark.parametrize(
     ("stage", "config", "of_the_recipes"),
-    [("evaluate", EvaluateConfig, {"pairs": ()}), ("report", ReportConfig, {"titles": {}})],
+    [("evaluate", EvaluateConfig, {"pairs": (), "primary": {}}), ("report", ReportConfig, {"titles": {}})],
 )
 def test_the_shipped_options_are_the_defaults_but_for_what_names_the_shipped_recipes(
     stage: str, config: Any, of_the_recipes: dict[str, Any]

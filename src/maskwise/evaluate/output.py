@@ -92,7 +92,7 @@ def _written(primary: Primary | None, leading: str) -> dict[str, Any] | None:
 
 
 def _figures(results: Results, curve: Curve, metric: str) -> dict[str, float | None]:
-    found, groups = results.resampled(curve, metric), results.groups[metric]
+    found, groups = results.resampled(curve, metric), results.arrangement.n_groups
     scale = results.arrangement.measures.scale(metric)
     figures = {"value": found.value}
     for name, part in (("", found.both), ("seeds_", found.training), ("groups_", found.test)):

@@ -16,7 +16,7 @@ from maskwise.evaluate.resampling import LEVEL, Part
 Scale = Literal["unit", "outcome", "distance"]
 """``unit``: in [0, 1]; ``outcome``: so as well, and made of images called rightly or wrongly;
 ``distance``: 0 or more."""
-TRIALS = 7
+TRIALS = 8
 """Trials that a group is worth at most, of an ``outcome``.
 
 Close to 1 a few images that happen to be called rightly have no spread at all. Simulated at
@@ -31,7 +31,7 @@ _NOTHING = 1e-14
 def interval(value: float, part: Part, groups: int, scale: Scale) -> tuple[float, float]:
     """Return the ends of the interval of ``value``, which spreads as ``part`` says.
 
-    ``groups`` is the number of test groups that it hangs on.
+    ``groups`` is the number of test groups.
     """
     if np.isnan(value) or np.isnan(part.variance):
         return float("nan"), float("nan")
