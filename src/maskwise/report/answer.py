@@ -77,11 +77,12 @@ def _start(facts: Facts, rows: pd.DataFrame) -> str:
             said = "No, pre-training harmed" if trained else f"No, less than {against}"
             return f"{said}: with {with_labels}, {_ways(rows)}, {recipe}, reached only"
         case "perhaps_harms":
-            said = "pre-training harmed" if trained else f"less than {against}"
-            return (
-                f"No, perhaps {said}{_why_only_perhaps(facts)}: with {with_labels}, "
-                f"{_ways(rows)}, {recipe}, reached only"
+            harmed = (
+                "pre-training perhaps harmed" if trained else f"perhaps less than {against}"
             )
+            why = _why_only_perhaps(facts)
+            said = f"No, {harmed}" if not why else f"{harmed[0].upper()}{harmed[1:]}{why}"
+            return f"{said}: with {with_labels}, {_ways(rows)}, {recipe}, reached only"
     others = against if rows["against"].nunique() == 1 else "what it was compared with"
     ways = _ways(rows)
     return (
@@ -100,13 +101,10 @@ def _why_only_perhaps(facts: Facts) -> str:
 def _ways(rows: pd.DataFrame) -> str:
     """Say how the leading recipe stands among those that were compared."""
     if len(rows) == 1:
-        return "the one pre-trained recipe"
+        return "the one comparison"
     word = "best" if leading(rows)["difference"] > 0 else "least far below"
-    return (
-        f"the {word} of {len(rows)} comparisons"
-        if (rows["against"].nunique() > 1)
-        else f"the {word} of {len(rows)} recipes"
-    )
+    of = "recipes" if rows["against"].nunique() == 1 else "comparisons"
+    return f"the {word} of {len(rows)} {of}"
 
 
 _OTHERS = {
@@ -120,19 +118,25 @@ _OTHERS = {
 def _others(facts: Facts, rows: pd.DataFrame) -> str:
     """Name every further comparison that shows a difference, and one that stood higher."""
     spoken = leading(rows)
-    left = rows.drop(index=spoken.name)
+    left = _telling(facts, rows.drop(index=spoken.name))
     told, beside = "", spoken["against"]
     for verdict, found in sort_out(left).items():
         if verdict in _OTHERS and len(found):
             start = _OTHERS[verdict].format(_not_sure(facts))
             told += f" {start}: {_named(facts, found, beside)}."
     higher = rows.iloc[0]
-    if higher.name != spoken.name and judge(higher) == "unclear":
+    if higher.name in left.index and judge(higher) == "unclear":
+        left = left.drop(index=higher.name)
         told += f" Higher still, but not clearly so: {_named(facts, rows.iloc[:1], beside)}."
     asked = left[[judge(row) == "unclear" for _, row in left.iterrows()]]
     if facts.written and len(asked):
         told += f" Asked as well, and not clear: {_named(facts, asked, beside)}."
     return told
+
+
+def _telling(facts: Facts, rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out differences that say nothing of either recipe."""
+    return rows[[not facts.says_nothing(row) for _, row in rows.iterrows()]]
 
 
 def _not_sure(facts: Facts) -> str:
@@ -212,7 +216,7 @@ def _rest(facts: Facts, asked: pd.DataFrame) -> tuple[str, ...]:
     for mode in facts.modes:
         for fraction in facts.fractions:
             rows = facts.against_reference(mode, fraction)
-            rows = rows.drop(index=rows.index.intersection(asked.index))
+            rows = _telling(facts, rows.drop(index=rows.index.intersection(asked.index)))
             if len(rows):
                 sentences.append(_short(facts, rows, (mode, fraction)))
     return tuple(sentences)
