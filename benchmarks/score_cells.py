@@ -4,7 +4,7 @@
 
 reads `docs/results/lgg_cells.parquet` and `conf/base/parameters_evaluate.yml` and prints what
 `kedro run --pipelines lgg --tags evaluate` would write: scores with intervals, then paired
-differences. `--check` prints the notes as well.
+differences. A figure is missing where in some fold nothing defines it.
 """
 
 import argparse
@@ -19,7 +19,16 @@ from maskwise.evaluate.config import EvaluateConfig
 from maskwise.evaluate.stage import Evaluated, evaluate
 
 ROOT = Path(__file__).parents[1]
-MODES = {"probe": "frozen encoder", "full": "full fine-tuning"}
+MODES = {"probe": "linear probe", "full": "full fine-tuning"}
+METRICS = {
+    "macro_auroc": "macro AUROC",
+    "macro_f1": "macro F1",
+    "volume_dice": "Dice of a volume",
+    "volume_hd95": "95 % Hausdorff distance of a volume",
+    "dice": "Dice of an image",
+    "lesion_dice": "Dice of an image that shows a lesion",
+    "hd95": "95 % Hausdorff distance of an image",
+}
 
 
 def main() -> None:
@@ -29,6 +38,7 @@ def main() -> None:
     parser.add_argument("--metrics", nargs="+", help="by default the leading one")
     parser.add_argument("--fractions", nargs="+", type=float, help="by default all")
     parser.add_argument("--seeds", nargs="+", type=int, help="by default all")
+    parser.add_argument("--paired", nargs="+", help="metrics whose differences are printed")
     parser.add_argument("--notes", action="store_true", help="print the notes as well")
     arguments = parser.parse_args()
     predictions = read_cells(ROOT / f"docs/results/{arguments.study}_cells.parquet")
@@ -39,10 +49,11 @@ def main() -> None:
     if arguments.notes:
         print("\n".join(f"- {note}" for note in found.scores["notes"]))
     for metric in arguments.metrics or [found.scores["leading"]]:
-        for mode in sorted(set(predictions["mode"])):
-            print(f"\n### {metric}, {MODES[mode]}\n")
+        for mode in sorted(set(predictions["mode"]), reverse=True):
+            print(f"\n### {METRICS.get(metric, metric)}, {MODES[mode]}\n")
             print(scores_table(found, metric, mode))
-        print(f"\n### Paired differences of {metric}\n")
+    for metric in arguments.paired or [found.scores["leading"]]:
+        print(f"\n### Paired differences of {METRICS.get(metric, metric)}\n")
         print(differences_table(found.paired[found.paired["metric"] == metric]))
 
 
@@ -85,8 +96,10 @@ def _modes(found: Evaluated, mode: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _score(figures: dict[str, float] | None) -> str:
-    if figures is None or figures["value"] is None:
+    if figures is None:
         return ""
+    if figures["value"] is None:
+        return "—"
     return f"{figures['value']:.3f} [{figures['low']:.3f}, {figures['high']:.3f}]"
 
 
@@ -99,7 +112,7 @@ def differences_table(paired: pd.DataFrame) -> str:
             f"{100 * row.fraction:g} %",
             f"`{row.recipe}`",
             f"`{row.against}`",
-            f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
+            _difference(row.difference, row.low, row.high),
             *("" if pd.isna(p) else f"{p:.3f}" for p in (row.p, row.p_holm)),
         ]
         for row in paired.sort_values(
@@ -109,6 +122,10 @@ def differences_table(paired: pd.DataFrame) -> str:
     if paired["p"].isna().all():
         head, lines = head[:5], [line[:5] for line in lines]
     return markdown([head, *lines])
+
+
+def _difference(value: float, low: float, high: float) -> str:
+    return "—" if pd.isna(value) else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def markdown(lines: list[list[str]]) -> str:

@@ -223,6 +223,16 @@ def test_networks_that_outline_nothing_are_named_and_not_called_equal() -> None:
     assert not scored(outlined([(8, 2, 2)] * 30)).scores["stuck"]
 
 
+def test_a_class_that_one_network_never_outlines_is_named_with_its_network() -> None:
+    table = outlined([(8, 2, 2)] * 30)
+    bone = {f"{kind}_bone": table[f"{kind}_lesion"] for kind in MEASURED}
+    silent = bone | {"tp_bone": 0, "fp_bone": 0, "fn_bone": 10}
+    both = pd.concat([table.assign(**bone), table.assign(seed=1, **silent)])
+    (entry,) = scored(both).scores["stuck"]
+    assert entry["what"].startswith("nothing was outlined as bone in 100% of the test images")
+    assert (entry["networks"], entry["of"]) == (1, 2)
+
+
 def test_an_average_distance_has_no_negative_end() -> None:
     generator = np.random.default_rng(0)
     parts = []

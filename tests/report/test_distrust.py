@@ -71,7 +71,7 @@ def test_networks_that_outline_nothing_stand_on_the_first_screen() -> None:
     told = doubts(replace(inputs, scores={**inputs.scores, "stuck": stuck}))
 
     assert next(iter(told)) == "Nothing was outlined"
-    assert what in told["Nothing was outlined"]
+    assert f"{what}, or the like, by 3 of 3 networks" in told["Nothing was outlined"]
     assert "the like holds of 1 other recipe" in told["Nothing was outlined"]
 
 

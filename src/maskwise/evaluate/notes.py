@@ -20,7 +20,7 @@ FEW_VALIDATION = 10
 
 @dataclass(frozen=True)
 class Stuck:
-    """A curve most of whose networks gave nearly all images one answer, or a perfect one."""
+    """A curve some of whose networks gave nearly all images one answer, or a perfect one."""
 
     curve: Curve
     what: str

@@ -16,7 +16,7 @@ from maskwise.evaluate.resampling import LEVEL, Part
 Scale = Literal["unit", "outcome", "distance"]
 """``unit``: in [0, 1]; ``outcome``: so as well, and made of images called rightly or wrongly;
 ``distance``: 0 or more."""
-TRIALS = 8
+TRIALS = 9
 """Trials that a group is worth at most, of an ``outcome``.
 
 Close to 1 a few images that happen to be called rightly have no spread at all. Simulated at

@@ -128,7 +128,7 @@ def _others(facts: Facts, rows: pd.DataFrame) -> str:
     if higher.name in left.index and judge(higher) == "unclear":
         left = left.drop(index=higher.name)
         told += f" Higher still, but not clearly so: {_named(facts, rows.iloc[:1], beside)}."
-    asked = left[[judge(row) == "unclear" for _, row in left.iterrows()]]
+    asked = sort_out(left)["unclear"]
     if facts.written and len(asked):
         told += f" Asked as well, and not clear: {_named(facts, asked, beside)}."
     return told
@@ -136,7 +136,8 @@ def _others(facts: Facts, rows: pd.DataFrame) -> str:
 
 def _telling(facts: Facts, rows: pd.DataFrame) -> pd.DataFrame:
     """Leave out differences that say nothing of either recipe."""
-    return rows[[not facts.says_nothing(row) for _, row in rows.iterrows()]]
+    telling = [not facts.says_nothing(row) for _, row in rows.iterrows()]
+    return rows[pd.Series(telling, rows.index, dtype=bool)]
 
 
 def _not_sure(facts: Facts) -> str:

@@ -133,18 +133,19 @@ def _stuck(facts: Facts) -> Iterator[Caution]:
     """Say where networks made the same of nearly all images: their difference means nothing."""
     rows = facts.asked()
     names = list(dict.fromkeys([*rows["recipe"], *rows["against"]])) if len(rows) else []
-    found = {name: facts.stuck(name, facts.mode, facts.fraction) for name in names}
-    found = {name: what for name, what in found.items() if what}
+    every = {name: facts.stuck(name, facts.mode, facts.fraction) for name in names}
+    found = {name: entry for name, entry in every.items() if entry}
     if found:
-        name, what = next(iter(found.items()))
+        name, entry = max(found.items(), key=lambda each: each[1]["networks"])
         others = len(found) - 1
         more = f", and the like holds of {count(others, 'other recipe')}" if others else ""
-        title = "Nothing was outlined" if "nothing" in what else "Nearly all images alike"
+        silent = "nothing" in entry["what"]
         yield Caution(
             97,
-            title,
-            f"Of {facts.title(name)}, {what} (by most of its networks){more}. A difference "
-            "between two such recipes is no sign that they are equally good.",
+            "Nothing was outlined" if silent else "Nearly all images alike",
+            f"{facts.title(name)}: {entry['what']}, or the like, by {entry['networks']} of "
+            f"{count(entry['of'], 'network')}{more}. A difference between two such recipes is "
+            "no sign that they are equally good.",
         )
 
 

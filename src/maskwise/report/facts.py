@@ -241,20 +241,21 @@ class Facts:
             return self.against_reference(self.mode, self.fraction)
         return primary.sort_values(["difference", "recipe"], ascending=[False, True])
 
-    def stuck(self, recipe: str, mode: str, fraction: float) -> str:
-        """Return what nearly all images got alike from the recipe's networks, or nothing."""
+    def stuck(self, recipe: str, mode: str, fraction: float) -> Mapping[str, Any] | None:
+        """Return what some of the recipe's networks made alike of nearly all images."""
         for entry in self.inputs.scores["stuck"]:
             if (entry["recipe"], entry["mode"], entry["fraction"]) == (recipe, mode, fraction):
-                return str(entry["what"])
-        return ""
+                return dict(entry)
+        return None
 
     def says_nothing(self, row: pd.Series) -> str:
-        """Return why a difference says nothing: what both recipes made alike of nearly all."""
-        one, other = (
+        """Return why a difference says nothing: most networks of both made nearly all alike."""
+        both = [
             self.stuck(row[side], row["mode"], row["fraction"])
             for side in ("recipe", "against")
-        )
-        return one if one and other else ""
+        ]
+        most = [entry for entry in both if entry and 2 * entry["networks"] >= entry["of"]]
+        return str(most[0]["what"]) if len(most) == len(both) else ""
 
     @property
     def divided(self) -> int:

@@ -153,14 +153,17 @@ class Lesion:
 
     def stuck(self, values: Floats, weights: Weights) -> str:
         parts, weight = self._parts(values), weights.images[:, 0] / weights.images[:, 0].sum()
-        called = np.any(parts["tp"] + parts["fp"] > 0, axis=1)
-        shown = np.any(parts["tp"] + parts["fn"] > 0, axis=1)
-        silent, found = weight @ ~called, weight[shown].sum()
+        called, shown = parts["tp"] + parts["fp"] > 0, parts["tp"] + parts["fn"] > 0
+        silent = weight @ ~np.any(called, axis=1)
         if silent >= NEARLY_ALL:
             return f"nothing was outlined in {silent:.0%} of the test images"
-        if found and weight[shown] @ ~called[shown] >= NEARLY_ALL * found:
-            return f"nothing was outlined in {NEARLY_ALL:.0%} of the images that show a lesion"
-        if weight @ (self._of_images(values)["dice"] == 1).all(axis=1) >= NEARLY_ALL:
+        for name, calls, shows in zip(self.classes, called.T, shown.T, strict=True):
+            there = weight @ shows
+            missed = weight @ (shows & ~calls) / there if there else 0.0
+            if missed >= NEARLY_ALL:
+                part = f" as {name}" if self._dice_of else ""
+                return f"nothing was outlined{part} in {missed:.0%} of the test images that show it"
+        if weight @ np.all(self._of_images(values)["dice"] == 1, axis=1) >= NEARLY_ALL:
             return f"{NEARLY_ALL:.0%} of the test images were outlined without a fault"
         return ""
 
