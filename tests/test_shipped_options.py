@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from kedro.config import OmegaConfigLoader
 
 from maskwise.config import parse

@@ -162,7 +162,8 @@ class Lesion:
             missed = weight @ (shows & ~calls) / there if there else 0.0
             if missed >= NEARLY_ALL:
                 part = f" as {name}" if self._dice_of else ""
-                return f"nothing was outlined{part} in {missed:.0%} of the test images that show it"
+                where = f"{missed:.0%} of the test images that show it"
+                return f"nothing was outlined{part} in {where}"
         if weight @ np.all(self._of_images(values)["dice"] == 1, axis=1) >= NEARLY_ALL:
             return f"{NEARLY_ALL:.0%} of the test images were outlined without a fault"
         return ""
