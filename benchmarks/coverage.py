@@ -54,6 +54,8 @@ class Seeds:
     """That of what all networks find hard about an image."""
     noise: float = 0.7
     """That of one network's own."""
+    tastes: float = 0.0
+    """That of what all networks of a recipe find hard, and those of another do not."""
 
     metric = "macro_auroc"
     scale: scales.Scale = "outcome"
@@ -69,6 +71,9 @@ class Seeds:
         shape = (len(RECIPES), self.seeds)
         skill = self._distance() + self.skills * generator.standard_normal((*shape, 1))
         noise = self.noise * generator.standard_normal((*shape, self.groups))
+        if self.tastes:
+            tastes = generator.standard_normal((shape[0], 1, self.groups))
+            noise = noise + self.tastes * tastes
         return stats.norm.cdf(skill * sick + hard + noise - self._distance() / 2)
 
     def sick(self) -> NDArray[np.bool_]:
@@ -100,7 +105,8 @@ class Seeds:
         return int(min(self.sick().sum(), (~self.sick()).sum()))
 
     def _distance(self) -> float:
-        spread = np.sqrt(2 * (self.images**2 + self.noise**2) + self.skills**2)
+        each = self.images**2 + self.noise**2 + self.tastes**2
+        spread = np.sqrt(2 * each + self.skills**2)
         return float(spread * stats.norm.ppf(self.auroc))
 
 
@@ -182,6 +188,7 @@ ARMS: dict[str, Arm] = {
     "5 seeds x 60 groups, AUROC .99": Seeds(5, 0.99),
     "5 seeds x 60 groups, AUROC .99, images hard for all": Seeds(5, 0.99, images=1, noise=0.3),
     "5 seeds x 60 groups, one in five positive, AUROC .86": Seeds(5, 0.86, positive=0.2),
+    "5 seeds x 60 groups, AUROC .86, each recipe's own hard images": Seeds(5, 0.86, tastes=0.7),
     "3 seeds x 60 groups, AUROC .86": Seeds(3, 0.86),
     "3 seeds x 60 groups, AUROC .99": Seeds(3, 0.99),
     "5 folds as in hippocampus": Folds("hippocampus"),
