@@ -19,9 +19,8 @@ Scale = Literal["unit", "outcome", "distance"]
 TRIALS = 9
 """Trials that a group is worth at most, of an ``outcome``.
 
-Close to 1 a few images that happen to be called rightly have no spread at all. Simulated at
-AUROC .86 to .997 with 3 and 5 seeds (docs/results/coverage.md): without a bound intervals held
-the truth in 82 to 95 of 100 studies.
+Close to 1 a few images that happen to be called rightly have no spread at all, and without a
+bound the interval would believe it. Chosen by simulation (docs/results/coverage.md).
 """
 _TAIL = (1 - LEVEL) / 2
 _NOTHING = 1e-14
