@@ -20,7 +20,7 @@ def main_png(facts: Facts) -> bytes:
     titles = {mode: facts.mode_name(mode) for mode in facts.modes}
     axis = facts.metric_name
     if not facts.tells_training:
-        axis += f"\n(from {facts.trainings}; bars: the choice of test images alone)"
+        axis += f"\n({facts.trainings};\nbars: test images only)"
     figure = label_efficiency.draw(table, facts.sizes, facts.styles, titles, axis)
     return png_bytes(figure)
 
