@@ -25,6 +25,8 @@ EXPERIMENT = Path("conf/base/experiment.yml")
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _KEYS = ("reproduce", "generated", "recipes", "seeds", "fractions", "sources")
 _OVERRIDES = ("recipes", "seeds", "fractions", "generated")
+_REPEATS = "repeats"
+"""How many networks each seed listed, and so each fold, gets: a source's own option."""
 _LISTS: dict[str, tuple[str, tuple[type, ...]]] = {
     "reproduce": ("names of sources", (str,)),
     "generated": ("names of sources", (str,)),
@@ -207,9 +209,12 @@ def _check_reproduced(block: Mapping[str, Any]) -> None:
 
 def _study(name: str, own: Mapping[str, Any], block: Mapping[str, Any]) -> Study:
     for key in own:
-        if key not in _OVERRIDES:
+        known = (*_OVERRIDES, _REPEATS)
+        if key not in known:
             where = f"experiment.sources.{name}.{key}"
-            raise UserError(f"{where}: there is no such option; {hint(key, _OVERRIDES)}")
+            raise UserError(f"{where}: there is no such option; {hint(key, known)}")
+        if key == _REPEATS:
+            continue
         if key != "generated":
             _check_list(own[key], key, f"experiment.sources.{name}.{key}")
         elif not isinstance(own[key], bool):
@@ -224,12 +229,28 @@ def _study(name: str, own: Mapping[str, Any], block: Mapping[str, Any]) -> Study
         source=name,
         generated=bool(values["generated"]),
         recipes=tuple(values["recipes"]),
-        seeds=tuple(values["seeds"]),
+        seeds=_repeated(values["seeds"], own.get(_REPEATS, 1), name),
         fractions=tuple(float(share) for share in values["fractions"]),
         fractions_parameter=f"params:{parameter}",
     )
     _check(study)
     return study
+
+
+def _repeated(seeds: Sequence[int], repeats: Any, name: str) -> tuple[int, ...]:
+    """Return the seeds and, of n of them, as many again that are n, 2 n, ... larger.
+
+    With ``folds: n`` these share their folds: seed s holds out fold s mod n.
+    """
+    where = f"experiment.sources.{name}.{_REPEATS}"
+    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
+        raise UserError(f"{where}: should be a whole number from 1, but is {repeats!r}")
+    if repeats > 1 and list(seeds) != list(range(len(seeds))):
+        raise UserError(
+            f"{where}: needs seeds that count from 0, one a fold, as in [0, 1, 2, 3, 4], but "
+            f"they are {list(seeds)}"
+        )
+    return tuple(seed + turn * len(seeds) for turn in range(repeats) for seed in seeds)
 
 
 def _check(study: Study) -> None:

@@ -66,6 +66,8 @@ PAIRED = (
     "difference",
     "low",
     "high",
+    "covers",
+    "primary",
     "p",
     "p_holm",
     "test",
@@ -73,8 +75,10 @@ PAIRED = (
     "n_groups",
     "n_seeds",
 )
-"""``paired.csv``: a row a comparison; difference = recipe minus against; ``test`` names the
-test behind ``p``; the ``n_`` are of the test set and of the seeds."""
+"""``paired.csv``: a row a comparison; difference = recipe minus against; ``covers`` says what
+chance the interval holds, ``primary`` whether the comparison was named beforehand: others have
+no p, nor has any where training was not repeated enough; ``test`` names the test behind ``p``;
+the ``n_`` are of the test set and of the seeds."""
 
 LABEL_EFFICIENCY = (
     "mode",
