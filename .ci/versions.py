@@ -4,9 +4,9 @@
 
 On each that the machine has, the whole pinned set is resolved. Where that brings a CPU build of
 torch, all is installed, the package imported, every stage run (`kedro run --env test`), and a
-fast selection of tests. Where torch would come with gigabytes of CUDA, as PyPI's builds for Linux
-on x86-64 do, everything else is installed, and what needs no torch is tried. The output says
-which of the two it was. What is tried is the last commit, not the working tree.
+fast selection of tests. Where torch would come with gigabytes of CUDA, as PyPI's builds for
+Linux on x86-64 do, everything else is installed, and what needs no torch is tried. The output
+says which of the two it was. What is tried is the last commit, not the working tree.
 """
 
 import json
