@@ -202,8 +202,8 @@ def _check_reproduced(block: Mapping[str, Any]) -> None:
         if block["sources"][name]:
             raise UserError(
                 f"experiment.sources.{name}: stands under `reproduce` and so takes the common "
-                "recipes, seeds and fractions; take its own away, or give the study a source "
-                "name of its own"
+                "recipes, seeds and fractions; take its own away, or take it out of "
+                f"`reproduce` and give it stages for DVC: python -m maskwise.dvc_stages {name}"
             )
 
 
