@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
-CODE := src tests benchmarks notebooks
+CODE := src tests benchmarks notebooks .ci
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 
@@ -20,6 +20,7 @@ check: $(READY)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/licences.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix $(CODE)

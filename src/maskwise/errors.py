@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend."""
+"""What is told in one message: what a user can mend, and that somebody asked to stop."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,6 +6,10 @@ from difflib import get_close_matches
 
 class UserError(Exception):
     """What is wrong, where, and what to do. Shown without a traceback, exit code 1."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM asked to stop: what Ctrl-C is, but for the exit code."""
 
 
 def hint(word: str, known: Iterable[str]) -> str:
