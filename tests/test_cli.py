@@ -25,7 +25,7 @@ def test_a_path_is_taken_as_typed(option: str, name: str) -> None:
         assert read_params(f" predict.{option} = {name} ") == {"predict": {option: name}}
 
 
-@pytest.mark.parametrize("name", set(NAMES) - {"null"})
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"null"}))
 def test_a_name_that_may_be_left_out_is_taken_as_typed_but_for_null(name: str) -> None:
     typed = f"predict.root={name},mine.ingest.table={name},mine.ingest.labels.d={name}"
     assert read_params(typed) == {

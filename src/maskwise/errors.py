@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend, and how its sentences stay short."""
+"""What is told in one message, in sentences that stay short; and that somebody asked to stop."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -18,6 +18,10 @@ LONGEST = 80
 
 class UserError(Exception):
     """What is wrong, where, and what to do. Shown without a traceback, exit code 1."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM asked to stop: what Ctrl-C is, but for the exit code."""
 
 
 def hint(word: str, known: Iterable[str]) -> str:
