@@ -74,7 +74,7 @@ class Seeds:
         if self.tastes:
             tastes = generator.standard_normal((shape[0], 1, self.groups))
             noise = noise + self.tastes * tastes
-        return stats.norm.cdf(skill * sick + hard + noise - self._distance() / 2)
+        return np.asarray(stats.norm.cdf(skill * sick + hard + noise - self._distance() / 2))
 
     def sick(self) -> NDArray[np.bool_]:
         """Say which groups are positive."""
@@ -141,7 +141,7 @@ class Folds:
         network = np.sqrt(parts["network"]) * (common + own)
         rest = np.sqrt(parts["rest"]) * generator.standard_normal((*shape[:2], groups))
         dice = np.clip(mean + image + network[:, :, self._fold()] + rest, 0, 1)
-        return np.round(PIXELS * dice) / PIXELS
+        return np.asarray(np.round(PIXELS * dice) / PIXELS)
 
     def _fold(self) -> NDArray[np.int64]:
         return np.repeat(np.arange(self.folds), self.sizes())
@@ -286,7 +286,7 @@ def summary(kept: pd.DataFrame) -> str:
 def sizes(study: str) -> NDArray[np.int64]:
     """Return how many test groups each fold of a committed study has."""
     units = _units(study)
-    return units.groupby("seed")["group"].nunique().to_numpy()
+    return np.asarray(units.groupby("seed")["group"].nunique())
 
 
 @cache

@@ -193,6 +193,14 @@ def test_what_was_named_beforehand_is_written_down_with_its_day() -> None:
     assert any("but not run: dqn against random_box" in note for note in scores["notes"])
 
 
+def test_a_metric_named_beforehand_that_the_task_has_not_is_refused() -> None:
+    table = study(scratch=0.0, dqn=4.0)
+    primary = Primary((("dqn", "scratch"),), "probe", 1.0, date(2026, 11, 29), "dice")
+    config = EvaluateConfig(draws=199, primary={"phantom": primary})
+    with pytest.raises(UserError, match=r"evaluate\.primary\.phantom\.metric: .* 'dice'"):
+        evaluate(table, subsets_of(table), config, "phantom")
+
+
 def test_where_nothing_was_named_beforehand_there_is_no_p() -> None:
     table = study(scratch=0.0, dqn=4.0)
     out = evaluate(table, subsets_of(table), QUICK, "phantom")

@@ -56,7 +56,7 @@ def test_of_one_seed_or_two_nothing_is_said_of_another_training(seeds: int) -> N
 
 def seen_by(draws: Draws, answers: np.ndarray) -> np.ndarray:
     """Average each network's answers ``(R, G)`` over the groups of every draw."""
-    return answers @ draws.groups / draws.groups.sum(axis=0)
+    return np.asarray(answers @ draws.groups / draws.groups.sum(axis=0))
 
 
 def test_what_each_network_has_by_luck_is_not_counted_twice() -> None:

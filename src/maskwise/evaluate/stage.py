@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from maskwise.artefacts.tables import PAIRED, SUBSETS, check_columns
+from maskwise.errors import UserError, hint
 from maskwise.evaluate import scales
 from maskwise.evaluate.arrangement import arrange
 from maskwise.evaluate.comparisons import COVERS, adjust, chosen_pairs, sign_flip
@@ -67,6 +68,7 @@ def evaluate(
     draws = draw(len(arrangement.repetitions), arrangement.sizes, config.draws, config.seed)
     results = score_all(arrangement, draws, config)
     primary = config.primary.get(source)
+    _check_metric(primary, arrangement.measures.metrics, source)
     paired = _compare(results, config, primary)
     validation = count_validation(subsets, arrangement.measures.task)
     log.info(
@@ -105,6 +107,15 @@ def _compare(results: Results, config: EvaluateConfig, primary: Primary | None) 
     paired = adjust(paired)
     numbers = ["difference", "low", "high", "p", "p_holm"]
     return paired.assign(**{name: paired[name].map(rounded).astype(float) for name in numbers})
+
+
+def _check_metric(primary: Primary | None, metrics: tuple[str, ...], source: str) -> None:
+    """Raise ``UserError`` where a metric was named that this task has not."""
+    if primary and primary.metric is not None and primary.metric not in metrics:
+        raise UserError(
+            f"evaluate.primary.{source}.metric: this task has no metric {primary.metric!r}; "
+            f"{hint(primary.metric, metrics)}"
+        )
 
 
 def _named_beforehand(

@@ -338,9 +338,6 @@ def read_facts(inputs: ReportInputs) -> Facts:
     scores, config = read_scores(inputs.scores), inputs.config
     known = sorted(set(scores["metric"]) - smaller_is_better(inputs.scores))
     metric = config.metric or str(inputs.scores.get("leading", "macro_auroc"))
-    primary = _primary(inputs)
-    if primary:
-        metric = primary["metric"]
     if metric not in known:
         raise UserError(
             f"report.metric: no score of {inputs.source!r} that is better when larger is "
@@ -350,8 +347,9 @@ def read_facts(inputs: ReportInputs) -> Facts:
     modes = set(scores["mode"])
     mode = config.mode if config.mode in modes else min(modes)
     fraction = min(scores.loc[scores["mode"] == mode, "fraction"])
+    primary = _primary(inputs)
     if primary:
-        mode, fraction = primary["mode"], primary["fraction"]
+        metric, mode, fraction = (primary[key] for key in ("metric", "mode", "fraction"))
     return Facts(
         inputs=inputs,
         data=read_data(inputs.data_summary, str(inputs.settings["preprocess"]["label"])),
