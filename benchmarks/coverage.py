@@ -7,7 +7,7 @@ intervals and p (`--whole` by `evaluate()` itself, hours instead of minutes;
 tests/evaluate/test_coverage.py holds that both say the same), and prints a table: the share of
 studies whose interval of a score holds the score that an endless study would find, the share
 whose interval of the difference holds 0, and the share with p <= .05. Arms without a p (fewer
-than 3 repetitions) say so. `--table FILE` keeps a row a study and goes on from there.
+than 3 repetitions) say so. `--table FILE` keeps one row per study and goes on from there.
 
 A network's latent score of an image is the class, times the network's own skill, plus what is
 hard about the image for all networks, plus this network's own noise. In folds an image's Dice
@@ -206,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--draws", type=int, default=999)
-    parser.add_argument("--table", type=Path, help="a row a study, kept and gone on from")
+    parser.add_argument("--table", type=Path, help="one row per study, kept and gone on from")
     parser.add_argument("--whole", action="store_true", help="by evaluate() itself")
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
     arguments = parser.parse_args()

@@ -104,7 +104,7 @@ def _score(figures: dict[str, float] | None) -> str:
 
 
 def differences_table(paired: pd.DataFrame) -> str:
-    """Return a row a comparison; a p only of those that were named beforehand."""
+    """Return one row per comparison; a p only of those that were named beforehand."""
     head = ["mode", "labels", "recipe", "against", "difference", "p", "p (Holm)"]
     lines = [
         [

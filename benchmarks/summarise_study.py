@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def read_histories(data: Path, source: str) -> pd.DataFrame:
-    """Return a row an epoch of every cell that trained."""
+    """Return one row per epoch of every cell that trained."""
     tables = []
     for path in sorted(
         (data / "07_model_output" / source / "training").glob("*/s*/history.csv")
@@ -111,7 +111,7 @@ def read_histories(data: Path, source: str) -> pd.DataFrame:
 
 
 def lifts(histories: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a row a recipe that hides something: last epochs, mean over seeds."""
+    """Return one row per recipe that hides something: last epochs, mean over seeds."""
     last = histories.groupby(["recipe", "seed"]).tail(1)
     rows = []
     for recipe, cells in last.groupby("recipe"):
@@ -128,7 +128,7 @@ def lifts(histories: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def over_groups(data: Path, source: str) -> list[dict[str, str]]:
-    """Return a row a recipe: lifts with intervals over seeds (Student) and groups (bootstrap).
+    """Return one row per recipe: lifts, intervals over seeds (Student) and groups (bootstrap).
 
     Computed anew from the masks that galleries keep of the last epoch they drew.
     """
@@ -173,7 +173,7 @@ def drawn_lifts(path: Path, store: Store) -> tuple[int, int, Floats, Floats] | N
 
 
 def over_training(histories: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a row a recipe, at the first epoch and at fifths of each seed's own epochs.
+    """Return one row per recipe, at the first epoch and at fifths of each seed's own epochs.
 
     In folds seeds train on other numbers of images, so that their epochs end at other steps.
     """
@@ -206,7 +206,7 @@ def paired(histories: pd.DataFrame, recipe: str, other: str) -> str:
 
 
 def costs(data: Path, source: str, histories: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a row a recipe: error inside the mask against two trivial answers, and time."""
+    """Return one row per recipe: error in the mask beside two trivial answers, and time."""
     rows = []
     for recipe, cells in histories.groupby("recipe"):
         last = cells.dropna(subset=["error"]).groupby("seed").tail(1)
@@ -229,7 +229,7 @@ def costs(data: Path, source: str, histories: pd.DataFrame) -> list[dict[str, st
 
 
 def draw_lifts(histories: pd.DataFrame, path: Path) -> None:
-    """Draw content lift over training, a line a seed."""
+    """Draw content lift over training, one line per seed."""
     cells = histories.dropna(subset=["content_lift"])
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
@@ -258,7 +258,7 @@ def draw_choices(gallery: Path, path: Path) -> None:
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """Print a table a metric and mode: recipes down, fractions across."""
+    """Print one table per metric and mode: recipes down, fractions across."""
     for metric, shown in METRICS.items():
         for mode, name in MODES[scores["task"]].items():
             rows = []

@@ -109,7 +109,7 @@ def _unknown_names(
 def _attempts(
     parameters: Mapping[str, Any], studies: list[Study], known: Names
 ) -> Iterable[Callable[[], object]]:
-    """Yield what must succeed, one attempt a block, so that all errors are found at once."""
+    """Yield what must succeed, one attempt per block, so that all errors are found at once."""
     for stage, parse_stage in blocks.STAGE_BLOCKS.items():
         found = partial(_block, parameters, stage, f"conf/base/parameters_{stage}.yml")
         yield partial(_attempt, parse_stage, found, stage)

@@ -140,7 +140,7 @@ def check_request(registered: Any, options: dict[str, Any]) -> None:
     if len(names) > 1:
         raise UserError(
             f"--pipelines: {', '.join(sorted(names))} are run one after another; "
-            "give one name a run"
+            "give one name per run"
         )
     pipeline: Pipeline = registered[names[0]]
     _check_names("--namespaces", options.get("namespaces") or (), _namespaces(pipeline))

@@ -181,7 +181,7 @@ def _repetitions(arrangement: Arrangement) -> list[str]:
         wider = stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975)
         return [
             f"{n} {unit}s: their part of the intervals is Student's, with {n - 1} degrees of "
-            f"freedom; for want of more {unit}s it is {wider:.1f} times as wide as their "
+            f"freedom; with so few {unit}s it is {wider:.1f} times as wide as their "
             "spread alone would make it."
         ]
     return []
@@ -221,7 +221,7 @@ def _folds(arrangement: Arrangement) -> list[str]:
     ]
     if networks == 1:
         notes.append(
-            "One network a fold: the chance of training and the chance of the fold cannot be "
+            "One network per fold: the chance of training and the chance of the fold cannot be "
             f"told apart; seeds that are {folds} apart share a fold, so that twice as many "
             "seeds train two."
         )

@@ -34,7 +34,7 @@ class MaskComparison:
 
 
 def label_contradictions(images: pd.DataFrame, groups: Groups) -> list[dict[str, Any]]:
-    """Return one entry a set of duplicates with several values of a label: value -> paths."""
+    """Return one entry per set of duplicates with several values of a label: value -> paths."""
     found, names = [], _names(images)
     for members in duplicate_sets(groups.duplicate):
         for column in label_columns(images):

@@ -37,7 +37,7 @@ class Ordered:
 
 
 def order_series(images: pd.DataFrame) -> Ordered:
-    """Order the series in ``images``, a row an image of a DICOM file.
+    """Order the series in ``images``, one row per image of a DICOM file.
 
     Columns: ``holder`` (its folder, or of a file of many frames the file), ``series``,
     ``normal`` (a vector or None), ``position`` (mm), ``height``, ``width``. A series of one

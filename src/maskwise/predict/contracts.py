@@ -41,7 +41,7 @@ class Answers:
     """What a model says of some scans."""
 
     table: "pd.DataFrame"
-    """A row a scan: ``prediction`` ("" where the answer is no finite number), and the columns
+    """One row per scan: ``prediction`` ("" where the answer is not finite), and the columns
     that the kind names."""
     files: Mapping[str, bytes]
     """What goes into the folder of outlines, by file name."""

@@ -74,7 +74,7 @@ class Predicted:
     """What the stage hands on."""
 
     table: pd.DataFrame
-    """A row a scan or file: ``path, frame, prediction``, then of a classifier ``p_<class>``
+    """One row per scan or file: ``path, frame, prediction``, then of a classifier ``p_<class>``
     (calibrated), of a segmenter ``area_<class>`` and ``outline``, and ``refused``, the reason
     why there is no prediction."""
     outlines: dict[str, bytes]
@@ -201,7 +201,7 @@ class _Run:
 
 
 def _answers(run: _Run) -> tuple[pd.DataFrame, dict[str, bytes]]:
-    """Return a row a scan, in the order found, then a row a file that is none; the outlines."""
+    """Return one row per scan as found, then one per file that is none; and the outlines."""
     scans, name = run.found.scans, run.found.root.name
     refused: list[str] = []
     tables: list[pd.DataFrame] = []

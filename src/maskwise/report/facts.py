@@ -188,7 +188,7 @@ class Facts:
         }
 
     def lifts(self, recipe: str) -> pd.DataFrame:
-        """Return what was measured last of the recipe's masks, a row a seed."""
+        """Return what was measured last of the recipe's masks, one row per seed."""
         rows = [
             history.dropna(subset=["lift"]).iloc[-1:].assign(seed=seed)
             for seed, history in self.histories(recipe).items()

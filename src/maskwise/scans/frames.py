@@ -85,7 +85,7 @@ class FrameReader:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of a frame a part: ``(H, W)`` or ``(H, W, C)``."""
+        """Shape of one frame per part: ``(H, W)`` or ``(H, W, C)``."""
         return {part: member.shape[1:] for part, member in self._members.items()}
 
     def labels(self, part: str) -> NDArray[Any] | None:

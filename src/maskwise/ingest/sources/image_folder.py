@@ -1,4 +1,4 @@
-"""A folder of images: a subfolder a class, split folders above them, or flat and unlabelled."""
+"""A folder of images: one subfolder per class, split folders above, or flat and unlabelled."""
 
 import logging
 import re

@@ -111,7 +111,7 @@ class LggConfig:
         replaced: Mapping[str, bool],
         known: Mapping[str, dict[str, Any]],
     ) -> list[dict[str, Any]]:
-        """Return a row a slice of one patient; ``slices`` are in order."""
+        """Return one row per slice of one patient; ``slices`` are in order."""
         folder = slices[0].folder
         patient = _patient(folder)
         common = {
