@@ -134,7 +134,7 @@ class Crew:
             if worker.exitcode:
                 worker.join()
                 cause = (
-                    " (killed, most often because memory ran out)"
+                    " (killed, most often as memory ran out)"
                     if worker.exitcode == -9
                     else ""
                 )
