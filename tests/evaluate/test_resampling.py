@@ -64,10 +64,14 @@ def test_what_each_network_has_by_luck_is_not_counted_twice() -> None:
     generator, seeds, groups = np.random.default_rng(0), 8, 200
     draws = draw(seeds, (groups,), 999, seed=0)
     found = [
-        resample(seen_by(draws, generator.normal(size=(seeds, groups))), draws).both.variance
+        resample(seen_by(draws, generator.normal(size=(seeds, groups))), draws)
         for _ in range(40)
     ]
-    assert np.mean(found) == pytest.approx(1 / (seeds * groups), rel=0.25)
+    right = 1 / (seeds * groups)
+    assert np.mean([one.both.variance for one in found]) == pytest.approx(right, rel=0.25)
+    # Student's draws with 7 degrees of freedom spread by 7 / 5 of it.
+    drawn = np.mean([one.draws.var() for one in found])
+    assert drawn == pytest.approx(7 / 5 * right, rel=0.25)
 
 
 def test_what_all_networks_share_comes_from_the_test_groups() -> None:
