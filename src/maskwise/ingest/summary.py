@@ -82,12 +82,18 @@ def warn(summary: dict[str, Any]) -> list[str]:
     contradictions, leaks = summary["contradictions"], summary["official_split_leaks"]
     if contradictions["labels"]:
         sentences.append(
-            f"{len(contradictions['labels'])} sets of duplicates carry contradictory labels."
+            f"{
+                _several(
+                    len(contradictions['labels']),
+                    'set of duplicates carries',
+                    'sets of duplicates carry',
+                )
+            } contradictory labels."
         )
     if contradictions["masks"]["contradictory"]:
         sentences.append(
-            f"{contradictions['masks']['contradictory']} pairs of duplicates have masks that "
-            f"overlap by less than {contradictions['masks']['agreement']:g}."
+            f"{_several(contradictions['masks']['contradictory'], 'pair', 'pairs')} of duplicates "
+            f"have masks that overlap by less than {contradictions['masks']['agreement']:g}."
         )
     if leaks["groups"]:
         sentences.append(
@@ -109,8 +115,9 @@ def warn(summary: dict[str, Any]) -> list[str]:
     across = summary["duplicates"]["sets_across_patients"]
     if across:
         sentences.append(
-            f"{across} sets of near-duplicates join patients who have different names: look at "
-            "some, and lower duplicate_distance if they are different people."
+            f"{_several(across, 'set of near-duplicates joins', 'sets of near-duplicates join')} "
+            "patients who have different names: look at some, and lower duplicate_distance if they "
+            "are different people."
         )
     if largest > max(10, summary["images"] / 5):
         sentences.append(
@@ -120,10 +127,13 @@ def warn(summary: dict[str, Any]) -> list[str]:
     return sentences
 
 
+def _several(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
 def _remarked(entry: dict[str, Any]) -> str:
     path, detail = next(iter(entry["examples"].items()))
-    files = "1 file" if entry["files"] == 1 else f"{entry['files']} files"
-    return f"{files} {entry['meaning']}, as {path!r}{': ' if detail else ''}{detail}."
+    return f"{_several(entry['files'], 'file', 'files')} {entry['meaning']}, as {path!r}{': ' if detail else ''}{detail}."
 
 
 def _mixed_numbers(volumes: dict[str, Any] | None) -> list[str]:
