@@ -80,20 +80,15 @@ def warn(summary: dict[str, Any]) -> list[str]:
     sentences: list[str] = []
     sentences += map(_remarked, summary["remarks"].values())
     contradictions, leaks = summary["contradictions"], summary["official_split_leaks"]
-    if contradictions["labels"]:
+    labels, masks = len(contradictions["labels"]), contradictions["masks"]
+    if labels:
+        found = _several(labels, "set of duplicates carries", "sets of duplicates carry")
+        sentences.append(f"{found} contradictory labels.")
+    if masks["contradictory"]:
+        pairs = _several(masks["contradictory"], "pair", "pairs")
         sentences.append(
-            f"{
-                _several(
-                    len(contradictions['labels']),
-                    'set of duplicates carries',
-                    'sets of duplicates carry',
-                )
-            } contradictory labels."
-        )
-    if contradictions["masks"]["contradictory"]:
-        sentences.append(
-            f"{_several(contradictions['masks']['contradictory'], 'pair', 'pairs')} of duplicates "
-            f"have masks that overlap by less than {contradictions['masks']['agreement']:g}."
+            f"{pairs} of duplicates have masks that overlap by less than "
+            f"{masks['agreement']:g}."
         )
     if leaks["groups"]:
         sentences.append(
@@ -114,10 +109,10 @@ def warn(summary: dict[str, Any]) -> list[str]:
     largest = summary["duplicates"]["largest_set"]
     across = summary["duplicates"]["sets_across_patients"]
     if across:
+        found = _several(across, "set of near-duplicates joins", "sets of near-duplicates join")
         sentences.append(
-            f"{_several(across, 'set of near-duplicates joins', 'sets of near-duplicates join')} "
-            "patients who have different names: look at some, and lower duplicate_distance if they "
-            "are different people."
+            f"{found} patients who have different names: look at some, and lower "
+            "duplicate_distance if they are different people."
         )
     if largest > max(10, summary["images"] / 5):
         sentences.append(
@@ -133,7 +128,8 @@ def _several(number: int, one: str, many: str) -> str:
 
 def _remarked(entry: dict[str, Any]) -> str:
     path, detail = next(iter(entry["examples"].items()))
-    return f"{_several(entry['files'], 'file', 'files')} {entry['meaning']}, as {path!r}{': ' if detail else ''}{detail}."
+    files = _several(entry["files"], "file", "files")
+    return f"{files} {entry['meaning']}, as {path!r}{': ' if detail else ''}{detail}."
 
 
 def _mixed_numbers(volumes: dict[str, Any] | None) -> list[str]:
