@@ -191,6 +191,7 @@ def _numbers(place: Place, key: str, kind: Any) -> Iterator[Number]:
             default = next(f.default for f in fields(place.config) if f.name == key)
             entries = [each for each in get_args(plain(member)) if each is not Ellipsis]
             for entry in members(entries[0]):
-                if plain(entry) in (int, float):
+                # Beside text it is a label, which happens to be written in digits.
+                if plain(entry) in (int, float) and str not in members(entries[0]):
                     others = default[1:] if isinstance(default, tuple) else ()
                     yield Number(place, key, entry, others)

@@ -1,5 +1,6 @@
 """Which cells there are, and what they are called."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,17 @@ def test_raw_files_that_the_project_makes_and_those_of_the_user_have_different_n
         ({"recipes": []}, "at least one recipe"),
         ({"seeds": [1, 1]}, "1 stands twice"),
         ({"seeds": [-1]}, "whole numbers from 0"),
+        ({"seeds": [10**12]}, "whole numbers from 0 to 4294967295, not .1000000000000."),
+        ({"fractions": [1.0, math.nan]}, "lie in"),
+        ({"fractions": [1.0, 10**400]}, "lie in"),
+        ({5: 1}, r"experiment\.5: there is no such option"),
+        ({True: 1}, r"experiment\.true: there is no such option"),
+        ({"SEEDS": [1]}, r"experiment\.SEEDS: .* mean 'seeds'"),
+        ({"seeds": [0] * 100_000}, "0 stands twice"),
+        (
+            {"sources": {"phantom": {}, 5: {}}},
+            r"experiment\.sources\.5: a source's name is text",
+        ),
         ({"fractions": [0.1]}, "hold 1.0"),
         ({"fractions": [1.0, 2.0]}, "lie in"),
         ({"seeds": 3}, r"experiment\.seeds: should be a list of whole numbers, .*, but is 3"),
@@ -94,7 +106,7 @@ def test_raw_files_that_the_project_makes_and_those_of_the_user_have_different_n
         ({"recipes": "dqn"}, r"experiment\.recipes: should be a list of names, .* is 'dqn'"),
         ({"fractions": ["a"]}, r"experiment\.fractions: should be a list of numbers"),
         ({"reproduce": None}, r"experiment\.reproduce: should be a list of names of sources"),
-        ({"sources": None}, r"experiment\.sources: should be a block .*, but is None"),
+        ({"sources": None}, r"experiment\.sources: should be a block .*, but is null"),
         ({"sources": {"phantom": [1]}}, r"experiment\.sources\.phantom: should be a block"),
         (
             {"sources": {"phantom": {}, "busi": {"seeds": "01"}}},
@@ -111,6 +123,26 @@ def test_a_wrong_experiment_names_the_key_and_the_remedy(
 ) -> None:
     with pytest.raises(UserError, match=message):
         parse_studies({**BLOCK, "sources": {"phantom": {}}, **changes})
+
+
+def test_all_mistakes_of_an_experiment_are_named_at_once_and_cut_where_long() -> None:
+    wrong = {
+        "seedz": [1],
+        "recipes": "x" * 10**6,
+        "fractions": ["a"] * 10**5,
+        "sources": {"phantom": {"seed": [1]}, "busi": {"generated": "no"}},
+    }
+    with pytest.raises(UserError) as caught:
+        parse_studies({**BLOCK, **wrong})
+    lines = str(caught.value).split("\n")
+    assert [line.partition(":")[0] for line in lines] == [
+        "experiment.seedz",
+        "experiment.recipes",
+        "experiment.fractions",
+        "experiment.sources.phantom.seed",
+        "experiment.sources.busi.generated",
+    ]
+    assert max(map(len, lines)) < 400
 
 
 def test_a_missing_key_is_named() -> None:

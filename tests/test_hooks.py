@@ -1,6 +1,8 @@
 """What is refused before any stage runs, what is told of a run, and how."""
 
 import json
+import math
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +29,7 @@ from maskwise.checks import (
     check_labels,
     check_parameters,
     check_typed,
+    check_writable,
     names_in_files,
 )
 from maskwise.datasets import JsonDataset, RawFolder
@@ -167,6 +170,86 @@ def test_a_wrong_policy_of_one_recipe_stops_the_run_of_its_source() -> None:
 
 def test_a_source_that_is_not_run_does_not_stop_the_others() -> None:
     check_parameters(load(busi={"pretrain": {"stepz": 3}}), [STUDIES["phantom"]], KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"finetune": {"full": {"encoder_rat": 1}}},
+            "^finetune.full.encoder_rat: .*_rate",
+        ),
+        ({"finetune": {"probe": {"strenghts": [1]}}}, "finetune.probe.strenghts: .*strengths"),
+        (
+            {"simclr": {"objective": {"views": {"nonsense": 1}}}},
+            "simclr.objective.views.nonsense: there is no such option",
+        ),
+        (
+            {"dqn": {"policy": {"epsilon": {"strat": 1}}}},
+            "dqn.policy.epsilon.strat: .*did you mean 'start'",
+        ),
+        (
+            {"dqn": {"policy": {"replay": {"capcity": 1}}}},
+            "dqn.policy.replay.capcity: .*did you mean 'capacity'",
+        ),
+        (
+            {"phantom": {"preprocess": {"geometry": {"aspekt": "keep"}}}},
+            "phantom.preprocess.geometry.aspekt: .*did you mean 'aspect'",
+        ),
+        ({"finetune": {"full": {"clip": math.nan}}}, "^finetune.full.clip: is nan, but must"),
+        (
+            {"phantom": {"preprocess": {"channels": 2}}},
+            "channels: should be 1 or 3, but is 2",
+        ),
+        ({"on": 1}, "^on: there is no such parameter"),
+    ],
+)
+def test_a_key_or_number_deep_in_a_block_is_refused_before_any_stage(
+    changed: dict[str, Any], said: str
+) -> None:
+    assert re.search(said, refusal("phantom", **changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"random_box": {"encoder": {"name": "pixels"}}},
+            r"^random_box\.encoder\.name: pixels has nothing to train",
+        ),
+        (
+            {"simclr": {"optimisation": {"accumulate": 32}}},
+            r"^simclr\.objective\.name: simclr tells .* sees 1 at a time",
+        ),
+        (
+            {"random_box": {"encoder": {"norm": "batch", "stride": 32}, "optimisation": {}}},
+            r"^random_box\.encoder: batch norm learns from two values",
+        ),
+        (
+            {"scratch": {"encoder": {"widths": [4096] * 8, "convolutions": [64] * 8}}},
+            r"^scratch\.encoder: a network of [0-9,]+ parameters",
+        ),
+    ],
+)
+def test_a_recipe_that_could_not_learn_from_the_source_is_refused_before_any_stage(
+    changed: dict[str, Any], said: str
+) -> None:
+    small = {"preprocess": {"height": 32, "width": 32}, "pretrain": {"batch_size": 1}}
+    source = {} if "accumulate" in str(changed) else {"phantom": small}
+    assert re.search(said, refusal("phantom", **source, **changed), re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", ["a file", "a file/below"])
+def test_checkpoints_that_cannot_be_saved_are_refused_before_training(
+    tmp_path: Path, folder: str
+) -> None:
+    (tmp_path / "a file").touch()
+    parameters = load(pretrain={"checkpoints": folder})
+    with pytest.raises(
+        UserError, match=r"pretrain\.checkpoints: 'a file.*nothing can be saved"
+    ):
+        check_writable(tmp_path, parameters, "phantom", {"pretrain"})
+    check_writable(tmp_path, parameters, "phantom", {"finetune", "evaluate"})
 
 
 def test_a_grid_that_does_not_fit_the_image_is_refused_before_any_stage() -> None:

@@ -4,15 +4,17 @@ A cell is one source x recipe x seed. Reads ``conf/base/experiment.yml`` with Py
 that listing pipelines stays fast.
 """
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from maskwise.errors import UserError, as_text, hint
+from maskwise.errors import UserError, as_text, cut, hint, joined, listed, shown
 
 try:
     from yaml import CSafeLoader as SafeLoader
@@ -27,6 +29,8 @@ _KEYS = ("reproduce", "generated", "recipes", "seeds", "fractions", "sources")
 _OVERRIDES = ("recipes", "seeds", "fractions", "generated")
 _REPEATS = "repeats"
 """How many networks each seed listed, and so each fold, gets: a source's own option."""
+MOST = 1000
+"""Networks of one seed."""
 _LISTS: dict[str, tuple[str, tuple[type, ...]]] = {
     "reproduce": ("names of sources", (str,)),
     "generated": ("names of sources", (str,)),
@@ -35,6 +39,8 @@ _LISTS: dict[str, tuple[str, tuple[type, ...]]] = {
     "fractions": ("numbers", (int, float)),
 }
 """What the list of each key holds."""
+LARGEST_SEED = 2**32 - 1
+"""As large as NumPy takes them."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     except yaml.YAMLError as error:  # a character that no YAML may hold
         raise UserError(f"{path}: is no YAML ({error}); mend it there") from None
     if not isinstance(document, dict | None):
-        raise UserError(f"{path}: should hold lines `name: value`, but is {document!r}")
+        raise UserError(f"{path}: should hold lines `name: value`, but is {shown(document)}")
     return document or {}
 
 
@@ -152,127 +158,158 @@ class _Loader(SafeLoader):
 
 
 def parse_studies(block: Mapping[str, Any]) -> dict[str, Study]:
-    """Turn the block ``experiment`` into studies; a ``UserError`` names the key to mend."""
-    for key in _mapping(block, "experiment"):
-        if key not in _KEYS:
-            raise UserError(f"experiment.{key}: there is no such option; {hint(key, _KEYS)}")
-    for key in _KEYS:
-        if key not in block:
-            raise UserError(f"experiment.{key}: missing in {EXPERIMENT}")
-        if key in _LISTS:
-            _check_list(block[key], key, f"experiment.{key}")
-    sources: Mapping[str, Any] = _mapping(block["sources"], "experiment.sources")
-    for key in ("reproduce", "generated"):
-        for name in block[key]:
-            if name not in sources:
-                where = f"experiment.{key}"
-                raise UserError(f"{where}: there is no source {name!r}; {hint(name, sources)}")
-    studies = {
-        name: _study(name, _mapping(own or {}, f"experiment.sources.{name}"), block)
-        for name, own in sources.items()
-    }
-    _check_reproduced(block)
-    return studies
+    """Turn the block ``experiment`` into studies; a ``UserError`` names all that is wrong."""
+    block = _mapping(block, "experiment")
+    _refuse(_wrong_in_block(block))
+    _refuse(_wrong_together(block))
+    return {name: _study(name, own or {}, block) for name, own in block["sources"].items()}
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    found = list(problems)
+    if found:
+        raise UserError(joined(found))
 
 
 def _mapping(block: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(block, Mapping) or not all(isinstance(key, str) for key in block):
-        raise UserError(f"{where}: should be a block of names, but is {block!r}")
+    if not isinstance(block, Mapping):
+        raise UserError(f"{where}: should be a block of names, but is {shown(block)}")
     return block
 
 
-def _check_list(value: Any, key: str, where: str) -> None:
-    """Raise ``UserError`` unless ``value`` is a list of what ``key`` lists."""
+def _wrong_in_block(block: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with keys and values, each looked at by itself."""
+    yield from _wrong_keys(block, _KEYS, "experiment")
+    for key in _KEYS:
+        if key not in block:
+            yield f"experiment.{key}: missing in {EXPERIMENT}"
+        elif key in _LISTS:
+            yield from _wrong_list(block[key], key, f"experiment.{key}")
+    sources = block.get("sources", {})
+    if not isinstance(sources, Mapping):
+        yield f"experiment.sources: should be a block of names, but is {shown(sources)}"
+        return
+    for name, own in sources.items():
+        where = f"experiment.sources.{cut(str(name))}"
+        if not isinstance(name, str):
+            yield f"{where}: a source's name is text, but YAML takes this for {shown(name)}"
+        elif not isinstance(own or {}, Mapping):
+            yield f"{where}: should be a block of names, but is {shown(own)}"
+        else:
+            yield from _wrong_overrides(own or {}, where)
+
+
+def _wrong_overrides(own: Mapping[str, Any], where: str) -> Iterator[str]:
+    yield from _wrong_keys(own, (*_OVERRIDES, _REPEATS), where)
+    repeats = own.get(_REPEATS, 1)
+    if isinstance(repeats, bool) or not isinstance(repeats, int) or not 1 <= repeats <= MOST:
+        yield (
+            f"{where}.{_REPEATS}: should be a whole number from 1 to {MOST}, but is "
+            f"{shown(repeats)}"
+        )
+    for key in own.keys() & _LISTS.keys() & set(_OVERRIDES):
+        if key != "generated":
+            yield from _wrong_list(own[key], key, f"{where}.{key}")
+    if not isinstance(own.get("generated", False), bool):
+        yield f"{where}.generated: should be true or false, but is {shown(own['generated'])}"
+
+
+def _wrong_keys(block: Mapping[str, Any], known: Collection[str], where: str) -> Iterator[str]:
+    for key in block:
+        if key not in known:
+            name = cut(key if isinstance(key, str) else shown(key))
+            yield f"{where}.{name}: there is no such option; {hint(str(key), known)}"
+
+
+def _wrong_list(value: Any, key: str, where: str) -> Iterator[str]:
+    """Say so unless ``value`` is a list of what ``key`` lists."""
     what, kinds = _LISTS[key]
     right = isinstance(value, list) and all(
         isinstance(entry, kinds) and not isinstance(entry, bool) for entry in value
     )
     if not right:
-        raise UserError(f"{where}: should be a list of {what}, as in [a, b], but is {value!r}")
+        yield f"{where}: should be a list of {what}, as in [a, b], but is {shown(value)}"
 
 
-def _check_reproduced(block: Mapping[str, Any]) -> None:
-    for name in block["generated"]:
-        if name not in block["reproduce"]:
-            raise UserError(
-                f"experiment.generated: {name!r} does not stand under `reproduce`; write "
-                f"`generated: true` under experiment.sources.{name} instead"
-            )
+def _wrong_together(block: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong about names that belong to one another, and about each study."""
+    sources = block["sources"]
+    for key in ("reproduce", "generated"):
+        for name in set(block[key]) - set(sources):
+            what = f"there is no source {shown(name)}; {hint(name, sources)}"
+            yield f"experiment.{key}: {what}"
+    for name in set(block["generated"]) - set(block["reproduce"]):
+        yield (
+            f"experiment.generated: {shown(name)} does not stand under `reproduce`; write "
+            f"`generated: true` under experiment.sources.{cut(name)} instead"
+        )
     for name in block["reproduce"]:
-        if block["sources"][name]:
-            raise UserError(
-                f"experiment.sources.{name}: stands under `reproduce` and so takes the common "
-                "recipes, seeds and fractions; take its own away, or take it out of "
+        if sources.get(name):
+            yield (
+                f"experiment.sources.{cut(name)}: stands under `reproduce` and so takes the "
+                "common recipes, seeds and fractions; take its own away, or take it out of "
                 f"`reproduce` and give it stages for DVC: python -m maskwise.dvc_stages {name}"
             )
+    for name, own in sources.items():
+        own = own or {}
+        seeds = own.get("seeds", block["seeds"])
+        if own.get(_REPEATS, 1) > 1 and list(seeds) != list(range(len(seeds))):
+            yield (
+                f"experiment.sources.{cut(name)}.{_REPEATS}: needs seeds that count from 0, "
+                f"one per fold, as in [0, 1, 2, 3, 4], but they are {shown(list(seeds))}"
+            )
+        yield from _wrong_in_study(_study(name, own, block))
 
 
 def _study(name: str, own: Mapping[str, Any], block: Mapping[str, Any]) -> Study:
-    for key in own:
-        known = (*_OVERRIDES, _REPEATS)
-        if key not in known:
-            where = f"experiment.sources.{name}.{key}"
-            raise UserError(f"{where}: there is no such option; {hint(key, known)}")
-        if key == _REPEATS:
-            continue
-        if key != "generated":
-            _check_list(own[key], key, f"experiment.sources.{name}.{key}")
-        elif not isinstance(own[key], bool):
-            where = f"experiment.sources.{name}.generated"
-            raise UserError(f"{where}: should be true or false, but is {own[key]!r}")
     shared = {**block, "generated": name in block["generated"]}
     values = {key: own.get(key, shared[key]) for key in _OVERRIDES}
     parameter = (
         f"experiment.sources.{name}.fractions" if "fractions" in own else "experiment.fractions"
     )
-    study = Study(
+    return Study(
         source=name,
         generated=bool(values["generated"]),
         recipes=tuple(values["recipes"]),
-        seeds=_repeated(values["seeds"], own.get(_REPEATS, 1), name),
-        fractions=tuple(float(share) for share in values["fractions"]),
+        seeds=_repeated(values["seeds"], own.get(_REPEATS, 1)),
+        fractions=tuple(map(_share, values["fractions"])),
         fractions_parameter=f"params:{parameter}",
     )
-    _check(study)
-    return study
 
 
-def _repeated(seeds: Sequence[int], repeats: Any, name: str) -> tuple[int, ...]:
+def _repeated(seeds: Sequence[int], repeats: int) -> tuple[int, ...]:
     """Return the seeds and, of n of them, as many again that are n, 2 n, ... larger.
 
     With ``folds: n`` these share their folds: seed s holds out fold s mod n.
     """
-    where = f"experiment.sources.{name}.{_REPEATS}"
-    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
-        raise UserError(f"{where}: should be a whole number from 1, but is {repeats!r}")
-    if repeats > 1 and list(seeds) != list(range(len(seeds))):
-        raise UserError(
-            f"{where}: needs seeds that count from 0, one a fold, as in [0, 1, 2, 3, 4], but "
-            f"they are {list(seeds)}"
-        )
     return tuple(seed + turn * len(seeds) for turn in range(repeats) for seed in seeds)
 
 
-def _check(study: Study) -> None:
-    where = f"experiment (source {study.source!r})"
+def _share(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # a whole number beyond any float is no share either
+        return math.inf
+
+
+def _wrong_in_study(study: Study) -> Iterator[str]:
+    where = f"experiment (source {shown(study.source)})"
     for name in (study.source, *study.recipes):
         if not _NAME.match(name):
-            raise UserError(f"{where}: {name!r} should hold only a-z, 0-9 and '_'")
-    for recipe in study.recipes:
-        if recipe == study.source:
-            raise UserError(f"{where}: {recipe!r} is the name of a recipe and of a source")
+            yield f"{where}: {shown(name)} should hold only a-z, 0-9 and '_'"
+    if study.source in study.recipes:
+        yield f"{where}: {shown(study.source)} is the name of a recipe and of a source"
     if not study.recipes or not study.seeds:
-        raise UserError(f"{where}: needs at least one recipe and one seed")
+        yield f"{where}: needs at least one recipe and one seed"
     for values in (study.recipes, study.seeds, study.fractions):
-        _refuse_repeats(values, where)
-    if any(not isinstance(seed, int) or seed < 0 for seed in study.seeds):
-        raise UserError(f"{where}: seeds are whole numbers from 0, not {list(study.seeds)}")
+        repeated = [value for value, times in Counter(values).items() if times > 1]
+        if repeated:
+            yield f"{where}: {listed(map(shown, repeated))} stands twice"
+    if any(not 0 <= seed <= LARGEST_SEED for seed in study.seeds):
+        yield (
+            f"{where}: seeds are whole numbers from 0 to {LARGEST_SEED}, not "
+            f"{shown(list(study.seeds))}"
+        )
     if 1.0 not in study.fractions or any(not 0 < share <= 1 for share in study.fractions):
-        shown = list(study.fractions)
-        raise UserError(f"{where}: fractions lie in (0, 1] and hold 1.0, not {shown}")
-
-
-def _refuse_repeats(values: Sequence[Any], where: str) -> None:
-    repeated = {value for value in values if values.count(value) > 1}
-    if repeated:
-        raise UserError(f"{where}: {', '.join(map(str, sorted(repeated)))} stands twice")
+        given = shown(list(study.fractions))
+        yield f"{where}: fractions lie in (0, 1] and hold 1.0, not {given}"

@@ -8,12 +8,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from kedro.pipeline import Pipeline
 
 from maskwise.cells import RAW_ROOT, Study
-from maskwise.errors import UserError, hint
+from maskwise.errors import UserError, cut, hint, joined, shown
 from maskwise.pipelines import blocks
 
 STAGES = ("ingest", "preprocess", "pretrain", "finetune", "evaluate", "report", "predict")
@@ -56,7 +57,7 @@ def check_parameters(
         except UserError as error:
             problems.append(str(error))
     if problems:
-        raise UserError("\n".join(dict.fromkeys(problems)))
+        raise UserError(joined(problems))
     for study in studies:
         blocks.check_together(parameters, study)
 
@@ -93,7 +94,7 @@ def _unknown_names(
     parameters: Mapping[str, Any], studies: list[Study], known: frozenset[str]
 ) -> list[str]:
     problems = [
-        f"{name}: there is no such parameter; {hint(name, {*known, RAW_ROOT})}"
+        f"{cut(str(name))}: there is no such parameter; {hint(str(name), {*known, RAW_ROOT})}"
         for name in parameters
         if name not in known and name != RAW_ROOT
     ]
@@ -166,13 +167,17 @@ def _check_shown(parameters: Mapping[str, Any], recipes: frozenset[str]) -> None
 
 def _unknown(where: str, kind: str, name: str, known: Collection[str]) -> str:
     """Return what is wrong about ``name``, nothing where it is known."""
-    return "" if name in known else f"{where}: there is no {kind} {name!r}; {hint(name, known)}"
+    return (
+        ""
+        if name in known
+        else f"{where}: there is no {kind} {shown(name)}; {hint(name, known)}"
+    )
 
 
 def _refuse(problems: Iterable[str]) -> None:
     found = [problem for problem in problems if problem]
     if found:
-        raise UserError("\n".join(found))
+        raise UserError(joined(found))
 
 
 def _needless(block: Mapping[str, Any], stage: str) -> bool:
@@ -240,6 +245,33 @@ def check_idle(
             ) from None
 
 
+def check_writable(
+    project: Path, parameters: Mapping[str, Any], source: str, stages: Iterable[str]
+) -> None:
+    """Raise ``UserError`` where a run would train for hours and then save no checkpoint.
+
+    Args:
+        project: The folder that paths in parameters begin at.
+        parameters: All parameters, checked.
+        source: Whose cells are trained.
+        stages: What this run does of it.
+    """
+    if "pretrain" not in stages:
+        return
+    config = blocks.pretrain(parameters["pretrain"], "pretrain")
+    folder = project / config.checkpoints / source / "checkpoints"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"pretrain.checkpoints: {shown(str(config.checkpoints))}, where nothing can be "
+            f"saved ({folder}: {error.strerror}); name a folder that can be written, or give "
+            "yourself the right to"
+        ) from None
+
+
 def check_task(parameters: Mapping[str, Any], source: str, columns: Iterable[str]) -> None:
     """Raise ``UserError`` where the source's task learns a label that its images do not have.
 
@@ -280,9 +312,9 @@ def _block(
 
 def _only_known(block: Any, source: str) -> None:
     if not isinstance(block, Mapping):
-        raise UserError(f"{source}: should hold the blocks of a source, but is {block!r}")
+        raise UserError(f"{source}: should hold the blocks of a source, but is {shown(block)}")
     problems = [
-        f"{source}.{key}: there is no such block; {hint(key, SOURCE_STAGES)}"
+        f"{source}.{cut(str(key))}: there is no such block; {hint(str(key), SOURCE_STAGES)}"
         for key in block
         if key not in SOURCE_STAGES
     ]

@@ -18,6 +18,7 @@ from maskwise.checks import (
     check_parameters,
     check_task,
     check_typed,
+    check_writable,
     names_in_files,
 )
 from maskwise.pipelines import blocks
@@ -60,6 +61,7 @@ class MaskwiseHooks:
         for study in chosen:
             check_labels(context.params, study, stages)
             check_idle(context.project_path, context.params, study.source, stages)
+            check_writable(context.project_path, context.params, study.source, stages)
         name = (run_params["pipeline_names"] or ["__default__"])[0]
         shown = chosen[0].source if name == "__default__" and chosen else name
         check_inputs(pipeline, pipelines[name], catalog, shown, context.env)

@@ -258,11 +258,7 @@ def test_an_image_whose_values_cannot_be_scaled_is_refused_and_not_black(value: 
         ({"name": "resize", "aspekt": "keep"}, RANGE, "geometry.aspekt: .* mean 'aspect'"),
         (PAD, {"name": "window", "low": 2, "high": 1}, "but must lie below high"),
         (PAD, {"name": "window", "low": -1e308, "high": 1e308}, r"intensity.low: is -1e\+308"),
-        (
-            PAD,
-            {"name": "percentile", "low": 99.9},
-            "low is 99.9, but must lie below high, 99.5",
-        ),
+        (PAD, {"name": "percentile", "low": 99.9}, "99.9, but must lie below high, 99.5"),
     ],
 )
 def test_a_wrong_block_names_the_key(geometry: Any, intensity: Any, message: str) -> None:

@@ -24,7 +24,7 @@ class Primary:
     """One to three: the family of Holm's correction, and what the page says first."""
     mode: Literal["probe", "full"]
     """``probe`` or ``full``."""
-    fraction: float
+    fraction: Annotated[float, Within(0, 1, above=True)]
     """Share of the labels."""
     written: date
     """The day on which this was written down; the page says it."""

@@ -147,7 +147,7 @@ def check_together(parameters: Mapping[str, Any], study: Study) -> None:
 
 def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: Any) -> None:
     """Build each recipe for the source's images: a box too large must not wait for its turn."""
-    from maskwise.errors import UserError
+    from maskwise.errors import UserError, joined
     from maskwise.pretrain.cell import rehearse
     from maskwise.pretrain.contracts import Setting
 
@@ -172,7 +172,7 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
         except UserError as error:
             problems.append(str(error))
     if problems:
-        raise UserError("\n".join(problems))
+        raise UserError(joined(problems))
 
 
 def _check_generates(block: Mapping[str, Any], source: str) -> None:
