@@ -34,7 +34,7 @@ def write_stages(project: Path, source: str) -> Path:
     block = yaml.safe_load((project / EXPERIMENT).read_text(encoding="utf-8"))["experiment"]
     if source in block["reproduce"]:
         raise UserError(
-            f"{source}: stands under `reproduce`, so that dvc.yaml makes it already"
+            f"{source}: stands under `reproduce`, so dvc.yaml makes it already"
         )
     own = {key for key in block["sources"][source] or () if key in _LISTS}
     common = (project / "dvc.yaml").read_text(encoding="utf-8")
