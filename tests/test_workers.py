@@ -270,5 +270,7 @@ def no_loss(task: Path, loss: Loss) -> None:
 
 
 if __name__ == "__main__":
+    from test_workers import never_end as work  # workers do not import the program
+
     with Pool(2) as pool:
-        list(pool.map(never_end, [[Path(sys.argv[1])]] * 2, no_loss))
+        list(pool.map(work, [[Path(sys.argv[1])]] * 2, no_loss))

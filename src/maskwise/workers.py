@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
 
 from maskwise.errors import UserError
@@ -258,7 +260,7 @@ class _Worker:
             target=_serve, args=(theirs, self.begun, seconds), daemon=True
         )
         try:
-            with theirs, deaf_to_interrupts():
+            with theirs, deaf_to_interrupts(), _without_main():
                 self._process.start()
         except (EOFError, OSError) as error:
             raise UserError(
@@ -282,6 +284,20 @@ class _Worker:
         if code == -signal.SIGALRM:
             return Loss("too_slow", f"reading it took longer than {seconds:g} s")
         return Loss("crashed", f"the process that read it died ({_said(code)})")
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep a process that is started from importing the program and all that it imports.
+
+    It would take longer than all else, and ``_serve`` and what it is sent are not found there.
+    """
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
 
 
 def _opened(task: T, answer: _Answer, lost: Callable[[T, Loss], R]) -> R:

@@ -32,6 +32,7 @@ from maskwise.ingest.joining import join
 from maskwise.ingest.labels import alike_labels, alike_warnings
 from maskwise.ingest.listing import MEASURED
 from maskwise.ingest.measure import Look, Measured, Task, lost, measure
+from maskwise.ingest.overlap import MaskComparison
 from maskwise.ingest.summary import describe, describe_rejects, describe_remarks, plain, warn
 from maskwise.progress import bar, note, planning
 from maskwise.scans.decode import PIXEL_LIMIT
@@ -100,9 +101,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
     images["group"] = groups.group
     if source.reading != DEFAULT:
         images[READING] = reading_text(source.reading)
-    comparison = against.MaskComparison(
-        raw, config.max_pixels, config.mask_agreement, source.reading
-    )
+    comparison = MaskComparison(raw, config.max_pixels, config.mask_agreement, source.reading)
     summary = _summarise(images, groups, source.duplicate_distance, comparison)
     summary["remarks"] = describe_remarks(joined.remarks)
     summary["source"] = source_name
@@ -223,7 +222,7 @@ def _refuse_one_class(images: pd.DataFrame, source_name: str) -> None:
 
 
 def _summarise(
-    images: pd.DataFrame, groups: Groups, distance: int, comparison: against.MaskComparison
+    images: pd.DataFrame, groups: Groups, distance: int, comparison: MaskComparison
 ) -> dict[str, Any]:
     summary = describe(images, groups)
     found = against.label_contradictions(images, groups)
