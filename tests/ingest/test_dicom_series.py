@@ -120,6 +120,7 @@ def table(position: list[float], **columns: Any) -> pd.DataFrame:
         "position": position,
         "height": 10,
         "width": 10,
+        "rescaled": True,
         **columns,
     }
     return pd.DataFrame(values, index=range(7, 7 + len(position)))
@@ -286,3 +287,9 @@ def test_no_name_or_id_of_a_patient_gets_out_of_ingest(
     everything = written + shown.encode()
     for secret in (*NAME.split("^"), ID, "PGBM", "1.2.3.4"):
         assert secret.encode() not in everything
+
+
+def test_a_series_of_which_some_slices_do_not_say_what_they_hold_is_none() -> None:
+    ordered = order_series(table([0, 1, 2], rescaled=[True, False, True]))
+    assert len(ordered.refused) == 3
+    assert "1 of 3 slices lack the RescaleSlope" in ordered.refused[7][1]

@@ -387,10 +387,10 @@ def test_reasons_are_a_closed_list_and_the_page_explains_each() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"max_reject_share": 1.5}, "max_reject_share is 1.5"),
-        ({"max_pixels": 10**9}, "max_pixels is 1000000000"),
-        ({"mask_agreement": -1}, "mask_agreement is -1"),
-        ({"workers": 0}, "workers is 0"),
+        ({"max_reject_share": 1.5}, "max_reject_share: is 1.5"),
+        ({"max_pixels": 10**9}, "max_pixels: is 1000000000"),
+        ({"mask_agreement": -1}, "mask_agreement: is -1"),
+        ({"workers": 0}, "workers: is 0"),
         ({"max_pixel": 9}, "did you mean 'max_pixels'"),
     ],
 )
@@ -433,3 +433,15 @@ def test_how_many_rows_say_that_they_have_no_label_is_counted_by_word(tmp_path: 
     result = run(tmp_path, "table", labels={"diagnosis": "d"})
     assert result.summary["no_label"] == {"diagnosis": {"NaN": 1, "": 1}}
     assert result.manifest["label_diagnosis"].isna().tolist() == [False, False, True, True]
+
+
+def test_two_names_that_differ_in_their_unicode_form_only_cost_one_file(
+    tmp_path: Path,
+) -> None:
+    for number, name in enumerate(("u\u0308.png", "\u00fc.png", "b.png")):
+        save(scan(number), tmp_path / name)
+    result = run(tmp_path, layout="flat")
+    assert len(result.manifest) == 2
+    (row,) = result.rejects.to_dict("records")
+    assert row["reason"] == "bad_name"
+    assert "another Unicode form" in row["detail"]

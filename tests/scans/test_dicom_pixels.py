@@ -214,7 +214,8 @@ def test_padding_is_background_and_as_dark_as_the_darkest_that_was_measured(
 
 def test_padding_is_as_signed_as_the_pixels_whatever_it_is_called(tmp_path: Path) -> None:
     words = np.array([[-2000, -1000, 0, 300]], np.int16)
-    elements = {"PixelPaddingValue": 2**16 - 2000, "RescaleIntercept": "-24"}
+    elements = {"PixelPaddingValue": 2**16 - 2000, "RescaleSlope": "1"}
+    elements |= {"RescaleIntercept": "-24"}
     image = decoded(tmp_path, padded(elements, words))
     assert image.background is not None
     assert image.background.tolist() == [[True, False, False, False]]
@@ -332,3 +333,17 @@ def test_what_has_no_luminance_of_its_own_is_read_as_ever(tmp_path: Path) -> Non
         grey, every = (read(tmp_path, name, 0, 10**6) for read in (read_grey, read_frame))
         assert grey[0] == every[0]
         assert np.array_equal(grey[1].pixels, every[1].pixels)
+
+
+def test_padding_of_floating_pixels_was_not_measured(tmp_path: Path) -> None:
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    values[0] = -9999
+    dataset = slice_of(RAMP)
+    del dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
+    dataset.BitsAllocated, dataset.FloatPixelData = 32, values.tobytes()
+    dataset.FloatPixelPaddingValue = -9999.0
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    image = read_frame(tmp_path, "a.dcm", 0, 100)[1]
+    assert image.background is not None
+    assert image.background.tolist() == (values == -9999).tolist()
+    assert image.pixels.min() == 4

@@ -63,6 +63,7 @@ def join(listing: Listing, measured: list[Measured], modality: str, source_name:
         _image_id(source_name, path, frame)
         for path, frame in zip(images["path"], images["frame"], strict=True)
     ]
+    images, twins = _without_twins(images)
     if listing.mask_label is not None:
         label = listing.mask_label
         shown = np.where(images["lesion_share"] > 0, label.present, label.absent)
@@ -70,7 +71,7 @@ def join(listing: Listing, measured: list[Measured], modality: str, source_name:
         images[LABEL + label.name] = pd.Series(shown, dtype=object).where(outlined, None)
     if listing.mask_classes:
         images[MASK_CLASSES] = classes_text(listing.mask_classes)
-    return Joined(images, refused, remarks, tuple(warnings))
+    return Joined(images, [*refused, *twins], remarks, tuple(warnings))
 
 
 def _with_patients(images: pd.DataFrame, places: list[Place | None]) -> list[str]:
@@ -88,6 +89,24 @@ def _with_patients(images: pd.DataFrame, places: list[Place | None]) -> list[str
         f"{ids} with IssuerOfPatientID in some files and without it in others: each was taken "
         "for one person."
     ]
+
+
+def _without_twins(images: pd.DataFrame) -> tuple[pd.DataFrame, list[Reject]]:
+    """Refuse what has the name of another file but for how its accents are written."""
+    twin = images["image_id"].duplicated(keep="first")
+    if not twin.any():
+        return images, []
+    first = images.drop_duplicates("image_id").set_index("image_id")["path"]
+    rejects = [
+        Reject(
+            row.path,
+            "bad_name",
+            f"its name is that of {first[row.image_id]!r} with its accents in another Unicode "
+            "form, which other systems cannot tell apart; rename one of the two",
+        )
+        for row in images[twin].itertuples()
+    ]
+    return images[~twin].reset_index(drop=True), rejects
 
 
 def _with_places(images: pd.DataFrame, places: list[Place | None]) -> pd.DataFrame:
@@ -123,6 +142,7 @@ def _in_series(
         position=[place.position for place in chosen],
         origin=[place.origin for place in chosen],
         spacing=[min(place.spacing_y, place.spacing_x) for place in chosen],
+        rescaled=[place.rescaled for place in chosen],
     )
     ordered = order_series(slices)
     sheared: list[tuple[str, Remark]] = []

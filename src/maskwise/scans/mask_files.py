@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwise.scans.decode import Decoded, check_frame, claimed_format
-from maskwise.scans.masks import Lesion, classes_in, classes_of, lesion_of, settled
+from maskwise.scans.masks import Lesion, classes_in, classes_of, known, lesion_of, settled
 from maskwise.scans.pictures import (
     MAX_PIXELS,
     dicom_reader,
@@ -92,7 +92,8 @@ def _classes(
 ) -> NDArray[np.uint8]:
     if claimed_format(path) == "NIFTI":
         return classes_in(_volume_mask(raw, path, frame, max_pixels, reading), path)
-    return classes_of(_mask(raw, path, frame, max_pixels, reading), path)
+    mask = _mask(raw, path, frame, max_pixels, reading)
+    return classes_of(replace(mask, pixels=settled(mask.pixels, path, reading)), path)
 
 
 def _volume_lesion(
@@ -142,7 +143,7 @@ def _mask(raw: Path, path: str, frame: int, max_pixels: int, reading: Reading) -
             check_frame(path, frame, frames)
         place = frame if frames > 1 else 0
         decoded = read_stored(raw, path, place, max_pixels, reading)[1]
-    return replace(decoded, pixels=settled(decoded.pixels, path, reading))
+    return replace(decoded, pixels=known(decoded.pixels, path, reading))
 
 
 def _of_one_size(masks: list[NDArray[Any]], paths: Sequence[str]) -> list[NDArray[Any]]:
