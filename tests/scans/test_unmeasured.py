@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskwise.ingest.measure import Look, Task, measure
 from maskwise.scans.decode import check_values
 from maskwise.scans.mask_files import read_classes, read_mask
-from maskwise.scans.pictures import read_frame, read_image
+from maskwise.scans.pictures import read_frame, read_grey, read_image
 from maskwise.scans.reading import Reading
 from maskwise.scans.reasons import RejectedError
+from sources.dicom import slice_of
 from sources.volume import write
 
 BACKGROUND = Reading(nan="background")
@@ -33,6 +35,26 @@ def test_an_image_in_which_nothing_was_measured_is_background_all_over(tmp_path:
     assert decoded.background is not None
     assert decoded.background.all()
     assert (decoded.pixels == 0).all()
+
+
+@pytest.mark.parametrize("read", [read_frame, read_grey])
+def test_nan_is_background_whichever_way_an_image_is_read(tmp_path: Path, read: Any) -> None:
+    dataset = slice_of(np.zeros((2, 2), np.uint16), BitsAllocated=32)
+    dataset.FloatPixelData = np.array([[5, np.nan], [7, 6]], np.float32).tobytes()
+    for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(dataset, name)
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    decoded = read(tmp_path, "a.dcm", 0, 100, BACKGROUND)[1]
+    assert decoded.pixels[..., 0].tolist() == [[5, 5], [7, 6]]
+    assert decoded.background.tolist() == [[False, True], [False, False]]
+
+
+def test_an_image_in_which_nothing_was_measured_counts_as_black(tmp_path: Path) -> None:
+    write(tmp_path / "v.nii", np.full((2, 2, 1), np.nan, np.float32))
+    look = Look(tmp_path, 100, tmp_path / "key", BACKGROUND)
+    (row,) = measure(look, Task(0, "v.nii", 0, ())).measured
+    assert (row.intensity_mean, row.intensity_std) == (0, 0)
+    assert (row.intensity_min, row.intensity_max, row.blank) == (0, 0, True)
 
 
 def test_without_nan_there_is_no_background(tmp_path: Path) -> None:

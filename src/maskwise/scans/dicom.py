@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from maskwise.scans.background import darkened
 from maskwise.scans.decode import Decoded
 from maskwise.scans.dicom_file import meta_information
 from maskwise.scans.dicom_frames import PIXELS, check_frames, check_syntax, samples_of
@@ -200,14 +201,7 @@ class DicomReader:
             pixels = through_palette(stored, self._header, layout.signed, layout.little)
         else:
             pixels = values_of(stored, layout, self._header, frame)[..., None]
-        return _darkened(np.ascontiguousarray(pixels), background), background
-
-
-def _darkened(pixels: NDArray[Any], background: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """Return pixels with what was not measured as dark as the darkest that was."""
-    if background is not None and not background.all():
-        pixels = np.where(background[..., None], pixels[~background].min(axis=0), pixels)
-    return pixels
+        return darkened(np.ascontiguousarray(pixels), background), background
 
 
 @contextmanager

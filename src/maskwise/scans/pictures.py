@@ -44,10 +44,7 @@ def read_frame(
     then, for each of its first page's channels, that channel alone; the slices of a volume as
     in ``scans/volume.py``. The bytes are as stored, whatever ``reading`` makes of the pixels.
     """
-    data, decoded = read_stored(raw, path, frame, max_pixels, reading)
-    if reading.nan == "background":
-        decoded = nan_as_background(decoded)
-    return data, decoded
+    return _settled(*read_stored(raw, path, frame, max_pixels, reading), reading)
 
 
 def read_stored(
@@ -75,7 +72,7 @@ def read_grey(
     """
     reader = dicom_reader(raw, path, max_pixels)
     if reader is not None:
-        return reader.read_grey(frame, max_pixels)
+        return _settled(*reader.read_grey(frame, max_pixels), reading)
     return read_frame(raw, path, frame, max_pixels, reading)
 
 
@@ -134,6 +131,11 @@ def dicom_reader(raw: Path, path: str, max_pixels: int) -> "DicomReader | None":
 def is_archive(raw: Path, path: str) -> bool:
     """Tell whether a file is an ``.npz`` archive, by name and content."""
     return path.lower().endswith(".npz") and head_of(raw, path).startswith(_ARCHIVE)
+
+
+def _settled(data: bytes, decoded: Decoded, reading: Reading) -> tuple[bytes, Decoded]:
+    """Return the last of every way to an image: its NaN as ``reading`` says."""
+    return data, nan_as_background(decoded) if reading.nan == "background" else decoded
 
 
 def _frames(raw: Path, path: str) -> FrameReader:
