@@ -132,3 +132,15 @@ def test_a_class_beyond_a_byte_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "m.nii", np.full((2, 2, 1), 300, np.int16))
     with pytest.raises(RejectedError, match="holds 300, but classes go from 0 to 255"):
         read_classes(tmp_path, ["m.nii"])
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.tif"])
+def test_nan_in_a_mask_has_one_reason_whatever_its_format(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "a.nii", np.ones((2, 2, 1), np.float32))
+    Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "a.tif")
+    mask = f"mask_{name}"
+    write(tmp_path / "mask_a.nii", HOLE)
+    Image.fromarray(HOLE[..., 0]).save(tmp_path / "mask_a.tif")
+    look = Look(tmp_path, 100, tmp_path / "key")
+    (reject,) = measure(look, Task(0, name, 0, (mask,))).rejects
+    assert (reject.path, reject.reason) == (name, "fractional_mask")

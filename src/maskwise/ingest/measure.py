@@ -17,7 +17,7 @@ from maskwise.scans.mask_files import read_lesion
 from maskwise.scans.pictures import frames_in, read_frame
 from maskwise.scans.place import Place
 from maskwise.scans.reading import DEFAULT, Reading
-from maskwise.scans.reasons import Reject, RejectedError
+from maskwise.scans.reasons import AS_A_MASK, Reject, RejectedError
 from maskwise.scans.remarks import Remark
 from maskwise.workers import Loss
 
@@ -223,8 +223,7 @@ def _lesion_share(
         lesion = read_lesion(look.raw, task.masks, frame, look.max_pixels, look.reading)
     except RejectedError as error:
         path, reason, detail = error.reject
-        reasons = {"missing_file": "missing_mask", "mask_size": "mask_size"}
-        reason = reasons.get(reason, "damaged_mask")
+        reason = AS_A_MASK.get(reason, "damaged_mask")
         raise RejectedError(task.path, reason, f"the mask {path!r}: {detail}") from None
     if lesion.mask.shape != size:
         (h, w), (height, width) = lesion.mask.shape, size
