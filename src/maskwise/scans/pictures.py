@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import NDArray
 
+from maskwise.scans.archive import ArchiveReader
 from maskwise.scans.background import nan_as_background
 from maskwise.scans.decode import (
     HEAD,
     Decoded,
     claimed_format,
     decode,
-    is_dicom,
     sniff,
 )
-from maskwise.scans.frames import FrameReader
+from maskwise.scans.dicom_file import begins_as_dicom
 from maskwise.scans.raw import head_of, locate, most_bytes, read_bytes, version_of
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
@@ -113,7 +113,7 @@ def volume_reader(raw: Path, path: str, reading: Reading = DEFAULT) -> "NiftiRea
     return _open_volume(raw, path, reading, version_of(raw, path))
 
 
-def frame_reader(raw: Path, path: str) -> FrameReader:
+def archive_reader(raw: Path, path: str) -> ArchiveReader:
     """Return the reader of the ``.npz`` archive ``path``."""
     if not is_archive(raw, path):
         raise RejectedError(path, "not_an_image", "is no .npz archive")
@@ -125,7 +125,7 @@ def dicom_reader(raw: Path, path: str, max_pixels: int) -> "DicomReader | None":
     if is_archive(raw, path):
         return None
     data, reader = _open(raw, path, max_pixels, version_of(raw, path))
-    return cast("DicomReader", reader) if is_dicom(data) else None
+    return cast("DicomReader", reader) if begins_as_dicom(data) else None
 
 
 def is_archive(raw: Path, path: str) -> bool:
@@ -138,15 +138,15 @@ def _settled(data: bytes, decoded: Decoded, reading: Reading) -> tuple[bytes, De
     return data, nan_as_background(decoded) if reading.nan == "background" else decoded
 
 
-def _frames(raw: Path, path: str) -> FrameReader:
+def _frames(raw: Path, path: str) -> ArchiveReader:
     return _open_frames(raw, path, version_of(raw, path))
 
 
 @functools.lru_cache(maxsize=4)
-def _open_frames(raw: Path, path: str, version: tuple[int, ...]) -> FrameReader:
+def _open_frames(raw: Path, path: str, version: tuple[int, ...]) -> ArchiveReader:
     """Keep archives open."""
     del version
-    return FrameReader(locate(raw, path), path)
+    return ArchiveReader(locate(raw, path), path)
 
 
 @functools.lru_cache(maxsize=2)
@@ -171,7 +171,7 @@ def _open(
     """
     del version
     data = read_bytes(raw, path, max_pixels)
-    if is_dicom(data):
+    if begins_as_dicom(data):
         from maskwise.scans.dicom import DicomReader  # late, as nibabel is
 
         return data, DicomReader(data, path, most_bytes(max_pixels))
