@@ -105,7 +105,7 @@ class NiftiReader:
         """Make the voxels ready to be read.
 
         Raises:
-            RejectedError: ``damaged`` where they are cut short or corrupt, ``too_large``.
+            RejectedError: ``damaged`` where they are cut short or corrupt, ``too_long``.
         """
         _ = self._voxels
 

@@ -12,6 +12,7 @@ REASONS = {
     "crashed": "reading it ended the process that did, or failed as no reader expects",
     "too_slow": "reading it took longer than seconds_per_file allows",
     "too_large": "more pixels or bytes than max_pixels allows; found before decoding",
+    "too_long": "more pages or voxels than are ever read, or than the disk has room for",
     "unreadable": "the operating system refuses to open it (permission, device error)",
     "not_a_file": "a pipe, socket, device or folder where a file should be; never opened",
     "link": "a link that leads out of the raw folder, to a folder, or nowhere; never followed",

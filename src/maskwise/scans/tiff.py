@@ -43,7 +43,7 @@ class TiffReader:
         No page may take more than ``limit`` bytes.
 
         Raises:
-            RejectedError: ``damaged``, ``unsupported``.
+            RejectedError: ``damaged``, ``unsupported``, ``too_long``.
         """
         self._data, self._path, self._limit = data, path, limit
         with refusing(path, "cannot be read as TIFF"), quiet("tifffile"):
@@ -118,7 +118,7 @@ class TiffReader:
                 return
             if count == MOST_PAGES:
                 detail = f"has more than {MOST_PAGES:,} pages"
-                raise RejectedError(self._path, "too_large", detail)
+                raise RejectedError(self._path, "too_long", detail)
             if position >= len(self._data):
                 raise self._damaged(f"a page should lie at byte {position:,}, behind its end")
             yield position
