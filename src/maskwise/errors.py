@@ -48,9 +48,9 @@ def as_text(data: bytes, name: str, remedy: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         byte = data[error.start]
         letter = bytes([byte]).decode("cp1252", "replace")
-        shown = f" ({letter!r} in Latin-1)" if letter.isprintable() else ""
+        meant = f" ({letter!r} in Latin-1)" if letter.isprintable() else ""
         raise UserError(
-            f"{name}, line {line}: is not UTF-8: there is a byte {byte:#04x}{shown}; {remedy}"
+            f"{name}, line {line}: is not UTF-8: there is a byte {byte:#04x}{meant}; {remedy}"
         ) from None
 
 

@@ -193,7 +193,7 @@ def padded(elements: dict[str, Any], words: NDArray[Any]) -> pydicom.Dataset:
         ([[0x8000, 0, 7, 9]], {"PixelPaddingValue": 0x8000, **TWELVE}, [1, 0, 0, 0], 0),
         # Within them, whatever stands above.
         ([[0xF005, 5, 7, 9]], {"PixelPaddingValue": 5, **TWELVE}, [1, 1, 0, 0], 7),
-        ([[4, 4, 4, 4]], {"PixelPaddingValue": 4}, [1, 1, 1, 1], 4),
+        ([[4, 4, 4, 4]], {"PixelPaddingValue": 4}, [1, 1, 1, 1], 0),  # nothing was measured
     ],
 )
 def test_padding_is_background_and_as_dark_as_the_darkest_that_was_measured(
@@ -229,6 +229,15 @@ def test_padding_counts_in_no_statistic(tmp_path: Path) -> None:
     save(padded({"PixelPaddingValue": 60000}, words), tmp_path / "a.dcm")
     (row,) = measure(Look(tmp_path, 10**6, tmp_path / "key"), Task(0, "a.dcm", 0, ())).measured
     assert (row.intensity_min, row.intensity_max, row.intensity_mean) == (100, 300, 150)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_image_of_nothing_but_padding_is_black_and_blank(tmp_path: Path, dtype: Any) -> None:
+    words = np.full((8, 8), 200, dtype)
+    save(padded({"PixelPaddingValue": 200, "RescaleSlope": "2"}, words), tmp_path / "a.dcm")
+    (row,) = measure(Look(tmp_path, 10**6, tmp_path / "key"), Task(0, "a.dcm", 0, ())).measured
+    assert (row.intensity_mean, row.intensity_std) == (0, 0)
+    assert (row.intensity_min, row.intensity_max, row.blank) == (0, 0, True)
 
 
 def test_lossy_padding_is_remarked(tmp_path: Path) -> None:

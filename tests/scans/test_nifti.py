@@ -328,7 +328,7 @@ def test_a_header_that_promises_terabytes_is_refused_unread(tmp_path: Path) -> N
     path = write(tmp_path / "v.nii", np.zeros((2, 2, 2), np.float64))
     content = rewrite(path, dim=(3, 2000, 2000, 32000, 1, 1, 1, 1))
     (tmp_path / "v.nii.gz").write_bytes(gzip.compress(content))
-    assert reason(tmp_path, "v.nii.gz", max_pixels=10**8) == "too_large"
+    assert reason(tmp_path, "v.nii.gz", max_pixels=10**8) == "too_long"
 
 
 def test_random_bytes_in_a_header_are_refused_and_nothing_else(tmp_path: Path) -> None:

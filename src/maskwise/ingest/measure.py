@@ -17,7 +17,7 @@ from maskwise.scans.mask_files import read_lesion
 from maskwise.scans.pictures import frames_in, read_frame
 from maskwise.scans.place import Place
 from maskwise.scans.reading import DEFAULT, Reading
-from maskwise.scans.reasons import Reject, RejectedError
+from maskwise.scans.reasons import AS_A_MASK, Reject, RejectedError
 from maskwise.scans.remarks import Remark
 from maskwise.workers import Loss
 
@@ -163,8 +163,8 @@ def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
 
 def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float, float, float]]:
     """Return an 8-bit grey picture, and mean, deviation, least and largest stored value."""
-    pixels, measured = decoded.pixels, _measured_pixels(decoded)
-    if pixels.dtype == np.uint8 and measured is None:
+    pixels, background = decoded.pixels, decoded.background
+    if pixels.dtype == np.uint8 and background is None:
         colour = pixels.shape[2] == 3
         grey = (
             Image.fromarray(pixels).convert("L") if colour else Image.fromarray(pixels[..., 0])
@@ -174,18 +174,12 @@ def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float,
     values = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     values = values.astype(np.float64)
     values = values if values.ndim == 2 else values.mean(axis=2)
-    known = values if measured is None else values[measured]
+    known = values if background is None else values[~background]
+    known = known if known.size else np.zeros(1)  # nothing was measured: as it is drawn
     low, high = float(known.min()), float(known.max())
     scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
     intensities = float(known.mean()), float(known.std()), low, high
     return Image.fromarray(scaled.round().astype(np.uint8)), intensities
-
-
-def _measured_pixels(decoded: Decoded) -> NDArray[np.bool_] | None:
-    """Return ``(H, W)``, True where a scanner measured; None = everywhere, or nowhere."""
-    if decoded.background is None or decoded.background.all():
-        return None
-    return ~decoded.background
 
 
 def _is_blank(
@@ -229,8 +223,7 @@ def _lesion_share(
         lesion = read_lesion(look.raw, task.masks, frame, look.max_pixels, look.reading)
     except RejectedError as error:
         path, reason, detail = error.reject
-        reasons = {"missing_file": "missing_mask", "mask_size": "mask_size"}
-        reason = reasons.get(reason, "damaged_mask")
+        reason = AS_A_MASK.get(reason, "damaged_mask")
         raise RejectedError(task.path, reason, f"the mask {path!r}: {detail}") from None
     if lesion.mask.shape != size:
         (h, w), (height, width) = lesion.mask.shape, size

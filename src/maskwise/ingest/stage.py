@@ -197,7 +197,7 @@ def _refuse_too_many(
 
 def _advise(reject: Reject) -> Reject:
     """Name the option that turned away what is too large."""
-    if reject.reason != "too_large" or "voxels" in reject.detail:  # a bound of its own
+    if reject.reason != "too_large":
         return reject
     advice = f"raise ingest.max_pixels (to {PIXEL_LIMIT:,} at most) or make the file smaller"
     return reject._replace(detail=f"{reject.detail}; {advice}")

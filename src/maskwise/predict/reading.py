@@ -16,7 +16,7 @@ from maskwise.scans.decode import check_values, claimed_format
 from maskwise.scans.images import to_network
 from maskwise.scans.pictures import (
     MAX_PIXELS,
-    frame_reader,
+    archive_reader,
     frames_in,
     read_frame,
     read_grey,
@@ -140,7 +140,7 @@ def count_frames(root: Path, reading: Reading, path: str) -> int:
     """Return how many images a file holds; 1 where it cannot be read, which is told later."""
     try:
         if path.lower().endswith(".npz"):
-            return sum(frame_reader(root, path).counts.values())
+            return sum(archive_reader(root, path).counts.values())
         if claimed_format(path) == "NIFTI":
             reader = volume_reader(root, path, reading)
             if reader.geometry.volumes:

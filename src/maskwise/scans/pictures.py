@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import NDArray
 
+from maskwise.scans.archive import ArchiveReader
 from maskwise.scans.background import nan_as_background
 from maskwise.scans.decode import (
     HEAD,
     Decoded,
     claimed_format,
     decode,
-    is_dicom,
     sniff,
 )
-from maskwise.scans.frames import FrameReader
+from maskwise.scans.dicom_file import begins_as_dicom
 from maskwise.scans.raw import head_of, locate, most_bytes, read_bytes, version_of
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
@@ -44,10 +44,7 @@ def read_frame(
     then, for each of its first page's channels, that channel alone; the slices of a volume as
     in ``scans/volume.py``. The bytes are as stored, whatever ``reading`` makes of the pixels.
     """
-    data, decoded = read_stored(raw, path, frame, max_pixels, reading)
-    if reading.nan == "background":
-        decoded = nan_as_background(decoded)
-    return data, decoded
+    return _settled(*read_stored(raw, path, frame, max_pixels, reading), reading)
 
 
 def read_stored(
@@ -75,7 +72,7 @@ def read_grey(
     """
     reader = dicom_reader(raw, path, max_pixels)
     if reader is not None:
-        return reader.read_grey(frame, max_pixels)
+        return _settled(*reader.read_grey(frame, max_pixels), reading)
     return read_frame(raw, path, frame, max_pixels, reading)
 
 
@@ -116,7 +113,7 @@ def volume_reader(raw: Path, path: str, reading: Reading = DEFAULT) -> "NiftiRea
     return _open_volume(raw, path, reading, version_of(raw, path))
 
 
-def frame_reader(raw: Path, path: str) -> FrameReader:
+def archive_reader(raw: Path, path: str) -> ArchiveReader:
     """Return the reader of the ``.npz`` archive ``path``."""
     if not is_archive(raw, path):
         raise RejectedError(path, "not_an_image", "is no .npz archive")
@@ -128,7 +125,7 @@ def dicom_reader(raw: Path, path: str, max_pixels: int) -> "DicomReader | None":
     if is_archive(raw, path):
         return None
     data, reader = _open(raw, path, max_pixels, version_of(raw, path))
-    return cast("DicomReader", reader) if is_dicom(data) else None
+    return cast("DicomReader", reader) if begins_as_dicom(data) else None
 
 
 def is_archive(raw: Path, path: str) -> bool:
@@ -136,15 +133,20 @@ def is_archive(raw: Path, path: str) -> bool:
     return path.lower().endswith(".npz") and head_of(raw, path).startswith(_ARCHIVE)
 
 
-def _frames(raw: Path, path: str) -> FrameReader:
+def _settled(data: bytes, decoded: Decoded, reading: Reading) -> tuple[bytes, Decoded]:
+    """Return the last of every way to an image: its NaN as ``reading`` says."""
+    return data, nan_as_background(decoded) if reading.nan == "background" else decoded
+
+
+def _frames(raw: Path, path: str) -> ArchiveReader:
     return _open_frames(raw, path, version_of(raw, path))
 
 
 @functools.lru_cache(maxsize=4)
-def _open_frames(raw: Path, path: str, version: tuple[int, ...]) -> FrameReader:
+def _open_frames(raw: Path, path: str, version: tuple[int, ...]) -> ArchiveReader:
     """Keep archives open."""
     del version
-    return FrameReader(locate(raw, path), path)
+    return ArchiveReader(locate(raw, path), path)
 
 
 @functools.lru_cache(maxsize=2)
@@ -169,7 +171,7 @@ def _open(
     """
     del version
     data = read_bytes(raw, path, max_pixels)
-    if is_dicom(data):
+    if begins_as_dicom(data):
         from maskwise.scans.dicom import DicomReader  # late, as nibabel is
 
         return data, DicomReader(data, path, most_bytes(max_pixels))

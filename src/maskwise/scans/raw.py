@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from maskwise.errors import UserError
-from maskwise.scans.decode import HEAD, claimed_format, is_dicom, sniff
+from maskwise.scans.decode import HEAD, claimed_format, sniff
+from maskwise.scans.dicom_file import begins_as_dicom
 from maskwise.scans.reasons import Reject, RejectedError
 
 _JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
@@ -67,7 +68,7 @@ def looks_like_image(raw: Path, path: str) -> bool:
         head = head_of(raw, path)
     except RejectedError:
         return False
-    return sniff(head) is not None or is_dicom(head)
+    return sniff(head) is not None or begins_as_dicom(head)
 
 
 def locate(raw: Path, path: str) -> Path:

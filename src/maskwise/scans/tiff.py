@@ -7,13 +7,9 @@ whatever TIFF leaves open is refused by name.
 
 import io
 import itertools
-import logging
 import math
 import struct
-import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +18,7 @@ from numpy.typing import NDArray
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage
 
 from maskwise.scans.decode import Decoded, check_frame, check_size
-from maskwise.scans.guarded import refusing
+from maskwise.scans.guarded import quiet, refusing
 from maskwise.scans.orientation import checked, turned
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.remarks import Remark
@@ -36,8 +32,6 @@ _SLIDES = ("svs", "ndpi", "scn", "bif", "philips", "qpi", "avs", "indica")
 _ORIENTATION = 274
 _TRUNCATED = '"truncated": true'
 """In a description by tifffile: the page stands for many, whose directories were left out."""
-_ALONE = threading.Lock()
-"""A TiffFile has one place in its file; loggers and warnings are the whole process's."""
 
 
 class TiffReader:
@@ -49,10 +43,10 @@ class TiffReader:
         No page may take more than ``limit`` bytes.
 
         Raises:
-            RejectedError: ``damaged``, ``unsupported``.
+            RejectedError: ``damaged``, ``unsupported``, ``too_long``.
         """
         self._data, self._path, self._limit = data, path, limit
-        with refusing(path, "cannot be read as TIFF"), _quietly():
+        with refusing(path, "cannot be read as TIFF"), quiet("tifffile"):
             self._file = TiffFile(io.BytesIO(data))
             self._check_kind()
             self._offsets: list[int] = []
@@ -84,7 +78,7 @@ class TiffReader:
                 ``too_large``.
         """
         channel = frame - self.frames
-        with refusing(self._path, "cannot be decoded"), _quietly():
+        with refusing(self._path, "cannot be decoded"), quiet("tifffile"):
             page = self._page(self._offsets[frame if 0 < frame < len(self._offsets) else 0])
             if channel >= 0 and (channel > 2 or page.photometric == PHOTOMETRIC.PALETTE):
                 check_frame(self._path, frame, self.frames)
@@ -124,7 +118,7 @@ class TiffReader:
                 return
             if count == MOST_PAGES:
                 detail = f"has more than {MOST_PAGES:,} pages"
-                raise RejectedError(self._path, "too_large", detail)
+                raise RejectedError(self._path, "too_long", detail)
             if position >= len(self._data):
                 raise self._damaged(f"a page should lie at byte {position:,}, behind its end")
             yield position
@@ -208,16 +202,3 @@ def _promised(file: TiffFile, page: TiffPage) -> int:
 def _channel(decoded: Decoded, channel: int) -> Decoded:
     pixels = np.ascontiguousarray(decoded.pixels[..., channel, None])
     return replace(decoded, pixels=pixels, alpha=None)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Let tifffile say nothing: what it complains of is checked, or does not matter."""
-    logger = logging.getLogger("tifffile")
-    with _ALONE, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        disabled, logger.disabled = logger.disabled, True
-        try:
-            yield
-        finally:
-            logger.disabled = disabled
