@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.listing import Distance, other_file
+from maskwise.ingest.listing import Distance
+from maskwise.scans.folder import other_file
 from maskwise.scans.frames import PARTS, FrameReader
 from maskwise.scans.pictures import frame_reader
 from maskwise.scans.raw import walk
