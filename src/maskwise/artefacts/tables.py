@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from maskwise.artefacts.atomic import replacing
-from maskwise.errors import UserError
+from maskwise.errors import UserError, listed
 
 SUBSETS = (
     "source",
@@ -164,4 +164,4 @@ def check_columns(table: pd.DataFrame, columns: tuple[str, ...], where: str) -> 
     """Raise ``UserError`` naming the columns that are missing."""
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise UserError(f"{where}: the columns {', '.join(missing)} are missing")
+        raise UserError(f"{where}: the columns {listed(missing)} are missing")

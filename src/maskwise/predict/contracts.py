@@ -5,7 +5,7 @@ A kind is one file: ``classes`` (what a scan shows) and ``outlines`` (where it s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,15 @@ class Look:
     """What the network sees, before it is normalised: ``(C, H, W)`` in [0, 1]."""
     shape: tuple[int, int]
     """Height and width of the scan itself, pixels."""
+
+
+class Refused(NamedTuple):
+    """Why there is no prediction for a scan or file."""
+
+    detail: str
+    """For the table, which names files anyway."""
+    nameless: str
+    """For a page that must not: nothing in it comes from a file, a name or a table's cell."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from maskwise.errors import UserError
-from maskwise.predict.contracts import Look, Scan
-from maskwise.scans.decode import check_values, claimed_format
+from maskwise.predict.contracts import Look, Refused, Scan
+from maskwise.scans.decode import Decoded, check_values, claimed_format
 from maskwise.scans.images import to_network
 from maskwise.scans.pictures import (
     MAX_PIXELS,
@@ -23,7 +23,7 @@ from maskwise.scans.pictures import (
     volume_reader,
 )
 from maskwise.scans.reading import DEFAULT, Reading
-from maskwise.scans.reasons import RejectedError
+from maskwise.scans.reasons import REASONS, RejectedError
 from maskwise.scans.volume import frames_of
 from maskwise.workers import Loss
 
@@ -37,6 +37,11 @@ LARGEST_ENLARGEMENT = 2.0
 
 class RefusedError(Exception):
     """Why no prediction is made for a scan."""
+
+    def __init__(self, detail: str, nameless: str | None = None) -> None:
+        """Keep both texts; ``nameless`` is left out where ``detail`` quotes nothing."""
+        self.refused = Refused(detail, detail if nameless is None else nameless)
+        super().__init__(detail)
 
 
 @dataclass(frozen=True)
@@ -61,18 +66,19 @@ class Way:
     reading: Reading = DEFAULT
 
 
-def see(way: Way, scan: Scan) -> Look | str:
+def see(way: Way, scan: Scan) -> Look | Refused:
     """Return what the network sees, or the reason why it sees nothing."""
     try:
         return read_scan(way, scan)
     except RefusedError as error:
-        return str(error)
+        return error.refused
 
 
-def unseen(scan: Scan, loss: Loss) -> str:
+def unseen(scan: Scan, loss: Loss) -> Refused:
     """Return the reason for a scan that no process could read to its end."""
     advice = "; set predict.seconds_per_file higher" if loss.reason == "too_slow" else ""
-    return f"{loss.detail}{advice} ({loss.reason})"
+    reason = f"{loss.detail}{advice} ({loss.reason})"
+    return Refused(reason, reason)
 
 
 def read_scan(way: Way, scan: Scan) -> Look:
@@ -84,12 +90,10 @@ def read_scan(way: Way, scan: Scan) -> Look:
     """
     metadata = way.trained
     check_modality(scan.modality, metadata.modality)
-    read = read_grey if metadata.channels == 1 and way.colour == "grey" else read_frame
+    decoded = _decode(way, scan)
+    pixels = decoded.pixels
+    _check_size(pixels, metadata)
     try:
-        decoded = read(way.root, scan.path, scan.frame, MAX_PIXELS, way.reading)[1]
-        pixels = decoded.pixels
-        check_values(pixels, scan.path)
-        _check_size(pixels, metadata)
         intensities = to_network(
             _with_channels(pixels, metadata.channels, way.colour),
             metadata.geometry,
@@ -99,16 +103,36 @@ def read_scan(way: Way, scan: Scan) -> Look:
             metadata.width,
             background=decoded.background,
         )
-        return Look(intensities, (pixels.shape[0], pixels.shape[1]))
+    except UserError as error:  # it is told no file's name, and quotes none
+        raise RefusedError(str(error)) from None
+    return Look(intensities, (pixels.shape[0], pixels.shape[1]))
+
+
+def _decode(way: Way, scan: Scan) -> Decoded:
+    grey = way.trained.channels == 1 and way.colour == "grey"
+    read = read_grey if grey else read_frame
+    try:
+        decoded = read(way.root, scan.path, scan.frame, MAX_PIXELS, way.reading)[1]
+        check_values(decoded.pixels, scan.path)
     except UserError as error:
-        raise RefusedError(str(error).removeprefix(f"{scan.path}: ")) from None
+        nameless = "cannot be read"
+        if isinstance(error, RejectedError):
+            nameless = explained(error.reject.reason)
+        raise RefusedError(str(error).removeprefix(f"{scan.path}: "), nameless) from None
+    return decoded
+
+
+def explained(reason: str) -> str:
+    """Return what a reason means, in words that name no file."""
+    return f"{REASONS[reason]} ({reason})"
 
 
 def check_modality(modality: str | None, trained: str) -> None:
     """Raise ``RefusedError`` where the modality is known to be another than the model's."""
     if modality is not None and modality != trained:
         raise RefusedError(
-            f"the modality is {modality}, but the model was trained on {trained}"
+            f"the modality is {modality}, but the model was trained on {trained}",
+            f"the modality is not that of the model, {trained}",
         )
 
 

@@ -1,6 +1,5 @@
 """Which scans there are: a folder's images, or those that a table names."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,16 +9,15 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from maskwise.errors import UserError
-from maskwise.predict.contracts import Scan
-from maskwise.predict.reading import AT_ONCE, count_frames
+from maskwise.predict.contracts import Refused, Scan
+from maskwise.predict.reading import AT_ONCE, count_frames, explained
+from maskwise.scans.folder import find_images, pair_masks
 from maskwise.scans.paths import Folder
-from maskwise.scans.raw import check_raw, looks_like_image, walk
+from maskwise.scans.raw import check_raw
 from maskwise.scans.reading import DEFAULT, Reading
-from maskwise.scans.reasons import Reject
 from maskwise.scans.tables import SAVE_AS_CSV, column_of, parse_table
 from maskwise.workers import Pool
 
-_MASK = re.compile(r"(?P<image>.+)_mask(_\d+)?\Z", re.DOTALL)
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
 
@@ -29,8 +27,8 @@ class Scans:
 
     root: Path
     scans: tuple[Scan, ...]
-    passed_over: tuple[Reject, ...]
-    """Files that are no scans, each with the reason."""
+    passed_over: tuple[tuple[str, Refused], ...]
+    """Files that are no scans, relative to the root, each with the reason."""
 
 
 def find_scans(
@@ -75,19 +73,9 @@ def find_scans(
 
 def _of_folder(folder: Path, pool: Pool | None, reading: Reading) -> Scans:
     check_raw(folder, "predict.scans should be a folder of scans, or a table of their paths")
-    files, passed_over = walk(folder)
-    stems = {str(PurePosixPath(path).with_suffix("")) for path in files}
-    images: list[str] = []
-    for path in files:
-        mask = _MASK.match(PurePosixPath(path).stem)
-        if mask and str(PurePosixPath(path).with_name(mask["image"])) in stems:
-            detail = f"is the mask of {mask['image']!r} beside it"
-            passed_over.append(Reject(path, "other_file", detail))
-        elif looks_like_image(folder, path) or path.lower().endswith(".npz"):
-            images.append(path)
-        else:
-            detail = "neither suffix nor content of an image"
-            passed_over.append(Reject(path, "other_file", detail))
+    files, rejects = find_images(folder, (".npz",))
+    paired, orphans = pair_masks(files, "_mask")
+    images = sorted([*paired, *(orphan.path for orphan in orphans)])
     scans = tuple(
         Scan(path, frame, None)
         for path, frames in _counted(folder, images, pool, reading)
@@ -95,10 +83,17 @@ def _of_folder(folder: Path, pool: Pool | None, reading: Reading) -> Scans:
     )
     if not scans:
         raise UserError(
-            f"{folder}: holds no image among {len(files)} files; predict.scans should be a "
+            f"{folder}: holds no image among {len(rejects)} files; predict.scans should be a "
             "folder of scans (PNG, JPEG, TIFF, PGM, BMP, DICOM, NIfTI), or a table of paths"
         )
-    return Scans(folder, scans, tuple(passed_over))
+    masks = [(mask, _mask_of(image)) for image, own in paired.items() for mask in own]
+    others = [(path, Refused(why, explained(reason))) for path, reason, why in rejects]
+    return Scans(folder, scans, tuple(sorted([*others, *masks])))
+
+
+def _mask_of(image: str) -> Refused:
+    name = PurePosixPath(image).name
+    return Refused(f"is the mask of {name!r} beside it", "is the mask of an image beside it")
 
 
 def _counted(

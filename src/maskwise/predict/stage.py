@@ -16,9 +16,9 @@ import torch
 from maskwise.artefacts.model import Metadata, ModelMetadata, SegmenterMetadata, load_model
 from maskwise.bounds import Within
 from maskwise.config import parse
-from maskwise.errors import UserError, hint
+from maskwise.errors import UserError, hint, shown
 from maskwise.predict.classes import Classes
-from maskwise.predict.contracts import Answers, Card, Kind, Look, Scan
+from maskwise.predict.contracts import Answers, Card, Kind, Look, Refused, Scan
 from maskwise.predict.outlines import Outlines
 from maskwise.predict.page import Summary, called, render, thumbnail
 from maskwise.predict.reading import (
@@ -91,8 +91,8 @@ def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
             raise UserError(f"{where}.{key}: missing; name {what}: --params {where}.{key}=PATH")
         if not isinstance(block[key], str):  # 007 is 7 to YAML, and cannot be had back
             raise UserError(
-                f"{where}.{key}: should be {what}, but is {block[key]!r}; in a file, a name "
-                "that looks like a number stands in quotation marks"
+                f"{where}.{key}: should be {what}, but is {shown(block[key])}; in a "
+                "file, a name that looks like a number stands in quotation marks"
             )
     return Path(block["model"]), Path(block["scans"]), config
 
@@ -100,7 +100,7 @@ def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
 def options_of(block: Any, where: str) -> dict[str, Any]:
     """Return the ``PredictConfig`` part of the block ``predict``."""
     if not isinstance(block, Mapping):
-        raise UserError(f"{where}: should be a block of options, but is {block!r}")
+        raise UserError(f"{where}: should be a block of options, but is {shown(block)}")
     return {key: value for key, value in block.items() if key not in ("model", "scans")}
 
 
@@ -122,11 +122,11 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         found = find_scans(scans, config.column, config.root, config.reading, pool)
         run = _Run(kind, metadata, device, found, config, pool)
-        table, outlines = _answers(run)
+        table, refused, outlines = _answers(run)
         _check_answers(table, len(found.scans), scans, model)
         seen = kind.order(table[table["refused"].eq("")], config.sort_by)
         cards = _cards(run, seen.assign(called=called(seen, names)), outlines)
-    summary = Summary(metadata, model.name, scans.name, table, config.sort_by, names)
+    summary = Summary(metadata, model.name, scans.name, table, refused, config.sort_by, names)
     return Predicted(table, outlines, render(kind, summary, cards))
 
 
@@ -172,7 +172,7 @@ class _Run:
     config: PredictConfig
     pool: Pool
 
-    def read(self, chunks: Iterable[Sequence[Scan]]) -> Iterator[Look | str]:
+    def read(self, chunks: Iterable[Sequence[Scan]]) -> Iterator[Look | Refused]:
         """Yield what the network sees of each scan, or the reason why it sees nothing."""
         encoder = self.metadata.encoder
         trained = Trained(
@@ -200,10 +200,10 @@ class _Run:
         return replace(answers, table=answers.table.set_axis(rows))
 
 
-def _answers(run: _Run) -> tuple[pd.DataFrame, dict[str, bytes]]:
-    """Return one row per scan as found, then one per file that is none; and the outlines."""
+def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, bytes]]:
+    """Return one row per scan as found, then one per file that is none; refusals; outlines."""
     scans, name = run.found.scans, run.found.root.name
-    refused: list[str] = []
+    refused: dict[int, Refused] = {}
     tables: list[pd.DataFrame] = []
     files: dict[str, bytes] = {}
     batches = range(0, len(scans), SCANS_AT_ONCE)
@@ -211,26 +211,31 @@ def _answers(run: _Run) -> tuple[pd.DataFrame, dict[str, bytes]]:
         looks = run.read(_chunks(scans))
         for start in batches:
             read = list(islice(looks, SCANS_AT_ONCE))
-            refused += [each if isinstance(each, str) else "" for each in read]
-            seen = {start + i: e for i, e in enumerate(read) if not isinstance(e, str)}
+            rows = dict(enumerate(read, start))
+            refused |= {row: e for row, e in rows.items() if isinstance(e, Refused)}
+            seen = {row: e for row, e in rows.items() if not isinstance(e, Refused)}
             if seen:
                 answers = run.answer(seen)
                 tables.append(answers.table)
                 files.update(answers.files)
             shown.step()
         note(predict_images_per_second=shown.images_per_second)
-    return _table(run, refused, tables), files
+    for row, (_, why) in enumerate(run.found.passed_over, len(scans)):
+        refused[row] = Refused(f"no scan: {why.detail}", f"no scan: {why.nameless}")
+    return _table(run, refused, tables), refused, files
 
 
 def _chunks(scans: Sequence[Scan]) -> Iterator[Sequence[Scan]]:
     return (scans[start : start + AT_ONCE] for start in range(0, len(scans), AT_ONCE))
 
 
-def _table(run: _Run, refused: list[str], answers: list[pd.DataFrame]) -> pd.DataFrame:
-    listed = zip(run.found.scans, refused, strict=True)
-    rows = [(scan.path, scan.frame, reason) for scan, reason in listed]
-    rows += [(path, 0, f"no scan: {detail}") for path, _, detail in run.found.passed_over]
-    table = pd.DataFrame(rows, columns=["path", "frame", "refused"])
+def _table(
+    run: _Run, refused: Mapping[int, Refused], answers: list[pd.DataFrame]
+) -> pd.DataFrame:
+    rows = [(scan.path, scan.frame) for scan in run.found.scans]
+    rows += [(path, 0) for path, _ in run.found.passed_over]
+    table = pd.DataFrame(rows, columns=["path", "frame"])
+    table["refused"] = [refused[row].detail if row in refused else "" for row in table.index]
     if answers:
         table = table.join(pd.concat(answers))
     texts = ["prediction", *run.kind.texts]
@@ -247,7 +252,7 @@ def _cards(run: _Run, table: pd.DataFrame, outlines: Mapping[str, bytes]) -> lis
         _chunks([run.found.scans[cast(int, position)] for position in shown.index])
     )
     for look, (_, row) in zip(looks, shown.iterrows(), strict=True):
-        if isinstance(look, str):
+        if isinstance(look, Refused):
             continue  # It was there a moment ago; the table keeps its prediction.
         figures = run.kind.figures(row, outlines)
         picture = thumbnail(look.intensities)

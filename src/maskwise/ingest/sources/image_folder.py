@@ -10,13 +10,8 @@ from typing import Literal
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.labels import Alike, join_alike
-from maskwise.ingest.listing import (
-    Distance,
-    build_listing,
-    canonical_split,
-    find_images,
-    pair_masks,
-)
+from maskwise.ingest.listing import Distance, build_listing, canonical_split
+from maskwise.scans.folder import find_images, pair_masks
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject
 

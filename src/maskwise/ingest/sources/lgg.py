@@ -21,7 +21,8 @@ from maskwise.artefacts.manifest import LABEL
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing, MaskLabel
 from maskwise.ingest.labels import MISSING, missing_warning, without_missing
-from maskwise.ingest.listing import Distance, find_images, pair_masks
+from maskwise.ingest.listing import Distance
+from maskwise.scans.folder import find_images, pair_masks
 from maskwise.scans.pictures import read_image
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.listing import Distance, other_file
+from maskwise.ingest.listing import Distance
 from maskwise.scans.archive import PARTS, ArchiveReader
+from maskwise.scans.folder import other_file
 from maskwise.scans.pictures import archive_reader
 from maskwise.scans.raw import walk
 from maskwise.scans.reading import DEFAULT, Reading
