@@ -33,9 +33,7 @@ def write_stages(project: Path, source: str) -> Path:
         raise UserError(f"there is no source {source!r}; {hint(source, studies)}")
     block = yaml.safe_load((project / EXPERIMENT).read_text(encoding="utf-8"))["experiment"]
     if source in block["reproduce"]:
-        raise UserError(
-            f"{source}: stands under `reproduce`, so dvc.yaml makes it already"
-        )
+        raise UserError(f"{source}: stands under `reproduce`, so dvc.yaml makes it already")
     own = {key for key in block["sources"][source] or () if key in _LISTS}
     common = (project / "dvc.yaml").read_text(encoding="utf-8")
     path = project / "studies" / source / "dvc.yaml"
