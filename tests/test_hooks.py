@@ -230,9 +230,7 @@ def test_a_stride_that_outlines_cannot_be_drawn_at_is_refused_before_any_stage()
         "finetune": {"task": {"name": "lesion", "label": None, "class_weights": None}},
     }
     study = replace(STUDIES["phantom"], recipes=("scratch",))
-    with pytest.raises(
-        UserError, match=r"^scratch\.encoder\.stride: 8 does not .* 60 x 60"
-    ):
+    with pytest.raises(UserError, match=r"^scratch\.encoder\.stride: 8 does not .* 60 x 60"):
         check_parameters(load(phantom=small), [study], KNOWN)
 
 
