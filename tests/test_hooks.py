@@ -239,6 +239,17 @@ def test_a_recipe_that_could_not_learn_from_the_source_is_refused_before_any_sta
     assert re.search(said, refusal("phantom", **source, **changed), re.MULTILINE)
 
 
+def test_a_stride_that_outlines_cannot_be_drawn_at_is_refused_before_any_stage() -> None:
+    small = {
+        "preprocess": {"height": 60, "width": 60},
+        "pretrain": {"grid": [12, 12]},
+        "finetune": {"task": {"name": "lesion", "label": None, "class_weights": None}},
+    }
+    study = replace(STUDIES["phantom"], recipes=("scratch",))
+    with pytest.raises(UserError, match=r"^scratch\.encoder\.stride: 8 does not .* 60 x 60"):
+        check_parameters(load(phantom=small), [study], KNOWN)
+
+
 @pytest.mark.parametrize("folder", ["a file", "a file/below"])
 def test_checkpoints_that_cannot_be_saved_are_refused_before_training(
     tmp_path: Path, folder: str

@@ -384,21 +384,9 @@ def test_reasons_are_a_closed_list_and_the_page_explains_each() -> None:
     assert [reason for reason in REASONS if f"`{reason}`" not in page] == []
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"max_reject_share": 1.5}, "max_reject_share: is 1.5"),
-        ({"max_pixels": 10**9}, "max_pixels: is 1000000000"),
-        ({"mask_agreement": -1}, "mask_agreement: is -1"),
-        ({"workers": 0}, "workers: is 0"),
-        ({"max_pixel": 9}, "did you mean 'max_pixels'"),
-    ],
-)
-def test_an_option_out_of_range_or_misspelt_is_refused(
-    options: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(UserError, match=said):
-        parse(IngestConfig, options, "ingest")
+def test_a_misspelt_option_is_refused_with_the_one_that_was_meant() -> None:
+    with pytest.raises(UserError, match=r"ingest\.max_pixel: .*did you mean 'max_pixels'"):
+        parse(IngestConfig, {"max_pixel": 9}, "ingest")
 
 
 def test_the_figure_is_a_png_also_without_labels(tmp_path: Path) -> None:

@@ -495,7 +495,7 @@ def test_a_request_needs_a_model_and_scans_and_is_told_of_misspelt_options() -> 
         parse_request({**shipped, "model": "m"}, "predict")
     with pytest.raises(UserError, match=r"predict.color: .*did you mean 'colour'"):
         parse_request({"model": "m", "scans": "s", "color": "grey"}, "predict")
-    with pytest.raises(UserError, match="shown is 0"):
+    with pytest.raises(UserError, match="shown: is 0"):
         parse_request({"model": "m", "scans": "s", "shown": 0}, "predict")
     with pytest.raises(UserError, match=r"predict\.model: should be a model file, but is \["):
         parse_request({"model": ["m"], "scans": "s"}, "predict")

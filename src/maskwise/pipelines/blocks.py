@@ -141,6 +141,8 @@ def check_together(parameters: Mapping[str, Any], study: Study) -> None:
     budget = pretrain_source(parameters[source]["pretrain"], f"{source}.pretrain")
     check_grid(budget.grid, images.height, images.width, f"{source}.pretrain.grid")
     _rehearse(parameters, study, images, budget)
+    if "finetune" in parameters[source]:
+        _check_outlines(parameters, study, images)
     if study.generated:
         _check_generates(parameters[source]["ingest"], source)
 
@@ -148,8 +150,8 @@ def check_together(parameters: Mapping[str, Any], study: Study) -> None:
 def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: Any) -> None:
     """Build each recipe for the source's images: a box too large must not wait for its turn."""
     from maskwise.errors import UserError, joined
-    from maskwise.pretrain.cell import rehearse
     from maskwise.pretrain.contracts import Setting
+    from maskwise.pretrain.rehearsal import rehearse
 
     setting = Setting(
         channels=images.channels,
@@ -171,6 +173,28 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
             rehearse(recipe(parameters[name], name), name, setting)
         except UserError as error:
             problems.append(str(error))
+    if problems:
+        raise UserError(joined(problems))
+
+
+def _check_outlines(parameters: Mapping[str, Any], study: Study, images: Any) -> None:
+    """Raise ``UserError`` where what outlines lesions could not be built round an encoder."""
+    import torch
+
+    from maskwise.encoders.segmenter import Segmenter
+    from maskwise.errors import UserError, joined
+    from maskwise.finetune.lesion.config import LesionConfig
+
+    source = study.source
+    budget = finetune_source(parameters[source]["finetune"], f"{source}.finetune")
+    problems = []
+    for name in study.recipes if isinstance(budget.task, LesionConfig) else ():
+        try:
+            with torch.device("meta"):
+                encoder = recipe(parameters[name], name).encoder.build(images.channels)
+                Segmenter(encoder, 1, (images.height, images.width))
+        except UserError as error:
+            problems.append(f"{name}.{error}")
     if problems:
         raise UserError(joined(problems))
 

@@ -39,8 +39,6 @@ from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
 
 log = logging.getLogger(__name__)
 
-MOST_PARAMETERS = 10**9
-"""Of an objective with its encoder: with their gradients and AdamW's means, 16 GB."""
 T = TypeVar("T")
 
 
@@ -183,7 +181,9 @@ def _networks(
     store: Store, run: PretrainRun, encoder: nn.Module, batches: Batches
 ) -> tuple[Objective, Policy[Any]]:
     setting = _setting(store, run, batches)
-    return _build(run.recipe, run.recipe_name, setting, encoder, partial(_initialised, run))
+    return build_networks(
+        run.recipe, run.recipe_name, setting, encoder, partial(_initialised, run)
+    )
 
 
 def _assemble(
@@ -198,7 +198,7 @@ def _assemble(
     return *_networks(store, run, encoder, batches), batches
 
 
-def _build(
+def build_networks(
     recipe: Recipe,
     name: str,
     setting: Setting,
@@ -218,55 +218,6 @@ def _build(
     except UserError as error:
         raise UserError(f"{name}.{error}") from None
     return objective, policy
-
-
-def rehearse(recipe: Recipe, name: str, setting: Setting) -> None:
-    """Build all of a recipe once and throw it away: what does not suit must not wait its turn.
-
-    Raises:
-        UserError: as ``pretrain`` does, for the images that ``setting`` describes.
-    """
-    try:
-        _look(recipe, setting)
-    except UserError as error:
-        raise UserError(f"{name}.{error}") from None
-    if recipe.trains:
-        with torch.random.fork_rng(devices=[]):
-            encoder = recipe.encoder.build(setting.channels)
-            _build(recipe, name, setting, encoder, lambda _, build: build())
-
-
-def _look(recipe: Recipe, setting: Setting) -> None:
-    """Let the encoder see what it will see, without memory: it may be one that has no room."""
-    batch = setting.batch_size
-    if recipe.trains:
-        recipe.optimisation.check(batch)
-        batch = recipe.optimisation.part(batch)
-    with torch.device("meta"):
-        encoder = recipe.encoder.build(setting.channels)
-        images = torch.empty(batch, setting.channels, setting.height, setting.width)
-        if recipe.trains and not list(encoder.parameters()):
-            raise UserError(
-                f"encoder.name: {recipe.names['encoder']} has nothing to train, so that "
-                f"objective {recipe.names['objective']} would train only what is thrown away; "
-                "use objective none, or another encoder"
-            )
-        try:
-            encoder.train(recipe.trains)(images)
-        except UserError as error:
-            raise UserError(f"encoder: {error}") from None
-        _weigh(encoder, "encoder")
-        if recipe.trains:
-            _weigh(cast(nn.Module, recipe.objective.build(setting, encoder)), "objective")
-
-
-def _weigh(network: nn.Module, where: str) -> None:
-    number = sum(parameter.numel() for parameter in network.parameters())
-    if number > MOST_PARAMETERS:
-        raise UserError(
-            f"{where}: a network of {number:,} parameters, but {MOST_PARAMETERS:,} is the "
-            "most; choose smaller widths, a larger stride or smaller images"
-        )
 
 
 def _initialised(run: PretrainRun, stream: str, build: Callable[[], T]) -> T:

@@ -1,0 +1,74 @@
+"""A recipe built and thrown away before any stage."""
+
+from functools import lru_cache
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from maskwise.encoders.contract import EncoderConfig
+from maskwise.errors import UserError
+from maskwise.pretrain.cell import build_networks
+from maskwise.pretrain.contracts import Setting
+from maskwise.pretrain.recipe import Recipe
+
+MOST_PARAMETERS = 10**9
+"""Of an objective with its encoder: with their gradients and AdamW's means, 16 GB."""
+
+
+def rehearse(recipe: Recipe, name: str, setting: Setting) -> None:
+    """Build all of a recipe once and throw it away: what does not suit must not wait its turn.
+
+    Raises:
+        UserError: as ``pretrain`` does, for the images that ``setting`` describes.
+    """
+    try:
+        _look(recipe, setting)
+    except UserError as error:
+        raise UserError(f"{name}.{error}") from None
+    if recipe.trains:
+        with torch.random.fork_rng(devices=[]):
+            encoder = recipe.encoder.build(setting.channels)
+            build_networks(recipe, name, setting, encoder, lambda _, build: build())
+
+
+def _look(recipe: Recipe, setting: Setting) -> None:
+    """Let the encoder see what it will see, without memory: it may be one that has no room."""
+    batch = setting.batch_size
+    if recipe.trains:
+        recipe.optimisation.check(batch)
+        batch = recipe.optimisation.part(batch)
+    shape = (batch, setting.channels, setting.height, setting.width)
+    encoder = _seeing(cast(Any, recipe.encoder), shape, recipe.trains)
+    if recipe.trains and not list(encoder.parameters()):
+        raise UserError(
+            f"encoder.name: {recipe.names['encoder']} has nothing to train, so that objective "
+            f"{recipe.names['objective']} would train only what is thrown away; use objective "
+            "none, or another encoder"
+        )
+    _weigh(encoder, "encoder")
+    if recipe.trains:
+        with torch.device("meta"):
+            objective = recipe.objective.build(setting, encoder)
+        _weigh(cast(nn.Module, objective), "objective")
+
+
+@lru_cache(maxsize=8)
+def _seeing(config: EncoderConfig, shape: tuple[int, ...], trains: bool) -> nn.Module:
+    """Return an encoder without memory that has seen images ``shape``; recipes share theirs."""
+    with torch.device("meta"):
+        encoder = config.build(shape[1]).train(trains)
+        try:
+            encoder(torch.empty(shape))
+        except UserError as error:
+            raise UserError(f"encoder: {error}") from None
+    return encoder
+
+
+def _weigh(network: nn.Module, where: str) -> None:
+    number = sum(parameter.numel() for parameter in network.parameters())
+    if number > MOST_PARAMETERS:
+        raise UserError(
+            f"{where}: a network of {number:,} parameters, but {MOST_PARAMETERS:,} is the "
+            "most; choose smaller widths, a larger stride or smaller images"
+        )
