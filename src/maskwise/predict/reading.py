@@ -6,7 +6,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from maskwise.artefacts.encoder import EncoderMetadata
-from maskwise.errors import UserError
+from maskwise.errors import UserError, cut
 from maskwise.predict.contracts import Look
 from maskwise.predict.scans import Scan
 from maskwise.scans.decode import check_values
@@ -62,7 +62,8 @@ def check_modality(modality: str | None, metadata: EncoderMetadata) -> None:
     """Raise ``RefusedError`` where the modality is known to be another than the model's."""
     if modality is not None and modality != metadata.modality:
         raise RefusedError(
-            f"the modality is {modality}, but the model was trained on {metadata.modality}"
+            f"the modality is {cut(modality)}, but the model was trained on "
+            f"{cut(metadata.modality)}"
         )
 
 

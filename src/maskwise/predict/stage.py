@@ -14,8 +14,8 @@ import torch
 
 from maskwise.artefacts.model import Metadata, ModelMetadata, SegmenterMetadata, load_model
 from maskwise.bounds import Within
-from maskwise.config import parse
-from maskwise.errors import UserError, hint
+from maskwise.config import choose, parse
+from maskwise.errors import UserError, hint, shown
 from maskwise.predict.classes import Classes
 from maskwise.predict.contracts import Answers, Card, Kind, Look
 from maskwise.predict.outlines import Outlines
@@ -23,6 +23,8 @@ from maskwise.predict.page import Summary, called, render, thumbnail
 from maskwise.predict.reading import Colour, RefusedError, check_modality, read_scan
 from maskwise.predict.scans import Scan, Scans, find_scans
 from maskwise.progress import bar, note
+from maskwise.scans.geometry import GEOMETRIES
+from maskwise.scans.intensity import INTENSITIES
 from maskwise.scans.reading import DEFAULT, Reading
 
 log = logging.getLogger(__name__)
@@ -78,8 +80,8 @@ def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
             raise UserError(f"{where}.{key}: missing; name {what}: --params {where}.{key}=PATH")
         if not isinstance(block[key], str):  # 007 is 7 to YAML, and cannot be had back
             raise UserError(
-                f"{where}.{key}: should be {what}, but is {block[key]!r}; in a file, a name "
-                "that looks like a number stands in quotation marks"
+                f"{where}.{key}: should be {what}, but is {shown(block[key])}; in a file, a "
+                "name that looks like a number stands in quotation marks"
             )
     return Path(block["model"]), Path(block["scans"]), config
 
@@ -87,7 +89,7 @@ def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
 def options_of(block: Any, where: str) -> dict[str, Any]:
     """Return the ``PredictConfig`` part of the block ``predict``."""
     if not isinstance(block, Mapping):
-        raise UserError(f"{where}: should be a block of options, but is {block!r}")
+        raise UserError(f"{where}: should be a block of options, but is {shown(block)}")
     return {key: value for key, value in block.items() if key not in ("model", "scans")}
 
 
@@ -135,9 +137,12 @@ def _check(config: PredictConfig, metadata: Metadata, model: Path) -> None:
         check_modality(config.modality, metadata.encoder)
     except RefusedError as error:
         raise UserError(f"predict.modality: {error} ({model})") from None
+    # Of a damaged model; otherwise each scan would be refused with it.
+    choose(GEOMETRIES, metadata.encoder.geometry, f"{model}: geometry")
+    choose(INTENSITIES, metadata.encoder.intensity, f"{model}: intensity")
     if config.sort_by is not None and config.sort_by not in metadata.classes:
         raise UserError(
-            f"predict.sort_by: the model has no class {config.sort_by!r}; "
+            f"predict.sort_by: the model has no class {shown(config.sort_by)}; "
             f"{hint(config.sort_by, metadata.classes)}"
         )
 
