@@ -2,6 +2,7 @@
 
 import gzip
 import html
+import math
 import os
 import unicodedata
 from dataclasses import replace
@@ -240,6 +241,19 @@ def test_another_modality_is_refused(model: Path, scans: Path) -> None:
     message = r"predict.modality: the modality is mr, but the model was trained on ultrasound"
     with pytest.raises(UserError, match=message):
         predict(model, scans, PredictConfig(modality="mr"))
+
+
+def test_a_model_whose_normalisation_is_damaged_is_refused_once(
+    tmp_path: Path, scans: Path
+) -> None:
+    encoder = replace(
+        CLASSIFIER.encoder, intensity={"name": "window", "low": math.nan, "high": 1}
+    )
+    damaged = save_classifier(replace(CLASSIFIER, encoder=encoder), tmp_path / "m.safetensors")
+    with pytest.raises(
+        UserError, match=r"^\S+m\.safetensors: intensity\.low: is nan, but must"
+    ):
+        predict(damaged, scans, PredictConfig())
 
 
 def test_the_models_own_modality_is_welcome(model: Path, scans: Path) -> None:

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Annotated, Literal
 
 from maskwise.bounds import Seed, Within
+from maskwise.errors import shown
 
 EmptyMasks = Literal["one", "skip", "zero"]
 
@@ -77,4 +78,4 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         for recipe, other in self.pairs:
             if recipe == other:
-                raise ValueError(f"pairs: {recipe!r} stands against itself")
+                raise ValueError(f"pairs: {shown(recipe)} stands against itself")

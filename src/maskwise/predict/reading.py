@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from maskwise.errors import UserError
+from maskwise.errors import UserError, cut
 from maskwise.predict.contracts import Look, Refused, Scan
 from maskwise.scans.decode import Decoded, check_values, claimed_format
 from maskwise.scans.images import to_network
@@ -131,8 +131,8 @@ def check_modality(modality: str | None, trained: str) -> None:
     """Raise ``RefusedError`` where the modality is known to be another than the model's."""
     if modality is not None and modality != trained:
         raise RefusedError(
-            f"the modality is {modality}, but the model was trained on {trained}",
-            f"the modality is not that of the model, {trained}",
+            f"the modality is {cut(modality)}, but the model was trained on {cut(trained)}",
+            f"the modality is not that of the model, {cut(trained)}",
         )
 
 

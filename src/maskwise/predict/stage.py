@@ -15,7 +15,7 @@ import torch
 
 from maskwise.artefacts.model import Metadata, ModelMetadata, SegmenterMetadata, load_model
 from maskwise.bounds import Within
-from maskwise.config import parse
+from maskwise.config import choose, parse
 from maskwise.errors import UserError, hint, shown
 from maskwise.predict.classes import Classes
 from maskwise.predict.contracts import Answers, Card, Kind, Look, Refused, Scan
@@ -33,6 +33,8 @@ from maskwise.predict.reading import (
 )
 from maskwise.predict.scans import Scans, find_scans
 from maskwise.progress import bar, note
+from maskwise.scans.geometry import GEOMETRIES
+from maskwise.scans.intensity import INTENSITIES
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
 
@@ -91,8 +93,8 @@ def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
             raise UserError(f"{where}.{key}: missing; name {what}: --params {where}.{key}=PATH")
         if not isinstance(block[key], str):  # 007 is 7 to YAML, and cannot be had back
             raise UserError(
-                f"{where}.{key}: should be {what}, but is {shown(block[key])}; in a "
-                "file, a name that looks like a number stands in quotation marks"
+                f"{where}.{key}: should be {what}, but is {shown(block[key])}; in a file, a "
+                "name that looks like a number stands in quotation marks"
             )
     return Path(block["model"]), Path(block["scans"]), config
 
@@ -154,9 +156,12 @@ def _check(config: PredictConfig, metadata: Metadata, model: Path) -> None:
         check_modality(config.modality, metadata.encoder.modality)
     except RefusedError as error:
         raise UserError(f"predict.modality: {error} ({model})") from None
+    # Of a damaged model; otherwise each scan would be refused with it.
+    choose(GEOMETRIES, metadata.encoder.geometry, f"{model}: geometry")
+    choose(INTENSITIES, metadata.encoder.intensity, f"{model}: intensity")
     if config.sort_by is not None and config.sort_by not in metadata.classes:
         raise UserError(
-            f"predict.sort_by: the model has no class {config.sort_by!r}; "
+            f"predict.sort_by: the model has no class {shown(config.sort_by)}; "
             f"{hint(config.sort_by, metadata.classes)}"
         )
 

@@ -16,7 +16,7 @@ from maskwise.artefacts.splits import (
     leaking_groups,
     split_of_fold,
 )
-from maskwise.errors import UserError, hint
+from maskwise.errors import UserError, hint, shown
 from maskwise.preprocess.config import SourcePreprocessConfig
 from maskwise.seeds import stream
 
@@ -81,7 +81,9 @@ def strata_of(manifest: pd.DataFrame, label: str | None, where: str) -> Strata:
         return Strata(np.full(len(manifest), UNLABELLED), ())
     known = [name.removeprefix(LABEL) for name in label_columns(manifest)]
     if label not in known:
-        raise UserError(f"{where}.label: there is no label {label!r}; {hint(label, known)}")
+        raise UserError(
+            f"{where}.label: there is no label {shown(label)}; {hint(label, known)}"
+        )
     code, names = pd.factorize(manifest[f"{LABEL}{label}"], sort=True)
     return Strata(code.astype(np.int64), tuple(map(str, names)))
 

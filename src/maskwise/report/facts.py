@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from maskwise.artefacts.gallery import Gallery
-from maskwise.errors import UserError, hint
+from maskwise.errors import UserError, hint, shown
 from maskwise.report.data import DataFacts, read_data
 from maskwise.report.inputs import ReportConfig, ReportInputs
 from maskwise.report.scores import in_print, read_scores, smaller_is_better
@@ -341,7 +341,7 @@ def read_facts(inputs: ReportInputs) -> Facts:
     if metric not in known:
         raise UserError(
             f"report.metric: no score of {inputs.source!r} that is better when larger is "
-            f"called {metric!r}; {hint(metric, known)}"
+            f"called {shown(metric)}; {hint(metric, known)}"
         )
     ran = set(inputs.predictions["recipe"])
     modes = set(scores["mode"])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.errors import UserError, hint
+from maskwise.errors import UserError, hint, shown
 from maskwise.finetune.contracts import Mode
 
 
@@ -33,13 +33,13 @@ class DiagnosisConfig:
         if column not in index.columns:
             known = [n.removeprefix("label_") for n in index.columns if n.startswith("label_")]
             raise UserError(
-                f"{where}.label: the store has no label {self.label!r}; "
+                f"{where}.label: the store has no label {shown(self.label)}; "
                 f"{hint(self.label, known)}"
             )
         classes = tuple(sorted(index[column].dropna().astype(str).unique()))
         if len(classes) < 2:
             raise UserError(
-                f"{where}.label: {self.label!r} has {len(classes)} class "
+                f"{where}.label: {shown(self.label)} has {len(classes)} class "
                 f"({', '.join(classes) or 'no image is labelled'}); a diagnosis needs at least "
                 "two: add images of another class, or stop after pretrain"
             )
