@@ -36,10 +36,8 @@ FAST = (
 WITHOUT_TORCH = (
     "tests/evaluate/test_metrics.py",
     "tests/ingest/test_source_layouts.py",
-    "tests/preprocess/test_making_splits.py",
-    "tests/scans/test_dicom.py",
-    "tests/scans/test_images.py",
-    "tests/scans/test_nifti.py",
+    "tests/scans/test_masks.py",
+    "tests/scans/test_reading_tables.py",
     "tests/test_cells.py",
     "tests/test_config.py",
 )
