@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,16 @@ BATCH_NORM: dict[str, Any] = {
 
 # Each run is a process of its own; the server imports torch once for all of them.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["maskwise.pretrain.cell"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def server() -> Iterator[None]:
+    """Give these tests a server of their own: that of reading workers is deaf to Ctrl-C."""
+    running: Any = vars(forkserver)["_forkserver"]
+    running._stop()
+    PROCESSES.set_forkserver_preload(["maskwise.pretrain.cell"])
+    yield
+    running._stop()
 
 
 @dataclass(frozen=True)
