@@ -1,9 +1,12 @@
-# The whole interface: run, test, check, viz, lineage. Needs CPython 3.11 and make; no GPU.
-PYTHON ?= python3.11
+# The whole interface: run, test, check, viz, lineage. Needs CPython 3.11 to 3.13 and make; no GPU.
+# The newest of the three that runs; a command of that name may be a shim that only refuses.
+# `make PYTHON=python3.11` names another, for a .venv that is not there yet.
+PYTHON ?= $(or $(firstword $(foreach name,python3.13 python3.12 python3.11,$(shell \
+	$(name) -c 'import ensurepip, ssl' 2>/dev/null && echo $(name)))),no-python)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
-CODE := src tests benchmarks notebooks
+CODE := src tests benchmarks notebooks .ci
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 
@@ -20,6 +23,7 @@ check: $(READY)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/licences.py
 
 format: $(READY)
 	$(BIN)/ruff check --fix $(CODE)
@@ -34,8 +38,9 @@ lineage: $(READY)
 
 # torch first and by its exact version, so that nothing else chooses a build of it.
 $(READY): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV): some 2.5 GB in all, which takes minutes. First torch:"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Needed: CPython 3.11, 3.12 or \
+	3.13 with its modules venv and ensurepip. make PYTHON=path/to/python names one." >&2; exit 1; }
+	@echo "Installing into $(VENV), with `$(BIN)/python -V`: some 2.5 GB in all, which takes minutes. First torch:"
 	$(BIN)/python -m pip install -q --progress-bar on -c constraints.txt torch==2.13.0
 	@echo "Then everything else, without a word for some minutes more:"
 	$(BIN)/python -m pip install -q --use-pep517 -c constraints.txt -e .[pipeline,develop]

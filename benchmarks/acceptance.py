@@ -2,9 +2,9 @@
 
 For each seed: phantoms of its own at 32 pixels, 8 x 8 cells; a small autoencoder learns with
 cells hidden at random, then the policy alone against the frozen network; the masks of 256
-unseen images with lesions are compared with the lesions. A row a seed and arm is appended as
-soon as it is known; an arm that has its row is not run again. `--judge` runs nothing, and holds
-the table against the bars: ends of 95 % t intervals over seeds.
+unseen images with lesions are compared with the lesions. One row per seed and arm is
+appended as soon as it is known; an arm that has its row is not run again. `--judge` runs
+nothing, and holds the table against the bars: ends of 95 % t intervals over seeds.
 
     python benchmarks/acceptance.py [--seeds 10 11 …] [--arms a3c ahm …] [--into FILE.csv]
     python benchmarks/acceptance.py --judge

@@ -74,7 +74,7 @@ def write_task(raw: Path, volumes: int, side: int, slices: int) -> None:
 
 
 def write_series(raw: Path, volumes: int, side: int, slices: int) -> None:
-    """Write each volume as a series of files, one folder a series."""
+    """Write each volume as a series of files, one folder per series."""
     for number in range(volumes):
         folder = raw / f"series {number:03d}"
         folder.mkdir(parents=True)

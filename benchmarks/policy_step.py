@@ -53,7 +53,7 @@ def recipe(comparison: str, line: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure and print one line a policy."""
+    """Measure and print one line per policy."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("comparison", choices=list(COMPARISONS))
     parser.add_argument("--rounds", type=int, default=40, help="of steps, at least 20")

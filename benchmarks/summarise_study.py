@@ -21,7 +21,7 @@ from scipy import stats
 
 from maskwise.artefacts.gallery import read_gallery
 from maskwise.artefacts.store import Store, open_store
-from maskwise.evaluate.resampling import Floats, combine, draw, interval
+from maskwise.evaluate.resampling import LEAST, Floats, draw, interval, resample
 from maskwise.masks import cell_means
 from maskwise.pretrain.diagnostics.lift import lift_matrix
 from maskwise.pretrain.diagnostics.lift import lifts as lift_draws
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def read_histories(data: Path, source: str) -> pd.DataFrame:
-    """Return a row an epoch of every cell that trained."""
+    """Return one row per epoch of every cell that trained."""
     tables = []
     for path in sorted(
         (data / "07_model_output" / source / "training").glob("*/s*/history.csv")
@@ -111,7 +111,7 @@ def read_histories(data: Path, source: str) -> pd.DataFrame:
 
 
 def lifts(histories: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a row a recipe that hides something: last epochs, mean over seeds."""
+    """Return one row per recipe that hides something: last epochs, mean over seeds."""
     last = histories.groupby(["recipe", "seed"]).tail(1)
     rows = []
     for recipe, cells in last.groupby("recipe"):
@@ -128,7 +128,7 @@ def lifts(histories: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def over_groups(data: Path, source: str) -> list[dict[str, str]]:
-    """Return a row a recipe: lifts with intervals over seeds (Student) and groups (bootstrap).
+    """Return one row per recipe: lifts, intervals over seeds (Student) and groups (bootstrap).
 
     Computed anew from the masks that galleries keep of the last epoch they drew.
     """
@@ -141,15 +141,16 @@ def over_groups(data: Path, source: str) -> list[dict[str, str]]:
             continue
         if len({one[:2] for one in drawn}) > 1:
             return []  # Folds: each seed has probe images of its own.
-        images, groups, draws = drawn[0][0], drawn[0][1], draw(len(drawn), 1, DRAWS, 0)
+        images, groups = drawn[0][0], drawn[0][1]
+        draws = draw(len(drawn), (groups,), DRAWS, 0)
         lift, content = (
-            combine(np.stack([one[place] for one in drawn]), draws).both for place in (2, 3)
+            resample(np.stack([one[place] for one in drawn]), draws) for place in (2, 3)
         )
         row = {"recipe": f"`{recipe}`", "seeds": str(len(drawn))}
         row |= {"images": str(images), "groups": str(groups)}
         for name, values in (("lift", lift), ("content lift", content)):
-            low, high = interval(values)
-            row[name] = f"{values[0]:.2f} [{low:.2f}, {high:.2f}]"
+            low, high = interval(values.draws)
+            row[name] = f"{values.value:.2f} [{low:.2f}, {high:.2f}]"
         rows.append(row)
     return rows
 
@@ -167,12 +168,12 @@ def drawn_lifts(path: Path, store: Store) -> tuple[int, int, Floats, Floats] | N
     cells = cell_means(lesions[:, None], (side[0], side[1]))
     matrix = lift_matrix(torch.from_numpy(hidden).bool(), cells).numpy()
     groups = pd.factorize(store.index["group"].to_numpy()[rows])[0].astype(np.int64)
-    counts = draw(1, int(groups.max()) + 1, DRAWS, 0).groups.T
+    counts = draw(1, (int(groups.max()) + 1,), DRAWS, 0).groups.T
     return len(rows), counts.shape[1], *lift_draws(matrix, groups, counts)
 
 
 def over_training(histories: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a row a recipe, at the first epoch and at fifths of each seed's own epochs.
+    """Return one row per recipe, at the first epoch and at fifths of each seed's own epochs.
 
     In folds seeds train on other numbers of images, so that their epochs end at other steps.
     """
@@ -205,7 +206,7 @@ def paired(histories: pd.DataFrame, recipe: str, other: str) -> str:
 
 
 def costs(data: Path, source: str, histories: pd.DataFrame) -> list[dict[str, str]]:
-    """Return a row a recipe: error inside the mask against two trivial answers, and time."""
+    """Return one row per recipe: error in the mask beside two trivial answers, and time."""
     rows = []
     for recipe, cells in histories.groupby("recipe"):
         last = cells.dropna(subset=["error"]).groupby("seed").tail(1)
@@ -228,7 +229,7 @@ def costs(data: Path, source: str, histories: pd.DataFrame) -> list[dict[str, st
 
 
 def draw_lifts(histories: pd.DataFrame, path: Path) -> None:
-    """Draw content lift over training, a line a seed."""
+    """Draw content lift over training, one line per seed."""
     cells = histories.dropna(subset=["content_lift"])
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
@@ -257,7 +258,7 @@ def draw_choices(gallery: Path, path: Path) -> None:
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """Print a table a metric and mode: recipes down, fractions across."""
+    """Print one table per metric and mode: recipes down, fractions across."""
     for metric, shown in METRICS.items():
         for mode, name in MODES[scores["task"]].items():
             rows = []
@@ -265,7 +266,7 @@ def print_scores(scores: dict[str, Any]) -> None:
                 row = {"recipe": f"`{recipe}`"}
                 for fraction in sorted(modes.get(mode, {}), key=float, reverse=True):
                     score = modes[mode][fraction].get(metric)
-                    if score is not None:
+                    if score is not None and score["value"] is not None:
                         row[f"{100 * float(fraction):.0f} % of the labels"] = (
                             f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
                         )
@@ -286,17 +287,17 @@ def differences(path: Path, metric: str) -> list[dict[str, str]]:
             "recipe": f"`{row.recipe}`",
             "against": f"`{row.against}`",
             "difference": f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
-            "p": f"{row.p:.3f}",
-            "p (Holm)": f"{row.p_holm:.3f}",
+            "p": "" if pd.isna(row.p) else f"{row.p:.3f}",
+            "p (Holm)": "" if pd.isna(row.p_holm) else f"{row.p_holm:.3f}",
         }
         for row in table[table["metric"] == metric].itertuples()
     ]
 
 
 def mean(values: pd.Series) -> str:
-    """Return mean and Student's 95 % interval over seeds."""
+    """Return mean and Student's 95 % interval over seeds, of 1 or 2 the mean alone."""
     found = values.dropna()
-    if len(found) < 2:
+    if len(found) < LEAST:
         return f"{found.mean():.2f}" if len(found) else ""
     half = stats.t.ppf(0.975, len(found) - 1) * stats.sem(found)
     return f"{found.mean():.2f} [{found.mean() - half:.2f}, {found.mean() + half:.2f}]"

@@ -1,46 +1,36 @@
 """How the time to read every page of a TIFF grows with the number of its pages.
 
-Files of 8 x 8 pixels a page are read page by page, in changing order; printed are the medians of
-the ratio of neighbouring runs, many pages to few, and of the ratio to a bare loop over tifffile's
-pages. Aim: a ratio of times near the ratio of the numbers of pages, never its square.
+Files of 8 x 8 pixels a page are opened and read page by page, by turns, in changing order;
+printed are the ratios of neighbouring runs: many pages to few, and many to a bare loop over
+the pages with tifffile. Aim: times as the numbers of pages, never as their squares.
 
     python benchmarks/tiff_pages.py [--rounds 10] [--few 100] [--many 400]
 """
 
 import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
-from maskwise.scans.raw import read_frame
-from turns import machine
+from maskwise.scans.pictures import frames_in, read_frame
+from turns import by_turns, machine, ratio
 
 
-def read_all(raw: Path, name: str) -> None:
+def read_all(file: Path) -> None:
     """Read every page as ingest does."""
-    frames = read_frame(raw, name, 0, 64)[1].frames
-    for frame in range(1, frames):
-        read_frame(raw, name, frame, 64)
+    file.touch()  # a file that has changed is opened anew
+    for frame in range(frames_in(file.parent, file.name)):
+        read_frame(file.parent, file.name, frame, 64)
 
 
-def bare_loop(raw: Path, name: str) -> None:
+def bare_loop(file: Path) -> None:
     """Read every page with tifffile alone."""
-    with tifffile.TiffFile(raw / name) as file:
-        for page in file.pages:
+    with tifffile.TiffFile(file) as pages:
+        for page in pages.pages:
             page.asarray()
-
-
-def seconds(read: Callable[[Path, str], None], raw: Path, name: str) -> float:
-    """Return how long one look at all pages takes; the file is parsed anew."""
-    (raw / name).touch()  # what is kept open is told by the time of the last change
-    start = time.perf_counter()
-    read(raw, name)
-    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -50,23 +40,21 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=100)
     parser.add_argument("--many", type=int, default=400)
     options = parser.parse_args()
-    growth, share = [], []
     with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder)
-        for count in (options.few, options.many):
-            pages = np.arange(count * 64, dtype=np.uint16).reshape(count, 8, 8)
-            tifffile.imwrite(raw / f"{count}.tif", pages, photometric="minisblack")
-        few, many = f"{options.few}.tif", f"{options.many}.tif"
-        for turn in range(options.rounds):
-            order = (few, many) if turn % 2 else (many, few)
-            taken = {name: seconds(read_all, raw, name) for name in order}
-            growth.append(taken[many] / taken[few])
-            share.append(taken[many] / seconds(bare_loop, raw, many))
+        few, many = (Path(folder) / f"{count}.tif" for count in (options.few, options.many))
+        for file, count in ((few, options.few), (many, options.many)):
+            pages = np.arange(count * 64, dtype=np.uint32).reshape(count, 8, 8)
+            tifffile.imwrite(file, pages, photometric="minisblack")
+        works = {
+            "few": partial(read_all, few),
+            "many": partial(read_all, many),
+            "loop": partial(bare_loop, many),
+        }
+        taken = by_turns(works, options.rounds, warm=1)
     print(f"{machine()}; tifffile {tifffile.__version__}")
-    print(
-        f"{options.many} pages take {statistics.median(growth):.2f} times as long as "
-        f"{options.few}, and {statistics.median(share):.2f} times as long as a bare loop"
-    )
+    growth, share = ratio(taken["many"], taken["few"]), ratio(taken["many"], taken["loop"])
+    print(f"{options.many} pages / {options.few} pages: {growth}")
+    print(f"{options.many} pages / bare loop: {share}")
 
 
 if __name__ == "__main__":

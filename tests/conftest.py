@@ -34,7 +34,7 @@ def shared_data() -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say how many tests did not run for want of real images."""
+    """Say how many tests did not run because real images are absent."""
     skipped = [
         report
         for report in terminalreporter.stats.get("skipped", [])

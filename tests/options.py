@@ -52,6 +52,10 @@ EXAMPLES: dict[str, Any] = {
     "policy": {"name": "a3c"},
     "encoder": {"name": "pixels"},
     "task": {"name": "diagnosis"},
+    "comparisons": [["dqn", "random_box"]],
+    "mode": "probe",
+    "fraction": 0.1,
+    "written": "2026-11-29",
 }
 """Of options that have no default, by their key."""
 

@@ -18,6 +18,7 @@ _PARTS = (
     "src",
     "dvc.yaml",
     ".dvcignore",
+    ".ci",
     *(f".dvc/{name}" for name in ("config", ".gitignore", "plots")),
 )
 _FILES = (".gitignore", ".telemetry", "pyproject.toml", "README.md", "LICENSE")

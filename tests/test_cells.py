@@ -31,6 +31,25 @@ def test_a_source_may_have_its_own_seeds_and_fractions() -> None:
     assert study.fractions_parameter == "params:experiment.sources.busi.fractions"
 
 
+def test_repeats_train_several_networks_of_every_seed_and_so_of_every_fold() -> None:
+    sources = {"phantom": {}, "lgg": {"seeds": [0, 1, 2, 3, 4], "repeats": 2}}
+    study = parse_studies({**BLOCK, "sources": sources})["lgg"]
+    assert study.seeds == (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"seeds": [0, 1], "repeats": 0}, r"lgg\.repeats: should be a whole number from 1"),
+        ({"seeds": [0, 1], "repeats": True}, r"lgg\.repeats: should be a whole number from 1"),
+        ({"seeds": [1, 3], "repeats": 2}, r"lgg\.repeats: needs seeds that count from 0"),
+    ],
+)
+def test_repeats_that_share_no_folds_are_refused(own: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_studies({**BLOCK, "sources": {"phantom": {}, "lgg": own}})
+
+
 def test_a_source_that_dvc_does_not_reproduce_may_be_generated_too() -> None:
     sources = {"phantom": {}, "large": {"generated": True}}
     assert parse_studies({**BLOCK, "sources": sources})["large"].raw == "large.generated"

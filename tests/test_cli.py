@@ -1,6 +1,8 @@
 """What is typed behind `--params` is what is meant."""
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import pytest
 from click.testing import CliRunner
@@ -8,6 +10,8 @@ from kedro.framework.cli.utils import find_run_command
 
 from maskwise.cli import read_params, run
 from maskwise.errors import UserError
+from maskwise.kinds import members, nullable, option_kinds, plain
+from options import places
 from project import Project
 
 NAMES = [
@@ -25,7 +29,38 @@ def test_a_path_is_taken_as_typed(option: str, name: str) -> None:
         assert read_params(f" predict.{option} = {name} ") == {"predict": {option: name}}
 
 
-@pytest.mark.parametrize("name", set(NAMES) - {"null"})
+def texts() -> Iterator[tuple[str, bool]]:
+    """Yield every option that may be text, as `--params` calls it, and whether null is none."""
+    for place in places():
+        stage, _, of_a_source = place.parse.__name__.partition("_")
+        around = {"recipe": ["mine"]}.get(stage, ["mine", stage] if of_a_source else [stage])
+        if any(isinstance(step, int) for step in place.path):
+            continue  # a list cannot be typed
+        for key, kind in option_kinds(place.config).items():
+            yield from _texts(kind, ".".join([*around, *map(str, place.path), key]))
+
+
+def _texts(kind: Any, key: str) -> Iterator[tuple[str, bool]]:
+    for member in map(plain, members(kind)):
+        origin = get_origin(member)
+        if member in (str, Path):
+            yield key, nullable(kind)
+        elif isinstance(origin, type) and issubclass(origin, Mapping):
+            yield from _texts(get_args(member)[1], f"{key}.d")
+
+
+@pytest.mark.parametrize(("option", "may_be_null"), sorted(set(texts())))
+def test_every_option_that_may_be_text_is_taken_as_typed(
+    option: str, may_be_null: bool
+) -> None:
+    for typed in ("1e5", "0x1F", "007", "true", "null"):
+        value: Any = read_params(f"{option}={typed}")
+        for step in option.split("."):
+            value = value[step]
+        assert value == (None if may_be_null and typed == "null" else typed)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"null"}))
 def test_a_name_that_may_be_left_out_is_taken_as_typed_but_for_null(name: str) -> None:
     typed = f"predict.root={name},mine.ingest.table={name},mine.ingest.labels.d={name}"
     assert read_params(typed) == {

@@ -4,11 +4,18 @@ import ast
 import functools
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from maskwise.config import choose
+from maskwise.kinds import option_kinds
+from maskwise.scans.reading import DEFAULT
 from project import PROJECT
+from sources.drawing import save, scan
 
 LEAST = 0.4
 """Share of a quoted message that the program itself must hold; the rest a run fills in."""
@@ -76,3 +83,43 @@ def test_the_tutorial_interrupts_a_run_of_the_demonstration_s_length() -> None:
     file = PROJECT / "conf/base/sources/parameters_phantom.yml"
     steps = yaml.safe_load(file.read_text(encoding="utf-8"))["phantom"]["pretrain"]["steps"]
     assert re.findall(r"after step \d+ of (\d+)", page) == [str(steps)]
+
+
+def parts_of_your_own() -> list[tuple[str, str]]:
+    """Return title and first Python block of each section "A new ..."."""
+    page = (PROJECT / "docs/how-to.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (A new \w+)\n(.*?)(?=^## )", page, re.MULTILINE | re.DOTALL)
+    blocks = [
+        (title, re.search(r'^```python\n(""".*?)^```', text, re.MULTILINE | re.DOTALL))
+        for title, text in sections
+    ]
+    return [(title, block[1]) for title, block in blocks if block]
+
+
+@pytest.mark.parametrize(
+    ("title", "code"), [pytest.param(*one, id=one[0]) for one in parts_of_your_own()]
+)
+def test_a_part_of_your_own_as_the_how_to_writes_it_runs(title: str, code: str) -> None:
+    names: dict[str, Any] = {"__name__": title.replace(" ", "_")}
+    exec(compile(code, f"docs/how-to.md, {title}", "exec"), names)
+    own = [
+        kind
+        for name, kind in names.items()
+        if name.endswith("Config") and kind.__module__ == names["__name__"]
+    ]
+    assert own
+    for config in own:
+        assert is_dataclass(config)
+        option_kinds(config)
+
+
+def test_the_source_of_the_how_to_lists_a_miniature(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"__name__": "numbered"}
+    exec(dict(parts_of_your_own())["A new source"], names)
+    source = choose({"numbered": names["NumberedConfig"]}, {"name": "numbered"}, "ingest")
+    for name in ("malignant_p000017_2.png", "other.png"):
+        save(scan(1), tmp_path / name)
+    listing = source.listing(tmp_path)
+    assert list(listing.images["label_diagnosis"]) == ["malignant"]
+    assert [reject.reason for reject in listing.rejects] == ["missing_label"]
+    assert source.reading == DEFAULT

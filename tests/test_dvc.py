@@ -9,9 +9,10 @@ from pathlib import Path
 import networkx as nx
 import pandas as pd
 import pytest
+import yaml
 from dvc.repo import Repo
 
-from project import Project, copy_project
+from project import PROJECT, Project, copy_project
 from sources import busi
 
 # DVC's own, in its dependency pygtrie.
@@ -148,6 +149,75 @@ def test_a_model_that_is_missing_from_the_remote_stops_the_gate_by_name(
     assert "Running stage" not in message
 
 
+def workflow_steps() -> dict[str, str]:
+    """Return the commands of the job that trains nothing, but for what installs it."""
+    path = PROJECT / ".github/workflows/ci.yml"
+    job = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]["reproduce"]
+    commands = {step["name"]: step["run"] for step in job["steps"] if "run" in step}
+    return {name: text for name, text in commands.items() if name != "Install"}
+
+
+def run_step(project: Project, name: str, base: str, fails: bool = False) -> tuple[str, str]:
+    """Run one step as GitHub does; return what it wrote to the log, and to the summary."""
+    summary = project.root.parent / "summary.md"
+    settings = (f"BASE={base}", f"GITHUB_STEP_SUMMARY={summary}")
+    bash = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", workflow_steps()[name])
+    log = project.run("env", *settings, *bash, fails=fails)
+    return log, summary.read_text(encoding="utf-8") if summary.exists() else ""
+
+
+def test_the_workflow_retrains_nothing_and_shows_how_scores_differ_from_the_base_branch(
+    copy: Project, tmp_path: Path
+) -> None:
+    copy.run("dvc", "remote", "modify", "storage", "url", str(tmp_path / "remote"))
+    copy.run("dvc", "push", "-q")
+    copy.git("checkout", "-q", "-b", "weigh")
+    copy.edit("conf/base/parameters_evaluate.yml", evaluate__weigh="image")
+    copy.run("dvc", "repro", "-q")
+    copy.git("commit", "-q", "-a", "-m", "Weigh images")
+    copy.run("dvc", "push", "-q")
+    copy.git("clone", "-q", str(copy.root), str(tmp_path / "job"))
+    job = Project(tmp_path / "job")
+
+    log, summary = run_step(job, "Pull, reproduce, compare", "origin/main")
+
+    assert "Running stage" not in log
+    assert "Nothing had to be made anew." in summary
+    # Metric, its value on the base branch and here, the difference.
+    row = (
+        r"\| \S+ +\| macro_auroc\.random_box\.full\.100% +\| 0\.\d+ +\| 0\.\d+ +\| -?0\.\d+ +\|"
+    )
+    assert re.search(row, summary)
+    run_step(job, "Build the lineage", "origin/main")
+    assert [*job.root.glob("data/08_reporting/*/report.html")]
+    assert (job.root / "site/index.html").is_file()
+
+
+def test_the_workflow_lists_what_has_to_be_trained_elsewhere_and_trains_nothing(
+    clone: Project,
+) -> None:
+    clone.edit("conf/base/sources/parameters_phantom.yml", phantom__pretrain__steps=9)
+    clone.git("commit", "-q", "-a", "-m", "Forget to train")
+
+    _, summary = run_step(clone, "Pull, reproduce, compare", "HEAD", fails=True)
+
+    assert "- `pretrain@phantom-random_box-0`\n" in summary
+    assert "report@" not in summary
+    assert clone.git("status", "--porcelain") == ""
+
+
+def test_the_workflow_makes_a_report_anew_and_says_that_no_score_differs(
+    clone: Project,
+) -> None:
+    clone.edit("conf/base/parameters_report.yml", report__images=2)
+    clone.git("commit", "-q", "-a", "-m", "Show fewer images")
+
+    _, summary = run_step(clone, "Pull, reproduce, compare", "HEAD")
+
+    assert "Made anew, and not in this commit's `dvc.lock`: report@phantom" in summary
+    assert "No score differs from `HEAD`." in summary
+
+
 def test_real_data_that_were_added_are_reproduced_like_the_generated_ones(
     copy: Project,
 ) -> None:
@@ -186,6 +256,13 @@ def test_plots_draw_a_line_a_recipe_over_two_revisions(trained: Project) -> None
         assert {row["rev"] for row in values} == {"HEAD", "workspace"}
         assert "random_box" in {row["recipe"] for row in values}
         assert '"field": "recipe"' in json.dumps(plot["content"])
+
+
+def test_a_page_of_plots_can_do_without_the_internet(copy: Project) -> None:
+    copy.run("dvc", "plots", "show", "--html-template", ".dvc/plots/offline.html")
+    page = (copy.root / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert re.findall(r'src="([^"]+)"', page) == ["vega.js", "vega-lite.js", "vega-embed.js"]
+    assert "random_box" in page
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -102,6 +102,22 @@ def test_a_misspelt_key_of_a_stage_that_does_not_run_is_refused_too() -> None:
             "evaluate.pairs: there is no recipe 'random_bax'; did you mean 'random_box'?",
         ),
         (
+            {
+                "evaluate": {
+                    "primary": {
+                        "phantom": {
+                            "comparisons": [["dqn", "random_bax"]],
+                            "mode": "full",
+                            "fraction": 0.1,
+                            "written": "2026-11-29",
+                        }
+                    }
+                }
+            },
+            "evaluate.primary.phantom.comparisons: there is no recipe 'random_bax'; did you "
+            "mean 'random_box'?",
+        ),
+        (
             {"report": {"titles": {"dqnn": "x"}}},
             "report.titles: there is no recipe 'dqnn'; did you mean 'dqn'?",
         ),

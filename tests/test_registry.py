@@ -64,7 +64,7 @@ def test_whatever_a_cell_writes_is_read_in_its_own_recipe(
         ({"pipeline_names": ["fantom"]}, "--pipelines: there is no 'fantom'.*'phantom'"),
         (
             {"pipeline_names": ["busi", "phantom"]},
-            "--pipelines: busi, phantom .*one name a run",
+            "--pipelines: busi, phantom .*one name per run",
         ),
         ({"namespaces": ["dqn_"]}, "--namespaces: there is no 'dqn_'.*'dqn'"),
         ({"namespaces": ["dqn.s9"]}, "--namespaces: there is no 'dqn.s9'.*'dqn.s0'"),

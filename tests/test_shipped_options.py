@@ -5,16 +5,21 @@ from typing import Any
 
 import pytest
 import yaml
+from kedro.config import OmegaConfigLoader
 
 from maskwise.config import parse
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.report.inputs import ReportConfig
+from maskwise.settings import CONFIG_LOADER_ARGS
 from project import PROJECT
 
 
 @pytest.mark.parametrize(
     ("stage", "config", "of_the_recipes"),
-    [("evaluate", EvaluateConfig, {"pairs": ()}), ("report", ReportConfig, {"titles": {}})],
+    [
+        ("evaluate", EvaluateConfig, {"pairs": (), "primary": {}}),
+        ("report", ReportConfig, {"titles": {}}),
+    ],
 )
 def test_the_shipped_options_are_the_defaults_but_for_what_names_the_shipped_recipes(
     stage: str, config: Any, of_the_recipes: dict[str, Any]
@@ -22,3 +27,15 @@ def test_the_shipped_options_are_the_defaults_but_for_what_names_the_shipped_rec
     file = PROJECT / f"conf/base/parameters_{stage}.yml"
     block = yaml.safe_load(file.read_text(encoding="utf-8"))[stage]
     assert replace(parse(config, block, stage), **of_the_recipes) == config()
+
+
+@pytest.mark.parametrize(("env", "modes"), [("segmentation", ["full"]), ("probes", ["probe"])])
+def test_the_environments_that_the_results_name_change_the_modes_alone(
+    env: str, modes: list[str]
+) -> None:
+    args: dict[str, Any] = {**CONFIG_LOADER_ARGS, "default_run_env": env}
+    loader = OmegaConfigLoader(str(PROJECT / "conf"), env=env, **args)
+    block = loader["parameters"]["finetune"]
+    file = PROJECT / "conf/base/parameters_finetune.yml"
+    base = yaml.safe_load(file.read_text(encoding="utf-8"))["finetune"]
+    assert block == {**base, "modes": modes}

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("finished")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files without a line a request."""
+    """Serves files without one line per request."""
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""

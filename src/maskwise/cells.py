@@ -7,7 +7,7 @@ that listing pipelines stays fast.
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,10 @@ EXPERIMENT = Path("conf/base/experiment.yml")
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _KEYS = ("reproduce", "generated", "recipes", "seeds", "fractions", "sources")
 _OVERRIDES = ("recipes", "seeds", "fractions", "generated")
+_REPEATS = "repeats"
+"""How many networks each seed listed, and so each fold, gets: a source's own option."""
+MOST = 1000
+"""Networks of one seed."""
 _LISTS: dict[str, tuple[str, tuple[type, ...]]] = {
     "reproduce": ("names of sources", (str,)),
     "generated": ("names of sources", (str,)),
@@ -196,7 +200,13 @@ def _wrong_in_block(block: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _wrong_overrides(own: Mapping[str, Any], where: str) -> Iterator[str]:
-    yield from _wrong_keys(own, _OVERRIDES, where)
+    yield from _wrong_keys(own, (*_OVERRIDES, _REPEATS), where)
+    repeats = own.get(_REPEATS, 1)
+    if isinstance(repeats, bool) or not isinstance(repeats, int) or not 1 <= repeats <= MOST:
+        yield (
+            f"{where}.{_REPEATS}: should be a whole number from 1 to {MOST}, but is "
+            f"{shown(repeats)}"
+        )
     for key in own.keys() & _LISTS.keys() & set(_OVERRIDES):
         if key != "generated":
             yield from _wrong_list(own[key], key, f"{where}.{key}")
@@ -237,11 +247,18 @@ def _wrong_together(block: Mapping[str, Any]) -> Iterator[str]:
         if sources.get(name):
             yield (
                 f"experiment.sources.{cut(name)}: stands under `reproduce` and so takes the "
-                "common recipes, seeds and fractions; take its own away, or give the study a "
-                "source name of its own"
+                "common recipes, seeds and fractions; take its own away, or take it out of "
+                f"`reproduce` and give it stages for DVC: python -m maskwise.dvc_stages {name}"
             )
     for name, own in sources.items():
-        yield from _wrong_in_study(_study(name, own or {}, block))
+        own = own or {}
+        seeds = own.get("seeds", block["seeds"])
+        if own.get(_REPEATS, 1) > 1 and list(seeds) != list(range(len(seeds))):
+            yield (
+                f"experiment.sources.{cut(name)}.{_REPEATS}: needs seeds that count from 0, "
+                f"one per fold, as in [0, 1, 2, 3, 4], but they are {shown(list(seeds))}"
+            )
+        yield from _wrong_in_study(_study(name, own, block))
 
 
 def _study(name: str, own: Mapping[str, Any], block: Mapping[str, Any]) -> Study:
@@ -254,10 +271,18 @@ def _study(name: str, own: Mapping[str, Any], block: Mapping[str, Any]) -> Study
         source=name,
         generated=bool(values["generated"]),
         recipes=tuple(values["recipes"]),
-        seeds=tuple(values["seeds"]),
+        seeds=_repeated(values["seeds"], own.get(_REPEATS, 1)),
         fractions=tuple(map(_share, values["fractions"])),
         fractions_parameter=f"params:{parameter}",
     )
+
+
+def _repeated(seeds: Sequence[int], repeats: int) -> tuple[int, ...]:
+    """Return the seeds and, of n of them, as many again that are n, 2 n, ... larger.
+
+    With ``folds: n`` these share their folds: seed s holds out fold s mod n.
+    """
+    return tuple(seed + turn * len(seeds) for turn in range(repeats) for seed in seeds)
 
 
 def _share(number: float) -> float:

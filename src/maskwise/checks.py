@@ -110,11 +110,11 @@ def _unknown_names(
 def _attempts(
     parameters: Mapping[str, Any], studies: list[Study], known: Names
 ) -> Iterable[Callable[[], object]]:
-    """Yield what must succeed, one attempt a block, so that all errors are found at once."""
+    """Yield what must succeed, one attempt per block, so that all errors are found at once."""
     for stage, parse_stage in blocks.STAGE_BLOCKS.items():
         found = partial(_block, parameters, stage, f"conf/base/parameters_{stage}.yml")
         yield partial(_attempt, parse_stage, found, stage)
-    yield partial(_check_compared, parameters, known.recipes)
+    yield partial(_check_compared, parameters, known)
     yield partial(_check_shown, parameters, known.recipes)
     for study in studies:
         source = study.source
@@ -132,8 +132,8 @@ def _attempts(
             yield partial(_attempt, blocks.recipe, found, recipe)
 
 
-def _check_compared(parameters: Mapping[str, Any], recipes: frozenset[str]) -> None:
-    """Raise ``UserError`` where evaluate names a recipe that has no file.
+def _check_compared(parameters: Mapping[str, Any], known: Names) -> None:
+    """Raise ``UserError`` where evaluate names a recipe or a source that has no file.
 
     Evaluate passes over a recipe that was not run, and so it would pass over a misspelt one.
     """
@@ -141,7 +141,19 @@ def _check_compared(parameters: Mapping[str, Any], recipes: frozenset[str]) -> N
     named = [("against", config.against)]
     named += [("except_recipes", name) for name in config.except_recipes]
     named += [("pairs", name) for pair in config.pairs for name in pair]
-    _refuse(_unknown(f"evaluate.{key}", "recipe", name, recipes) for key, name in named)
+    problems = []
+    for source, primary in config.primary.items():
+        where = f"primary.{source}"
+        problems.append(_unknown(f"evaluate.{where}", "source", source, known.sources))
+        if primary.metric is not None:
+            metric = f"evaluate.{where}.metric"
+            problems.append(_unknown(metric, "metric", primary.metric, blocks.rankings()))
+        pairs = primary.comparisons
+        named += [(f"{where}.comparisons", name) for pair in pairs for name in pair]
+    problems += [
+        _unknown(f"evaluate.{key}", "recipe", name, known.recipes) for key, name in named
+    ]
+    _refuse(problems)
 
 
 def _check_shown(parameters: Mapping[str, Any], recipes: frozenset[str]) -> None:

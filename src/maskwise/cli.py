@@ -16,11 +16,16 @@ from omegaconf.errors import OmegaConfBaseException
 from maskwise.cells import RAW_ROOT
 from maskwise.errors import UserError
 
-_TEXT = re.compile(rf"{RAW_ROOT}|predict\.(model|scans|column)")
-"""Options that are text, whatever it looks like."""
+_TEXT = re.compile(
+    rf"{RAW_ROOT}|predict\.(model|scans|column)|ingest\.identity_key|pretrain\.checkpoints|"
+    r"evaluate\.against|report\.titles\.[^.]+|[^.]+\.ingest\.(table|path|modality|labels\.[^.]+|"
+    r"classes\.[^.]+\.[^.]+)|[^.]+\.preprocess\.modality|[^.]+\.finetune\.task\.label"
+)
+"""Options that are text, whatever it looks like; ``tests/test_cli.py`` asks the types."""
 _TEXT_OR_NULL = re.compile(
-    r"predict\.(root|modality|sort_by)|\w+\.preprocess\.label|\w+\.finetune\.task\.label|"
-    r"\w+\.ingest\.(table|path|patient|masks|split|mask_suffix|file|task|labels\.\w+)"
+    r"predict\.(root|modality|sort_by)|evaluate\.primary\.[^.]+\.metric|report\.metric|"
+    r"[^.]+\.ingest\.(patient|masks|split|mask_suffix|file|task)|[^.]+\.preprocess\.label|"
+    r"[^.]+\.objective\.weights"
 )
 """Options that are text or, where `null` is typed, nothing."""
 _ITEM = re.compile(

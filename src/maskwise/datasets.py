@@ -120,7 +120,7 @@ class SubsetsDataset(TableDataset):
 
 
 class PredictionsDataset(TableDataset):
-    """A cell's predictions, a row an image x fraction x mode."""
+    """A cell's predictions, one row per image x fraction x mode."""
 
     def _columns(self) -> tuple[str, ...]:
         from maskwise.artefacts.tables import PREDICTIONS
@@ -129,7 +129,7 @@ class PredictionsDataset(TableDataset):
 
 
 class HistoryDataset(TableDataset):
-    """A cell's pre-training, a row an epoch."""
+    """A cell's pre-training, one row per epoch."""
 
     def _columns(self) -> tuple[str, ...]:
         return ("epoch",)

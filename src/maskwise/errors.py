@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend, and how its sentences stay short."""
+"""What is told in one message: what a user can mend, and that somebody asked to stop."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -18,6 +18,10 @@ LONGEST = 80
 
 class UserError(Exception):
     """What is wrong, where, and what to do. Shown without a traceback, exit code 1."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM asked to stop: what Ctrl-C is, but for the exit code."""
 
 
 def hint(word: str, known: Iterable[str]) -> str:
@@ -44,9 +48,9 @@ def as_text(data: bytes, name: str, remedy: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         byte = data[error.start]
         letter = bytes([byte]).decode("cp1252", "replace")
-        shown = f" ({letter!r} in Latin-1)" if letter.isprintable() else ""
+        meant = f" ({letter!r} in Latin-1)" if letter.isprintable() else ""
         raise UserError(
-            f"{name}, line {line}: is not UTF-8: there is a byte {byte:#04x}{shown}; {remedy}"
+            f"{name}, line {line}: is not UTF-8: there is a byte {byte:#04x}{meant}; {remedy}"
         ) from None
 
 

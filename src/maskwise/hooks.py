@@ -1,4 +1,4 @@
-"""What happens around a run: checks before, a line a node, ``run.json``, the report's path."""
+"""Around a run: checks before, one line per node, ``run.json``, the report's path."""
 
 import logging
 from contextlib import ExitStack

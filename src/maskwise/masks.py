@@ -32,7 +32,7 @@ def cell_means(values: Tensor, grid: Grid) -> Tensor:
 
 
 def boxes(tops: Tensor, lefts: Tensor, box: tuple[int, int], grid: Grid) -> Tensor:
-    """Hide one box an image: ``tops``, ``lefts`` ``(B,)`` and the size ``box``, all in cells.
+    """Hide one box per image: ``tops``, ``lefts`` ``(B,)`` and the size ``box``, all in cells.
 
     A box that overhangs the grid is cropped. Returns bool ``(B, gh, gw)``.
     """

@@ -1,7 +1,7 @@
 """``run.json`` beside a node's outputs: what differs from run to run, so no artefact holds it.
 
-Nothing depends on it and DVC does not see it (``.dvcignore``). It has a key a node, for several
-nodes may write into one folder.
+Nothing depends on it and DVC does not see it (``.dvcignore``). It has one key per node, because
+several nodes may write into one folder.
 """
 
 import json

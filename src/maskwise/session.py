@@ -2,10 +2,13 @@
 
 import logging
 import re
+import signal
 import sys
+import threading
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -15,14 +18,16 @@ from kedro.pipeline import Pipeline
 from yaml import MarkedYAMLError
 
 from maskwise.cells import RAW_ROOT, read_yaml
-from maskwise.errors import UserError, hint
+from maskwise.errors import Terminated, UserError, hint
 
 log = logging.getLogger(__name__)
 
 _TWO_FILES = "Duplicate keys found in "
 """Kedro's words for a key that two files of one environment set."""
-INTERRUPTED = 130
+INTERRUPTED = 128 + signal.SIGINT
 """Exit code of a run that Ctrl-C ended, as shells have it."""
+TERMINATED = 128 + signal.SIGTERM
+"""The same of SIGTERM."""
 
 
 class MaskwiseSession(KedroSession):
@@ -46,15 +51,21 @@ class MaskwiseSession(KedroSession):
 
 @contextmanager
 def telling() -> Iterator[None]:
-    """Turn a ``UserError``, however deeply Kedro wrapped it, into one message."""
+    """Turn a ``UserError``, however deeply Kedro wrapped it, into one message.
+
+    On the command line Ctrl-C and SIGTERM are one message as well.
+    """
     on_command_line = click.get_current_context(silent=True) is not None
     try:
-        yield
+        with stoppable() if on_command_line else nullcontext():
+            yield
     except KeyboardInterrupt as interrupt:
         if not on_command_line:
             raise
-        log.warning("%s", str(interrupt) or "Interrupted; run the same command again.")
-        sys.exit(INTERRUPTED)
+        terminated = isinstance(interrupt, Terminated)
+        said = "Stopped by SIGTERM" if terminated else "Interrupted"
+        log.warning("%s", str(interrupt) or f"{said}; run the same command again.")
+        sys.exit(TERMINATED if terminated else INTERRUPTED)
     except Exception as error:
         mendable = _mendable(error)
         if mendable is None:
@@ -62,6 +73,26 @@ def telling() -> Iterator[None]:
         if on_command_line:
             raise click.ClickException(str(mendable)) from error
         raise mendable from None
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM raise ``Terminated``, so that nothing half-made and no process is left."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL  # somebody has other plans
+    ):
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def check_environment(conf: Path, name: str | None) -> None:
@@ -109,7 +140,7 @@ def check_request(registered: Any, options: dict[str, Any]) -> None:
     if len(names) > 1:
         raise UserError(
             f"--pipelines: {', '.join(sorted(names))} are run one after another; "
-            "give one name a run"
+            "give one name per run"
         )
     pipeline: Pipeline = registered[names[0]]
     _check_names("--namespaces", options.get("namespaces") or (), _namespaces(pipeline))

@@ -163,9 +163,9 @@ def test_ctrl_c_while_workers_decode_is_one_line_and_leaves_the_store_and_no_pro
     command = ["kedro", "run", "--tags", "preprocess", "--params", "preprocess.workers=2"]
     run = finished.project.start(*command)
     workers: list[psutil.Process] = []
-    while len(workers) < 2 and run.poll() is None:
+    while len(workers) < 3 and run.poll() is None:  # two, and what they are forked off
         children = psutil.Process(run.pid).children(recursive=True)
-        workers = [child for child in children if "--multiprocessing-fork" in _words(child)]
+        workers = [child for child in children if "forkserver" in " ".join(_words(child))]
     os.killpg(run.pid, signal.SIGINT)  # a terminal sends it to all of them
     _, written = run.communicate(timeout=120)
     assert run.returncode == 130, written

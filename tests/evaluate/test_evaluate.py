@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +12,19 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from maskwise.artefacts.tables import LABEL_EFFICIENCY, PAIRED
 from maskwise.errors import UserError
+from maskwise.evaluate.config import Primary
 from maskwise.evaluate.stage import EvaluateConfig, evaluate
 
 CLASSES = ("benign", "malignant", "normal")
 QUICK = EvaluateConfig(draws=199)
 IMAGES = 48
+
+
+def asking(*comparisons: tuple[str, str], **options: Any) -> EvaluateConfig:
+    """Return options that name the comparisons beforehand, probes with all labels."""
+    written = date(2026, 11, 29)
+    primary = Primary(comparisons or (("dqn", "scratch"),), "probe", 1.0, written)
+    return EvaluateConfig(**{"draws": 199, "primary": {"phantom": primary}, **options})
 
 
 def cell(
@@ -137,14 +147,15 @@ def test_every_image_counts_once_where_asked_for() -> None:
 def test_a_recipe_that_predicts_the_same_as_scratch_differs_by_nothing() -> None:
     scratch = study(scratch=1.0)
     table = pd.concat([scratch, scratch.assign(recipe="twin")])
-    paired = evaluate(table, subsets_of(table), QUICK, "phantom").paired
+    asked = asking(("twin", "scratch"))
+    paired = evaluate(table, subsets_of(table), asked, "phantom").paired
     assert (paired[["difference", "low", "high"]] == 0).all(axis=None)
-    assert (paired["p"] == 1).all()
+    assert paired["p"].dropna().tolist() == [1]
 
 
 def test_the_difference_is_that_of_the_scores_and_far_better_is_found_so() -> None:
     table = study(seeds=range(8), scratch=0.0, dqn=4.0)
-    out = evaluate(table, subsets_of(table), QUICK, "phantom")
+    out = evaluate(table, subsets_of(table), asking(), "phantom")
     row = out.paired.set_index("metric").loc["macro_auroc"]
     values = {
         recipe: out.scores["scores"][recipe]["probe"]["1.0"]["macro_auroc"]["value"]
@@ -155,13 +166,75 @@ def test_the_difference_is_that_of_the_scores_and_far_better_is_found_so() -> No
     assert row["p"] == pytest.approx(2 / 200)  # no draw at 0: the least that 199 draws can say
 
 
-def test_the_holm_family_is_all_comparisons_of_a_metric_on_the_page() -> None:
-    table = study(scratch=0.0, dqn=4.0, simclr=4.0)
+def test_the_holm_family_is_what_was_named_beforehand_and_nothing_else_has_a_p() -> None:
+    table = study(scratch=0.0, dqn=4.0, simclr=4.0, random_box=4.0)
     table = pd.concat([table, table.assign(mode="full")])
-    paired = evaluate(table, subsets_of(table), QUICK, "phantom").paired
-    family = paired[paired["metric"] == "accuracy"]
-    assert len(family) == 4
-    assert family["p_holm"].tolist() == pytest.approx([4 * 0.01] * 4)
+    asked = asking(("dqn", "scratch"), ("simclr", "scratch"))
+    paired = evaluate(table, subsets_of(table), asked, "phantom").paired
+    assert paired.loc[paired["primary"], "p_holm"].tolist() == pytest.approx([2 * 0.01] * 2)
+    assert set(paired.loc[paired["primary"], "metric"]) == {"macro_auroc"}
+    others = paired[~paired["primary"]]
+    assert others[["p", "p_holm"]].isna().all(axis=None)
+    assert others[["low", "high"]].notna().all(axis=None)
+
+
+def test_what_was_named_beforehand_is_written_down_with_its_day() -> None:
+    table = study(scratch=0.0, dqn=4.0)
+    asked = asking(("dqn", "scratch"), ("dqn", "random_box"))
+    scores = evaluate(table, subsets_of(table), asked, "phantom").scores
+    assert scores["primary"] == {
+        "metric": "macro_auroc",
+        "mode": "probe",
+        "fraction": 1.0,
+        "comparisons": [["dqn", "scratch"], ["dqn", "random_box"]],
+        "written": "2026-11-29",
+    }
+    assert any("Named beforehand, on 2026-11-29" in note for note in scores["notes"])
+    assert any("but not run: dqn against random_box" in note for note in scores["notes"])
+
+
+def test_a_metric_named_beforehand_that_the_task_has_not_is_refused() -> None:
+    table = study(scratch=0.0, dqn=4.0)
+    primary = Primary((("dqn", "scratch"),), "probe", 1.0, date(2026, 11, 29), "dice")
+    config = EvaluateConfig(draws=199, primary={"phantom": primary})
+    with pytest.raises(UserError, match=r"evaluate\.primary\.phantom\.metric: .* 'dice'"):
+        evaluate(table, subsets_of(table), config, "phantom")
+
+
+def test_where_nothing_was_named_beforehand_there_is_no_p() -> None:
+    table = study(scratch=0.0, dqn=4.0)
+    out = evaluate(table, subsets_of(table), QUICK, "phantom")
+    assert out.paired["p"].isna().all()
+    assert out.scores["primary"] is None
+    assert out.scores["notes"][0].startswith("Nothing was named beforehand")
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_one_training_or_two_have_no_p_and_say_what_their_intervals_cover(seeds: int) -> None:
+    table = study(seeds=range(seeds), scratch=0.0, dqn=4.0)
+    out = evaluate(table, subsets_of(table), asking(), "phantom")
+    assert out.paired[["p", "p_holm"]].isna().all(axis=None)
+    assert set(out.paired["covers"]) == {out.scores["covers"]} == {"test images only"}
+    three = study(seeds=range(3), scratch=0.0, dqn=4.0)
+    out = evaluate(three, subsets_of(three), asking(), "phantom")
+    assert set(out.paired["covers"]) == {out.scores["covers"]} == {"training and test images"}
+
+
+def test_two_seeds_do_not_make_an_absurdly_wide_interval() -> None:
+    table = study(seeds=range(2), scratch=0.5)
+    figures = evaluate(table, subsets_of(table), QUICK, "phantom").scores["scores"]
+    found = figures["scratch"]["probe"]["1.0"]["macro_auroc"]
+    assert found["seeds_low"] is None
+    assert found["high"] - found["low"] < 0.4
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_no_interval_leaves_the_range_of_its_metric(seeds: int) -> None:
+    table = study(seeds=range(seeds), scratch=4.0, dqn=3.5)
+    out = evaluate(table, subsets_of(table), QUICK, "phantom")
+    ends = out.label_efficiency[["low", "high"]]
+    assert ((ends >= 0) & (ends <= 1)).all(axis=None)
+    assert ((out.paired[["low", "high"]].abs()) <= 1).all(axis=None)
 
 
 def test_the_seeds_part_and_the_test_sets_part_are_told_apart() -> None:
@@ -196,33 +269,81 @@ def test_fewer_than_thirty_test_groups_in_a_class_are_noted_by_name() -> None:
     assert any("benign 16, malignant 16, normal 16" in note for note in scores["notes"])
 
 
-def test_thirty_test_groups_and_ten_seeds_need_no_note_but_the_weights() -> None:
+def test_thirty_test_groups_and_ten_seeds_need_only_the_notes_of_any_study() -> None:
     table = pd.concat([cell("scratch", s, images=90, group_size=1) for s in range(10)])
     notes = evaluate(table, subsets_of(table), QUICK, "phantom").scores["notes"]
-    assert len(notes) == 1
-    assert "counts once" in notes[0]
+    assert len(notes) == 2
+    assert "Nothing was named beforehand" in notes[0]
+    assert "counts once" in notes[1]
 
 
-def test_folds_are_pooled_out_of_fold_and_the_note_says_so() -> None:
-    whole = cell("scratch", 0, images=60)
-    fold = (np.arange(60) // 2) % 3
-    parts = [whole[fold == k].assign(seed=k, fold=k) for k in range(3)]
-    folded = evaluate(pd.concat(parts), subsets_of(whole), QUICK, "phantom").scores
-    plain = evaluate(whole, subsets_of(whole), QUICK, "phantom").scores
-    assert folded["scores"] == plain["scores"]
-    assert (folded["n_repetitions"], folded["n_seeds"], folded["n_images"]) == (1, 3, 60)
-    assert any("pooled" in note and "confounded" in note for note in folded["notes"])
+def folded(seeds: int = 3, **skills: float) -> pd.DataFrame:
+    """Predict 60 images in three folds; seed s tests fold s mod 3."""
+    parts = []
+    for recipe, skill in skills.items():
+        for seed in range(seeds):
+            whole = cell(recipe, seed, skill, images=60)
+            fold = (np.arange(60) // 6) % 3  # all classes in each
+            parts.append(whole[fold == seed % 3].assign(fold=seed % 3))
+    return pd.concat(parts, ignore_index=True)
 
 
-def test_six_seeds_of_three_folds_are_two_repetitions() -> None:
-    whole = cell("scratch", 0, images=60)
-    fold = (np.arange(60) // 2) % 3
-    parts = [whole[fold == s % 3].assign(seed=s, fold=s % 3) for s in range(6)]
-    scores = evaluate(pd.concat(parts), subsets_of(whole), QUICK, "phantom").scores
-    assert scores["n_repetitions"] == 2
-    five = pd.concat(parts[:5])
-    notes = evaluate(five, subsets_of(whole), QUICK, "phantom").scores["notes"]
-    assert any("do not cover" in note or "Not all repetitions" in note for note in notes)
+def test_a_fold_is_scored_by_itself_and_a_figure_is_the_mean_of_the_folds() -> None:
+    table = folded(scratch=1.0)
+    scores = evaluate(table, subsets_of(table), QUICK, "phantom").scores
+    by_hand = []
+    for _, rows in table.groupby("fold"):
+        codes = rows["truth"].map(CLASSES.index)
+        columns = [f"p_{name}" for name in CLASSES]
+        by_hand.append(roc_auc_score(codes, rows[columns], multi_class="ovr"))
+    found = scores["scores"]["scratch"]["probe"]["1.0"]["macro_auroc"]["value"]
+    assert found == pytest.approx(np.mean(by_hand), abs=1e-6)
+    assert (scores["n_folds"], scores["n_repetitions"], scores["n_seeds"]) == (3, 3, 3)
+    assert scores["n_images"] == 60
+    assert any("Nadeau and Bengio" in note for note in scores["notes"])
+
+
+def test_a_difference_that_one_network_of_five_makes_is_not_shown() -> None:
+    # Each network tests 12 groups, and one of five is much better: as independent images
+    # 60 groups would show it; of five networks one is no sign.
+    def five(recipe: str, skills: Sequence[float]) -> pd.DataFrame:
+        parts = []
+        for fold, skill in enumerate(skills):
+            whole = cell("", 7, skill, images=60, group_size=1)
+            part = whole[np.arange(60) // 12 == fold]
+            parts.append(part.assign(recipe=recipe, seed=fold, fold=fold))
+        return pd.concat(parts)
+
+    table = pd.concat([five("scratch", [0.5] * 5), five("dqn", [0.5] * 4 + [8.0])])
+    row = evaluate(table, subsets_of(table), asking(), "phantom").paired.iloc[0]
+    assert row["difference"] > 0.05
+    assert row["low"] < 0
+    assert row["p"] > 0.2
+
+
+def test_two_networks_a_fold_are_averaged_and_stay_one_repetition() -> None:
+    table = folded(seeds=6, scratch=1.0)
+    scores = evaluate(table, subsets_of(table), QUICK, "phantom").scores
+    assert (scores["n_repetitions"], scores["networks_a_fold"]) == (3, 2)
+    halves = [table[table["seed"] < 3], table[table["seed"] >= 3]]
+    values = [
+        evaluate(half, subsets_of(half), QUICK, "phantom").scores["scores"]["scratch"]["probe"][
+            "1.0"
+        ]["accuracy"]["value"]
+        for half in halves
+    ]
+    found = scores["scores"]["scratch"]["probe"]["1.0"]["accuracy"]["value"]
+    assert found == pytest.approx(np.mean(values), abs=1e-6)
+    five = table[table["seed"] < 5]
+    notes = evaluate(five, subsets_of(five), QUICK, "phantom").scores["notes"]
+    assert any("Not all folds have as many networks" in note for note in notes)
+
+
+def test_a_group_that_two_folds_test_is_refused() -> None:
+    table = folded(scratch=1.0)
+    table.loc[table["image_id"] == "i00006", "group"] = "g00000"
+    with pytest.raises(UserError, match="the group g00000 is tested in several folds"):
+        evaluate(table, subsets_of(table), QUICK, "phantom")
 
 
 def test_a_recipe_without_fine_tuning_is_compared_where_it_ran() -> None:
@@ -271,33 +392,40 @@ def test_the_label_efficiency_curve_says_how_many_labels_there_were() -> None:
 
 def test_the_sign_flip_test_says_that_it_was_used() -> None:
     table = study(seeds=range(8), scratch=0.0, dqn=3.0)
-    config = EvaluateConfig(draws=199, test="sign_flip")
-    out = evaluate(table, subsets_of(table), config, "phantom")
+    out = evaluate(table, subsets_of(table), asking(test="sign_flip"), "phantom")
     assert set(out.paired["test"]) == {"sign-flip over seeds"}
     assert out.paired["p"].min() == pytest.approx(2 / 2**8)
     assert any("sign-flip" in note for note in out.scores["notes"])
 
 
-def test_too_few_draws_to_pass_holm_are_said_with_the_number_that_would_do(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    table = study(scratch=0.0, a=4.0, b=4.0, c=4.0, d=4.0, e=4.0)
-    few = evaluate(table, subsets_of(table), EvaluateConfig(draws=199), "phantom")
-    # Five comparisons of p = 2 / 200: Holm makes .05 of it, which is not below .05.
-    assert not (few.paired["p_holm"] < 0.05).any()
-    assert "set evaluate.draws to 200 or more" in few.scores["cannot_pass"]
-    assert few.scores["notes"][0] == few.scores["cannot_pass"]
-    assert "no comparison could pass 0.05" in caplog.text
-    enough = evaluate(table, subsets_of(table), EvaluateConfig(draws=200), "phantom")
-    assert enough.scores["cannot_pass"] is None
-    assert (enough.paired["p_holm"] < 0.05).any()
+def test_199_draws_can_show_three_comparisons() -> None:
+    table = study(seeds=range(5), scratch=0.0, a=4.0, b=4.0, c=4.0)
+    asked = asking(*((name, "scratch") for name in "abc"))
+    paired = evaluate(table, subsets_of(table), asked, "phantom").paired
+    # Holm makes .03 of the least p there is, 2 / 200.
+    assert (paired["p_holm"].dropna() < 0.05).all()
 
 
-def test_too_few_seeds_to_pass_holm_are_said_of_sign_flips() -> None:
-    table = study(seeds=range(8), **dict.fromkeys(("scratch", *"abcdefg"), 1.0))
-    config = EvaluateConfig(draws=199, test="sign_flip")
-    scores = evaluate(table, subsets_of(table), config, "phantom").scores
-    assert "With 8 seeds p cannot fall below 0.0078" in scores["cannot_pass"]
+def test_networks_that_call_nearly_all_images_alike_are_named() -> None:
+    table = study(scratch=1.0, dqn=1.0)
+    columns = [f"p_{name}" for name in CLASSES]
+    table.loc[table["recipe"] == "dqn", columns] = [0.8, 0.1, 0.1]
+    scores = evaluate(table, subsets_of(table), QUICK, "phantom").scores
+    assert [entry["recipe"] for entry in scores["stuck"]] == ["dqn"]
+    assert scores["stuck"][0]["what"] == "100% of the test images were called benign"
+    assert any("by 3 of 3 networks" in note for note in scores["notes"])
+
+
+def test_validation_that_is_too_small_or_of_one_class_is_noted() -> None:
+    table = study(scratch=1.0)
+    few = subsets_of(table).groupby("seed").head(9).assign(role="validation")
+    notes = evaluate(table, few, QUICK, "phantom").scores["notes"]
+    assert any("validated on 9 images, fewer than 10" in note for note in notes)
+    assert any("images of one class alone" in note for note in notes)
+    enough = subsets_of(table).groupby("seed").head(10).assign(role="validation")
+    enough["label"] = ["benign", "normal"] * (len(enough) // 2)
+    notes = evaluate(table, enough, QUICK, "phantom").scores["notes"]
+    assert not any("validated on" in note for note in notes)
 
 
 def test_draws_that_lack_a_class_are_counted_and_left_out() -> None:

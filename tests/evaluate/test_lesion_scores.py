@@ -145,8 +145,7 @@ def test_distances_are_compared_where_both_recipes_have_one() -> None:
     )
     paired = result.paired.set_index("metric")
     for name in ("hd95", "asd", "group_hd95", "group_asd"):
-        assert paired.loc[name, "difference"] == 0
-        assert paired.loc[name, "p"] == 1
+        assert (paired.loc[name, ["difference", "low", "high"]] == 0).all()
     assert paired.loc["hd95", "n_images"] == 12
     assert paired.loc["dice", "n_images"] == 14
     assert values(result, "random_cells")["hd95"] < values(result)["hd95"]
@@ -209,8 +208,39 @@ def test_intervals_hold_the_value_and_a_better_recipe_is_found_so() -> None:
     assert figures["low"] < figures["value"] < figures["high"]
     row = result.paired.set_index("metric").loc["dice"]
     assert row["low"] > 0
-    assert row["p"] < 0.01
     assert set(result.label_efficiency["metric"]) == set(values(result))
+
+
+def test_networks_that_outline_nothing_are_named_and_not_called_equal() -> None:
+    silent = [(0, 0, 10)] * 30
+    result = scored(pd.concat([outlined(silent), outlined(silent, recipe="dqn")]))
+    assert [entry["what"] for entry in result.scores["stuck"]] == [
+        "nothing was outlined in 100% of the test images"
+    ] * 2
+    half = [(0, 0, 10)] * 15 + [(0, 0, 0)] * 15
+    assert result.paired.set_index("metric").loc["dice", "difference"] == 0
+    assert len(scored(outlined(half)).scores["stuck"]) == 1
+    assert not scored(outlined([(8, 2, 2)] * 30)).scores["stuck"]
+
+
+def test_a_class_that_one_network_never_outlines_is_named_with_its_network() -> None:
+    table = outlined([(8, 2, 2)] * 30)
+    bone = {f"{kind}_bone": table[f"{kind}_lesion"] for kind in MEASURED}
+    silent = bone | {"tp_bone": 0, "fp_bone": 0, "fn_bone": 10}
+    both = pd.concat([table.assign(**bone), table.assign(seed=1, **silent)])
+    (entry,) = scored(both).scores["stuck"]
+    assert entry["what"].startswith("nothing was outlined as bone in 100% of the test images")
+    assert (entry["networks"], entry["of"]) == (1, 2)
+
+
+def test_an_average_distance_has_no_negative_end() -> None:
+    generator = np.random.default_rng(0)
+    parts = []
+    for seed in range(3):
+        rows = [(20, int(seed == 0) * int(n), 0) for n in generator.integers(1, 9, 40)]
+        parts.append(outlined(rows, "scratch", seed))
+    metrics = scored(pd.concat(parts)).scores["scores"]["scratch"]["full"]["1.0"]
+    assert metrics["hd95"]["low"] == 0
 
 
 def test_of_several_classes_the_mean_leads_and_each_stands_beside_it() -> None:

@@ -1,4 +1,4 @@
-"""A miniature of what preprocess hands on: grey images with a patch, one class a brightness."""
+"""A miniature of what preprocess hands on: grey images, a patch of one class per brightness."""
 
 from pathlib import Path
 

@@ -19,7 +19,8 @@ from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.stage import preprocess
-from maskwise.scans.raw import read_classes, read_image
+from maskwise.scans.mask_files import read_classes
+from maskwise.scans.pictures import read_image
 from scans.samples import FOLDER
 from sources import decathlon
 from sources.volume import rewrite

@@ -120,6 +120,7 @@ def table(position: list[float], **columns: Any) -> pd.DataFrame:
         "position": position,
         "height": 10,
         "width": 10,
+        "rescaled": True,
         **columns,
     }
     return pd.DataFrame(values, index=range(7, 7 + len(position)))
@@ -256,22 +257,6 @@ def test_dicom_without_a_suffix_is_no_wrong_suffix(tmp_path: Path) -> None:
 # Patients
 
 
-def test_patients_are_told_apart_by_hashes_that_need_the_files(tmp_path: Path) -> None:
-    for number, who in enumerate(("7", "7", "8")):
-        dataset = slice_of(scan(number).astype(np.uint16), PatientID=who)
-        dataset.SeriesInstanceUID = f"1.{number}"
-        save(dataset, tmp_path / "a" / f"{number}.dcm")
-        save(dataset, tmp_path / "b" / f"{number}.dcm")
-    here, there = (list(run(tmp_path / name).manifest["patient"]) for name in "ab")
-    assert here == there
-    assert here[0] == here[1] != here[2]
-    groups = run(tmp_path / "a").manifest["group"]
-    assert groups.nunique() == 2
-    # Other files, other hashes of the same ids: nobody can try all the ids that there are.
-    (tmp_path / "b" / "0.dcm").unlink()
-    assert not set(run(tmp_path / "b").manifest["patient"]) & set(here)
-
-
 def test_no_name_or_id_of_a_patient_gets_out_of_ingest(
     shared_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -302,3 +287,9 @@ def test_no_name_or_id_of_a_patient_gets_out_of_ingest(
     everything = written + shown.encode()
     for secret in (*NAME.split("^"), ID, "PGBM", "1.2.3.4"):
         assert secret.encode() not in everything
+
+
+def test_a_series_of_which_some_slices_do_not_say_what_they_hold_is_none() -> None:
+    ordered = order_series(table([0, 1, 2], rescaled=[True, False, True]))
+    assert len(ordered.refused) == 3
+    assert "1 of 3 slices lack the RescaleSlope" in ordered.refused[7][1]

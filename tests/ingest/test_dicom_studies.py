@@ -77,6 +77,15 @@ def test_secondary_captures_are_counted_in_a_warning(tmp_path: Path) -> None:
     assert said.endswith("as '0.dcm'.")
 
 
+def test_a_capture_beside_a_series_is_an_image_by_itself(tmp_path: Path) -> None:
+    write_series(tmp_path, [0.0, 2.0, 4.0])
+    write(tmp_path / "z.dcm", 7, SOPClassUID=UID(CAPTURE), SeriesInstanceUID="1.9")
+    manifest = run(tmp_path).manifest
+    assert list(manifest["path"]) == ["000.dcm", "001.dcm", "002.dcm", "z.dcm"]
+    assert list(manifest["slice"].dropna()) == [0, 1, 2]
+    assert manifest["volume"].isna().tolist() == [False, False, False, True]
+
+
 # Whose an image is
 
 
@@ -143,7 +152,9 @@ def test_images_of_nobody_are_not_one_persons() -> None:
 
 
 def test_ids_with_their_issuers_leave_a_process_as_hashes(tmp_path: Path) -> None:
-    place = without_names(Place(patient=ID, issued=f"{ID}\0HOGWARTS", series="1.2"), b"salt")
+    place = without_names(
+        Place(patient=ID, issued=f"{ID}\0HOGWARTS", series="1.2"), tmp_path / "key"
+    )
     assert place is not None
     known = (place.patient, place.issued, place.series)
     assert len(set(known)) == 3

@@ -362,15 +362,18 @@ def test_an_image_keeps_its_identity_when_others_come_and_go(folder: Path) -> No
     assert after["a/00.png"] not in set(before)
 
 
-def test_a_folder_that_may_only_be_read_is_read_and_left_as_it_is(unprivileged: Path) -> None:
-    expected = run(busi.write(unprivileged / "writable"), "busi").manifest
-    raw = busi.write(unprivileged / "raw")
+def test_a_folder_that_may_only_be_read_is_read_and_left_as_it_is(tmp_path: Path) -> None:
+    expected = run(busi.write(tmp_path / "writable"), "busi").manifest
+    raw = busi.write(tmp_path / "raw")
     everything = sorted(raw.rglob("*"))
     for path in (raw, *everything):
         path.chmod(0o500 if path.is_dir() else 0o400)
+    before = [path.stat() for path in everything]
     try:
         pd.testing.assert_frame_equal(run(raw, "busi").manifest, expected)
-        assert sorted(raw.rglob("*")) == everything
+        assert sorted(raw.rglob("*")) == everything  # root may write all the same
+        after = [path.stat() for path in everything]
+        assert [seen.st_mtime_ns for seen in after] == [seen.st_mtime_ns for seen in before]
     finally:
         for path in (raw, *everything):
             path.chmod(0o700)
@@ -418,3 +421,15 @@ def test_how_many_rows_say_that_they_have_no_label_is_counted_by_word(tmp_path: 
     result = run(tmp_path, "table", labels={"diagnosis": "d"})
     assert result.summary["no_label"] == {"diagnosis": {"NaN": 1, "": 1}}
     assert result.manifest["label_diagnosis"].isna().tolist() == [False, False, True, True]
+
+
+def test_two_names_that_differ_in_their_unicode_form_only_cost_one_file(
+    tmp_path: Path,
+) -> None:
+    for number, name in enumerate(("u\u0308.png", "\u00fc.png", "b.png")):
+        save(scan(number), tmp_path / name)
+    result = run(tmp_path, layout="flat")
+    assert len(result.manifest) == 2
+    (row,) = result.rejects.to_dict("records")
+    assert row["reason"] == "bad_name"
+    assert "another Unicode form" in row["detail"]

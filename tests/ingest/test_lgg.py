@@ -13,7 +13,7 @@ from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
-from maskwise.scans.raw import read_image
+from maskwise.scans.pictures import read_image
 from sources import lgg
 from sources.drawing import disc, save_mask, scan
 

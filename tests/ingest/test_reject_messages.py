@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 
 from maskwise.config import choose
+from maskwise.ingest.measure import Look, Task, measure
 from maskwise.ingest.sources import SOURCES
+from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import IngestConfig, ingest
 from sources.drawing import disc, save, save_mask, scan
 
@@ -218,9 +220,11 @@ def test_what_may_not_be_read_is_named_in_the_system_s_words(unprivileged: Path)
     save(scan(9), locked / "x.png")
     (unprivileged / "a/0.png").chmod(0)
     locked.chmod(0)
-    details = rejects(unprivileged, "image_folder")
+    listed = ImageFolderConfig().listing(unprivileged).rejects
+    # In this process: only it has lost the power to read everything.
+    measured = measure(Look(unprivileged, 10**6, Path("key")), Task(0, "a/0.png", 0, ()))
     locked.chmod(0o700)  # so that it can be removed
-    assert details == {
-        ("a/0.png", "unreadable"): ["Permission denied"],
-        ("locked", "unreadable"): ["cannot be listed (Permission denied)"],
-    }
+    assert [*listed, *measured.rejects] == [
+        ("locked", "unreadable", "cannot be listed (Permission denied)"),
+        ("a/0.png", "unreadable", "Permission denied"),
+    ]

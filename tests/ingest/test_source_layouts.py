@@ -43,6 +43,20 @@ def write_table(raw: Path, text: str, images: int = 4) -> Path:
     return raw
 
 
+def test_a_message_about_very_many_rows_or_tables_stays_short(tmp_path: Path) -> None:
+    rows = "".join(f"1.png,{'ab'[row % 2]}\n" for row in range(300))
+    raw = write_table(tmp_path, f"path,finding\n0.png,a\n{rows}")
+    listing = read(raw, "table", labels={"diagnosis": "finding"})
+    details = [r.detail for r in listing.rejects if r.reason == "contradictory_rows"]
+    last = "row 301: rows 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 290 more differ in label_diagnosis"
+    assert (len(details), details[-1]) == (300, last)
+    for number in range(300):
+        (raw / f"{number:03}.csv").touch()
+    with pytest.raises(UserError, match=r"\(tables there: .* and 291 more\)") as told:
+        read(raw, "table", table="gone.csv")
+    assert len(str(told.value)) < 500
+
+
 def test_the_phantom_alone_writes_its_own_files() -> None:
     able = [name for name, config in SOURCES.items() if issubclass(config, GeneratedSource)]
     assert able == ["phantom"]

@@ -1,6 +1,7 @@
 """A trained model over scans that nobody labelled."""
 
 import gzip
+import html
 import math
 import os
 import unicodedata
@@ -211,7 +212,24 @@ def test_a_scan_whose_values_mean_nothing_is_refused_alone(
 def test_a_mask_beside_its_image_is_no_scan(model: Path, scans: Path) -> None:
     draw(scans / "scan 0 50%_mask.png")
     table = predict(model, scans, PredictConfig()).table
-    assert "is the mask of 'scan 0 50%'" in refusal(table, "scan 0 50%_mask.png")
+    assert "is the mask of 'scan 0 50%.png'" in refusal(table, "scan 0 50%_mask.png")
+
+
+def test_the_mask_of_a_volume_is_no_scan(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    voxels = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 2), dtype=np.uint8)
+    for name in ("a.nii.gz", "a_mask.nii.gz"):
+        write_volume(folder / name, voxels)
+    table = predict(model, folder, PredictConfig()).table
+    assert list(table["path"]) == ["a.nii.gz", "a.nii.gz", "a_mask.nii.gz"]
+    assert "is the mask of 'a.nii.gz'" in refusal(table, "a_mask.nii.gz")
+
+
+def test_a_mask_without_its_image_is_a_scan(model: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "scans" / "a_mask.png")
+    (tmp_path / "scans" / "a.txt").write_text("no image")
+    table = predict(model, tmp_path / "scans", PredictConfig()).table
+    assert list(table.query("refused == ''")["path"]) == ["a_mask.png"]
 
 
 def test_a_folder_called_mask_is_a_folder_like_any_other(model: Path, tmp_path: Path) -> None:
@@ -432,13 +450,43 @@ def test_no_name_of_a_file_or_folder_is_on_the_page_unless_asked_for(
     for told in (
         '<p class="name">row 1 of predictions.csv</p>',
         '<p class="name">row 2 of predictions.csv</p>',
-        "<tr><td>row 3 of predictions.csv</td><td>cannot be decoded",
-        "<tr><td>row 4 of predictions.csv</td><td>no scan: is the mask of row 1 of pred",
+        "<tr><td>row 3 of predictions.csv</td><td>the header is an image",
+        "<tr><td>row 4 of predictions.csv</td><td>no scan: is the mask of an image beside it",
         "report.names: true prints the names here",
     ):
         assert told in pages[False]
     assert "in Muster_Anna</h1>" in pages[True]
     assert '<p class="name">sub/Muster_B.png</p>' in pages[True]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Muster 'A'", 'it\'s "Muster"', "Muster\\A", "Mus\u200bter", "Muster\nA", "%s {0}"],
+)
+def test_a_name_that_python_would_write_otherwise_is_not_on_the_page_either(
+    model: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / f"folder {name}"
+    draw(folder / "good.png")
+    draw(folder / f"{name}.png")
+    draw(folder / f"{name}_mask.png")
+    draw(folder / f"{name} small.png", (2, 2))
+    (folder / f"{name}.txt").write_text(name)
+    for damaged in ("png", "dcm", "nii", "nii.gz", "tif", "npz"):
+        (folder / f"{name} cut.{damaged}").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / f"{name} link.png").symlink_to(folder / "nowhere" / name)
+    page = html.unescape(predict(model, folder, PredictConfig()).page)
+    for written in (name, repr(name)[1:-1], ascii(name)[1:-1]):
+        assert written not in page
+    assert page.count("<tr><td>row ") == 10
+
+
+def test_a_cell_of_a_table_is_not_on_the_page(model: Path, scans: Path) -> None:
+    rows = "path,modality\nscan 0 50%.png,ultrasound\nscan 2 50%.png,Muster\nMuster.png,\n"
+    (scans / "Muster.csv").write_text(rows)
+    result = predict(model, scans / "Muster.csv", PredictConfig())
+    assert "the modality is Muster" in refusal(result.table, "scan 2 50%.png")
+    assert "Muster" not in result.page
 
 
 def test_a_class_that_the_model_does_not_know_cannot_order_the_page(

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import UID
 
-from maskwise.predict.reading import read_scan
-from maskwise.predict.scans import Scan
+from maskwise.predict.contracts import Scan
+from maskwise.predict.reading import Trained, Way, read_scan
 from maskwise.predict.stage import PredictConfig, predict
-from maskwise.preprocess.fill import Job, Task, fill_task
+from maskwise.preprocess.fill import Job, Task, fill_image
 from maskwise.scans.images import to_network
-from maskwise.scans.raw import read_frame
+from maskwise.scans.pictures import read_frame
 from predict.models import CLASSIFIER, SIDE, save_classifier
 from sources.dicom import save, slice_of
 from sources.drawing import scan
@@ -66,9 +66,18 @@ def test_a_grey_network_sees_the_luminance_that_a_clip_has_in_training_and_later
 ) -> None:
     frames = write_clip(tmp_path / "clip.dcm")
     blocks = ENCODER.geometry, ENCODER.intensity, 1, ENCODER.height, ENCODER.width
+    trained = Trained(
+        modality=ENCODER.modality,
+        channels=1,
+        height=ENCODER.height,
+        width=ENCODER.width,
+        geometry=ENCODER.geometry,
+        intensity=ENCODER.intensity,
+    )
+    way = Way(tmp_path, trained, "grey")
     for number, frame in enumerate(frames):
         expected = to_network(frame[..., :1], *blocks)
-        look = read_scan(tmp_path, Scan("clip.dcm", number, None), ENCODER, "grey")
+        look = read_scan(way, Scan("clip.dcm", number, None))
         assert np.array_equal(look.intensities, expected)
         stored = _stored(tmp_path, number)
         assert np.abs(stored - expected * 65535).max() <= 1
@@ -91,5 +100,5 @@ def _stored(folder: Path, number: int) -> NDArray[np.uint16]:
         10**6,
     )
     digest = hashlib.sha256(data).hexdigest()
-    fill_task(job, Task(0, ["clip.dcm"], [number], [digest], [[]], [False]))
+    fill_image(job, Task(0, "clip.dcm", number, digest, [], False))
     return np.asarray(np.load(images)[0])

@@ -1,11 +1,8 @@
 """The stage: a manifest and its raw files in; the store and the splits out."""
 
-import multiprocessing
 import os
 import shutil
-import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskwise import workers
 from maskwise.artefacts.manifest import classes_text
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import PLACE_COLUMNS, Store, open_store
@@ -376,27 +372,6 @@ def test_an_image_too_large_to_decode_is_refused_by_name(tmp_path: Path) -> None
 def test_an_image_that_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"00000\.png: an image of 20 x 30 pixels does not fit"):
         run(tmp_path, source(geometry={"name": "pad"}))
-
-
-def test_a_killed_worker_is_told_as_such_and_the_store_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    manifest = write_raw(tmp_path / "raw")
-    run(tmp_path, manifest=manifest)
-    before = (tmp_path / "store" / "store.json").read_text()
-    in_order = workers._in_order
-
-    def and_one_dies(*arguments: Any) -> Iterator[Any]:
-        for filled in in_order(*arguments):
-            yield filled
-            for child in multiprocessing.active_children():
-                os.kill(child.pid or 0, signal.SIGKILL)
-
-    monkeypatch.setattr(workers, "_in_order", and_one_dies)
-    monkeypatch.setattr("maskwise.preprocess.stage.CHUNK", 1)
-    with pytest.raises(UserError, match=r"a worker process was killed.*workers: 1"):
-        run(tmp_path, config=PreprocessConfig(workers=2), manifest=manifest)
-    assert (tmp_path / "store" / "store.json").read_text() == before
 
 
 def test_a_disk_that_is_full_while_saving_leaves_the_previous_store(tmp_path: Path) -> None:

@@ -207,11 +207,11 @@ def test_something_is_always_hidden(cells: int, seed: int, offset: float) -> Non
         assert bernoulli(scores, 1, draws).mask.any(1).all()
 
 
-@pytest.mark.parametrize("name", ["sum", "a value a cell"])
+@pytest.mark.parametrize("name", ["sum", "one value per cell"])
 def test_the_exact_terms_have_the_gradient_of_the_expected_reward(name: str) -> None:
     logits, rewards = SCORES.clone().requires_grad_(), normal(len(OF_TWO))
     (true,) = torch.autograd.grad(by_hand(logits, OF_TWO) @ rewards, logits)
-    values = normal(5, seed=1) if name == "a value a cell" else torch.zeros(5)
+    values = normal(5, seed=1) if name == "one value per cell" else torch.zeros(5)
     scores = terms_of_two(logits)
     chances = scores.detach().sum(1).exp()
     surrogate = chances @ ((rewards[:, None] - values) * scores).sum(1)

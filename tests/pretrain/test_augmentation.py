@@ -1,4 +1,4 @@
-"""Augmentation: every decision follows from a seed an image, and nothing else."""
+"""Augmentation: every decision follows from one seed per image, and nothing else."""
 
 from dataclasses import replace
 from typing import Any

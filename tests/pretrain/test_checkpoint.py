@@ -102,7 +102,7 @@ def test_a_run_killed_twice_ends_with_the_weights_of_an_undisturbed_one(
 
 
 @pytest.mark.parametrize(
-    ("sent", "error"), [("SIGTERM", "UserError"), ("SIGINT", "KeyboardInterrupt")]
+    ("sent", "error"), [("SIGTERM", "Terminated"), ("SIGINT", "KeyboardInterrupt")]
 )
 def test_a_run_asked_to_stop_saves_first_and_says_how_to_go_on(
     folder: Path, sent: str, error: str

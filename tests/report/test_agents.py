@@ -206,8 +206,14 @@ def test_the_interval_over_seeds_is_student_s() -> None:
 
 
 def test_the_page_sets_content_lift_over_seeds_beside_the_control() -> None:
-    html = plain(render(lifted({"dqn": [2.0, 2.1], "dqn_shuffled": [0.1, 0.0]})).html)
+    own, told = [2.0, 2.1, 2.2], [0.1, 0.0, 0.2]
+    html = plain(render(lifted({"dqn": own, "dqn_shuffled": told})).html)
 
     assert "Content lift over seeds, with 95 % t intervals" in html
-    assert "2.05 [1.41, 2.69]" in html
-    assert "2.00 [0.73, 3.27]" in html
+    assert "2.10 [1.85, 2.35]" in html
+    assert "2.00 [1.75, 2.25]" in html
+
+
+def test_two_seeds_have_no_interval() -> None:
+    assert np.isnan([over_seeds([1.0, 2.0]).low, over_seeds([1.0, 2.0]).high]).all()
+    assert "over 2 seeds, too few to say" in told(lifted({"dqn": [2.0, 2.1]}))

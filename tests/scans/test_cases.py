@@ -20,7 +20,8 @@ from maskwise.ingest.stage import IngestConfig, Ingested, ingest
 from maskwise.predict.scans import find_scans
 from maskwise.scans.decode import Decoded
 from maskwise.scans.images import to_network
-from maskwise.scans.raw import read_classes, read_frame, read_image, read_mask
+from maskwise.scans.mask_files import read_classes, read_mask
+from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
 from shared import SHARED
@@ -221,10 +222,8 @@ def _shown(decoded: Decoded) -> NDArray[np.float32]:
     """Return the intensities ``(H, W)`` that a network gets, at the image's own size."""
     height, width = decoded.pixels.shape[:2]
     blocks = {"name": "pad"}, {"name": "percentile", "low": 0, "high": 100}
-    shown: NDArray[np.float32] = to_network(
-        decoded.pixels, *blocks, 1, height, width, background=decoded.background
-    )
-    return shown[0]
+    shown = to_network(decoded.pixels, *blocks, 1, height, width, background=decoded.background)
+    return np.asarray(shown[0])
 
 
 def _check_rows(result: Ingested, entry: Entry) -> None:

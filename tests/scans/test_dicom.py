@@ -24,7 +24,9 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from maskwise.scans.raw import looks_like_image, read_frame, read_image, read_mask
+from maskwise.scans.mask_files import read_mask
+from maskwise.scans.pictures import read_frame, read_image
+from maskwise.scans.raw import looks_like_image
 from maskwise.scans.reasons import RejectedError
 from scans.samples import FOLDER, facts, names
 from sources.dicom import NAME, save, slice_of

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from pydicom.sequence import Sequence
 
-from maskwise.scans.raw import read_frame, read_image
+from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reasons import RejectedError
 from sources.dicom import NAME, save, slice_of
 
@@ -206,3 +206,40 @@ def test_a_palette_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         dataset.add_new(f"{channel}PaletteColorLookupTableData", "OW", bytes(2 * entries))
     save(dataset, tmp_path / "a.dcm")
     assert refusal(tmp_path).startswith("BluePaletteColorLookupTableData ")
+
+
+@pytest.mark.parametrize("lacking", ["RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("there", ["", None])
+def test_a_slope_without_an_intercept_is_refused_and_the_other_way_round(
+    tmp_path: Path, lacking: str, there: str | None
+) -> None:
+    dataset = slice_of(np.ones((4, 4), np.uint16), RescaleSlope="1", RescaleIntercept="-1024")
+    if there is None:
+        delattr(dataset, lacking)
+    else:
+        setattr(dataset, lacking, there)
+    save(dataset, tmp_path / "a.dcm")
+    with pytest.raises(RejectedError, match=f"{lacking} is missing or empty") as refused:
+        read_frame(tmp_path, "a.dcm", 0, 100)
+    assert refused.value.reject.reason == "unreadable_element"
+
+
+def test_a_zero_byte_in_front_of_a_number_is_damage_and_no_padding(tmp_path: Path) -> None:
+    dataset = slice_of(np.ones((4, 4), np.uint16), RescaleSlope="1", RescaleIntercept="-1024")
+    save(dataset, tmp_path / "a.dcm")
+    whole = (tmp_path / "a.dcm").read_bytes()
+    (tmp_path / "a.dcm").write_bytes(whole.replace(b"-1024", b"\0001024"))
+    with pytest.raises(RejectedError, match="RescaleIntercept"):
+        read_frame(tmp_path, "a.dcm", 0, 100)
+
+
+def test_one_id_in_two_character_sets_is_one_id(tmp_path: Path) -> None:
+    found = set()
+    for characters in ("ISO_IR 100", "ISO_IR 192"):
+        dataset = slice_of(np.ones((4, 4), np.uint16))
+        dataset.SpecificCharacterSet, dataset.PatientID = characters, "M\u00dcL1"
+        save(dataset, tmp_path / "a.dcm")
+        place = read_frame(tmp_path, "a.dcm", 0, 100)[1].place
+        assert place is not None
+        found.add(place.patient)
+    assert found == {"M\u00dcL1"}

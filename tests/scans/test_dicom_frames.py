@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from maskwise.scans.dicom_frames import Picture, jpeg_picture
-from maskwise.scans.raw import read_frame, read_image
+from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reasons import RejectedError
 from sources.dicom import compressed, save
 

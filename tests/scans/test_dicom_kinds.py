@@ -12,9 +12,10 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, ImplicitVRLittleEndian, generate_uid
 
 from maskwise.predict.scans import find_scans
-from maskwise.scans.decode import is_dicom
-from maskwise.scans.dicom_file import meta_information
-from maskwise.scans.raw import looks_like_image, read_frame, read_image, read_mask
+from maskwise.scans.dicom_file import begins_as_dicom, meta_information
+from maskwise.scans.mask_files import read_mask
+from maskwise.scans.pictures import read_frame, read_image
+from maskwise.scans.raw import looks_like_image
 from maskwise.scans.reasons import UNCOUNTED, RejectedError
 from sources.dicom import NAME, save, slice_of
 
@@ -229,7 +230,7 @@ def test_elements_without_a_transfer_syntax_are_dicom_and_refused(
     assert looks_like_image(tmp_path, "IM0001")
     found, detail = reject(tmp_path)
     assert found == "no_transfer_syntax"
-    assert detail.startswith("has no TransferSyntaxUID")
+    assert detail.startswith("a DICOM file without TransferSyntaxUID")
 
 
 def test_meta_information_that_names_no_transfer_syntax_is_refused(tmp_path: Path) -> None:
@@ -267,12 +268,12 @@ def test_where_meta_information_ends_is_found_without_its_length(tmp_path: Path)
     ],
 )
 def test_what_merely_begins_with_a_likely_number_is_no_dicom(head: bytes) -> None:
-    assert not is_dicom(head)
+    assert not begins_as_dicom(head)
 
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_no_dicom(data: bytes) -> None:
-    assert not is_dicom(data)
+    assert not begins_as_dicom(data)
 
 
 def test_no_id_of_a_class_is_ever_quoted(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from maskwise.ingest.measure import Look, Task, measure_chunk
+from maskwise.ingest.measure import Look, Task, measure
 from maskwise.scans.decode import Decoded
-from maskwise.scans.raw import read_frame, read_grey, read_image
+from maskwise.scans.pictures import read_frame, read_grey, read_image
 from maskwise.scans.reasons import RejectedError
 from sources.dicom import compressed, save, slice_of
 
@@ -193,7 +193,7 @@ def padded(elements: dict[str, Any], words: NDArray[Any]) -> pydicom.Dataset:
         ([[0x8000, 0, 7, 9]], {"PixelPaddingValue": 0x8000, **TWELVE}, [1, 0, 0, 0], 0),
         # Within them, whatever stands above.
         ([[0xF005, 5, 7, 9]], {"PixelPaddingValue": 5, **TWELVE}, [1, 1, 0, 0], 7),
-        ([[4, 4, 4, 4]], {"PixelPaddingValue": 4}, [1, 1, 1, 1], 4),
+        ([[4, 4, 4, 4]], {"PixelPaddingValue": 4}, [1, 1, 1, 1], 0),  # nothing was measured
     ],
 )
 def test_padding_is_background_and_as_dark_as_the_darkest_that_was_measured(
@@ -214,7 +214,8 @@ def test_padding_is_background_and_as_dark_as_the_darkest_that_was_measured(
 
 def test_padding_is_as_signed_as_the_pixels_whatever_it_is_called(tmp_path: Path) -> None:
     words = np.array([[-2000, -1000, 0, 300]], np.int16)
-    elements = {"PixelPaddingValue": 2**16 - 2000, "RescaleIntercept": "-24"}
+    elements = {"PixelPaddingValue": 2**16 - 2000, "RescaleSlope": "1"}
+    elements |= {"RescaleIntercept": "-24"}
     image = decoded(tmp_path, padded(elements, words))
     assert image.background is not None
     assert image.background.tolist() == [[True, False, False, False]]
@@ -226,8 +227,17 @@ def test_padding_counts_in_no_statistic(tmp_path: Path) -> None:
     words[2:6] = 100
     words[3] = 300
     save(padded({"PixelPaddingValue": 60000}, words), tmp_path / "a.dcm")
-    (row,) = measure_chunk(Look(tmp_path, 10**6), [Task(0, "a.dcm", 0, ())]).measured
+    (row,) = measure(Look(tmp_path, 10**6, tmp_path / "key"), Task(0, "a.dcm", 0, ())).measured
     assert (row.intensity_min, row.intensity_max, row.intensity_mean) == (100, 300, 150)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_image_of_nothing_but_padding_is_black_and_blank(tmp_path: Path, dtype: Any) -> None:
+    words = np.full((8, 8), 200, dtype)
+    save(padded({"PixelPaddingValue": 200, "RescaleSlope": "2"}, words), tmp_path / "a.dcm")
+    (row,) = measure(Look(tmp_path, 10**6, tmp_path / "key"), Task(0, "a.dcm", 0, ())).measured
+    assert (row.intensity_mean, row.intensity_std) == (0, 0)
+    assert (row.intensity_min, row.intensity_max, row.blank) == (0, 0, True)
 
 
 def test_lossy_padding_is_remarked(tmp_path: Path) -> None:
@@ -332,3 +342,17 @@ def test_what_has_no_luminance_of_its_own_is_read_as_ever(tmp_path: Path) -> Non
         grey, every = (read(tmp_path, name, 0, 10**6) for read in (read_grey, read_frame))
         assert grey[0] == every[0]
         assert np.array_equal(grey[1].pixels, every[1].pixels)
+
+
+def test_padding_of_floating_pixels_was_not_measured(tmp_path: Path) -> None:
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    values[0] = -9999
+    dataset = slice_of(RAMP)
+    del dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
+    dataset.BitsAllocated, dataset.FloatPixelData = 32, values.tobytes()
+    dataset.FloatPixelPaddingValue = -9999.0
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    image = read_frame(tmp_path, "a.dcm", 0, 100)[1]
+    assert image.background is not None
+    assert image.background.tolist() == (values == -9999).tolist()
+    assert image.pixels.min() == 4

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from maskwise.ingest.sources.medmnist import MedmnistConfig
-from maskwise.scans.raw import read_image
+from maskwise.scans.pictures import read_image
 from maskwise.scans.reasons import RejectedError
 from sources.drawing import scan
 
@@ -127,5 +127,19 @@ def test_labels_that_name_no_class_are_refused(
 def test_more_frames_than_any_archive_holds_are_refused_by_the_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maskwise.scans.frames.MOST_FRAMES", 11)
+    monkeypatch.setattr("maskwise.scans.archive.MOST_FRAMES", 11)
     assert "has the shape (12, 28, 28)" in refusal(tmp_path, archive())
+
+
+def test_a_frame_that_an_archive_has_not_is_named_with_how_many_there_are(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.npz").write_bytes(archive())
+    with pytest.raises(RejectedError, match=r"has 12 frames, so there is no frame 12 .damaged"):
+        read_image(tmp_path, "a.npz", 12)
+
+
+def test_a_frame_larger_than_asked_for_is_refused_by_the_header(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(archive())
+    with pytest.raises(RejectedError, match=r"28 x 28 pixels are more than max_pixels = 783 "):
+        read_image(tmp_path, "a.npz", 0, 783)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
-from maskwise.scans.raw import read_classes, read_lesion, read_mask
+from maskwise.scans.mask_files import read_classes, read_lesion, read_mask
 from maskwise.scans.reading import Reading
 from maskwise.scans.reasons import RejectedError
 from scans.handmade import png, tiff
@@ -187,7 +187,7 @@ def test_the_alpha_of_a_mask_that_has_colours_is_never_looked_at(tmp_path: Path)
 def test_a_mask_that_holds_no_numbers_is_refused(tmp_path: Path) -> None:
     values = np.where(LESION, 1, np.nan).astype(np.float32)
     (tmp_path / "m.tif").write_bytes(tiff([values]))
-    with pytest.raises(RejectedError, match="no finite numbers"):
+    with pytest.raises(RejectedError, match="holds NaN"):
         read_mask(tmp_path, ["m.tif"])
 
 

@@ -12,13 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maskwise.scans.raw import (
-    read_classes,
-    read_frame,
-    read_image,
-    read_mask,
-    volume_reader,
-)
+from maskwise.scans.mask_files import read_classes, read_lesion, read_mask
+from maskwise.scans.pictures import read_frame, read_image, volume_reader
+from maskwise.scans.reading import Reading
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.volume import PLANES, find_slice, frames_of
 from scans.samples import FOLDER, facts, names
@@ -332,7 +328,7 @@ def test_a_header_that_promises_terabytes_is_refused_unread(tmp_path: Path) -> N
     path = write(tmp_path / "v.nii", np.zeros((2, 2, 2), np.float64))
     content = rewrite(path, dim=(3, 2000, 2000, 32000, 1, 1, 1, 1))
     (tmp_path / "v.nii.gz").write_bytes(gzip.compress(content))
-    assert reason(tmp_path, "v.nii.gz", max_pixels=10**8) == "too_large"
+    assert reason(tmp_path, "v.nii.gz", max_pixels=10**8) == "too_long"
 
 
 def test_random_bytes_in_a_header_are_refused_and_nothing_else(tmp_path: Path) -> None:
@@ -389,3 +385,26 @@ def test_a_name_that_no_file_can_have_is_missing_and_can_be_printed(tmp_path: Pa
     with pytest.raises(RejectedError, match=r"half a character") as caught:
         read_image(tmp_path, "scan_\ud800.nii.gz")
     assert caught.value.reject.path == "scan_\\ud800.nii.gz"
+
+
+def test_a_volume_of_probabilities_is_cut_at_half_of_its_largest_and_remarked(
+    tmp_path: Path,
+) -> None:
+    voxels = np.zeros((2, 2, 3), np.float32)
+    voxels[0, 0] = [0.8, 0.3, 0.5]  # of one place, from feet to head
+    write(tmp_path / "m.nii", voxels)
+    found = [read_lesion(tmp_path, ["m.nii"], frame) for frame in range(3)]
+    assert [int(lesion.mask.sum()) for lesion in found] == [1, 0, 1]
+    assert found[1].remarks[0].kind == "mask_levels"
+    everything = read_lesion(tmp_path, ["m.nii"], 1, reading=Reading(mask_threshold="any"))
+    assert int(everything.mask.sum()) == 1
+    assert not everything.remarks
+
+
+def test_a_volume_of_whole_numbers_is_lesion_wherever_it_is_not_0(tmp_path: Path) -> None:
+    voxels = np.zeros((2, 2, 1), np.float32)
+    voxels[:, 0, 0] = [1, 4]
+    write(tmp_path / "m.nii", voxels)
+    lesion = read_lesion(tmp_path, ["m.nii"], 0)
+    assert int(lesion.mask.sum()) == 2
+    assert not lesion.remarks

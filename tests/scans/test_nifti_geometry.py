@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from maskwise.scans.raw import read_frame, read_image, volume_reader
+from maskwise.scans.pictures import read_frame, read_image, volume_reader
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
 from sources.volume import rewrite
@@ -189,7 +189,6 @@ def test_rounding_at_45_degrees_is_no_contradiction(tmp_path: Path) -> None:
         ({"quatern_b": 1.0, "quatern_c": 0.6}, "quatern_b, c and d add up to 1.36, beyond 1"),
         ({"quatern_d": np.nan}, "quatern_b, c and d add up to nan"),
         ({"qoffset_x": np.nan}, "its qform holds numbers that are not finite"),
-        ({"pixdim": (0, 1, 1, 2, 1, 1, 1, 1)}, "pixdim[0] is 0"),
         ({"pixdim": (0.5, 1, 1, 2, 1, 1, 1, 1)}, "pixdim[0] is 0.5"),
         ({"pixdim": (1, 1, 0, 2, 1, 1, 1, 1)}, "pixdim is 1 x 0 x 2"),
         ({"pixdim": (1, 1, 1, -2, 1, 1, 1, 1)}, "pixdim is 1 x 1 x -2"),

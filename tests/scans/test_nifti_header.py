@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from maskwise.scans.raw import read_image, volume_reader
+from maskwise.scans.pictures import read_image, volume_reader
 from maskwise.scans.reasons import RejectedError
 from sources.volume import rewrite, write
 

@@ -12,7 +12,8 @@ from PIL import Image
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
 from maskwise.predict.scans import find_scans
-from maskwise.scans.raw import read_frame, read_image, read_mask
+from maskwise.scans.mask_files import read_mask
+from maskwise.scans.pictures import read_frame, read_image
 from scans.handmade import Order, chunk, exif, jpeg_with, png, tiff
 from sources.drawing import disc, scan
 

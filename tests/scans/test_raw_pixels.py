@@ -14,7 +14,9 @@ from PIL import Image
 
 from maskwise.errors import UserError
 from maskwise.scans.decode import FORMATS
-from maskwise.scans.raw import check_raw, read_frame, read_image, read_mask, walk
+from maskwise.scans.mask_files import read_mask
+from maskwise.scans.pictures import read_frame, read_image
+from maskwise.scans.raw import check_raw, walk
 from maskwise.scans.reasons import RejectedError
 from scans.handmade import chunk, png
 from sources import medmnist

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tifffile import TiffPage
 
-from maskwise.scans.raw import frames_in, read_frame, read_image
+from maskwise.scans.pictures import frames_in, read_frame, read_image
 from maskwise.scans.reasons import Reject, RejectedError
 from scans.handmade import Order, tiff
 from sources.drawing import scan

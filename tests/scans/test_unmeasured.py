@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskwise.ingest.measure import Look, Task, measure
 from maskwise.scans.decode import check_values
-from maskwise.scans.raw import read_classes, read_frame, read_image, read_mask
+from maskwise.scans.mask_files import read_classes, read_mask
+from maskwise.scans.pictures import read_frame, read_grey, read_image
 from maskwise.scans.reading import Reading
 from maskwise.scans.reasons import RejectedError
+from sources.dicom import slice_of
 from sources.volume import write
 
 BACKGROUND = Reading(nan="background")
@@ -32,6 +35,26 @@ def test_an_image_in_which_nothing_was_measured_is_background_all_over(tmp_path:
     assert decoded.background is not None
     assert decoded.background.all()
     assert (decoded.pixels == 0).all()
+
+
+@pytest.mark.parametrize("read", [read_frame, read_grey])
+def test_nan_is_background_whichever_way_an_image_is_read(tmp_path: Path, read: Any) -> None:
+    dataset = slice_of(np.zeros((2, 2), np.uint16), BitsAllocated=32)
+    dataset.FloatPixelData = np.array([[5, np.nan], [7, 6]], np.float32).tobytes()
+    for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(dataset, name)
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    decoded = read(tmp_path, "a.dcm", 0, 100, BACKGROUND)[1]
+    assert decoded.pixels[..., 0].tolist() == [[5, 5], [7, 6]]
+    assert decoded.background.tolist() == [[False, True], [False, False]]
+
+
+def test_an_image_in_which_nothing_was_measured_counts_as_black(tmp_path: Path) -> None:
+    write(tmp_path / "v.nii", np.full((2, 2, 1), np.nan, np.float32))
+    look = Look(tmp_path, 100, tmp_path / "key", BACKGROUND)
+    (row,) = measure(look, Task(0, "v.nii", 0, ())).measured
+    assert (row.intensity_mean, row.intensity_std) == (0, 0)
+    assert (row.intensity_min, row.intensity_max, row.blank) == (0, 0, True)
 
 
 def test_without_nan_there_is_no_background(tmp_path: Path) -> None:
@@ -109,3 +132,15 @@ def test_a_class_beyond_a_byte_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "m.nii", np.full((2, 2, 1), 300, np.int16))
     with pytest.raises(RejectedError, match="holds 300, but classes go from 0 to 255"):
         read_classes(tmp_path, ["m.nii"])
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.tif"])
+def test_nan_in_a_mask_has_one_reason_whatever_its_format(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "a.nii", np.ones((2, 2, 1), np.float32))
+    Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "a.tif")
+    mask = f"mask_{name}"
+    write(tmp_path / "mask_a.nii", HOLE)
+    Image.fromarray(HOLE[..., 0]).save(tmp_path / "mask_a.tif")
+    look = Look(tmp_path, 100, tmp_path / "key")
+    (reject,) = measure(look, Task(0, name, 0, (mask,))).rejects
+    assert (reject.path, reject.reason) == (name, "fractional_mask")

@@ -2,7 +2,6 @@
 
 import gzip
 import itertools
-import resource
 import subprocess
 import sys
 import tempfile
@@ -11,13 +10,15 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from maskwise.scans import voxels as module
-from maskwise.scans.raw import read_frame, read_image, read_mask
+from maskwise.scans.mask_files import read_mask
+from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.voxels import Voxels
 from sources.volume import rewrite, write
@@ -27,7 +28,8 @@ MEGABYTE = 2**20
 _GROWN = """
 import resource, sys
 from pathlib import Path
-from maskwise.scans.raw import read_frame, read_mask
+from maskwise.scans.mask_files import read_mask
+from maskwise.scans.pictures import read_frame
 raw, frames = Path(sys.argv[1]), [int(n) for n in sys.argv[2].split(",")]
 read_frame(raw, "small.nii.gz", 0, 10**6)  # whatever has to be imported
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -50,6 +52,11 @@ def large(raw: Path, shape: tuple[int, int, int], compressed: bool) -> str:
         for _ in range(shape[2]):
             file.write(bytes(shape[0] * shape[1]))
     return name
+
+
+def resident() -> int:
+    """Return how many bytes of this process lie in memory now, whatever its peak was."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def inflated(raw: Path, content: NDArray[Any]) -> Voxels:
@@ -146,7 +153,7 @@ def test_a_volume_for_which_the_disk_has_no_room_is_refused_unread(
     path = write(tmp_path / "v.nii", np.zeros((2, 2, 2), np.uint8))
     content = rewrite(path, dim=(3, 30000, 30000, 30000, 1, 1, 1, 1))  # 27 TB
     (tmp_path / "v.nii.gz").write_bytes(gzip.compress(content))
-    with pytest.raises(RejectedError, match=r"27,000,000,000,352 bytes, .* TMPDIR .*too_large"):
+    with pytest.raises(RejectedError, match=r"27,000,000,000,352 bytes, .* TMPDIR .*too_long"):
         read_mask(tmp_path, ["v.nii.gz"], max_pixels=10**9)
 
 
@@ -166,11 +173,11 @@ def test_an_uncompressed_volume_is_not_read_whole_for_a_slice(tmp_path: Path) ->
     rewrite(path, dim=(3, 256, 256, size // 2**16, 1, 1, 1, 1))
     with path.open("r+b") as file:
         file.truncate(352 + size)  # sparse: takes no room
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before, largest = resident(), 0
     for frame in range(0, size // 2**16, 64):
         read_frame(tmp_path, "v.nii", frame, 10**6)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown * 1024 < size / 4
+        largest = max(largest, resident())
+    assert largest - before < size / 4
 
 
 def test_volumes_that_were_read_are_let_go(tmp_path: Path) -> None:
@@ -180,11 +187,11 @@ def test_volumes_that_were_read_are_let_go(tmp_path: Path) -> None:
         write(tmp_path / f"{number}.nii.gz", voxels)
     for number in range(2):
         read_image(tmp_path, f"{number}.nii.gz")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before, largest = resident(), 0
     for number, _ in itertools.product(range(12), range(2)):
         read_image(tmp_path, f"{number}.nii.gz")
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown * 1024 < 4 * side**3
+        largest = max(largest, resident())
+    assert largest - before < 4 * side**3
 
 
 def test_a_header_far_in_front_of_the_voxels_is_no_way_around_the_bound(
@@ -196,5 +203,5 @@ def test_a_header_far_in_front_of_the_voxels_is_no_way_around_the_bound(
     data[108:112] = np.float32(2**24).tobytes()  # vox_offset
     with gzip.open(tmp_path / "a.nii.gz", "wb") as file:
         file.write(bytes(data) + bytes(2**24))
-    with pytest.raises(RejectedError, match=r"too_large|take .* more than 1,048,576"):
+    with pytest.raises(RejectedError, match=r"take .* more than 1,048,576 .too_long"):
         read_image(tmp_path, "a.nii.gz")

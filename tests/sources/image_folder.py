@@ -1,4 +1,4 @@
-"""A folder of images in miniature: a folder a class, in odd formats and under odd names."""
+"""A folder of images in miniature: one folder per class, in odd formats and under odd names."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``manifest.parquet``: one row an image or slice, checked on write and on read."""
+"""``manifest.parquet``: one row per image or slice, checked on write and on read."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""``rejects.csv``: what was not taken into the manifest, and why; a row a file or table row."""
+"""``rejects.csv``: what was not taken, and why; one row per file or row of a table."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from maskwise.artefacts.atomic import replacing
-from maskwise.errors import UserError
+from maskwise.errors import UserError, listed
 
 SUBSETS = (
     "source",
@@ -27,7 +27,7 @@ SUBSETS = (
     "role",
     "label",
 )
-"""``subsets.parquet``: a row an image a fraction uses; ``role`` is ``train`` or
+"""``subsets.parquet``: one row per image a fraction uses; ``role`` is ``train`` or
 ``validation``."""
 
 PREDICTIONS = (
@@ -42,8 +42,8 @@ PREDICTIONS = (
     "fold",
     "truth",
 )
-"""``predictions.parquet``: a row an image x fraction x mode (``probe``, ``full``), validation
-and test; then of a diagnosis one column ``p_<class>`` a class, probabilities that add to 1."""
+"""``predictions.parquet``: one row per image x fraction x mode (``probe``, ``full``),
+validation and test; then of a diagnosis one column ``p_<class>`` per class, which add to 1."""
 
 SEGMENTATION = ("unit", "unit_kind", "distance_unit")
 """Columns that follow those of ``PREDICTIONS`` where lesions are outlined; ``truth`` is then
@@ -66,6 +66,8 @@ PAIRED = (
     "difference",
     "low",
     "high",
+    "covers",
+    "primary",
     "p",
     "p_holm",
     "test",
@@ -73,8 +75,10 @@ PAIRED = (
     "n_groups",
     "n_seeds",
 )
-"""``paired.csv``: a row a comparison; difference = recipe minus against; ``test`` names the
-test behind ``p``; the ``n_`` are of the test set and of the seeds."""
+"""``paired.csv``: one row per comparison; difference = recipe minus against; ``covers`` says
+what chance the interval holds, ``primary`` whether the comparison was named beforehand: others
+have no p, nor has any where training was not repeated enough; ``test`` names the test behind
+``p``; the ``n_`` are of the test set and of the seeds."""
 
 LABEL_EFFICIENCY = (
     "mode",
@@ -87,8 +91,8 @@ LABEL_EFFICIENCY = (
     "low",
     "high",
 )
-"""``label_efficiency.csv``: a row a point of a curve; the ``n_`` are of the labelled training
-images, the mean over seeds."""
+"""``label_efficiency.csv``: one row per point of a curve; the ``n_`` are of the labelled
+training images, the mean over seeds."""
 
 
 _RUN = re.compile(r"'*(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
@@ -160,4 +164,4 @@ def check_columns(table: pd.DataFrame, columns: tuple[str, ...], where: str) -> 
     """Raise ``UserError`` naming the columns that are missing."""
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise UserError(f"{where}: the columns {', '.join(missing)} are missing")
+        raise UserError(f"{where}: the columns {listed(missing)} are missing")

@@ -28,19 +28,31 @@ class Arrangement:
     measures: Measures
     """What they are scored by."""
     repetitions: tuple[tuple[int, ...], ...]
-    """The seeds of each repetition: one, or with folds those that cover the images together."""
+    """The seeds of each repetition: one, or those of one fold, whose figures are averaged."""
     folds: bool
     tests: tuple[TestSet, ...]
     """A repetition."""
-    values: dict[Curve, list[NDArray[np.float64]]]
-    """``(n, C)`` a repetition, the measures' ``columns``; in the order of the predictions."""
-    n_groups: int
+    values: dict[Curve, list[list[NDArray[np.float64]]]]
+    """``(n, C)`` a repetition and seed, the measures' ``columns``; in the order of the
+    predictions."""
+    sizes: tuple[int, ...]
+    """Groups of the one test set, or of each fold's: they lie below one another in draws."""
     left_out: dict[float, list[int]]
     """Fraction -> the seeds without it, of fractions that not all seeds could learn from."""
 
     def curves(self) -> Iterator[Curve]:
         """Yield recipe, mode and fraction of everything that was predicted."""
         yield from self.values
+
+    @property
+    def n_groups(self) -> int:
+        """Groups tested."""
+        return sum(self.sizes)
+
+    @property
+    def networks(self) -> int:
+        """Networks behind each repetition, the fewest."""
+        return min(map(len, self.repetitions))
 
     def images(self) -> pd.DataFrame:
         """Return the distinct test images: ``image_id, truth, group``."""
@@ -73,27 +85,31 @@ def arrange(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Ar
     predictions = predictions[~predictions["fraction"].isin(left_out)]
     _refuse_missing_cells(test, where)
     test = test.sort_values("image_id", kind="stable")
-    repetitions = _repetitions(test)
-    groups = pd.Index(sorted(set(test["group"])))
+    repetitions, folds = _repetitions(test)
+    parts = _groups(test, repetitions if folds else repetitions[:1], where)
+    groups = pd.Index([group for part in parts for group in part])
     cells = dict(iter(test.groupby([*CELL, "seed"], sort=False)))
     curves = list(dict.fromkeys(zip(*(predictions[name] for name in CELL), strict=True)))
     tests: list[TestSet] = []
-    values: dict[Curve, list[NDArray[np.float64]]] = {curve: [] for curve in curves}
+    values: dict[Curve, list[list[NDArray[np.float64]]]] = {curve: [] for curve in curves}
     for seeds in repetitions:
         for curve in curves:
-            rows = pd.concat([cells[*curve, seed] for seed in seeds])
-            found = _test_set(rows, measures, groups)
-            if curve == curves[0]:
-                tests.append(found)
-            _refuse_other_images(found, tests[-1], curve, curves[0], where)
-            values[curve].append(rows[list(measures.columns)].to_numpy(np.float64))
+            values[curve].append([])
+            for seed in seeds:
+                rows = cells[*curve, seed]
+                found = _test_set(rows, measures, groups)
+                if (curve, seed) == (curves[0], seeds[0]):
+                    tests.append(found)
+                first = tests[-1] if folds else tests[0]
+                _refuse_other_images(found, first, (curve, seed), curves[0], where)
+                values[curve][-1].append(rows[list(measures.columns)].to_numpy(np.float64))
     return Arrangement(
         measures=measures,
         repetitions=repetitions,
-        folds=bool((test["fold"] >= 0).any()),
+        folds=folds,
         tests=tuple(tests),
         values=values,
-        n_groups=len(groups),
+        sizes=tuple(map(len, parts)),
         left_out=left_out,
     )
 
@@ -109,16 +125,32 @@ def _test_set(rows: pd.DataFrame, measures: Measures, groups: "pd.Index[str]") -
     )
 
 
-def _repetitions(test: pd.DataFrame) -> tuple[tuple[int, ...], ...]:
-    """Put seeds that hold out different folds together: pooled, they test every image once."""
+def _repetitions(test: pd.DataFrame) -> tuple[tuple[tuple[int, ...], ...], bool]:
+    """Return the seeds of each repetition, and whether these are folds.
+
+    A fold is one repetition, whatever the number of its networks: its test groups share them.
+    """
     folds = test.groupby("seed")["fold"].first()
-    if (folds < 0).any():
-        return tuple((int(seed),) for seed in folds.index)
-    turn = folds.groupby(folds).cumcount()
+    if (folds < 0).any() or folds.nunique() == 1:
+        return tuple((int(seed),) for seed in folds.index), False
     return tuple(
-        tuple(int(seed) for seed in turn.index[turn == number])
-        for number in range(int(turn.max()) + 1)
-    )
+        tuple(int(seed) for seed in folds.index[folds == fold]) for fold in sorted(set(folds))
+    ), True
+
+
+def _groups(
+    test: pd.DataFrame, repetitions: tuple[tuple[int, ...], ...], where: str
+) -> list[list[str]]:
+    """Return the test groups of each repetition; of folds they may not meet."""
+    parts = [sorted(set(test.loc[test["seed"].isin(seeds), "group"])) for seeds in repetitions]
+    together = [group for part in parts for group in part]
+    repeated = pd.Index(together)[pd.Index(together).duplicated()]
+    if len(repeated):
+        raise UserError(
+            f"{where}: the group {repeated[0]} is tested in several folds; a group stands in "
+            "one: run preprocess and what follows again"
+        )
+    return parts
 
 
 def _refuse_repeated(test: pd.DataFrame, where: str) -> None:
@@ -153,15 +185,17 @@ def _refuse_missing_cells(test: pd.DataFrame, where: str) -> None:
 
 
 def _refuse_other_images(
-    found: TestSet, first: TestSet, curve: Curve, reference: Curve, where: str
+    found: TestSet, first: TestSet, cell: tuple[Curve, int], reference: Curve, where: str
 ) -> None:
     same = all(
         np.array_equal(getattr(found, name), getattr(first, name))
         for name in ("image_ids", "truth", "group", "unit")
     )
     if not same:
+        curve, seed = cell
         raise UserError(
-            f"{where}: {curve[0]} ({curve[1]}, fraction {curve[2]}) and {reference[0]} "
-            f"({reference[1]}, fraction {reference[2]}) were tested on different images, "
-            "groups or labels; they come from different splits: run finetune of both again"
+            f"{where}: {curve[0]} seed {seed} ({curve[1]}, fraction {curve[2]}) and "
+            f"{reference[0]} ({reference[1]}, fraction {reference[2]}) were tested on "
+            "different images, groups or labels; they come from different splits: run finetune "
+            "of both again"
         )

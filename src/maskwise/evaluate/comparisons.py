@@ -7,16 +7,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.errors import UserError
-from maskwise.evaluate.config import EvaluateConfig
+from maskwise.evaluate.config import EvaluateConfig, Pair, Primary
 
+COVERS = {True: "training and test images", False: "test images only"}
+"""What an interval says that it covers, by whether there are repetitions enough."""
 SIGN_FLIP_SEEDS = (8, 16)
 """Fewer than 8 cannot go below p = 2 / 2 ** 7 = .016; more than 16 are 65,536 sign patterns."""
 
 
-def chosen_pairs(recipes: Iterable[str], config: EvaluateConfig) -> list[tuple[str, str]]:
-    """Return the comparisons of the page, recipe minus other, among ``recipes``."""
+def chosen_pairs(
+    recipes: Iterable[str], config: EvaluateConfig, primary: Primary | None = None
+) -> list[Pair]:
+    """Return the comparisons of the page, recipe minus other, among ``recipes``.
+
+    Those named beforehand come first.
+    """
     present = list(dict.fromkeys(recipes))
-    pairs = [
+    pairs = list(primary.comparisons) if primary else []
+    pairs += [
         (recipe, config.against)
         for recipe in present
         if recipe != config.against and recipe not in config.except_recipes
@@ -39,7 +47,7 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return adjusted
 
 
-def sign_flip(differences: NDArray[np.float64], where: str) -> float:
+def sign_flip(differences: NDArray[np.float64], folds: bool, where: str) -> float:
     """Return the exact two-sided p of the seeds' ``differences`` ``(S,)``.
 
     Under no effect each sign is as likely as its opposite; p is the share of all 2 ** S sign
@@ -47,8 +55,14 @@ def sign_flip(differences: NDArray[np.float64], where: str) -> float:
     alone, not of the test images.
 
     Raises:
-        UserError: with fewer than 8 seeds, or more than 16.
+        UserError: with fewer than 8 seeds, or more than 16; of folds, whose networks share
+            training images and so are not independent.
     """
+    if folds:
+        raise UserError(
+            f"{where}.test: `sign_flip` takes seeds as independent, which folds are not; take "
+            "`test: bootstrap`"
+        )
     seeds = len(differences)
     least, most = SIGN_FLIP_SEEDS
     if not least <= seeds <= most:
@@ -62,20 +76,6 @@ def sign_flip(differences: NDArray[np.float64], where: str) -> float:
     return float((sums >= abs(differences.sum()) - 1e-12).mean())
 
 
-def least_p(draws: int) -> float:
-    """Return the least p that so many draws of the bootstrap can give."""
-    return 2 / (draws + 1)
-
-
-def largest_family(paired: pd.DataFrame) -> int:
-    """Return how many comparisons Holm's correction counts, of the metric that has most."""
-    counts = paired.groupby("metric")["p"].count()
-    return int(counts.max()) if len(counts) else 0
-
-
 def adjust(paired: pd.DataFrame) -> pd.DataFrame:
-    """Fill ``p_holm``: a family is all comparisons of one metric on the page."""
-    adjusted = paired.groupby("metric", sort=False)["p"].transform(
-        lambda p: pd.Series(holm(p.to_numpy(np.float64)), index=p.index)
-    )
-    return paired.assign(p_holm=adjusted)
+    """Fill ``p_holm``: the family is all comparisons that have a p, the primary ones."""
+    return paired.assign(p_holm=holm(paired["p"].to_numpy(np.float64)))

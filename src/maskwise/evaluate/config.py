@@ -1,12 +1,50 @@
 """The options of evaluate."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
 from typing import Annotated, Literal
 
 from maskwise.bounds import Seed, Within
 from maskwise.errors import shown
 
 EmptyMasks = Literal["one", "skip", "zero"]
+
+
+Pair = tuple[str, str]
+"""Recipe, other: what is asked is recipe minus other."""
+MOST = 3
+"""Primary comparisons: a family so small that correcting for it leaves something to be seen."""
+
+
+@dataclass(frozen=True)
+class Primary:
+    """What a study is to answer, named before a test image is read."""
+
+    comparisons: tuple[Pair, ...]
+    """One to three: the family of Holm's correction, and what the page says first."""
+    mode: Literal["probe", "full"]
+    """``probe`` or ``full``."""
+    fraction: Annotated[float, Within(0, 1, above=True)]
+    """Share of the labels."""
+    written: date
+    """The day on which this was written down; the page says it."""
+    metric: str | None = None
+    """By default the task's leading one."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.comparisons) <= MOST:
+            raise ValueError(
+                f"comparisons are {len(self.comparisons)}, should be 1 to {MOST}; the others "
+                "are printed all the same, without a p"
+            )
+        for pair in self.comparisons:
+            if pair[0] == pair[1]:
+                raise ValueError(f"comparisons: {pair[0]!r} stands against itself")
+        if len({frozenset(pair) for pair in self.comparisons}) < len(self.comparisons):
+            raise ValueError("comparisons: a pair stands there twice")
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction is {self.fraction}, should lie in (0, 1]")
 
 
 @dataclass(frozen=True)
@@ -29,11 +67,13 @@ class EvaluateConfig:
     """Recipe that every other one is compared with."""
     except_recipes: tuple[str, ...] = ("imagenet",)
     """Recipes not compared with ``against``, for they have another encoder; see ``pairs``."""
-    pairs: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[Pair, ...] = ()
     """Further comparisons, recipe minus other; those with an absent recipe are passed over."""
+    primary: Mapping[str, Primary] = field(default_factory=dict)
+    """Source -> its primary comparisons. They alone get a p; all else is exploration."""
     test: Literal["bootstrap", "sign_flip"] = "bootstrap"
     """Where p comes from: the draws of the interval, or all sign flips of the seeds'
-    differences (8 to 16 seeds)."""
+    differences (8 to 16 seeds, no folds)."""
 
     def __post_init__(self) -> None:
         for recipe, other in self.pairs:

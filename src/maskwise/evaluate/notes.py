@@ -1,18 +1,103 @@
 """What a reader of the scores must know, in sentences with numbers."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
 from scipy import stats
 
-from maskwise.evaluate.arrangement import Arrangement
-from maskwise.evaluate.comparisons import least_p
-from maskwise.evaluate.config import EvaluateConfig
+from maskwise.evaluate.arrangement import Arrangement, Curve
+from maskwise.evaluate.config import EvaluateConfig, Primary
+from maskwise.evaluate.resampling import LEAST
 
 FEW_GROUPS = 30
 """Test groups in a class, below which an interval is a rough guide."""
 ENOUGH_SEEDS = 10
-LEVEL = 0.05
-"""Holm-adjusted p under which a difference counts as shown."""
+FEW_VALIDATION = 10
+"""Validation images below which what is chosen by them is chosen by chance."""
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """A curve some of whose networks gave nearly all images one answer, or a perfect one."""
+
+    curve: Curve
+    what: str
+    """A clause of one of them: "nothing was outlined in 99 % of the test images"."""
+    networks: int
+    of: int
+
+    def entry(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        recipe, mode, fraction = self.curve
+        return {
+            "recipe": recipe,
+            "mode": mode,
+            "fraction": float(fraction),
+            "what": self.what,
+            "networks": self.networks,
+            "of": self.of,
+        }
+
+    def note(self) -> str:
+        """Return it as a sentence."""
+        recipe, mode, fraction = self.curve
+        return (
+            f"{recipe} ({mode}, {100 * fraction:g} % of the labels): {self.what}, or the like, "
+            f"by {self.networks} of {self.of} networks; a difference to a recipe that did the "
+            "same says nothing of either."
+        )
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What epochs and learning rates were chosen by, of each fraction the least."""
+
+    images: Mapping[float, int]
+    classes: Mapping[float, int] | None
+    """None where no class is learnt."""
+
+    def entry(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            str(fraction): {
+                "n_images": n,
+                "n_classes": None if self.classes is None else self.classes[fraction],
+            }
+            for fraction, n in self.images.items()
+        }
+
+    def notes(self) -> list[str]:
+        """Return what is too little."""
+        notes = []
+        for fraction, n in self.images.items():
+            where = f"{100 * fraction:g} % of the labels: some seed was validated on"
+            if n < FEW_VALIDATION:
+                notes.append(
+                    f"{where} {n} images, fewer than {FEW_VALIDATION}: epoch and learning rate "
+                    "were chosen by chance."
+                )
+            if self.classes is not None and self.classes[fraction] < 2:
+                notes.append(
+                    f"{where} images of one class alone, which cannot tell a good network from "
+                    "one that always names this class."
+                )
+        return notes
+
+
+def count_validation(subsets: pd.DataFrame, task: str) -> Validation:
+    """Count the fewest validation images, and classes among them, that a seed had."""
+    rows = subsets[subsets["role"] == "validation"]
+    counted = rows.groupby(["fraction", "recipe", "seed"]).agg(
+        images=("image_id", "nunique"), classes=("label", "nunique")
+    )
+    least = counted.groupby("fraction").min()
+    images, classes = (
+        {float(fraction): int(n) for fraction, n in least[name].items()}
+        for name in ("images", "classes")
+    )
+    return Validation(images, classes if task == "diagnosis" else None)
 
 
 def class_counts(arrangement: Arrangement) -> dict[str, dict[str, int]]:
@@ -34,7 +119,7 @@ def write_notes(
     config: EvaluateConfig,
 ) -> list[str]:
     """Return the notes; ``undefined`` draws lacked a class altogether."""
-    notes = [*_seeds(arrangement), *_classes(counts), *_folds(arrangement)]
+    notes = [*_repetitions(arrangement), *_classes(counts), *_folds(arrangement)]
     notes += [
         f"{100 * fraction:g} % of the labels are left out: with seed "
         f"{', '.join(map(str, seeds))} they were too few groups to learn from."
@@ -55,34 +140,48 @@ def write_notes(
     return notes + arrangement.measures.notes()
 
 
-def cannot_pass(family: int, seeds: int, config: EvaluateConfig) -> str:
-    """Say so where no p could stay under ``LEVEL`` after Holm's correction, else nothing."""
-    flips = config.test == "sign_flip"
-    least = 2 / 2**seeds if flips else least_p(config.draws)
-    if family * least < LEVEL:
-        return ""
-    found = f"{seeds} seeds" if flips else f"{config.draws} draws"
-    # 2 m / (draws + 1) < 1 / 20 from 40 m draws on.
-    remedy = "run more seeds" if flips else f"set evaluate.draws to {40 * family} or more"
-    return (
-        f"With {found} p cannot fall below {least:.2g}, and Holm multiplies the least of "
-        f"{family} by {family}: no comparison could pass {LEVEL:g}, however large; {remedy}."
-    )
+def about_primary(primary: Primary | None, run: frozenset[Any]) -> list[str]:
+    """Say what was named beforehand and when, and what of it was not run.
 
-
-def _seeds(arrangement: Arrangement) -> list[str]:
-    n = len(arrangement.repetitions)
-    unit = "repetition of all folds" if arrangement.folds else "seed"
-    if n == 1:
+    ``run`` holds ``(recipe, mode, fraction)``.
+    """
+    if primary is None:
         return [
-            f"One {unit}: the intervals hold the chance of the test set alone, and nothing "
-            "of the chance of training; another seed may rank the recipes otherwise."
+            "Nothing was named beforehand (evaluate.primary), so all comparisons are "
+            "exploration and have no p."
+        ]
+    named = ", ".join(f"{one} against {other}" for one, other in primary.comparisons)
+    point = (primary.mode, primary.fraction)
+    notes = [
+        f"Named beforehand, on {primary.written.isoformat()}: {named} ({primary.mode}, "
+        f"{100 * primary.fraction:g} % of the labels). Holm's correction counts these; all "
+        "other comparisons are exploration and have no p."
+    ]
+    missing = [
+        f"{one} against {other}"
+        for one, other in primary.comparisons
+        if not {(one, *point), (other, *point)} <= run
+    ]
+    if missing:
+        notes.append(f"Named beforehand, but not run: {', '.join(missing)}.")
+    return notes
+
+
+def _repetitions(arrangement: Arrangement) -> list[str]:
+    n = len(arrangement.repetitions)
+    unit = "fold" if arrangement.folds else "seed"
+    if n < LEAST:
+        once = f"One {unit}" if n == 1 else f"{n} {unit}s"
+        return [
+            f"{once}: the intervals hold the chance of the test images alone. What another "
+            f"training would give is not estimated below {LEAST} repetitions, and no p is "
+            "given; another seed may rank the recipes otherwise."
         ]
     if n < ENOUGH_SEEDS:
         wider = stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975)
         return [
             f"{n} {unit}s: their part of the intervals is Student's, with {n - 1} degrees of "
-            f"freedom; for want of more {unit}s it is {wider:.1f} times as wide as their "
+            f"freedom; with so few {unit}s it is {wider:.1f} times as wide as their "
             "spread alone would make it."
         ]
     return []
@@ -111,12 +210,21 @@ def _classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
 def _folds(arrangement: Arrangement) -> list[str]:
     if not arrangement.folds:
         return []
-    sizes = {len(seeds) for seeds in arrangement.repetitions}
+    folds, networks = len(arrangement.repetitions), arrangement.networks
+    each = "one network" if networks == 1 else f"{networks} networks"
     notes = [
-        "Folds: each seed tested another part of the images; the parts are pooled and scored "
-        f"together, so {arrangement.measures.pooled()}. Seeds and folds are confounded: "
-        "the chance of training and the chance of the fold cannot be told apart."
+        f"{folds} folds, each tested by {each} of its own. A fold is scored by itself and a "
+        "figure is the mean of the folds; the repetition is the fold's network, not its test "
+        f"group. Intervals are Student's with {folds - 1} degrees of freedom, and the variance "
+        "of networks is enlarged because their training images overlap (Nadeau and Bengio "
+        f"2003, n_test / n_train = 1 / {folds - 1})."
     ]
-    if len(sizes) > 1:
-        notes.append("Not all repetitions cover all folds: add the missing seeds.")
+    if networks == 1:
+        notes.append(
+            "One network per fold: the chance of training and the chance of the fold cannot be "
+            f"told apart; seeds that are {folds} apart share a fold, so that twice as many "
+            "seeds train two."
+        )
+    if len({len(seeds) for seeds in arrangement.repetitions}) > 1:
+        notes.append("Not all folds have as many networks: add the missing seeds.")
     return notes

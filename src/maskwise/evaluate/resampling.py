@@ -1,13 +1,20 @@
-"""Two-level draws: what repetitions and test groups weigh in each; intervals; p.
+"""What another training and other test images would give: draws, their spread, p.
 
-The unit of the test set is the group; the second source of variation is the repetition (a
-seed). Groups are drawn with replacement (bootstrap). Of repetitions there are too few for that:
-over 5 of them a bootstrap interval holds the truth 85 times in 100, and a p corrected for 51
-comparisons falls below .05 in one study of three in which nothing differs. Their mean is drawn
-from Student's distribution about what was found, with R - 1 degrees of freedom.
+There are two kinds of chance. *Training*: a repetition is one network (of a seed, or of a
+fold), and there are too few of them to draw with replacement, so that their mean is drawn from
+Student's distribution with R - 1 degrees of freedom. *Test images*: whole groups are drawn with
+replacement (bootstrap), where there are folds within each fold.
 
-All recipes, modes and fractions share the draws, so their differences are paired. Column 0 is
-no draw but the data themselves: every repetition and group once.
+What the networks' figures differ by holds two things: that they are other networks, and that
+each has its own luck with the test images. The second part is in the bootstrap as well, and
+must not count twice: of the bootstrap only what the networks *share* is added. In folds they
+share nothing, for each is tested on images of its own; then Student's part is everything.
+
+The networks of folds are trained on overlapping images and so are not independent. Nadeau and
+Bengio (2003) add n_test / n_train to 1 / k; here to the networks' own variance alone, for the
+test images of folds do not overlap.
+
+Under ``LEAST`` repetitions training's part is not told at all.
 """
 
 from dataclasses import dataclass
@@ -21,41 +28,57 @@ Floats = NDArray[np.float64]
 
 LEVEL = 0.95
 """Of all intervals."""
+LEAST = 3
+"""Repetitions from which the chance of training is estimated, and a p is given."""
 _DIGITS = 12
-"""Differences are rounded to so many decimals, for equal scores summed in another order."""
+"""Figures are rounded to so many decimals, for equal scores summed in another order."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What each unit weighs in each draw."""
+    """What is drawn once, for all recipes, modes, fractions and metrics."""
 
-    repetitions: Floats
-    """``(R, 1 + B)``, of sum 1; a weight may be negative."""
+    student: Floats
+    """``(B,)`` of Student's distribution; of too few repetitions zeros."""
     groups: Floats
-    """``(G, 1 + B)``: how often the group is in the draw."""
+    """``(G, 1 + B)``: how often the group is in the draw; column 0 is the data themselves."""
+    sizes: tuple[int, ...]
+    """Groups of the test set that all repetitions share, or of each fold."""
+    repetitions: int
+
+    @property
+    def overlap(self) -> float:
+        """n_test / n_train of folds, 0 where there are none."""
+        return 1 / (len(self.sizes) - 1) if len(self.sizes) > 1 else 0.0
+
+    @property
+    def tells_training(self) -> bool:
+        """Say whether there are repetitions enough."""
+        return self.repetitions >= LEAST
 
 
-def draw(repetitions: int, groups: int, draws: int, seed: int) -> Draws:
-    """Draw ``draws`` times; equal arguments give equal draws."""
+def draw(repetitions: int, sizes: tuple[int, ...], draws: int, seed: int) -> Draws:
+    """Draw ``draws`` times; equal arguments give equal draws.
+
+    Args:
+        repetitions: how many networks stand behind a figure.
+        sizes: number of groups, in their order: of one test set, or of each fold.
+        draws: how many draws.
+        seed: of the generator.
+    """
+    generator = stream(seed, "bootstrap", "groups")
     return Draws(
         _student(repetitions, draws, stream(seed, "bootstrap", "repetitions")),
-        _counts(groups, draws, stream(seed, "bootstrap", "groups")),
+        np.concatenate([_counts(size, draws, generator) for size in sizes]),
+        sizes,
+        repetitions,
     )
 
 
 def _student(units: int, draws: int, generator: np.random.Generator) -> Floats:
-    """Return weights that turn numbers x into draws of mean(x) + sd(x) / sqrt(R) * t.
-
-    They are the same for all x, so that the draws of a difference are the difference of draws.
-    """
-    weights = np.full((units, 1 + draws), 1 / units)
-    if units == 1:  # nothing is known of how another repetition would differ
-        return weights
-    freedom = units - 1
-    normal = generator.standard_normal((units, draws))
-    scale = np.sqrt(freedom / generator.chisquare(freedom, draws) / (units * freedom))
-    weights[:, 1:] += scale * (normal - normal.mean(axis=0))
-    return weights
+    if units < LEAST:
+        return np.zeros(draws)
+    return generator.standard_t(units - 1, draws)
 
 
 def _counts(units: int, draws: int, generator: np.random.Generator) -> Floats:
@@ -64,65 +87,112 @@ def _counts(units: int, draws: int, generator: np.random.Generator) -> Floats:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One kind of chance, or both: a variance of the value, and how well it is known."""
+
+    variance: float
+    freedom: float
+
+
+@dataclass(frozen=True)
 class Resampled:
-    """One number's draws ``(1 + B,)``, the first of them its value."""
+    """One number: its value, its draws ``(B,)``, and what they spread by."""
 
-    both: Floats
-    """Repetitions and groups drawn."""
-    seeds: Floats
-    """Repetitions only."""
-    groups: Floats
-    """Groups only."""
+    value: float
+    draws: Floats
+    """Training and test images drawn; of too few repetitions test images alone."""
+    training: Part | None
+    """Training alone; None of too few repetitions."""
+    test: Part
+    """Test images alone."""
+    both: Part
 
 
-def combine(values: Floats, draws: Draws) -> Resampled:
-    """Average a metric ``(R, 1 + B)`` over the repetitions, as each draw weighs them."""
+def resample(values: Floats, draws: Draws, groups: int | None = None) -> Resampled:
+    """Average a metric over the repetitions, and say how far to trust that.
+
+    Args:
+        values: the metric ``(R, 1 + B)``; column 0 is of the data themselves. Draws in which
+            a repetition has no value are left out.
+        draws: what was drawn.
+        groups: how many groups the metric hangs on, such as those of the rarest class; by
+            default all.
+    """
+    values = np.round(values, _DIGITS)
+    mean = values.mean(axis=0)
+    value, defined = float(mean[0]), ~np.isnan(mean[1:])
+    freedom = max(1.0, (sum(draws.sizes) if groups is None else groups) - 1.0)
+    if np.isnan(value) or not defined.any():
+        nothing = Part(float("nan"), freedom)
+        return Resampled(value, np.full(len(defined), np.nan), None, nothing, nothing)
+    few = _few_groups(draws.sizes)
+    moved, spread = mean[1:] - value, float(mean[1:][defined].var())
+    test = Part(spread * float(few.mean()), freedom)
+    if not draws.tells_training:
+        return Resampled(value, value + moved * np.sqrt(few.mean()), None, test, test)
+    count, own = draws.repetitions, _own_luck(values[:, 1:][:, defined], few)
+    seen = float(values[:, 0].var(ddof=1))
+    networks = max(0.0, seen - own)
+    training = Part(seen / count + draws.overlap * networks, count - 1.0)
+    shared = Part(max(0.0, test.variance - own / count), freedom)
+    # The bootstrap's own draws, made as narrow as what the networks share.
+    narrow = np.sqrt(shared.variance / spread) if spread > 0 else 0.0
     return Resampled(
-        both=(draws.repetitions * values).sum(axis=0),
-        seeds=(draws.repetitions * values[:, :1]).sum(axis=0),
-        groups=values.mean(axis=0),
+        value=value,
+        draws=value + moved * narrow + np.sqrt(training.variance) * draws.student,
+        training=Part(networks * (1 / count + draws.overlap), count - 1.0),
+        test=test,
+        both=_together(training, shared),
     )
 
 
-def interval(draws: Floats) -> tuple[float, float]:
-    """Return the ends of the percentile interval of ``draws`` ``(1 + B,)``.
+def _few_groups(sizes: tuple[int, ...]) -> Floats:
+    """Return n / (n - 1) of each test set: a bootstrap of n spreads by so much too little."""
+    return np.array([size / (size - 1) if size > 1 else 1.0 for size in sizes])
+
+
+def _own_luck(drawn: Floats, few: Floats) -> float:
+    """Return the variance that one network's figure has by luck that the others do not share.
+
+    ``drawn`` ``(R, B)`` are bootstrap draws; about their mean they spread by 1 - 1 / R of it.
+    """
+    apart = (drawn - drawn.mean(axis=0)).var(axis=1) * few
+    return float(apart.sum() / (len(drawn) - 1))
+
+
+def _together(one: Part, other: Part) -> Part:
+    """Add variances, with Satterthwaite's degrees of freedom."""
+    total = one.variance + other.variance
+    if total <= 0:
+        return Part(0.0, other.freedom)
+    squares = one.variance**2 / one.freedom + other.variance**2 / other.freedom
+    return Part(total, total**2 / squares)
+
+
+def interval(drawn: Floats) -> tuple[float, float]:
+    """Return the ends of the percentile interval of ``drawn`` ``(B,)``.
 
     They are order statistics chosen so that 0 lies outside exactly when ``p_value`` is at most
     1 - LEVEL. Undefined draws (a class is missing in the resample) are left out; NaN where
     fewer than 39 draws are defined.
     """
-    ordered = np.sort(_defined(draws))
+    ordered = np.sort(drawn[~np.isnan(drawn)])
     k = _tail(len(ordered))
     if k < 1:
         return float("nan"), float("nan")
     return float(ordered[k - 1]), float(ordered[-k])
 
 
-def p_value(differences: Floats) -> float:
-    """Return the two-sided p of ``differences`` ``(1 + B,)``, from the interval's own draws."""
-    drawn = _defined(differences)
+def p_value(drawn: Floats) -> float:
+    """Return the two-sided p of differences ``(B,)``, from the interval's own draws."""
+    drawn = drawn[~np.isnan(drawn)]
     if _tail(len(drawn)) < 1:
         return float("nan")
     fewer = min((drawn <= 0).sum(), (drawn >= 0).sum())
     return float(min(1.0, 2 * (fewer + 1) / (len(drawn) + 1)))
 
 
-def difference(one: Resampled, other: Resampled) -> Resampled:
-    """Subtract draw by draw."""
-    return Resampled(
-        both=np.round(one.both - other.both, _DIGITS),
-        seeds=np.round(one.seeds - other.seeds, _DIGITS),
-        groups=np.round(one.groups - other.groups, _DIGITS),
-    )
-
-
 def _tail(draws: int) -> int:
     """Return how many draws lie outside on each side, the interval's end included."""
     # 1e-9: 0.025 * 40 is 1, not 0.9999999999999999.
     return int((1 - LEVEL) / 2 * (draws + 1) + 1e-9)
-
-
-def _defined(draws: Floats) -> Floats:
-    """Return the draws proper, without the data themselves."""
-    drawn = draws[1:]
-    return drawn[~np.isnan(drawn)]

@@ -57,7 +57,7 @@ def draw_stratified(
         seed: of the cell.
 
     Returns:
-        A row an image and fraction, columns ``COLUMNS``.
+        One row per image and fraction, columns ``COLUMNS``.
 
     Raises:
         UserError: if a part has no labelled image.

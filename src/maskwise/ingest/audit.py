@@ -26,7 +26,7 @@ from maskwise.seeds import stream
 
 DRAWS = 500
 FOLDS = 3
-"""Each costs a forest a question. Where facts tell nothing, three err no oftener than five."""
+"""Each costs one forest per question. Where facts tell nothing, 3 err no oftener than 5."""
 TREES = 20
 """A forest; most of its time is Python's, a tree."""
 LARGEST = 4_000
@@ -94,7 +94,7 @@ class _Question:
     """``(B, G)`` of the bootstrap."""
 
     def answer(self, facts: pd.DataFrame) -> dict[str, Any]:
-        """Return how well ``facts``, a row an image, predict the truth."""
+        """Return how well ``facts``, one row per image, predict the truth."""
         return {
             **_ask(facts, self.truth, self.groups, self.folds, self.counts),
             "images": len(self.truth),

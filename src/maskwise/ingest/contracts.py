@@ -34,8 +34,8 @@ class Listing:
     """What a source found, before any image is opened."""
 
     images: pd.DataFrame
-    """A row an image; a TIFF of several pages, a volume or a DICOM file of several frames
-    stands once and becomes a row a page, slice or frame later."""
+    """One row per image; a TIFF of several pages, a volume or a DICOM file of several frames
+    stands once and becomes one row per page, slice or frame later."""
     rejects: tuple[Reject, ...]
     frames: tuple[int, ...] = ()
     """Of each row: the images that it stands for, from its ``frame`` on; empty = one at

@@ -1,40 +1,29 @@
 """What duplicates say against each other, and which groups an official split tears apart."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from maskwise.artefacts.manifest import LABEL, label_columns
 from maskwise.ingest.groups import Groups, duplicate_pairs, duplicate_sets
-from maskwise.scans.raw import read_mask
-from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.ingest.overlap import MaskComparison, overlap_of
+from maskwise.workers import Pool
 
 NAMED = 1000
 """Contradictions and leaks that a summary names one by one; the rest are counted."""
 COMPARED = 20_000
 """Pairs of masks that are compared; the rest are counted."""
-_SIDE = 128
-"""Pixels of the square to which two masks are scaled before they are compared."""
-
-
-@dataclass(frozen=True)
-class MaskComparison:
-    """How masks are compared."""
-
-    raw: Path
-    max_pixels: int
-    agreement: float
-    """Intersection over union under which two masks of one picture contradict each other."""
-    reading: Reading = DEFAULT
+_AT_ONCE = 64
+"""Pairs that a process is handed at once."""
 
 
 def label_contradictions(images: pd.DataFrame, groups: Groups) -> list[dict[str, Any]]:
-    """Return one entry a set of duplicates with several values of a label: value -> paths."""
+    """Return one entry per set of duplicates with several values of a label: value -> paths."""
     found, names = [], _names(images)
     for members in duplicate_sets(groups.duplicate):
         for column in label_columns(images):
@@ -61,24 +50,25 @@ def mask_contradictions(
     images: pd.DataFrame, groups: Groups, distance: int, comparison: MaskComparison
 ) -> dict[str, Any]:
     """Compare the masks of duplicates; two empty masks agree and are not counted."""
-    masks = _Masks(images, comparison)
-    compared: list[tuple[float, int, int]] = []
-    skipped = 0
-    for first, second in duplicate_pairs(images, groups, distance):
-        if not (masks.exist(first) and masks.exist(second)):
-            continue
-        if len(compared) >= COMPARED:
-            skipped += 1
-            continue
-        overlap = intersection_over_union(masks.read(first), masks.read(second))
-        if overlap is not None:
-            compared.append((overlap, first, second))
+    outlined = [bool(paths) for paths in images["masks"]]
+    pairs = (
+        pair
+        for pair in duplicate_pairs(images, groups, distance)
+        if outlined[pair[0]] and outlined[pair[1]]
+    )
+    chosen = list(islice(pairs, COMPARED))
+    overlaps = _overlaps(images, chosen, comparison)
+    compared = [
+        (overlap, *pair)
+        for overlap, pair in zip(overlaps, chosen, strict=True)
+        if overlap is not None
+    ]
     names = _names(images)
     below = sorted(entry for entry in compared if entry[0] < comparison.agreement)
     return {
         "agreement": comparison.agreement,
         "pairs_compared": len(compared),
-        "pairs_not_compared": skipped,
+        "pairs_not_compared": sum(1 for _ in pairs),
         "median_iou": float(np.median([entry[0] for entry in compared])) if compared else None,
         "contradictory": len(below),
         "pairs": [
@@ -107,37 +97,17 @@ def split_leaks(images: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def intersection_over_union(
-    first: NDArray[np.bool_], second: NDArray[np.bool_]
-) -> float | None:
-    """Return the IoU of two masks of one shape, or None where both are empty."""
-    union = int((first | second).sum())
-    return int((first & second).sum()) / union if union else None
-
-
-class _Masks:
-    """Masks scaled to one size; remembers the few of the set of duplicates at hand."""
-
-    def __init__(self, images: pd.DataFrame, comparison: MaskComparison) -> None:
-        self._masks = list(images["masks"])
-        self._frames = list(images["frame"])
-        self._comparison = comparison
-        self._known: dict[int, NDArray[np.bool_]] = {}
-
-    def exist(self, row: int) -> bool:
-        return bool(self._masks[row])
-
-    def read(self, row: int) -> NDArray[np.bool_]:
-        if row not in self._known:
-            if len(self._known) > 128:
-                self._known.clear()
-            how = self._comparison
-            mask = read_mask(
-                how.raw, self._masks[row], self._frames[row], how.max_pixels, how.reading
-            )
-            scaled = Image.fromarray(mask).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
-            self._known[row] = np.asarray(scaled)
-        return self._known[row]
+def _overlaps(
+    images: pd.DataFrame, pairs: list[tuple[int, int]], how: MaskComparison
+) -> Iterator[float | None]:
+    """Yield the overlap of each pair; None where both are empty, or one can be read no more."""
+    masks, frames = list(images["masks"]), list(images["frame"])
+    tasks = [tuple((tuple(masks[row]), int(frames[row])) for row in pair) for pair in pairs]
+    chunks = (tasks[start : start + _AT_ONCE] for start in range(0, len(tasks), _AT_ONCE))
+    with Pool(1) as pool:
+        yield from chain.from_iterable(
+            pool.map(partial(overlap_of, how), chunks, lambda pair, loss: None)
+        )
 
 
 def _by_value(names: NDArray[Any], values: NDArray[Any]) -> dict[str, list[str]]:

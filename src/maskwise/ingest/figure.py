@@ -1,6 +1,7 @@
 """One picture of the data: counts, sizes, intensities, duplicates, rejects, file facts."""
 
 import io
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -46,12 +47,15 @@ def draw(images: pd.DataFrame, summary: dict[str, Any], title: str) -> bytes:
     for axes, panel in zip(figure.subplots(2, 3).flat, panels, strict=True):
         panel(axes, images, summary)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():
+        # A class named in letters that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def _counts(axes: Axes, images: pd.DataFrame, summary: dict[str, Any]) -> None:
-    axes.set_title("Images a class and official split")
+    axes.set_title("Images per class and official split")
     labels = summary["labels"]
     if not labels:
         axes.bar(["unlabelled"], [summary["images"]], color=COLOURS[0])

@@ -2,6 +2,7 @@
 
 import hashlib
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -16,7 +17,7 @@ from maskwise.ingest.measure import Measured
 from maskwise.ingest.series import order_series, shear_of
 from maskwise.scans.place import Place
 from maskwise.scans.reasons import Reject
-from maskwise.scans.remarks import Remark
+from maskwise.scans.remarks import CAPTURE, Remark
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,15 @@ def join(listing: Listing, measured: list[Measured], modality: str, source_name:
         warnings += _with_patients(images, places)
         images = _with_places(images, places)
         if listing.series:
-            images, refused, sheared = _in_series(images, places)
+            captured = {path for path, remark in remarks if remark.kind == CAPTURE}
+            images, refused, sheared = _in_series(images, places, captured)
             remarks += sheared
     images = _sorted(images)
     images["image_id"] = [
         _image_id(source_name, path, frame)
         for path, frame in zip(images["path"], images["frame"], strict=True)
     ]
+    images, twins = _without_twins(images)
     if listing.mask_label is not None:
         label = listing.mask_label
         shown = np.where(images["lesion_share"] > 0, label.present, label.absent)
@@ -68,7 +71,7 @@ def join(listing: Listing, measured: list[Measured], modality: str, source_name:
         images[LABEL + label.name] = pd.Series(shown, dtype=object).where(outlined, None)
     if listing.mask_classes:
         images[MASK_CLASSES] = classes_text(listing.mask_classes)
-    return Joined(images, refused, remarks, tuple(warnings))
+    return Joined(images, [*refused, *twins], remarks, tuple(warnings))
 
 
 def _with_patients(images: pd.DataFrame, places: list[Place | None]) -> list[str]:
@@ -88,6 +91,24 @@ def _with_patients(images: pd.DataFrame, places: list[Place | None]) -> list[str
     ]
 
 
+def _without_twins(images: pd.DataFrame) -> tuple[pd.DataFrame, list[Reject]]:
+    """Refuse what has the name of another file but for how its accents are written."""
+    twin = images["image_id"].duplicated(keep="first")
+    if not twin.any():
+        return images, []
+    first = images.drop_duplicates("image_id").set_index("image_id")["path"]
+    rejects = [
+        Reject(
+            row.path,
+            "bad_name",
+            f"its name is that of {first[row.image_id]!r} with its accents in another Unicode "
+            "form, which other systems cannot tell apart; rename one of the two",
+        )
+        for row in images[twin].itertuples()
+    ]
+    return images[~twin].reset_index(drop=True), rejects
+
+
 def _with_places(images: pd.DataFrame, places: list[Place | None]) -> pd.DataFrame:
     """Fill in what files say of themselves and the listing does not know better."""
     known = [place or Place() for place in places]
@@ -104,9 +125,12 @@ def _with_places(images: pd.DataFrame, places: list[Place | None]) -> pd.DataFra
 
 
 def _in_series(
-    images: pd.DataFrame, places: list[Place | None]
+    images: pd.DataFrame, places: list[Place | None], captured: Collection[str]
 ) -> tuple[pd.DataFrame, list[Reject], list[tuple[str, Remark]]]:
-    dicom = np.flatnonzero(images["format"] == "DICOM")
+    """Order the slices of series; what was captured and lies nowhere is no part of any."""
+    nowhere = np.array([place is None or place.origin is None for place in places])
+    beside = nowhere & images["path"].isin(list(captured))
+    dicom = np.flatnonzero((images["format"] == "DICOM") & ~beside)
     if not len(dicom):
         return images, [], []
     chosen = [places[row] or Place() for row in dicom]
@@ -118,6 +142,7 @@ def _in_series(
         position=[place.position for place in chosen],
         origin=[place.origin for place in chosen],
         spacing=[min(place.spacing_y, place.spacing_x) for place in chosen],
+        rescaled=[place.rescaled for place in chosen],
     )
     ordered = order_series(slices)
     sheared: list[tuple[str, Remark]] = []

@@ -1,7 +1,6 @@
 """One look at each image: decoded once, in a worker, for hashes, sizes and intensities."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +13,13 @@ from PIL import Image
 from maskwise.ingest.identities import without_names
 from maskwise.ingest.volumes import check_volume
 from maskwise.scans.decode import Decoded, check_values, claimed_format
+from maskwise.scans.mask_files import read_lesion
+from maskwise.scans.pictures import frames_in, read_frame
 from maskwise.scans.place import Place
-from maskwise.scans.raw import frames_in, read_frame, read_lesion
 from maskwise.scans.reading import DEFAULT, Reading
-from maskwise.scans.reasons import Reject, RejectedError
+from maskwise.scans.reasons import AS_A_MASK, Reject, RejectedError
 from maskwise.scans.remarks import Remark
+from maskwise.workers import Loss
 
 BLANK_BELOW = 2.0
 """Standard deviation, grey levels of 255, under which a picture shows nothing: its perceptual
@@ -75,39 +76,43 @@ class Look:
 
     raw: Path
     max_pixels: int
-    salt: bytes = b""
-    """Of the hashes of patients and series."""
+    key_file: Path
+    """Of the hashes of patients and series; opened where there are any, and not before."""
     reading: Reading = DEFAULT
 
 
-class Chunk(NamedTuple):
-    """What a worker gives back."""
+class Found(NamedTuple):
+    """What a worker gives back of a task."""
 
     measured: list[Measured]
     rejects: list[Reject]
 
 
-def measure_chunk(look: Look, tasks: Sequence[Task]) -> Chunk:
-    """Measure the images of ``tasks``, one in memory at a time."""
+def measure(look: Look, task: Task) -> Found:
+    """Measure the images of ``task``, one in memory at a time."""
     measured: list[Measured] = []
     rejects: list[Reject] = []
-    for task in tasks:
+    try:
+        check_volume(look.raw, task.path, task.masks, task.classes, look.reading)
+    except RejectedError as error:
+        return Found([], [error.reject._replace(path=task.path)])
+    frame, frames = task.frame, task.frame + task.frames
+    while frame < frames:
         try:
-            check_volume(look.raw, task.path, task.masks, task.classes, look.reading)
+            image, frames_there = _measure(look, task, frame)
+            measured.append(image)
+            frames = max(frames, frames_there)
         except RejectedError as error:
-            rejects.append(error.reject._replace(path=task.path))
-            continue
-        frame, frames = task.frame, task.frame + task.frames
-        while frame < frames:
-            try:
-                image, frames_there = _measure(look, task, frame)
-                measured.append(image)
-                frames = max(frames, frames_there)
-            except RejectedError as error:
-                frames = max(frames, _promised(look, task))
-                rejects.append(_name(error.reject, task, frame, frames - task.frame))
-            frame += 1
-    return Chunk(measured, rejects)
+            frames = max(frames, _promised(look, task))
+            rejects.append(_name(error.reject, task, frame, frames - task.frame))
+        frame += 1
+    return Found(measured, rejects)
+
+
+def lost(task: Task, loss: Loss) -> Found:
+    """Reject a file that no process could read to its end."""
+    advice = "; set ingest.seconds_per_file higher" if loss.reason == "too_slow" else ""
+    return Found([], [Reject(task.path, loss.reason, f"{loss.detail}{advice}")])
 
 
 def _promised(look: Look, task: Task) -> int:
@@ -150,7 +155,7 @@ def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
         intensity_max=intensities[3],
         blank=_is_blank(grey, decoded.pixels.dtype, intensities),
         lesion_share=share,
-        place=without_names(decoded.place, look.salt),
+        place=without_names(decoded.place, look.key_file),
         remarks=(*decoded.remarks, *remarks),
     )
     return measured, decoded.frames
@@ -158,8 +163,8 @@ def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
 
 def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float, float, float]]:
     """Return an 8-bit grey picture, and mean, deviation, least and largest stored value."""
-    pixels, measured = decoded.pixels, _measured_pixels(decoded)
-    if pixels.dtype == np.uint8 and measured is None:
+    pixels, background = decoded.pixels, decoded.background
+    if pixels.dtype == np.uint8 and background is None:
         colour = pixels.shape[2] == 3
         grey = (
             Image.fromarray(pixels).convert("L") if colour else Image.fromarray(pixels[..., 0])
@@ -169,18 +174,12 @@ def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float,
     values = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     values = values.astype(np.float64)
     values = values if values.ndim == 2 else values.mean(axis=2)
-    known = values if measured is None else values[measured]
+    known = values if background is None else values[~background]
+    known = known if known.size else np.zeros(1)  # nothing was measured: as it is drawn
     low, high = float(known.min()), float(known.max())
     scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
     intensities = float(known.mean()), float(known.std()), low, high
     return Image.fromarray(scaled.round().astype(np.uint8)), intensities
-
-
-def _measured_pixels(decoded: Decoded) -> NDArray[np.bool_] | None:
-    """Return ``(H, W)``, True where a scanner measured; None = everywhere, or nowhere."""
-    if decoded.background is None or decoded.background.all():
-        return None
-    return ~decoded.background
 
 
 def _is_blank(
@@ -224,8 +223,7 @@ def _lesion_share(
         lesion = read_lesion(look.raw, task.masks, frame, look.max_pixels, look.reading)
     except RejectedError as error:
         path, reason, detail = error.reject
-        reasons = {"missing_file": "missing_mask", "mask_size": "mask_size"}
-        reason = reasons.get(reason, "damaged_mask")
+        reason = AS_A_MASK.get(reason, "damaged_mask")
         raise RejectedError(task.path, reason, f"the mask {path!r}: {detail}") from None
     if lesion.mask.shape != size:
         (h, w), (height, width) = lesion.mask.shape, size

@@ -37,11 +37,12 @@ class Ordered:
 
 
 def order_series(images: pd.DataFrame) -> Ordered:
-    """Order the series in ``images``, a row an image of a DICOM file.
+    """Order the series in ``images``, one row per image of a DICOM file.
 
     Columns: ``holder`` (its folder, or of a file of many frames the file), ``series``,
-    ``normal`` (a vector or None), ``position`` (mm), ``height``, ``width``. A series of one
-    image, or without positions, is none of a volume.
+    ``normal`` (a vector or None), ``position`` (mm), ``height``, ``width``, ``rescaled``
+    (whether the file says what its numbers stand for). A series of one image, or without
+    positions, is none of a volume.
     """
     slices: list[pd.DataFrame] = []
     refused: dict[int, Why] = {}
@@ -102,6 +103,13 @@ def _what_is_wrong(rows: pd.DataFrame) -> Why | None:
     if len(sizes) > 1:
         said = " and ".join(f"{width} x {height}" for width, height in sizes.to_numpy()[:2])
         return "uneven_slices", f"its slices have {said} pixels"
+    scaled = int(rows["rescaled"].sum())
+    if 0 < scaled < len(rows):
+        detail = (
+            f"{len(rows) - scaled} of {len(rows)} slices lack the RescaleSlope and "
+            "RescaleIntercept that the others have"
+        )
+        return "uneven_slices", detail
     normals = np.array(rows["normal"].tolist())
     if (normals @ normals[0]).min() < _PARALLEL:
         return "uneven_slices", "its slices are not parallel"

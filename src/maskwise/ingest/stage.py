@@ -1,6 +1,7 @@
 """Raw files to manifest, rejects and a summary of the data, in one pass over the pixels."""
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,27 +27,25 @@ from maskwise.ingest.audit import audit, slice_audit
 from maskwise.ingest.contracts import Listing, SourceConfig
 from maskwise.ingest.figure import draw
 from maskwise.ingest.groups import Groups, group_images
-from maskwise.ingest.identities import salt_of
+from maskwise.ingest.identities import KEY
 from maskwise.ingest.joining import join
 from maskwise.ingest.labels import alike_labels, alike_warnings
 from maskwise.ingest.listing import MEASURED
-from maskwise.ingest.measure import Look, Measured, Task, measure_chunk
+from maskwise.ingest.measure import Look, Measured, Task, lost, measure
+from maskwise.ingest.overlap import MaskComparison
 from maskwise.ingest.summary import describe, describe_rejects, describe_remarks, plain, warn
 from maskwise.progress import bar, note, planning
 from maskwise.scans.decode import PIXEL_LIMIT
-from maskwise.scans.raw import MAX_PIXELS, check_raw
+from maskwise.scans.pictures import MAX_PIXELS
+from maskwise.scans.raw import check_raw
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import UNCOUNTED, Reject
-from maskwise.workers import map_chunks, workers_for
+from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool, workers_for
 
 log = logging.getLogger(__name__)
 
 CHUNK = 64
 """Images a worker takes at once."""
-DEATH = (
-    "ingest: a worker process died while it read images, most often because memory ran out; "
-    "run again with fewer `ingest.workers` or a lower `ingest.max_pixels`"
-)
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,10 @@ class IngestConfig:
     """Intersection over union, in [0, 1], under which the masks of duplicates contradict."""
     workers: Workers | None = None
     """Processes; null = one a core, fewer for few images."""
+    seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
+    """A file, or an image of an archive, that takes longer to read is rejected."""
+    identity_key: Path = KEY
+    """File with the key of patients' pseudonyms, made when the first DICOM file needs it."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
     images["group"] = groups.group
     if source.reading != DEFAULT:
         images[READING] = reading_text(source.reading)
-    comparison = against.MaskComparison(
-        raw, config.max_pixels, config.mask_agreement, source.reading
-    )
+    comparison = MaskComparison(raw, config.max_pixels, config.mask_agreement, source.reading)
     summary = _summarise(images, groups, source.duplicate_distance, comparison)
     summary["remarks"] = describe_remarks(joined.remarks)
     summary["source"] = source_name
@@ -133,19 +134,28 @@ def _measure(
     ]
     chunks = list(_chunks(tasks))
     workers = min(workers_for(sum(frames), config.workers), max(1, len(chunks)))
-    salt = salt_of(raw, listed["path"])
-    work = partial(measure_chunk, Look(raw, config.max_pixels, salt, reading))
+    key_file = config.identity_key.expanduser().absolute()
+    had_key = os.path.exists(key_file)
+    work = partial(measure, Look(raw, config.max_pixels, key_file, reading))
     measured: list[Measured] = []
     rejects: list[Reject] = []
     start = time.perf_counter()
     images = max(CHUNK, -(-sum(frames) // max(1, len(chunks))))
     shown = bar("ingest", source_name, len(chunks), images, images=sum(frames))
     # A plan of its own: these are no optimiser steps of the whole run.
-    with planning(len(chunks)), shown as progress:
-        for chunk in map_chunks(work, chunks, workers, DEATH):
-            measured += chunk.measured
-            rejects += map(_advise, chunk.rejects)
+    pool = Pool(workers, config.seconds_per_file)
+    with planning(len(chunks)), shown as progress, pool:
+        for chunk in pool.map(work, chunks, lost):
+            for found in chunk:
+                measured += found.measured
+                rejects += map(_advise, found.rejects)
             progress.step()
+    if not had_key and os.path.exists(key_file):
+        log.warning(
+            "%s: is new, the key with which ids of patients became pseudonyms; keep it, for "
+            "without it no later run gives the same ones",
+            config.identity_key,
+        )
     seconds = time.perf_counter() - start
     note(images_per_second=round(sum(frames) / max(seconds, 1e-9), 1))
     return measured, rejects
@@ -187,7 +197,7 @@ def _refuse_too_many(
 
 def _advise(reject: Reject) -> Reject:
     """Name the option that turned away what is too large."""
-    if reject.reason != "too_large" or "voxels" in reject.detail:  # a bound of its own
+    if reject.reason != "too_large":
         return reject
     advice = f"raise ingest.max_pixels (to {PIXEL_LIMIT:,} at most) or make the file smaller"
     return reject._replace(detail=f"{reject.detail}; {advice}")
@@ -212,7 +222,7 @@ def _refuse_one_class(images: pd.DataFrame, source_name: str) -> None:
 
 
 def _summarise(
-    images: pd.DataFrame, groups: Groups, distance: int, comparison: against.MaskComparison
+    images: pd.DataFrame, groups: Groups, distance: int, comparison: MaskComparison
 ) -> dict[str, Any]:
     summary = describe(images, groups)
     found = against.label_contradictions(images, groups)

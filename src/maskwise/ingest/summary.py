@@ -80,14 +80,15 @@ def warn(summary: dict[str, Any]) -> list[str]:
     sentences: list[str] = []
     sentences += map(_remarked, summary["remarks"].values())
     contradictions, leaks = summary["contradictions"], summary["official_split_leaks"]
-    if contradictions["labels"]:
+    labels, masks = len(contradictions["labels"]), contradictions["masks"]
+    if labels:
+        found = _several(labels, "set of duplicates carries", "sets of duplicates carry")
+        sentences.append(f"{found} contradictory labels.")
+    if masks["contradictory"]:
+        pairs = _several(masks["contradictory"], "pair", "pairs")
         sentences.append(
-            f"{len(contradictions['labels'])} sets of duplicates carry contradictory labels."
-        )
-    if contradictions["masks"]["contradictory"]:
-        sentences.append(
-            f"{contradictions['masks']['contradictory']} pairs of duplicates have masks that "
-            f"overlap by less than {contradictions['masks']['agreement']:g}."
+            f"{pairs} of duplicates have masks that overlap by less than "
+            f"{masks['agreement']:g}."
         )
     if leaks["groups"]:
         sentences.append(
@@ -108,9 +109,10 @@ def warn(summary: dict[str, Any]) -> list[str]:
     largest = summary["duplicates"]["largest_set"]
     across = summary["duplicates"]["sets_across_patients"]
     if across:
+        found = _several(across, "set of near-duplicates joins", "sets of near-duplicates join")
         sentences.append(
-            f"{across} sets of near-duplicates join patients who have different names: look at "
-            "some, and lower duplicate_distance if they are different people."
+            f"{found} patients who have different names: look at some, and lower "
+            "duplicate_distance if they are different people."
         )
     if largest > max(10, summary["images"] / 5):
         sentences.append(
@@ -120,9 +122,13 @@ def warn(summary: dict[str, Any]) -> list[str]:
     return sentences
 
 
+def _several(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
 def _remarked(entry: dict[str, Any]) -> str:
     path, detail = next(iter(entry["examples"].items()))
-    files = "1 file" if entry["files"] == 1 else f"{entry['files']} files"
+    files = _several(entry["files"], "file", "files")
     return f"{files} {entry['meaning']}, as {path!r}{': ' if detail else ''}{detail}."
 
 

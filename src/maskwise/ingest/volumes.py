@@ -8,20 +8,13 @@ import numpy as np
 
 from maskwise.scans.decode import claimed_format
 from maskwise.scans.masks import check_whole, settled
-from maskwise.scans.raw import volume_reader
+from maskwise.scans.pictures import volume_reader
 from maskwise.scans.reading import DEFAULT, Reading
-from maskwise.scans.reasons import RejectedError
+from maskwise.scans.reasons import AS_A_MASK, RejectedError
 
 if TYPE_CHECKING:  # nibabel is imported only by those who read a volume
     from maskwise.scans.nifti import NiftiReader
 
-_REASONS = {
-    "missing_file": "missing_mask",
-    "no_affine": "mask_geometry",
-    "contradictory_affine": "mask_geometry",
-    "dimensions": "mask_geometry",
-}
-"""Why a volume is refused -> why an image is refused that has it as its mask."""
 _APART = 0.1
 """Of the smallest side of a voxel: how far corners of image and mask may lie apart."""
 
@@ -63,7 +56,7 @@ def _open_mask(raw: Path, path: str, mask: str, reading: Reading) -> "NiftiReade
         reader = volume_reader(raw, mask, reading)
         reader.load()
     except RejectedError as error:
-        reason = _REASONS.get(error.reject.reason, "damaged_mask")
+        reason = AS_A_MASK.get(error.reject.reason, "damaged_mask")
         raise _of_image(error, path, reason) from None
     return reader
 

@@ -78,7 +78,7 @@ def join(*predicted: Predicted) -> Predicted:
 
 
 def create_pipeline(study: Study) -> Pipeline:
-    """The stage of one source, after a node a recipe that joins its seeds in memory.
+    """The stage of one source, after one node per recipe that joins its seeds in memory.
 
     Joined inside the recipe's namespace, for what a cell writes and nobody in its namespace
     reads lies open on kedro-viz's first page, once a seed.

@@ -1,4 +1,4 @@
-"""Encoder and few labels in; predictions and models out, a node a cell."""
+"""Encoder and few labels in; predictions and models out, one node per cell."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def finetune(
 
 
 def create_pipeline(study: Study) -> Pipeline:
-    """The stage of one source: a node a cell, in the cell's namespace."""
+    """The stage of one source: one node per cell, in the cell's namespace."""
     cells = [cell for recipe in study.recipes for cell in study.cells(recipe)]
     return Pipeline([_node(study, cell) for cell in cells])
 

@@ -1,4 +1,4 @@
-"""Store and splits in; an encoder and the story of its training out, a node a cell."""
+"""Store and splits in; an encoder and the story of its training out, one node per cell."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def pretrain(
 
 
 def create_pipeline(study: Study, project: Path) -> Pipeline:
-    """The stage of one source: a node a cell, in the cell's namespace."""
+    """The stage of one source: one node per cell, in the cell's namespace."""
     cells = [cell for recipe in study.recipes for cell in study.cells(recipe)]
     return Pipeline([_node(study, cell, project) for cell in cells])
 

@@ -75,7 +75,7 @@ def report(
 
 
 def create_pipeline(study: Study) -> Pipeline:
-    """The stage of one source, after a node a recipe that joins its seeds in memory."""
+    """The stage of one source, after one node per recipe that joins its seeds in memory."""
     node = Node(
         bind(report, study=study),
         [

@@ -5,12 +5,25 @@ A kind is one file: ``classes`` (what a scan shows) and ``outlines`` (where it s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:  # a process that only reads scans must not wait for either
+    import pandas as pd
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One image to look at."""
+
+    path: str
+    """Relative to the root."""
+    frame: int
+    modality: str | None
+    """As the table says, or None."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +36,21 @@ class Look:
     """Height and width of the scan itself, pixels."""
 
 
+class Refused(NamedTuple):
+    """Why there is no prediction for a scan or file."""
+
+    detail: str
+    """For the table, which names files anyway."""
+    nameless: str
+    """For a page that must not: nothing in it comes from a file, a name or a table's cell."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """What a model says of some scans."""
 
-    table: pd.DataFrame
-    """A row a scan: ``prediction`` ("" where the answer is no finite number), and the columns
+    table: "pd.DataFrame"
+    """One row per scan: ``prediction`` ("" where the answer is not finite), and the columns
     that the kind names."""
     files: Mapping[str, bytes]
     """What goes into the folder of outlines, by file name."""
@@ -72,10 +94,10 @@ class Kind(Protocol):
     def texts(self) -> tuple[str, ...]:
         """Columns behind those, empty where a scan was refused."""
 
-    def answer(self, images: Tensor, looks: Sequence[Look], rows: Sequence[int]) -> Answers:
+    def answer(self, images: "Tensor", looks: Sequence[Look], rows: Sequence[int]) -> Answers:
         """Look at normalised images ``(B, C, H, W)``; ``rows`` are theirs in the table."""
 
-    def order(self, table: pd.DataFrame, sort_by: str | None) -> pd.DataFrame:
+    def order(self, table: "pd.DataFrame", sort_by: str | None) -> "pd.DataFrame":
         """Order predictions for the page: by the class ``sort_by``, or the kind's own way."""
 
     def tally(self, predictions: "pd.Series[str]") -> list[tuple[str, int]]:

@@ -2,10 +2,8 @@
 
 import base64
 import io
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -14,9 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskwise.artefacts.model import Metadata
-from maskwise.predict.contracts import Card, Kind
-
-_QUOTED = re.compile(r"(['\"])(.*?)\1")
+from maskwise.predict.contracts import Card, Kind, Refused
 
 
 @dataclass(frozen=True)
@@ -29,6 +25,8 @@ class Summary:
     scans: str
     """Name of the folder or table."""
     table: pd.DataFrame
+    refused: Mapping[int, Refused]
+    """Row of the table -> why there is no prediction."""
     sort_by: str | None
     names: bool
     """Whether the page prints names of files and folders, in which a patient's may be."""
@@ -49,23 +47,11 @@ def row_name(row: int) -> str:
 
 def _refusals(summary: Summary) -> Iterator[tuple[str, str]]:
     """Yield name and reason of each row without a prediction."""
-    table = summary.table
-    refused = table[table["refused"] != ""]
-    if summary.names:
-        yield from refused[["path", "refused"]].itertuples(index=False, name=None)
-        return
-    # A reason may quote a file: the image that a mask belongs to, by its stem.
-    rows: dict[str, int] = {}
-    for row, path in reversed(list(table["path"].items())):
-        place = PurePosixPath(path)
-        rows |= dict.fromkeys((str(place.with_suffix("")), place.stem, place.name, path), row)
-    for row, reason in refused["refused"].items():
-
-        def nameless(quoted: re.Match[str]) -> str:
-            text = quoted[2]
-            return row_name(rows[text]) if text in rows else quoted[0]
-
-        yield row_name(row), _QUOTED.sub(nameless, reason)
+    for row, why in summary.refused.items():
+        if summary.names:
+            yield summary.table["path"].iloc[row], why.detail
+        else:
+            yield row_name(row), why.nameless
 
 
 def thumbnail(intensities: NDArray[np.float32]) -> str:

@@ -1,19 +1,34 @@
-"""A scan becomes what the model was trained on, or is refused with the reason."""
+"""A scan becomes what the model was trained on, or is refused with the reason.
 
+Worker processes import this module, so it knows nothing that needs torch or pandas.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.errors import UserError, cut
-from maskwise.predict.contracts import Look
-from maskwise.predict.scans import Scan
-from maskwise.scans.decode import check_values
+from maskwise.predict.contracts import Look, Refused, Scan
+from maskwise.scans.decode import Decoded, check_values, claimed_format
 from maskwise.scans.images import to_network
-from maskwise.scans.raw import MAX_PIXELS, read_frame, read_grey
+from maskwise.scans.pictures import (
+    MAX_PIXELS,
+    archive_reader,
+    frames_in,
+    read_frame,
+    read_grey,
+    volume_reader,
+)
 from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reasons import REASONS, RejectedError
+from maskwise.scans.volume import frames_of
+from maskwise.workers import Loss
 
+AT_ONCE = 16
+"""Scans that a worker takes at once; what the network sees of them is all in memory."""
 Colour = Literal["refuse", "grey"]
 
 LARGEST_ENLARGEMENT = 2.0
@@ -23,29 +38,64 @@ LARGEST_ENLARGEMENT = 2.0
 class RefusedError(Exception):
     """Why no prediction is made for a scan."""
 
+    def __init__(self, detail: str, nameless: str | None = None) -> None:
+        """Keep both texts; ``nameless`` is left out where ``detail`` quotes nothing."""
+        self.refused = Refused(detail, detail if nameless is None else nameless)
+        super().__init__(detail)
 
-def read_scan(
-    root: Path,
-    scan: Scan,
-    metadata: EncoderMetadata,
-    colour: Colour,
-    reading: Reading = DEFAULT,
-) -> Look:
+
+@dataclass(frozen=True)
+class Trained:
+    """What the model was trained on, as its file says."""
+
+    modality: str
+    channels: int
+    height: int
+    width: int
+    geometry: Mapping[str, Any]
+    intensity: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How all scans of a run are read."""
+
+    root: Path
+    trained: Trained
+    colour: Colour = "refuse"
+    reading: Reading = DEFAULT
+
+
+def see(way: Way, scan: Scan) -> Look | Refused:
+    """Return what the network sees, or the reason why it sees nothing."""
+    try:
+        return read_scan(way, scan)
+    except RefusedError as error:
+        return error.refused
+
+
+def unseen(scan: Scan, loss: Loss) -> Refused:
+    """Return the reason for a scan that no process could read to its end."""
+    advice = "; set predict.seconds_per_file higher" if loss.reason == "too_slow" else ""
+    reason = f"{loss.detail}{advice} ({loss.reason})"
+    return Refused(reason, reason)
+
+
+def read_scan(way: Way, scan: Scan) -> Look:
     """Return what the network sees, made exactly as in training.
 
     Raises:
         RefusedError: if the scan cannot be read, or is of another modality, channel count or
             size than the model's training images.
     """
-    check_modality(scan.modality, metadata)
-    read = read_grey if metadata.channels == 1 and colour == "grey" else read_frame
+    metadata = way.trained
+    check_modality(scan.modality, metadata.modality)
+    decoded = _decode(way, scan)
+    pixels = decoded.pixels
+    _check_size(pixels, metadata)
     try:
-        decoded = read(root, scan.path, scan.frame, MAX_PIXELS, reading)[1]
-        pixels = decoded.pixels
-        check_values(pixels, scan.path)
-        _check_size(pixels, metadata)
         intensities = to_network(
-            _with_channels(pixels, metadata.channels, colour),
+            _with_channels(pixels, metadata.channels, way.colour),
             metadata.geometry,
             metadata.intensity,
             metadata.channels,
@@ -53,17 +103,36 @@ def read_scan(
             metadata.width,
             background=decoded.background,
         )
-        return Look(intensities, (pixels.shape[0], pixels.shape[1]))
+    except UserError as error:  # it is told no file's name, and quotes none
+        raise RefusedError(str(error)) from None
+    return Look(intensities, (pixels.shape[0], pixels.shape[1]))
+
+
+def _decode(way: Way, scan: Scan) -> Decoded:
+    grey = way.trained.channels == 1 and way.colour == "grey"
+    read = read_grey if grey else read_frame
+    try:
+        decoded = read(way.root, scan.path, scan.frame, MAX_PIXELS, way.reading)[1]
+        check_values(decoded.pixels, scan.path)
     except UserError as error:
-        raise RefusedError(str(error).removeprefix(f"{scan.path}: ")) from None
+        nameless = "cannot be read"
+        if isinstance(error, RejectedError):
+            nameless = explained(error.reject.reason)
+        raise RefusedError(str(error).removeprefix(f"{scan.path}: "), nameless) from None
+    return decoded
 
 
-def check_modality(modality: str | None, metadata: EncoderMetadata) -> None:
+def explained(reason: str) -> str:
+    """Return what a reason means, in words that name no file."""
+    return f"{REASONS[reason]} ({reason})"
+
+
+def check_modality(modality: str | None, trained: str) -> None:
     """Raise ``RefusedError`` where the modality is known to be another than the model's."""
-    if modality is not None and modality != metadata.modality:
+    if modality is not None and modality != trained:
         raise RefusedError(
-            f"the modality is {cut(modality)}, but the model was trained on "
-            f"{cut(metadata.modality)}"
+            f"the modality is {cut(modality)}, but the model was trained on {cut(trained)}",
+            f"the modality is not that of the model, {cut(trained)}",
         )
 
 
@@ -80,7 +149,7 @@ def _with_channels(pixels: NDArray[Any], channels: int, colour: Colour) -> NDArr
     raise RefusedError(f"the scan has {found} channels, the model takes {channels}{advice}")
 
 
-def _check_size(pixels: NDArray[Any], metadata: EncoderMetadata) -> None:
+def _check_size(pixels: NDArray[Any], metadata: Trained) -> None:
     height, width = pixels.shape[:2]
     if metadata.geometry.get("name") == "pad":
         return  # Nothing is enlarged, and what is too large is refused there.
@@ -89,3 +158,19 @@ def _check_size(pixels: NDArray[Any], metadata: EncoderMetadata) -> None:
             f"the scan has {height} x {width} pixels, the model takes {metadata.height} x "
             f"{metadata.width}: so small a scan lacks the detail that it was trained on"
         )
+
+
+def count_frames(root: Path, reading: Reading, path: str) -> int:
+    """Return how many images a file holds; 1 where it cannot be read, which is told later."""
+    try:
+        if path.lower().endswith(".npz"):
+            return sum(archive_reader(root, path).counts.values())
+        if claimed_format(path) == "NIFTI":
+            reader = volume_reader(root, path, reading)
+            if reader.geometry.volumes:
+                return 1
+            reader.load()  # a header may claim any number of slices, and each becomes a row
+            return len(frames_of(reader.geometry.shape, "axial"))
+        return frames_in(root, path)
+    except (RejectedError, OSError):
+        return 1

@@ -1,40 +1,24 @@
 """Which scans there are: a folder's images, or those that a table names."""
 
-import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from maskwise.errors import UserError
-from maskwise.scans.decode import claimed_format
+from maskwise.predict.contracts import Refused, Scan
+from maskwise.predict.reading import AT_ONCE, count_frames, explained
+from maskwise.scans.folder import find_images, pair_masks
 from maskwise.scans.paths import Folder
-from maskwise.scans.raw import (
-    check_raw,
-    frame_reader,
-    frames_in,
-    looks_like_image,
-    volume_reader,
-    walk,
-)
+from maskwise.scans.raw import check_raw
 from maskwise.scans.reading import DEFAULT, Reading
-from maskwise.scans.reasons import Reject, RejectedError
 from maskwise.scans.tables import SAVE_AS_CSV, column_of, parse_table
-from maskwise.scans.volume import frames_of
+from maskwise.workers import Pool
 
-_MASK = re.compile(r"(?P<image>.+)_mask(_\d+)?\Z", re.DOTALL)
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One image to look at."""
-
-    path: str
-    """Relative to the root."""
-    frame: int
-    modality: str | None
-    """As the table says, or None."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +27,16 @@ class Scans:
 
     root: Path
     scans: tuple[Scan, ...]
-    passed_over: tuple[Reject, ...]
-    """Files that are no scans, each with the reason."""
+    passed_over: tuple[tuple[str, Refused], ...]
+    """Files that are no scans, relative to the root, each with the reason."""
 
 
 def find_scans(
-    place: Path, column: str, root: Path | None, reading: Reading = DEFAULT
+    place: Path,
+    column: str,
+    root: Path | None,
+    reading: Reading = DEFAULT,
+    pool: Pool | None = None,
 ) -> Scans:
     """List the scans of a folder, with its subfolders, or of a table (CSV, Parquet).
 
@@ -57,6 +45,7 @@ def find_scans(
         column: the table's column of paths; ``frame`` and ``modality`` are read where present.
         root: what the table's paths are relative to; its own folder by default.
         reading: how files are read that leave a choice.
+        pool: whose processes look into the files of a folder; null = this one.
 
     Raises:
         UserError: if there is no such place, or nothing in it.
@@ -71,7 +60,7 @@ def find_scans(
             "of scans, or a table of their paths"
         ) from None
     if place.is_dir():
-        return _of_folder(place, reading)
+        return _of_folder(place, pool, reading)
     if not place.exists():
         raise UserError(f"{place}: there is no such folder or table; set predict.scans")
     if place.suffix.lower() not in TABLES or not place.is_file():  # opening a pipe hangs
@@ -82,28 +71,42 @@ def find_scans(
     return _of_table(place, column, root or place.parent)
 
 
-def _of_folder(folder: Path, reading: Reading) -> Scans:
+def _of_folder(folder: Path, pool: Pool | None, reading: Reading) -> Scans:
     check_raw(folder, "predict.scans should be a folder of scans, or a table of their paths")
-    files, passed_over = walk(folder)
-    stems = {str(PurePosixPath(path).with_suffix("")) for path in files}
-    scans: list[Scan] = []
-    for path in files:
-        mask = _MASK.match(PurePosixPath(path).stem)
-        if mask and str(PurePosixPath(path).with_name(mask["image"])) in stems:
-            detail = f"is the mask of {mask['image']!r} beside it"
-            passed_over.append(Reject(path, "other_file", detail))
-        elif looks_like_image(folder, path) or path.lower().endswith(".npz"):
-            frames = range(count_frames(folder, path, reading))
-            scans += [Scan(path, frame, None) for frame in frames]
-        else:
-            detail = "neither suffix nor content of an image"
-            passed_over.append(Reject(path, "other_file", detail))
+    files, rejects = find_images(folder, (".npz",))
+    paired, orphans = pair_masks(files, "_mask")
+    images = sorted([*paired, *(orphan.path for orphan in orphans)])
+    scans = tuple(
+        Scan(path, frame, None)
+        for path, frames in _counted(folder, images, pool, reading)
+        for frame in range(frames)
+    )
     if not scans:
         raise UserError(
-            f"{folder}: holds no image among {len(files)} files; predict.scans should be a "
+            f"{folder}: holds no image among {len(rejects)} files; predict.scans should be a "
             "folder of scans (PNG, JPEG, TIFF, PGM, BMP, DICOM, NIfTI), or a table of paths"
         )
-    return Scans(folder, tuple(scans), tuple(passed_over))
+    masks = [(mask, _mask_of(image)) for image, own in paired.items() for mask in own]
+    others = [(path, Refused(why, explained(reason))) for path, reason, why in rejects]
+    return Scans(folder, scans, tuple(sorted([*others, *masks])))
+
+
+def _mask_of(image: str) -> Refused:
+    name = PurePosixPath(image).name
+    return Refused(f"is the mask of {name!r} beside it", "is the mask of an image beside it")
+
+
+def _counted(
+    folder: Path, images: list[str], pool: Pool | None, reading: Reading
+) -> Iterator[tuple[str, int]]:
+    """Yield each file and how many images it holds; 1 where reading it will tell why not."""
+    work = partial(count_frames, folder, reading)
+    chunks = [images[start : start + AT_ONCE] for start in range(0, len(images), AT_ONCE)]
+    if pool is None:
+        counts: Iterable[int] = map(work, images)
+    else:
+        counts = chain.from_iterable(pool.map(work, chunks, lambda path, loss: 1))
+    yield from zip(images, counts, strict=True)
 
 
 def _of_table(place: Path, column: str, root: Path) -> Scans:
@@ -135,19 +138,3 @@ def _frames(cells: pd.Series, place: Path) -> list[int]:
             "whole number from 0, or blank"
         )
     return [int(number) for number in numbers]
-
-
-def count_frames(root: Path, path: str, reading: Reading = DEFAULT) -> int:
-    """Return how many images a file holds; 1 where it cannot be read, which is told later."""
-    try:
-        if path.lower().endswith(".npz"):
-            return sum(frame_reader(root, path).counts.values())
-        if claimed_format(path) == "NIFTI":
-            reader = volume_reader(root, path, reading)
-            if reader.geometry.volumes:
-                return 1
-            reader.load()  # a header may claim any number of slices, and each becomes a row
-            return len(frames_of(reader.geometry.shape, "axial"))
-        return frames_in(root, path)
-    except (RejectedError, OSError):
-        return 1

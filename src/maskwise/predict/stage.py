@@ -2,9 +2,10 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -17,15 +18,25 @@ from maskwise.bounds import Within
 from maskwise.config import choose, parse
 from maskwise.errors import UserError, hint, shown
 from maskwise.predict.classes import Classes
-from maskwise.predict.contracts import Answers, Card, Kind, Look
+from maskwise.predict.contracts import Answers, Card, Kind, Look, Refused, Scan
 from maskwise.predict.outlines import Outlines
 from maskwise.predict.page import Summary, called, render, thumbnail
-from maskwise.predict.reading import Colour, RefusedError, check_modality, read_scan
-from maskwise.predict.scans import Scan, Scans, find_scans
+from maskwise.predict.reading import (
+    AT_ONCE,
+    Colour,
+    RefusedError,
+    Trained,
+    Way,
+    check_modality,
+    see,
+    unseen,
+)
+from maskwise.predict.scans import Scans, find_scans
 from maskwise.progress import bar, note
 from maskwise.scans.geometry import GEOMETRIES
 from maskwise.scans.intensity import INTENSITIES
 from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +67,8 @@ class PredictConfig:
     """Scans on the page at most; the table holds all."""
     reading: Reading = DEFAULT
     """How files are read that leave a choice; as the source of the model's images says."""
+    seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
+    """A scan that takes longer to read is refused."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,7 @@ class Predicted:
     """What the stage hands on."""
 
     table: pd.DataFrame
-    """A row a scan or file: ``path, frame, prediction``, then of a classifier ``p_<class>``
+    """One row per scan or file: ``path, frame, prediction``, then of a classifier ``p_<class>``
     (calibrated), of a segmenter ``area_<class>`` and ``outline``, and ``refused``, the reason
     why there is no prediction."""
     outlines: dict[str, bytes]
@@ -106,16 +119,26 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
     network = load_model(model)
     metadata = cast(Metadata, network.metadata)
     _check(config, metadata, model)
-    found = find_scans(scans, config.column, config.root, config.reading)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind = KINDS[metadata.block](network.to(device), metadata)
-    run = _Run(kind, metadata, device, found, config)
-    table, outlines = _answers(run)
+    with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
+        found = find_scans(scans, config.column, config.root, config.reading, pool)
+        run = _Run(kind, metadata, device, found, config, pool)
+        table, refused, outlines = _answers(run)
+        _check_answers(table, len(found.scans), scans, model)
+        seen = kind.order(table[table["refused"].eq("")], config.sort_by)
+        cards = _cards(run, seen.assign(called=called(seen, names)), outlines)
+    summary = Summary(metadata, model.name, scans.name, table, refused, config.sort_by, names)
+    return Predicted(table, outlines, render(kind, summary, cards))
+
+
+def _check_answers(table: pd.DataFrame, looked_at: int, scans: Path, model: Path) -> None:
+    """Refuse answers that are none; say how many of the first ``looked_at`` rows are."""
     refused = table["refused"].ne("")
-    if refused[: len(found.scans)].all():
-        reasons = Counter(table["refused"][: len(found.scans)])
+    if refused[:looked_at].all():
+        reasons = Counter(table["refused"][:looked_at])
         commonest = "; ".join(f"{n} times: {why}" for why, n in reasons.most_common(3))
-        raise UserError(f"{scans}: all {len(found.scans)} scans were refused ({commonest})")
+        raise UserError(f"{scans}: all {looked_at} scans were refused ({commonest})")
     unanswered = table[~refused & table["prediction"].eq("")]
     if len(unanswered):
         raise UserError(
@@ -126,15 +149,11 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
         "%s: %d scans have a prediction, %d files have none (column `refused` says why)",
         scans, (~refused).sum(), refused.sum(),
     )  # fmt: skip
-    ordered = kind.order(table[~refused], config.sort_by)
-    cards = _cards(run, ordered.assign(called=called(ordered, names)), outlines)
-    summary = Summary(metadata, model.name, scans.name, table, config.sort_by, names)
-    return Predicted(table, outlines, render(kind, summary, cards))
 
 
 def _check(config: PredictConfig, metadata: Metadata, model: Path) -> None:
     try:
-        check_modality(config.modality, metadata.encoder)
+        check_modality(config.modality, metadata.encoder.modality)
     except RefusedError as error:
         raise UserError(f"predict.modality: {error} ({model})") from None
     # Of a damaged model; otherwise each scan would be refused with it.
@@ -156,19 +175,21 @@ class _Run:
     device: torch.device
     found: Scans
     config: PredictConfig
+    pool: Pool
 
-    def read(self, scan: Scan) -> Look | str:
-        """Return what the network sees, or the reason why it sees nothing."""
-        try:
-            return read_scan(
-                self.found.root,
-                scan,
-                self.metadata.encoder,
-                self.config.colour,
-                self.config.reading,
-            )
-        except RefusedError as error:
-            return str(error)
+    def read(self, chunks: Iterable[Sequence[Scan]]) -> Iterator[Look | Refused]:
+        """Yield what the network sees of each scan, or the reason why it sees nothing."""
+        encoder = self.metadata.encoder
+        trained = Trained(
+            modality=encoder.modality,
+            channels=encoder.channels,
+            height=encoder.height,
+            width=encoder.width,
+            geometry=encoder.geometry,
+            intensity=encoder.intensity,
+        )
+        way = Way(self.found.root, trained, self.config.colour, self.config.reading)
+        return chain.from_iterable(self.pool.map(partial(see, way), chunks, unseen))
 
     def answer(self, seen: Mapping[int, Look]) -> Answers:
         """Let the model look at scans, by their row in the table, which the answers keep."""
@@ -184,33 +205,42 @@ class _Run:
         return replace(answers, table=answers.table.set_axis(rows))
 
 
-def _answers(run: _Run) -> tuple[pd.DataFrame, dict[str, bytes]]:
-    """Return a row a scan, in the order found, then a row a file that is none; the outlines."""
+def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, bytes]]:
+    """Return one row per scan as found, then one per file that is none; refusals; outlines."""
     scans, name = run.found.scans, run.found.root.name
-    refused: list[str] = []
+    refused: dict[int, Refused] = {}
     tables: list[pd.DataFrame] = []
     files: dict[str, bytes] = {}
     batches = range(0, len(scans), SCANS_AT_ONCE)
     with bar("predict", name, len(batches), SCANS_AT_ONCE, images=len(scans)) as shown:
-        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as readers:
-            for start in batches:
-                read = list(readers.map(run.read, scans[start : start + SCANS_AT_ONCE]))
-                refused += [each if isinstance(each, str) else "" for each in read]
-                seen = {start + i: e for i, e in enumerate(read) if not isinstance(e, str)}
-                if seen:
-                    answers = run.answer(seen)
-                    tables.append(answers.table)
-                    files.update(answers.files)
-                shown.step()
+        looks = run.read(_chunks(scans))
+        for start in batches:
+            read = list(islice(looks, SCANS_AT_ONCE))
+            rows = dict(enumerate(read, start))
+            refused |= {row: e for row, e in rows.items() if isinstance(e, Refused)}
+            seen = {row: e for row, e in rows.items() if not isinstance(e, Refused)}
+            if seen:
+                answers = run.answer(seen)
+                tables.append(answers.table)
+                files.update(answers.files)
+            shown.step()
         note(predict_images_per_second=shown.images_per_second)
-    return _table(run, refused, tables), files
+    for row, (_, why) in enumerate(run.found.passed_over, len(scans)):
+        refused[row] = Refused(f"no scan: {why.detail}", f"no scan: {why.nameless}")
+    return _table(run, refused, tables), refused, files
 
 
-def _table(run: _Run, refused: list[str], answers: list[pd.DataFrame]) -> pd.DataFrame:
-    listed = zip(run.found.scans, refused, strict=True)
-    rows = [(scan.path, scan.frame, reason) for scan, reason in listed]
-    rows += [(path, 0, f"no scan: {detail}") for path, _, detail in run.found.passed_over]
-    table = pd.DataFrame(rows, columns=["path", "frame", "refused"])
+def _chunks(scans: Sequence[Scan]) -> Iterator[Sequence[Scan]]:
+    return (scans[start : start + AT_ONCE] for start in range(0, len(scans), AT_ONCE))
+
+
+def _table(
+    run: _Run, refused: Mapping[int, Refused], answers: list[pd.DataFrame]
+) -> pd.DataFrame:
+    rows = [(scan.path, scan.frame) for scan in run.found.scans]
+    rows += [(path, 0) for path, _ in run.found.passed_over]
+    table = pd.DataFrame(rows, columns=["path", "frame"])
+    table["refused"] = [refused[row].detail if row in refused else "" for row in table.index]
     if answers:
         table = table.join(pd.concat(answers))
     texts = ["prediction", *run.kind.texts]
@@ -222,10 +252,12 @@ def _table(run: _Run, refused: list[str], answers: list[pd.DataFrame]) -> pd.Dat
 
 def _cards(run: _Run, table: pd.DataFrame, outlines: Mapping[str, bytes]) -> list[Card]:
     """Read what the page shows once more: memory stays flat however many scans there are."""
-    cards = []
-    for position, row in table.head(run.config.shown).iterrows():
-        look = run.read(run.found.scans[cast(int, position)])
-        if isinstance(look, str):
+    cards, shown = [], table.head(run.config.shown)
+    looks = run.read(
+        _chunks([run.found.scans[cast(int, position)] for position in shown.index])
+    )
+    for look, (_, row) in zip(looks, shown.iterrows(), strict=True):
+        if isinstance(look, Refused):
             continue  # It was there a moment ago; the table keeps its prediction.
         figures = run.kind.figures(row, outlines)
         picture = thumbnail(look.intensities)

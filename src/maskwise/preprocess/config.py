@@ -11,7 +11,8 @@ from maskwise.scans.decode import PIXEL_LIMIT
 from maskwise.scans.geometry import GEOMETRIES
 from maskwise.scans.images import complete_block
 from maskwise.scans.intensity import DEFAULTS, INTENSITIES
-from maskwise.scans.raw import MAX_PIXELS
+from maskwise.scans.pictures import MAX_PIXELS
+from maskwise.workers import LONGEST, SECONDS_PER_FILE
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class PreprocessConfig:
     """Of the stored pixels; ``auto`` = uint8 where all files hold 8 bits or fewer."""
     max_pixels: Annotated[int, Within(1, PIXEL_LIMIT)] = MAX_PIXELS
     """Refuse to decode an image of more pixels (a decompression bomb)."""
+    seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
+    """An image that takes longer to read ends the run by name."""
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:

@@ -1,9 +1,9 @@
 """Decode, prepare and store the images: worker processes write into the mapped store."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,14 @@ from numpy.typing import NDArray
 from maskwise.errors import UserError
 from maskwise.scans.decode import check_values
 from maskwise.scans.images import classes_to_network, mask_to_network, to_network
-from maskwise.scans.raw import read_classes, read_frame, read_grey, read_mask
+from maskwise.scans.mask_files import read_classes, read_mask
+from maskwise.scans.pictures import read_frame, read_grey
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
-from maskwise.workers import map_chunks
+from maskwise.workers import Loss, Pool
 
 CHUNK = 64
-"""Images a task."""
-DEATH = (
-    "preprocess: a worker process was killed, perhaps for want of memory; the previous store "
-    "is unchanged. Run it again with fewer processes: set `preprocess.workers: 1`"
-)
+"""Images that are handed on together."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +46,22 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """A run of rows."""
+    """One image."""
 
-    first: int
-    paths: list[str]
-    frames: list[int]
-    sha256: list[str]
+    row: int
+    """Of the store."""
+    path: str
+    frame: int
+    sha256: str
     """Of the bytes that ingest read."""
-    masks: list[list[str]]
-    fine: list[bool]
+    masks: list[str]
+    fine: bool
     """More than 8 bits: the stored integers then span just the image's own intensities."""
 
 
 @dataclass(frozen=True)
 class Filled:
-    """What a task says of its n images; their pixels are in the store."""
+    """What is known of n images; their pixels are in the store."""
 
     scale: NDArray[np.float64]
     """``(n,)``."""
@@ -81,41 +79,69 @@ class Filled:
     """32 bytes an image, of its pixels and its mask."""
 
 
-def fill(job: Job, tasks: Iterable[Task], workers: int) -> Iterator[Filled]:
-    """Do all tasks in so many processes; yield the answers in the tasks' order.
+def fill(job: Job, tasks: Iterable[list[Task]], pool: Pool) -> Iterator[Filled]:
+    """Do all tasks in the pool's processes; yield an answer a list, in their order.
 
     Raises:
-        UserError: naming the image that could not be read, or saying that a worker was killed.
+        UserError: naming the image that could not be read.
     """
-    return map_chunks(partial(fill_task, job), tasks, workers, DEATH)
+    for answers in pool.map(partial(fill_image, job), tasks, _lost):
+        yield _together(answers)
 
 
-def fill_task(job: Job, task: Task) -> Filled:
-    """Store the task's images and masks."""
-    images = np.load(job.images, mmap_mode="r+")
-    masks = np.load(job.masks, mmap_mode="r+") if job.masks else None
-    n, largest = len(task.paths), np.iinfo(images.dtype).max
-    scale, offset = np.empty(n), np.empty(n)
-    sums, squares = np.empty((n, job.channels)), np.empty((n, job.channels))
-    error, lost, digests = 0.0, 0, b""
-    for i, path in enumerate(task.paths):
-        values = _image(job, path, task.frames[i], task.sha256[i])
-        pixels, scale[i], offset[i] = quantise(values, int(largest), task.fine[i])
-        images[task.first + i] = pixels
-        stored = pixels.astype(np.float32) * np.float32(scale[i]) + np.float32(offset[i])
-        error = max(error, float(np.abs(stored - values).max()))
-        sums[i] = stored.mean(axis=(1, 2), dtype=np.float64)
-        squares[i] = np.square(stored, dtype=np.float64).mean(axis=(1, 2))
-        digest = hashlib.sha256(images[task.first + i].tobytes())
-        if masks is not None and task.masks[i]:
-            mask = _mask(job, task.masks[i], task.frames[i])
-            shape = classes_to_network if job.classes else mask_to_network
-            small = shape(mask, job.geometry, job.height, job.width)
-            masks[task.first + i] = small
-            lost += bool(mask.any() and not small.any())
-            digest.update(small.tobytes())
-        digests += digest.digest()
-    return Filled(scale, offset, sums, squares, error, lost, digests)
+def fill_image(job: Job, task: Task) -> Filled:
+    """Store an image and its mask."""
+    images = _mapped(job.images)
+    values = _image(job, task.path, task.frame, task.sha256)
+    pixels, scale, offset = quantise(values, int(np.iinfo(images.dtype).max), task.fine)
+    images[task.row] = pixels
+    stored = pixels.astype(np.float32) * np.float32(scale) + np.float32(offset)
+    digest, lost = hashlib.sha256(images[task.row].tobytes()), False
+    if job.masks and task.masks:
+        mask = _mask(job, task.masks, task.frame)
+        shape = classes_to_network if job.classes else mask_to_network
+        small = shape(mask, job.geometry, job.height, job.width)
+        _mapped(job.masks)[task.row] = small
+        lost = bool(mask.any() and not small.any())
+        digest.update(small.tobytes())
+    return Filled(
+        scale=np.array([scale]),
+        offset=np.array([offset]),
+        sums=stored.mean(axis=(1, 2), dtype=np.float64)[None],
+        squares=np.square(stored, dtype=np.float64).mean(axis=(1, 2))[None],
+        rounding_error=float(np.abs(stored - values).max()),
+        lost_lesions=int(lost),
+        digests=digest.digest(),
+    )
+
+
+def _together(images: Sequence[Filled]) -> Filled:
+    return Filled(
+        scale=np.concatenate([image.scale for image in images]),
+        offset=np.concatenate([image.offset for image in images]),
+        sums=np.concatenate([image.sums for image in images]),
+        squares=np.concatenate([image.squares for image in images]),
+        rounding_error=max(image.rounding_error for image in images),
+        lost_lesions=sum(image.lost_lesions for image in images),
+        digests=b"".join(image.digests for image in images),
+    )
+
+
+def _lost(task: Task, loss: Loss) -> Filled:
+    advice = (
+        "set preprocess.seconds_per_file higher"
+        if loss.reason == "too_slow"
+        else "ingest could read it: run it again, which looks at the file anew, or with less "
+        "memory in use: set preprocess.workers lower"
+    )
+    raise UserError(f"{task.path}: {loss.detail}; {advice}; the previous store is unchanged")
+
+
+@lru_cache(maxsize=2)
+def _mapped(array: Path) -> NDArray[Any]:
+    """Open images or masks once a process; their folder is this store's alone."""
+    mapped: NDArray[Any] = np.load(array, mmap_mode="r+")
+    return mapped
 
 
 def quantise(

@@ -54,7 +54,7 @@ class Groups:
 def make_splits(
     manifest: pd.DataFrame, config: SourcePreprocessConfig, where: str
 ) -> pd.DataFrame:
-    """Return ``image_id, group, split, fold``, a row an image, in the manifest's order.
+    """Return ``image_id, group, split, fold``, one row per image, in the manifest's order.
 
     ``where`` names the source's block in messages.
 

@@ -26,7 +26,7 @@ from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
 from maskwise.preprocess.splits import make_splits
 from maskwise.progress import bar, note, planning
 from maskwise.scans.images import pixel_span
-from maskwise.workers import workers_for
+from maskwise.workers import Pool, workers_for
 
 log = logging.getLogger(__name__)
 
@@ -155,12 +155,12 @@ def _write_store(
             reading=reading_of(manifest),
         )
         tasks = _tasks(manifest, bits > 8)
-        workers = workers_for(len(manifest), config.workers)
+        pool = Pool(workers_for(len(manifest), config.workers), config.seconds_per_file)
         chunks = -(-len(manifest) // CHUNK)
         # A plan of its own: these are no optimiser steps of the whole run.
         shown = bar("preprocess", settings.name, chunks, CHUNK, images=len(manifest))
-        with planning(chunks), shown as progress:
-            for filled in fill(job, tasks, workers):
+        with planning(chunks), shown as progress, pool:
+            for filled in fill(job, tasks, pool):
                 account.add(filled)
                 progress.step()
         index = _index(manifest, has_mask, account)
@@ -171,17 +171,14 @@ def _write_store(
     _report(settings.name, len(manifest), dtype, account)
 
 
-def _tasks(manifest: pd.DataFrame, fine: NDArray[np.bool_]) -> Iterator[Task]:
+def _tasks(manifest: pd.DataFrame, fine: NDArray[np.bool_]) -> Iterator[list[Task]]:
+    columns = ("path", "frame", "sha256", "masks")
     for first in range(0, len(manifest), CHUNK):
-        rows = manifest.iloc[first : first + CHUNK]
-        yield Task(
-            first=first,
-            paths=rows["path"].tolist(),
-            frames=[int(frame) for frame in rows["frame"]],
-            sha256=rows["sha256"].tolist(),
-            masks=[list(masks) for masks in rows["masks"]],
-            fine=fine[first : first + CHUNK].tolist(),
-        )
+        rows = manifest[[*columns]].iloc[first : first + CHUNK]
+        yield [
+            Task(first + i, path, int(frame), sha256, list(masks), bool(fine[first + i]))
+            for i, (path, frame, sha256, masks) in enumerate(rows.itertuples(index=False))
+        ]
 
 
 def _index(

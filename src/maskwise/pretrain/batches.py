@@ -30,7 +30,7 @@ class Batches:
     laterality: Laterality
     device: torch.device
     groups: NDArray[np.int64]
-    """A number a row of the *store*, equal for images that are no strangers."""
+    """One number per row of the *store*, equal for images that are no strangers."""
 
     @property
     def steps_per_epoch(self) -> float:

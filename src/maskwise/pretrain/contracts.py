@@ -59,7 +59,7 @@ class PlaceMap:
     """What a policy thinks of every place that it may hide, and where these places lie.
 
     Place (i, j) is the box whose top-left cell is (i * stride, j * stride), cropped where it
-    leaves the grid. A value a cell has a box of 1 x 1; one a patch has the patch as its box.
+    leaves the grid. One value per cell has a box of 1 x 1; one per patch, the patch.
     """
 
     values: Tensor

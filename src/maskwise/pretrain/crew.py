@@ -134,7 +134,7 @@ class Crew:
             if worker.exitcode:
                 worker.join()
                 cause = (
-                    " (killed, most often for want of memory)" if worker.exitcode == -9 else ""
+                    " (killed, most often as memory ran out)" if worker.exitcode == -9 else ""
                 )
                 raise UserError(
                     f"pretrain {self.cell}: worker {rank} of {len(self._workers)} died with "

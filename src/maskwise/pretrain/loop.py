@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from maskwise import seeds
 from maskwise.artefacts.gallery import Gallery
-from maskwise.errors import UserError
+from maskwise.errors import Terminated, UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.checkpoint import Checkpoint, Interruption, interruptions
@@ -99,8 +99,9 @@ class Loop:
         """Train to the end, or go on from ``checkpoint``; return the history and the gallery.
 
         Raises:
-            UserError: if the loss is no longer finite, or SIGTERM asked to stop.
-            KeyboardInterrupt: if Ctrl-C did; a checkpoint was saved before.
+            UserError: if the loss is no longer finite.
+            KeyboardInterrupt: if Ctrl-C asked to stop, or (``Terminated``) SIGTERM did; a
+                checkpoint was saved before.
         """
         cuda = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
@@ -284,9 +285,9 @@ class Loop:
             f"pretrain {self.plan.cell}: stopped after step {self.step} of {self.steps}, "
             "and a checkpoint was saved; run the same command again to go on from there"
         )
-        if interruption.received == signal.SIGINT:
-            raise KeyboardInterrupt(message)
-        raise UserError(message)
+        if interruption.received == signal.SIGTERM:
+            raise Terminated(message)
+        raise KeyboardInterrupt(message)
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -15,13 +15,15 @@ from scipy import stats
 from maskwise.report.facts import Facts
 from maskwise.report.wording import count, interval, number, signed
 
+LEAST = 3
+"""Seeds from which their chance is estimated."""
 ABOVE_VARIANCE = "content_lift_above_variance"
 """Column of a history: the paired difference from the places that vary most."""
 
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """A mean over seeds with its 95 % t interval; NaN ends of one seed."""
+    """A mean over seeds with its 95 % t interval; NaN ends of one seed or two."""
 
     value: float
     low: float
@@ -33,7 +35,7 @@ def over_seeds(values: Sequence[float]) -> OverSeeds:
     """Average what each seed gave; the interval speaks of another training."""
     found = np.asarray(values, np.float64)
     n = len(found)
-    if n < 2:
+    if n < LEAST:
         return OverSeeds(float(found.mean()), float("nan"), float("nan"), n)
     half = stats.t.ppf(0.975, n - 1) * found.std(ddof=1) / np.sqrt(n)
     return OverSeeds(
@@ -102,6 +104,11 @@ def _finding(last: pd.DataFrame) -> str:
                 "from a random taste)"
             )
         return f"{shown}: not shown to depend on the image"
+    if lift.seeds < LEAST:
+        return (
+            f"content lift {signed(lift.value, 2)} over {count(lift.seeds, 'seed')}, too few "
+            "to say whether it follows the image"
+        )
     shown = (
         f"content lift {signed(lift.value, 2)} {interval(lift.low, lift.high, 2)} over "
         f"{count(lift.seeds, 'seed')} (t interval)"

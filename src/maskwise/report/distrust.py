@@ -7,10 +7,11 @@ from maskwise.artefacts.splits import count_folds
 from maskwise.report.facts import Facts
 from maskwise.report.outlines import EMPTY_MASKS, count_lesions
 from maskwise.report.verdict import judge, leading
-from maskwise.report.wording import count, interval, listing, number, share
+from maskwise.report.wording import count, interval, labels, listing, number, share
 
 FEW_GROUPS = 30
 FEW_SEEDS = 10
+FEW_VALIDATION = 10
 GIVEN_AWAY = 0.6
 MANY_REJECTS = 0.01
 MANY_EMPTY = 0.2
@@ -128,57 +129,103 @@ def _few_groups(facts: Facts) -> Iterator[Caution]:
         )
 
 
+def _stuck(facts: Facts) -> Iterator[Caution]:
+    """Say where networks made the same of nearly all images: their difference means nothing."""
+    rows = facts.asked()
+    names = list(dict.fromkeys([*rows["recipe"], *rows["against"]])) if len(rows) else []
+    every = {name: facts.stuck(name, facts.mode, facts.fraction) for name in names}
+    found = {name: entry for name, entry in every.items() if entry}
+    if found:
+        name, entry = max(found.items(), key=lambda each: each[1]["networks"])
+        others = len(found) - 1
+        more = f", and the like holds of {count(others, 'other recipe')}" if others else ""
+        silent = "nothing" in entry["what"]
+        yield Caution(
+            97,
+            "Nothing was outlined" if silent else "Nearly all images alike",
+            f"{facts.title(name)}: {entry['what']}, or the like, by {entry['networks']} of "
+            f"{count(entry['of'], 'network')}{more}. A difference between two such recipes is "
+            "no sign that they are equally good.",
+        )
+
+
+def _validated(facts: Facts) -> Iterator[Caution]:
+    """Say where epochs and learning rates were chosen by next to nothing."""
+    chosen = facts.inputs.scores["validation"].get(str(facts.fraction))
+    if chosen is None:
+        return
+    one_class = chosen["n_classes"] is not None and chosen["n_classes"] < 2
+    if chosen["n_images"] < FEW_VALIDATION or one_class:
+        alone = ", of one class alone" if one_class else ""
+        yield Caution(
+            74,
+            "Chosen by next to nothing",
+            f"With {labels(facts.fraction)} epoch and learning rate of some seed were chosen "
+            f"by {count(chosen['n_images'], 'validation image')}{alone}.",
+        )
+
+
 def _seeds(facts: Facts) -> Iterator[Caution]:
     times = facts.repetitions
-    if times == 1:
+    unit = "fold" if facts.folds else "seed"
+    if not facts.tells_training:
         yield Caution(
             83,
-            "One training an image" if facts.folds else "One seed",
-            f"{'Each fold' if facts.folds else 'Everything'} was trained once. The intervals "
-            "cover only the choice of test images; how much a second training would differ is "
-            "unknown.",
+            f"One {unit}" if times == 1 else f"Only {count(times, unit)}",
+            f"Everything was trained {'once' if times == 1 else 'twice'}. The intervals cover "
+            "only the choice of test images; how much another training would differ is not "
+            "told from fewer than 3, so nothing here is more than a perhaps.",
         )
     elif times < FEW_SEEDS:
         yield Caution(
             60,
-            f"Only {count(times, 'round')} of folds" if facts.folds else f"Only {times} seeds",
+            f"Only {count(times, unit)}",
             f"What another training would give is told from {times} repetitions, by Student's "
-            "distribution: the intervals are wide, and more seeds may show what these cannot.",
+            f"distribution: the intervals are wide, and more {unit}s may show what these "
+            "cannot.",
+        )
+
+
+def _not_asked(facts: Facts) -> Iterator[Caution]:
+    rows = facts.asked()
+    if facts.written or rows.empty:
+        return
+    yield Caution(
+        78,
+        "Nothing was named beforehand",
+        "Which comparison matters was not written down before the test images were read "
+        "(`evaluate.primary`), so every difference here is exploration and none has a p.",
+    )
+    if len(rows) > 1:
+        yield Caution(
+            50,
+            "The first was picked afterwards",
+            f"The recipe named first, of {len(rows)}, was chosen by the test scores "
+            "themselves, so its difference is rather too large than too small.",
         )
 
 
 def _uncertain(facts: Facts) -> Iterator[Caution]:
-    rows = facts.against_reference(facts.mode, facts.fraction)
+    rows = facts.asked()
     if rows.empty:
         return
-    verdict = judge(leading(rows))
+    row = leading(rows)
+    verdict = judge(row)
     if verdict == "unclear":
         yield Caution(
             80,
             "The difference may be nothing",
-            "The interval of the best recipe's lead includes 0. That is not proof of "
-            "equality: a larger test set or more seeds may still show a difference.",
+            f"The interval of {facts.title(row['recipe'])}'s difference from "
+            f"{facts.title(row['against'])} includes 0. That is not proof of equality: a "
+            "larger test set or more seeds may still show a difference.",
         )
-    if verdict in ("perhaps", "perhaps_harms"):
+    if verdict in ("perhaps", "perhaps_harms") and facts.comparisons:
         yield Caution(
             80,
             "Not sure after correction",
             "The difference's own interval excludes 0, but several comparisons were made and "
             "one of them would look so by chance too often.",
         )
-    if len(rows) > 1:
-        yield Caution(
-            50,
-            "The best was picked afterwards",
-            f"The recipe named first, of {len(rows)}, was chosen by the test scores "
-            "themselves, so its lead is rather too large than too small.",
-        )
-
-
-def _few_draws(facts: Facts) -> Iterator[Caution]:
-    why = facts.inputs.scores.get("cannot_pass")
-    if why:
-        yield Caution(82, "Nothing could be shown", why)
 
 
 def _pixels(facts: Facts) -> Iterator[Caution]:
@@ -219,11 +266,17 @@ def _contradictions(facts: Facts) -> Iterator[Caution]:
 def _duplicates(facts: Facts) -> Iterator[Caution]:
     images = facts.data.duplicate_images
     if images:
+        kept = (
+            "They were kept together in one part of the split."
+            if not facts.divided
+            else f"The split that was used divides {count(facts.divided, 'group')} of images "
+            "that belong together."
+        )
         yield Caution(
             45,
             "Duplicates",
             f"{count(images, 'image')} of {facts.data.images:,} are exact or near copies of "
-            "another. They were kept together in one part of the split.",
+            f"another. {kept}",
         )
 
 
@@ -318,13 +371,14 @@ def _always(facts: Facts) -> Iterator[Caution]:
 RULES: tuple[Callable[[Facts], Iterator[Caution]], ...] = (
     _transductive,
     _generated,
+    _stuck,
     _leak,
     _file_facts,
     _slice_numbers,
     _few_groups,
     _seeds,
     _uncertain,
-    _few_draws,
+    _not_asked,
     _pixels,
     _contradictions,
     _duplicates,
@@ -333,6 +387,7 @@ RULES: tuple[Callable[[Facts], Iterator[Caution]], ...] = (
     _rejects,
     _folds,
     _validation,
+    _validated,
     _empty,
     _always,
 )

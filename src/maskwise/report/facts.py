@@ -67,13 +67,30 @@ class Facts:
 
     @property
     def repetitions(self) -> int:
-        """How often everything was trained and tested: seeds, or with folds rounds of them."""
+        """How often everything was trained and tested: seeds, or folds."""
         return int(self.inputs.scores["n_repetitions"])
 
     @property
     def folds(self) -> bool:
         """Say whether seeds tested different parts of the images."""
-        return self.repetitions < len(self.seeds)
+        return bool(self.inputs.scores["n_folds"])
+
+    @property
+    def tells_training(self) -> bool:
+        """Say whether intervals hold the chance of training, so that there may be a p."""
+        return "training" in str(self.inputs.scores["covers"])
+
+    @property
+    def trainings(self) -> str:
+        """Say how many there were: "one training", "2 trainings"."""
+        return "one training" if self.repetitions == 1 else f"{self.repetitions} trainings"
+
+    @property
+    def bars(self) -> str:
+        """Say what the bars of a picture are."""
+        if self.tells_training:
+            return "95 % intervals"
+        return "95 % intervals of the choice of test images alone: training was not repeated"
 
     @property
     def classes(self) -> list[str]:
@@ -115,8 +132,14 @@ class Facts:
 
     @property
     def comparisons(self) -> int:
-        """Number of paired differences in the main metric: the family of Holm's correction."""
-        return int((self.inputs.paired["metric"] == self.metric).sum())
+        """Number of paired differences that have a p: the family of Holm's correction."""
+        return int(self.inputs.paired["p"].notna().sum())
+
+    @property
+    def written(self) -> str:
+        """The day on which the primary comparisons were written down; empty without any."""
+        primary = self.inputs.scores["primary"]
+        return str(primary["written"]) if primary else ""
 
     def is_pretrained(self, recipe: str) -> bool:
         """Say whether the recipe's encoder has learnt anything before it met a label."""
@@ -165,7 +188,7 @@ class Facts:
         }
 
     def lifts(self, recipe: str) -> pd.DataFrame:
-        """Return what was measured last of the recipe's masks, a row a seed."""
+        """Return what was measured last of the recipe's masks, one row per seed."""
         rows = [
             history.dropna(subset=["lift"]).iloc[-1:].assign(seed=seed)
             for seed, history in self.histories(recipe).items()
@@ -206,6 +229,39 @@ class Facts:
             & table["recipe"].map(self.is_pretrained).astype(bool)
         ]
         return chosen.sort_values(["difference", "recipe"], ascending=[False, True])
+
+    def asked(self) -> pd.DataFrame:
+        """Return what the first sentence speaks of, the largest difference first.
+
+        These are the comparisons that were named beforehand; without any, those with the
+        reference.
+        """
+        primary = self.inputs.paired[self.inputs.paired["primary"].astype(bool)]
+        if primary.empty:
+            return self.against_reference(self.mode, self.fraction)
+        return primary.sort_values(["difference", "recipe"], ascending=[False, True])
+
+    def stuck(self, recipe: str, mode: str, fraction: float) -> Mapping[str, Any] | None:
+        """Return what some of the recipe's networks made alike of nearly all images."""
+        for entry in self.inputs.scores["stuck"]:
+            if (entry["recipe"], entry["mode"], entry["fraction"]) == (recipe, mode, fraction):
+                return dict(entry)
+        return None
+
+    def says_nothing(self, row: pd.Series) -> str:
+        """Return why a difference says nothing: most networks of both made nearly all alike."""
+        both = [
+            self.stuck(row[side], row["mode"], row["fraction"])
+            for side in ("recipe", "against")
+        ]
+        most = [entry for entry in both if entry and 2 * entry["networks"] >= entry["of"]]
+        return str(most[0]["what"]) if len(most) == len(both) else ""
+
+    @property
+    def divided(self) -> int:
+        """Number of groups that stand in several parts of the split that was used."""
+        parts = self.inputs.splits.groupby("group")[["split", "fold"]].nunique().max(axis=1)
+        return int((parts > 1).sum())
 
     def is_least(self, row: pd.Series) -> bool:
         """Say whether no draw contradicts a paired difference, so that its p is a bound."""
@@ -290,6 +346,10 @@ def read_facts(inputs: ReportInputs) -> Facts:
     ran = set(inputs.predictions["recipe"])
     modes = set(scores["mode"])
     mode = config.mode if config.mode in modes else min(modes)
+    fraction = min(scores.loc[scores["mode"] == mode, "fraction"])
+    primary = _primary(inputs)
+    if primary:
+        metric, mode, fraction = (primary[key] for key in ("metric", "mode", "fraction"))
     return Facts(
         inputs=inputs,
         data=read_data(inputs.data_summary, str(inputs.settings["preprocess"]["label"])),
@@ -297,10 +357,16 @@ def read_facts(inputs: ReportInputs) -> Facts:
         scores=scores,
         metric=metric,
         mode=mode,
-        fraction=min(scores.loc[scores["mode"] == mode, "fraction"]),
+        fraction=fraction,
         # Pairs that evaluate.pairs adds are few beside those with evaluate.against.
         reference=str(inputs.paired["against"].mode().iloc[0]) if len(inputs.paired) else "",
     )
+
+
+def _primary(inputs: ReportInputs) -> Mapping[str, Any]:
+    """Return what was named beforehand if anything of it was run, else nothing."""
+    primary = inputs.scores["primary"] if inputs.paired["primary"].any() else None
+    return primary or {}
 
 
 def _named(block: Mapping[str, Any], part: str) -> str:

@@ -18,7 +18,10 @@ def main_png(facts: Facts) -> bytes:
     """Draw all modes of the main metric side by side."""
     table = facts.scores[facts.scores["metric"] == facts.metric]
     titles = {mode: facts.mode_name(mode) for mode in facts.modes}
-    figure = label_efficiency.draw(table, facts.sizes, facts.styles, titles, facts.metric_name)
+    axis = facts.metric_name
+    if not facts.tells_training:
+        axis += f"\n({facts.trainings};\nbars: test images only)"
+    figure = label_efficiency.draw(table, facts.sizes, facts.styles, titles, axis)
     return png_bytes(figure)
 
 
@@ -32,5 +35,5 @@ def _picture(facts: Facts, metric: str, rows: pd.DataFrame, mode: str) -> Pictur
         for _, row in rows.iterrows()
     )
     alternative = f"{name} over the number of labelled images, {title.lower()}. {values}."
-    caption = "Bars are 95 % intervals; points are moved apart sideways to keep them readable."
+    caption = f"Bars are {facts.bars}; points are moved apart sideways to keep them readable."
     return as_svg(figure, alternative, caption)

@@ -28,7 +28,7 @@ class Outlined:
     contours: dict[int, Contours]
     """A seed."""
     table: pd.DataFrame
-    """A row an image: ``image_id, group, seed, dice, lesion`` (true pixels), ``called``."""
+    """One row per image: ``image_id, group, seed, dice, lesion`` (true pixels), ``called``."""
 
     def of(self, image_id: str) -> NDArray[np.bool_]:
         """Return what was called lesion of an image, ``(K, H, W)``."""

@@ -1,6 +1,7 @@
 """A matplotlib figure becomes a picture inside the page: the same bytes for the same figure."""
 
 import base64
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,9 +57,11 @@ class Picture:
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw in the page's own style."""
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
+        # A class named in letters that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
         yield
 
 

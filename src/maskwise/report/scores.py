@@ -63,7 +63,7 @@ def smaller_is_better(scores: Mapping[str, Any]) -> set[str]:
 
 
 def read_scores(scores: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a row a recipe x mode x fraction x metric.
+    """Return one row per recipe x mode x fraction x metric.
 
     Columns ``recipe, mode, fraction, metric, value, low, high``, then the interval with seeds
     alone resampled (``seeds_low``, ``seeds_high``) and with groups alone; of the calibration

@@ -10,7 +10,11 @@ VERDICTS = ("helps", "perhaps", "unclear", "perhaps_harms", "harms")
 
 
 def judge(row: pd.Series) -> str:
-    """Say what one paired difference shows; benefit and harm need the same certainty."""
+    """Say what one paired difference shows; benefit and harm need the same certainty.
+
+    Where there is no p (nothing was named beforehand, or training was not repeated enough) it
+    is "perhaps" at most.
+    """
     sure = bool(row["p_holm"] < CONVINCING)
     if row["low"] > 0:
         return "helps" if sure else "perhaps"

@@ -1,13 +1,28 @@
-"""What was not measured, as far as pixels say it themselves."""
+"""What was not measured: how dark it is drawn, and how far pixels say it themselves."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from maskwise.scans.decode import Decoded
+if TYPE_CHECKING:
+    from maskwise.scans.decode import Decoded
 
 
-def nan_as_background(decoded: Decoded) -> Decoded:
+def darkened(pixels: NDArray[Any], background: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Return pixels ``(H, W, C)`` whose ``background`` is as dark as the darkest measured.
+
+    ``background`` is ``(H, W)``, None = all was measured. Where nothing was, all are 0.
+    """
+    if background is None or not background.any():
+        return pixels
+    if background.all():
+        return np.zeros_like(pixels)
+    return np.where(background[..., None], pixels[~background].min(axis=0), pixels)
+
+
+def nan_as_background(decoded: "Decoded") -> "Decoded":
     """Return the image with its NaN as background, as dark as the darkest that was measured."""
     if decoded.pixels.dtype.kind != "f":
         return decoded
@@ -15,7 +30,4 @@ def nan_as_background(decoded: Decoded) -> Decoded:
     if not unknown.any():
         return decoded
     background = unknown if decoded.background is None else unknown | decoded.background
-    pixels = decoded.pixels.copy()
-    measured = pixels[~background]
-    pixels[background] = measured.min() if measured.size else 0
-    return replace(decoded, pixels=pixels, background=background)
+    return replace(decoded, pixels=darkened(decoded.pixels, background), background=background)

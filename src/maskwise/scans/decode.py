@@ -6,7 +6,6 @@ TIFF, DICOM and NIfTI are told here and read by ``tiff.py``, ``dicom.py`` and ``
 import io
 import math
 import posixpath
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskwise.scans.dicom_file import begins_as_dicom
-from maskwise.scans.guarded import refusing
+from maskwise.scans.guarded import quiet, refusing
 from maskwise.scans.orientation import orientation_in, turned
 from maskwise.scans.place import Place
 from maskwise.scans.reasons import RejectedError
@@ -104,11 +102,6 @@ def claimed_format(path: str) -> str | None:
     return SUFFIXES.get(suffix)
 
 
-def is_dicom(head: bytes) -> bool:
-    """Tell whether content that begins with these 132 bytes or more is DICOM."""
-    return begins_as_dicom(head)
-
-
 def sniff(head: bytes) -> str | None:
     """Return which of ``FORMATS`` the first 16 bytes announce, or None."""
     for magic, name in _MAGIC.items():
@@ -168,10 +161,9 @@ def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:
         raise RejectedError(path, "empty", "the file has 0 bytes")
     announced = sniff(data[:16])
     if announced is None:
-        raise RejectedError(path, "not_an_image", describe(data[:132]))
+        raise RejectedError(path, "not_an_image", describe(data[:HEAD]))
     # Damaged metadata make Pillow warn of what does not concern the pixels.
-    with warnings.catch_warnings(), refusing(path, "cannot be decoded"):
-        warnings.simplefilter("ignore")
+    with refusing(path, "cannot be decoded"), quiet():
         try:
             with Image.open(io.BytesIO(data), formats=(announced,)) as image:
                 check_frame(path, frame, 1)

@@ -10,12 +10,8 @@ name. Nothing of either is shown: messages hold sizes, and names of the standard
 """
 
 import io
-import logging
-import threading
-import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -24,21 +20,20 @@ from numpy.typing import NDArray
 from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from maskwise.scans.decode import Decoded
+from maskwise.scans.background import darkened
+from maskwise.scans.decode import Decoded, check_frame, check_size
 from maskwise.scans.dicom_file import meta_information
 from maskwise.scans.dicom_frames import PIXELS, check_frames, check_syntax, samples_of
 from maskwise.scans.dicom_header import Header, place_of, text_of
 from maskwise.scans.dicom_kind import kind_of, localizer_of
 from maskwise.scans.dicom_pixels import layout_of, padding_of, stored_of, values_of
 from maskwise.scans.dicom_tables import through_palette
+from maskwise.scans.guarded import quiet, refusing
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.remarks import Remark
 
 _YBR = ("YBR_FULL", "YBR_FULL_422")
-_ALONE = threading.Lock()
-"""Warnings and loggers are the whole process's; one thread at a time silences them."""
-_OURS = (KeyboardInterrupt, SystemExit, GeneratorExit)
-"""What ends a program, and says nothing of a file."""
+_UNDECODED = "its pixels cannot be decoded"
 
 
 class DicomReader:
@@ -54,7 +49,7 @@ class DicomReader:
                 ``too_large``, ``no_transfer_syntax``, ``unreadable_element``.
         """
         self._data, self._path = data, path
-        with self._explained("cannot be read as DICOM"):
+        with refusing(path, "cannot be read as DICOM"), quiet("pydicom"):
             _check_inflated(data, path, limit)
             self._header = Header(pydicom.dcmread(io.BytesIO(data), force=True), path)
             self._syntax = self._transfer_syntax()
@@ -63,15 +58,6 @@ class DicomReader:
             check_syntax(self._syntax, path)
             self._layout = layout_of(self._header, self._syntax.is_little_endian)
             check_frames(self._header, self._syntax, self._layout.frames)
-
-    @property
-    def frames(self) -> int:
-        """Images that the header promises; 1 where its pixels are none, to be refused once."""
-        frames = self._layout.frames
-        none = self._kind.other is not None or all(
-            localizer_of(self._header, frame) is not None for frame in range(frames)
-        )
-        return 1 if none else frames
 
     def read(self, frame: int, max_pixels: int) -> tuple[bytes, Decoded]:
         """Return the bytes that stand for a frame, and the frame.
@@ -98,37 +84,26 @@ class DicomReader:
             RejectedError: what ``read`` raises.
         """
         if self._kind.segmentation and self._layout.frames == 1:
-            with self._explained("its pixels cannot be decoded"):
+            with refusing(self._path, _UNDECODED), quiet("pydicom"):
                 self._check_frame(frame, max_pixels)
                 return self._decoded(frame, grey=False)[1]
         return self.read(frame, max_pixels)[1]
 
     def _read(self, frame: int, max_pixels: int, grey: bool) -> tuple[bytes, Decoded]:
-        with self._explained("its pixels cannot be decoded"):
+        with refusing(self._path, _UNDECODED), quiet("pydicom"):
             self._check_image(frame)
             self._check_frame(frame, max_pixels)
             words, decoded = self._decoded(frame, grey)
             return (self._data if decoded.frames == 1 else words.tobytes()), decoded
 
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            with _quietly():
-                yield
-        except (RejectedError, *_OURS):
-            raise
-        except BaseException as error:
-            # Hostile bytes raise anything; its text may quote the header. A decoder written in
-            # Rust panics, which is no `Exception`, and could not leave a worker process.
-            detail = f"{what} ({type(error).__name__})"
-            raise RejectedError(self._path, "damaged", detail) from None
-
     def _transfer_syntax(self) -> UID:
         syntax = self._header.dataset.file_meta.get("TransferSyntaxUID")
         if not syntax and not self._header.dataset:
-            raise RejectedError(self._path, "damaged", "ends within its meta information")
+            raise RejectedError(
+                self._path, "damaged", "a DICOM file that ends within its meta information"
+            )
         if not syntax:
-            detail = "has no TransferSyntaxUID, which says how its elements are to be read"
+            detail = "a DICOM file without TransferSyntaxUID, which says how it is to be read"
             raise RejectedError(self._path, "no_transfer_syntax", detail)
         return UID(syntax)
 
@@ -151,13 +126,9 @@ class DicomReader:
             raise RejectedError(self._path, "localizer", detail)
 
     def _check_frame(self, frame: int, max_pixels: int) -> None:
-        rows, columns, frames = self._layout.rows, self._layout.columns, self._layout.frames
-        if rows * columns > max_pixels:
-            detail = f"{columns} x {rows} pixels are more than max_pixels = {max_pixels:,}"
-            raise RejectedError(self._path, "too_large", detail)
-        if frame >= frames:
-            detail = f"has {frames} frames, so there is no frame {frame}"
-            raise RejectedError(self._path, "damaged", detail)
+        layout = self._layout
+        check_size(self._path, layout.columns, layout.rows, max_pixels)
+        check_frame(self._path, frame, layout.frames)
 
     def _decoded(self, frame: int, grey: bool) -> tuple[NDArray[Any], Decoded]:
         """Return the samples of a frame as they are stored, and the frame."""
@@ -207,27 +178,7 @@ class DicomReader:
             pixels = through_palette(stored, self._header, layout.signed, layout.little)
         else:
             pixels = values_of(stored, layout, self._header, frame)[..., None]
-        return _darkened(np.ascontiguousarray(pixels), background), background
-
-
-def _darkened(pixels: NDArray[Any], background: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """Return pixels with what was not measured as dark as the darkest that was."""
-    if background is not None and not background.all():
-        pixels = np.where(background[..., None], pixels[~background].min(axis=0), pixels)
-    return pixels
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Let pydicom say nothing, for it would quote the header."""
-    logger = logging.getLogger("pydicom")
-    with _ALONE, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        disabled, logger.disabled = logger.disabled, True
-        try:
-            yield
-        finally:
-            logger.disabled = disabled
+        return darkened(np.ascontiguousarray(pixels), background), background
 
 
 def _check_inflated(data: bytes, path: str, limit: int) -> None:

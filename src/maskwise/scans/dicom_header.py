@@ -9,6 +9,7 @@ numbers and ids costs as much as decoding a small image: those are read off the 
 import functools
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -170,14 +171,15 @@ def place_of(header: Header, frame: int, frames: int) -> Place:
         raise header.unreadable("PixelSpacing", "positive", _joined(spacing))
     y, x = spacing or (math.nan, math.nan)
     normal, origin = _across(header, frame, frames)
-    patient = text_of(header.dataset, "PatientID")
-    issuer = text_of(header.dataset, "IssuerOfPatientID")
+    patient = _name_of(header.dataset, "PatientID")
+    issuer = _name_of(header.dataset, "IssuerOfPatientID")
     return Place(
         spacing_y=y,
         spacing_x=x,
         normal=normal,
         origin=origin,
         position=_dot(normal, origin) if normal and origin else math.nan,
+        rescaled=_is_rescaled(header, frame),
         patient=patient or None,
         issued=f"{patient}\0{issuer}" if patient and issuer else None,
         series=text_of(header.dataset, "SeriesInstanceUID") or None,
@@ -193,10 +195,29 @@ def text_of(item: pydicom.Dataset, keyword: str) -> str:
     if isinstance(value, bytes) and element.VR in _BINARY:
         value = item[_tag(keyword)].value
     if isinstance(value, bytes):
-        return value.decode("latin-1").strip(" \0")
+        value = value.decode("latin-1")
     if isinstance(value, str) or not hasattr(value, "__iter__"):
-        return "" if value is None else str(value).strip(" \0")
+        # Blanks and zero bytes fill up an element at its end; elsewhere a zero byte is damage.
+        return "" if value is None else str(value).rstrip(" \0").lstrip(" ")
     return "\\".join(map(str, value))
+
+
+def _is_rescaled(header: Header, frame: int) -> bool:
+    groups = header.groups(frame, "PixelValueTransformationSequence")
+    return any(text_of(item, "RescaleIntercept") for item in (*groups, header.dataset))
+
+
+def _name_of(item: pydicom.Dataset, keyword: str) -> str:
+    """Return a text in the characters that the file means, accents in one form."""
+    element = item.get_item(_tag(keyword))
+    stored = getattr(element, "value", None)
+    if not isinstance(stored, bytes) or (stored.isascii() and b"\x1b" not in stored):
+        return text_of(item, keyword)
+    try:
+        text = str(item[_tag(keyword)].value)
+    except Exception:  # of no character set that is known: the bytes are its name
+        return text_of(item, keyword)
+    return unicodedata.normalize("NFC", text).strip(" \0")
 
 
 def _across(header: Header, frame: int, frames: int) -> tuple[Vector | None, Vector | None]:

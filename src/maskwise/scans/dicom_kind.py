@@ -13,7 +13,7 @@ from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from maskwise.scans.dicom_header import Header, text_of
-from maskwise.scans.remarks import Remark
+from maskwise.scans.remarks import CAPTURE, Remark
 
 _IMAGES_BESIDE = frozenset({"Enhanced US Volume Storage"})
 """Classes of images whose names do not say so, as all others do ("... Image Storage")."""
@@ -87,7 +87,7 @@ def kind_of(header: Header) -> Kind:
     if name is None:
         remarks = (Remark("unlisted_class", ""),)
     elif any(word in name for word in _CAPTURES):
-        remarks = (Remark("secondary_capture", ""),)
+        remarks = (Remark(CAPTURE, ""),)
     segmentation = modality == "SEG" or "Segmentation" in (name or "")
     return Kind(image, other, segmentation, remarks)
 

@@ -116,7 +116,9 @@ def padding_of(
     Raises:
         RejectedError: ``unreadable_element``.
     """
-    if layout.floating or layout.colour or layout.allocated == 1:
+    if layout.floating:
+        return _floating_padding(stored, header)
+    if layout.colour or layout.allocated == 1:
         return None
     value = header.sixteen_bits("PixelPaddingValue", layout.signed)
     limit = header.sixteen_bits("PixelPaddingRangeLimit", layout.signed)
@@ -130,6 +132,18 @@ def padding_of(
     if words is not stored:
         found |= _within(words, low, high)
     return found if found.any() else None
+
+
+def _floating_padding(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
+    kind = "Double" if "DoubleFloatPixelData" in header else ""
+    found = [
+        header.numbers(f"{kind}FloatPixelPadding{name}", 1) for name in ("Value", "RangeLimit")
+    ]
+    if found[0] is None:
+        return None
+    ends = [stored.dtype.type(one[0]) for one in found if one is not None]
+    padding = np.asarray((stored >= min(ends)) & (stored <= max(ends)))
+    return padding if padding.any() else None
 
 
 def _within(samples: NDArray[Any], low: int, high: int) -> NDArray[np.bool_]:
@@ -161,6 +175,12 @@ def values_of(stored: NDArray[Any], layout: Layout, header: Header, frame: int) 
     intercept = header.numbers("RescaleIntercept", 1, groups)
     if slope == (0.0,):
         raise header.unreadable("RescaleSlope", "another number than 0", 0)
+    if (slope is None) != (intercept is None):
+        # An intercept of 0 would be a guess, which is 1024 HU away where a CT lost it.
+        names = ("RescaleSlope", "RescaleIntercept")
+        lacking, other = names if slope is None else names[::-1]
+        detail = f"{lacking} is missing or empty, though {other} is there"
+        raise RejectedError(header.path, "unreadable_element", detail)
     items = (*groups, header.dataset)
     unit = next(filter(None, (text_of(item, "RescaleType") for item in items)), "")
     if not unit and (slope or intercept) and text_of(header.dataset, "Modality") in _MEASURING:

@@ -1,5 +1,7 @@
-"""Whatever a decoder does with hostile bytes, one reason comes of it."""
+"""Whatever a decoder does with hostile bytes, one reason comes of it, and not a word else."""
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +13,8 @@ def refusing(path: str, what: str) -> Iterator[None]:
     """Refuse the file ``path`` as ``damaged`` where reading it raises anything.
 
     Hostile bytes raise anything out of a decoder: OSError, SyntaxError, IndexError, and out of
-    one written in Rust a ``PanicException``, which is no ``Exception``.
+    one written in Rust a ``PanicException``, which is no ``Exception`` and could not leave a
+    worker process. The type is shown alone, for the text may quote the header.
     """
     try:
         yield
@@ -19,3 +22,22 @@ def refusing(path: str, what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise RejectedError(path, "damaged", f"{what} ({type(error).__name__})") from None
+
+
+@contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Let no warning be shown, and nothing that ``loggers`` say: it may quote the header.
+
+    Both are the whole process's, in which one thread reads.
+    """
+    silenced = [logging.getLogger(name) for name in loggers]
+    before = [logger.disabled for logger in silenced]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            for logger in silenced:
+                logger.disabled = True
+            yield
+        finally:
+            for logger, disabled in zip(silenced, before, strict=True):
+                logger.disabled = disabled

@@ -1,4 +1,4 @@
-"""How raw pixel values become intensities in [0, 1], by name, with a default a modality.
+"""How raw pixel values become intensities in [0, 1], by name, with one default per modality.
 
 Every normalisation is a frozen config whose ``apply`` takes one image, any shape, any real
 dtype, and returns float32 in [0, 1]. Each looks at one image only, so a single new image is

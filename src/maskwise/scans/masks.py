@@ -79,8 +79,8 @@ def classes_in(values: NDArray[Any], path: str) -> NDArray[np.uint8]:
     return classes
 
 
-def settled(values: NDArray[Any], path: str, reading: Reading) -> NDArray[Any]:
-    """Return a mask's numbers, those near a whole one as that one, NaN as ``reading`` says.
+def known(values: NDArray[Any], path: str, reading: Reading) -> NDArray[Any]:
+    """Return a mask's numbers, NaN as ``reading`` says.
 
     Raises:
         RejectedError: ``fractional_mask`` where a number is not finite.
@@ -98,9 +98,20 @@ def settled(values: NDArray[Any], path: str, reading: Reading) -> NDArray[Any]:
         raise RejectedError(path, "fractional_mask", detail)
     if np.isinf(values).any():
         raise RejectedError(path, "fractional_mask", "holds infinite numbers")
+    return values
+
+
+def settled(values: NDArray[Any], path: str, reading: Reading) -> NDArray[Any]:
+    """Return the numbers of a mask of classes, those near a whole one as that one.
+
+    Raises:
+        RejectedError: as ``known`` does.
+    """
+    values = known(values, path, reading)
+    if values.dtype.kind != "f":
+        return values
     whole = np.rint(values)
-    near = np.abs(values - whole) <= NEAR
-    return np.where(near, whole, values)
+    return np.where(np.abs(values - whole) <= NEAR, whole, values)
 
 
 def check_whole(values: NDArray[Any], path: str) -> None:

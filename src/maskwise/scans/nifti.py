@@ -19,7 +19,8 @@ from nibabel.affines import voxel_sizes
 from nibabel.orientations import inv_ornt_aff, io_orientation
 from numpy.typing import NDArray
 
-from maskwise.scans.decode import Decoded
+from maskwise.scans.decode import Decoded, check_size
+from maskwise.scans.guarded import refusing
 from maskwise.scans.nifti_affine import SHEARED, affine_of, lean, plane_distances
 from maskwise.scans.nifti_header import Stream, read_header
 from maskwise.scans.place import Place
@@ -49,16 +50,12 @@ class NiftiReader:
                 ``contradictory_affine``, ``dimensions``.
         """
         self._file, self._path = file, path
-        try:
+        with refusing(path, "is no readable NIfTI file"):
             with _opened(file) as stream:
                 self._header = read_header(stream, path)
             affine = affine_of(self._header, path, reading)
             self._orientation = io_orientation(affine)
             turn = inv_ornt_aff(self._orientation, self._header.shape)
-        except RejectedError:
-            raise
-        except Exception as error:
-            raise self._damaged("is no readable NIfTI file", error) from None
         self.affine: NDArray[np.float64] = affine @ turn
         """Of the turned volume: voxel to millimetres in RAS+."""
         self.geometry = self._geometry()
@@ -108,7 +105,7 @@ class NiftiReader:
         """Make the voxels ready to be read.
 
         Raises:
-            RejectedError: ``damaged`` where they are cut short or corrupt, ``too_large``.
+            RejectedError: ``damaged`` where they are cut short or corrupt, ``too_long``.
         """
         _ = self._voxels
 
@@ -130,9 +127,7 @@ class NiftiReader:
             detail = f"holds {volumes or 1}, so there is no volume {found.volume}"
             raise RejectedError(self._path, "dimensions", detail)
         width, height = (size for axis, size in enumerate(shape) if axis != PLANES[found.plane])
-        if width * height > max_pixels:
-            detail = f"{width} x {height} pixels are more than max_pixels = {max_pixels:,}"
-            raise RejectedError(self._path, "too_large", detail)
+        check_size(self._path, width, height, max_pixels)
 
     def _slice(self, found: VolumeSlice) -> NDArray[Any]:
         """Return ``(H, W)``, contiguous, in this machine's byte order."""
@@ -165,12 +160,8 @@ class NiftiReader:
         """Of the file as stored."""
         header = self._header
         shape = (*header.shape, header.volumes or 1)
-        try:
+        with refusing(self._path, "its voxels cannot be read"):
             return Voxels(self._file, self._path, header.offset, header.dtype, shape)
-        except RejectedError:
-            raise
-        except Exception as error:
-            raise self._damaged("its voxels cannot be read", error) from None
 
     def _geometry(self) -> VolumeGeometry:
         lengths = [float(size) for size in voxel_sizes(self.affine)]
@@ -184,10 +175,6 @@ class NiftiReader:
     def _stored_axis(self, axis: int) -> int:
         """Return which stored axis lies nearest to axis ``axis`` of RAS+."""
         return int(np.flatnonzero(self._orientation[:, 0] == axis)[0])
-
-    def _damaged(self, what: str, error: Exception) -> RejectedError:
-        """Hostile bytes raise anything; a message of nibabel's may quote the header."""
-        return RejectedError(self._path, "damaged", f"{what} ({type(error).__name__})")
 
 
 def _opened(file: Path) -> Stream:

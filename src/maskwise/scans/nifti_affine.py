@@ -73,7 +73,7 @@ class _Forms:
         return self._invertible(affine, "sform", "qform")
 
     def qform(self) -> Affine:
-        qfac = float(self.fields["pixdim"][0])
+        qfac = float(self.fields["pixdim"][0]) or 1.0  # 0 stands for 1, by the standard
         if qfac not in (-1.0, 1.0):
             said = f"pixdim[0] is {qfac:g}, but has to be 1 or -1 for the qform"
             raise self.unusable(said, "sform")

@@ -51,11 +51,6 @@ class NiftiHeader:
     unit: float
     """Millimetres in the header's unit of length."""
 
-    @property
-    def size(self) -> int:
-        """Bytes of all voxels."""
-        return math.prod(self.shape) * (self.volumes or 1) * self.dtype.itemsize
-
 
 def read_header(stream: Stream, path: str) -> NiftiHeader:
     """Read the header at the beginning of ``stream``; ``path`` only names it in messages.

@@ -25,6 +25,8 @@ class Place:
     """Of such a slice: where its first pixel lies."""
     position: float = math.nan
     """Of such a slice, along ``normal``."""
+    rescaled: bool = False
+    """Whether the file says what its numbers stand for: a slope and an intercept."""
     patient: str | None = field(default=None, repr=False)
     """The header's own id: hashed before it leaves the process that read it."""
     issued: str | None = field(default=None, repr=False)

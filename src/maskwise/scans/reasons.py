@@ -9,7 +9,10 @@ REASONS = {
     "not_an_image": "suffix or table says image, but the content is none that is read here",
     "empty": "a file of 0 bytes",
     "damaged": "the header is an image's, but the pixels cannot be decoded (cut off, corrupt)",
+    "crashed": "reading it ended the process that did, or failed as no reader expects",
+    "too_slow": "reading it took longer than seconds_per_file allows",
     "too_large": "more pixels or bytes than max_pixels allows; found before decoding",
+    "too_long": "more pages or voxels than are ever read, or than the disk has room for",
     "unreadable": "the operating system refuses to open it (permission, device error)",
     "not_a_file": "a pipe, socket, device or folder where a file should be; never opened",
     "link": "a link that leads out of the raw folder, to a folder, or nowhere; never followed",
@@ -35,7 +38,7 @@ REASONS = {
     "contradictory_affine": "a volume's header says in two ways how it lies, and they differ",
     "dimensions": "a file holds more or fewer volumes than are meant (4-D where 3-D is)",
     "mask_geometry": "a mask's volume lies elsewhere than its image's, or has another shape",
-    "fractional_mask": "a mask's volume holds numbers that are no whole ones",
+    "fractional_mask": "a mask holds numbers that are not whole, or NaN",
     "unknown_mask_label": "a mask's volume holds a number that the source does not name",
     "empty_mask": "the mask of a labelled volume outlines nothing at all",
     "several_series": "a folder holds two DICOM series, of which one at least is a volume",
@@ -51,6 +54,16 @@ UNCOUNTED = frozenset(
     {"other_file", "repeated_row", "no_pixels", "not_a_scan", "localizer", "second_copy"}
 )
 """Reasons that cost no image, so that ``max_reject_share`` leaves them out."""
+
+AS_A_MASK = {
+    "missing_file": "missing_mask",
+    "mask_size": "mask_size",
+    "fractional_mask": "fractional_mask",
+    "no_affine": "mask_geometry",
+    "contradictory_affine": "mask_geometry",
+    "dimensions": "mask_geometry",
+}
+"""Why a mask cannot be taken -> why its image is not; any other reason: ``damaged_mask``."""
 
 
 class Reject(NamedTuple):

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+CAPTURE = "secondary_capture"
+
 REMARKS: dict[str, str] = {
     "sheared": "held a stack of slices that leans (as under a tilted gantry), shown as stored "
     "and spaced by how far apart its planes lie",
@@ -14,7 +16,7 @@ REMARKS: dict[str, str] = {
     "orientation": "with an orientation that cannot be told: not turned",
     "palette_mask": "with a palette mask of which index 0 need not be the background "
     "(reading.mask_palette)",
-    "secondary_capture": (
+    CAPTURE: (
         "came as DICOM secondary captures (of a screen, a film or another picture), whose grey "
         "levels need not be a scanner's"
     ),

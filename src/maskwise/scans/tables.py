@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 import pyarrow as pa
 
-from maskwise.errors import UserError, as_text, hint
+from maskwise.errors import MOST_ENTRIES, UserError, as_text, hint, listed
 from maskwise.scans.raw import locate
 
 MARKS = ",;\t|"
@@ -50,8 +50,8 @@ def read_rows(raw: Path, name: str) -> pd.DataFrame:
             p.name for p in raw.iterdir() if p.suffix in (".csv", ".tsv", ".parquet")
         )
         raise UserError(
-            f"{name}: is not in {raw} (tables there: {', '.join(found) or 'none'}); name it in "
-            "the source's option `table`"
+            f"{name}: is not in {raw} (tables there: "
+            f"{listed(found, MOST_ENTRIES) or 'none'}); name it in the source's option `table`"
         )
     try:
         data = locate(raw, name).read_bytes()

@@ -6,13 +6,10 @@ whatever TIFF leaves open is refused by name.
 """
 
 import io
-import logging
+import itertools
 import math
 import struct
-import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,20 +18,20 @@ from numpy.typing import NDArray
 from tifffile import PHOTOMETRIC, TiffFile, TiffPage
 
 from maskwise.scans.decode import Decoded, check_frame, check_size
-from maskwise.scans.guarded import refusing
+from maskwise.scans.guarded import quiet, refusing
 from maskwise.scans.orientation import checked, turned
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.remarks import Remark
 from maskwise.scans.tiff_pages import check_page, check_segments, number_type
 from maskwise.scans.tiff_samples import Picture, picture_of
 
+MOST_PAGES = 2**20
+"""Of a file; a page may be as little as a directory, and each becomes a row."""
 _SLIDES = ("svs", "ndpi", "scn", "bif", "philips", "qpi", "avs", "indica")
 """Whole-slide images, as tifffile calls them: their pages are levels, labels and overviews."""
 _ORIENTATION = 274
 _TRUNCATED = '"truncated": true'
 """In a description by tifffile: the page stands for many, whose directories were left out."""
-_ALONE = threading.Lock()
-"""A TiffFile has one place in its file; loggers and warnings are the whole process's."""
 
 
 class TiffReader:
@@ -46,20 +43,24 @@ class TiffReader:
         No page may take more than ``limit`` bytes.
 
         Raises:
-            RejectedError: ``damaged``, ``unsupported``.
+            RejectedError: ``damaged``, ``unsupported``, ``too_long``.
         """
         self._data, self._path, self._limit = data, path, limit
-        with refusing(path, "cannot be read as TIFF"), _quietly():
+        with refusing(path, "cannot be read as TIFF"), quiet("tifffile"):
             self._file = TiffFile(io.BytesIO(data))
             self._check_kind()
-            every = [self._page(offset) for offset in self._walk()]
-            pages = [page for page in every if self._is_picture(page)]
-            self._passed_over = len(every) - len(pages)
-            if not pages:
+            self._offsets: list[int] = []
+            self._passed_over, cut = 0, False
+            for page in map(self._page, self._walk()):
+                cut = cut or (page.is_shaped and _TRUNCATED in page.description)
+                if page.is_reduced or page.is_mask or page.photometric == PHOTOMETRIC.MASK:
+                    self._passed_over += 1
+                else:
+                    self._offsets.append(page.offset)
+            if not self._offsets:
                 detail = "each of its pages says that it is a smaller copy or a mask of another"
                 raise RejectedError(path, "unsupported", detail)
-            self._offsets = [page.offset for page in pages]
-            self._planes = self._count_planes(pages)
+            self._planes = self._count_planes(self._page(self._offsets[0]), cut)
 
     @property
     def frames(self) -> int:
@@ -77,7 +78,7 @@ class TiffReader:
                 ``too_large``.
         """
         channel = frame - self.frames
-        with refusing(self._path, "cannot be decoded"), _quietly():
+        with refusing(self._path, "cannot be decoded"), quiet("tifffile"):
             page = self._page(self._offsets[frame if 0 < frame < len(self._offsets) else 0])
             if channel >= 0 and (channel > 2 or page.photometric == PHOTOMETRIC.PALETTE):
                 check_frame(self._path, frame, self.frames)
@@ -112,7 +113,12 @@ class TiffReader:
         """
         layout, spent = self._file.tiff, 0
         position = self._file.pages.first.offset
-        while position:
+        for count in itertools.count():
+            if not position:
+                return
+            if count == MOST_PAGES:
+                detail = f"has more than {MOST_PAGES:,} pages"
+                raise RejectedError(self._path, "too_long", detail)
             if position >= len(self._data):
                 raise self._damaged(f"a page should lie at byte {position:,}, behind its end")
             yield position
@@ -123,19 +129,16 @@ class TiffReader:
                 raise self._damaged("its pages go round in a circle, or lie over one another")
             (position,) = struct.unpack_from(layout.offsetformat, self._data, end)
 
-    def _is_picture(self, page: TiffPage) -> bool:
-        return not (page.is_reduced or page.is_mask or page.photometric == PHOTOMETRIC.MASK)
-
-    def _count_planes(self, pages: list[TiffPage]) -> int:
+    def _count_planes(self, first: TiffPage, cut: bool) -> int:
         """Return how many pictures stand behind the only page; else 1.
 
-        ImageJ, MetaMorph and tifffile write large stacks with one directory for all planes.
+        ImageJ, MetaMorph and tifffile write large stacks with one directory for all planes;
+        ``cut``, tifffile says so of a page.
         """
-        first, file = pages[0], self._file
+        file, pages = self._file, len(self._offsets)
         promised = _promised(file, first)
-        if len(pages) > 1:
-            cut = any(page.is_shaped and _TRUNCATED in page.description for page in pages)
-            if promised > len(pages) or cut:
+        if pages > 1:
+            if promised > pages or cut:
                 raise self._damaged("its description promises more pictures than it has pages")
             return 1
         if not (file.is_imagej or file.is_stk or file.is_shaped):
@@ -199,16 +202,3 @@ def _promised(file: TiffFile, page: TiffPage) -> int:
 def _channel(decoded: Decoded, channel: int) -> Decoded:
     pixels = np.ascontiguousarray(decoded.pixels[..., channel, None])
     return replace(decoded, pixels=pixels, alpha=None)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Let tifffile say nothing: what it complains of is checked, or does not matter."""
-    logger = logging.getLogger("tifffile")
-    with _ALONE, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        disabled, logger.disabled = logger.disabled, True
-        try:
-            yield
-        finally:
-            logger.disabled = disabled

@@ -56,7 +56,7 @@ class Voxels:
 
         Raises:
             RejectedError: ``damaged`` where voxels are missing or the checksum is wrong,
-                ``too_large`` where it would inflate beyond ``LARGEST`` or the disk's room.
+                ``too_long`` where it would inflate beyond ``LARGEST`` or the disk's room.
         """
         size = math.prod(shape) * dtype.itemsize
         if is_compressed(file):
@@ -104,7 +104,7 @@ def _mapped(file: Path, path: str, offset: int, size: int) -> mmap.mmap:
 def _inflated(file: Path, path: str, offset: int, size: int) -> _Buffer:
     if offset + size > LARGEST:
         detail = f"header and voxels take {offset + size:,} bytes, more than {LARGEST:,}"
-        raise RejectedError(path, "too_large", detail)
+        raise RejectedError(path, "too_long", detail)
     if offset + size <= min(HELD, psutil.virtual_memory().total // SHARE):
         memory = io.BytesIO()
         _inflate(file, path, offset, size, memory)
@@ -144,4 +144,4 @@ def _no_room(path: str, size: int) -> RejectedError:
         f"header and voxels take {size:,} bytes, for which temporary files have not twice the "
         "room: make some, or let TMPDIR name a folder on a larger disk"
     )
-    return RejectedError(path, "too_large", detail)
+    return RejectedError(path, "too_long", detail)

@@ -1,4 +1,4 @@
-"""What predictions are scored by, a task a file: told from the columns of the predictions."""
+"""What predictions are scored by, one task per file: told from the predictions' columns."""
 
 from collections.abc import Callable
 

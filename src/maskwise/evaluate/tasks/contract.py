@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.evaluate.scales import Scale
 from maskwise.evaluate.weighing import Weights
 
 Floats = NDArray[np.float64]
@@ -38,6 +39,13 @@ class Measures(Protocol):
     @property
     def partly_defined(self) -> tuple[str, ...]:
         """Metrics of the images alone that a recipe's answer makes measurable."""
+
+    @property
+    def by_class(self) -> tuple[str, ...]:
+        """Metrics that hang on the rarest class, for each counts as much as another."""
+
+    def scale(self, metric: str) -> Scale:
+        """Return what a metric's interval must keep to."""
 
     @property
     def surely_defined(self) -> tuple[str, ...]:
@@ -72,8 +80,11 @@ class Measures(Protocol):
     def undefined(self, draws: int, of: int) -> str:
         """Say that so many draws of all had some metric undefined."""
 
-    def pooled(self) -> str:
-        """Say what it means that several models' answers are scored together."""
+    def stuck(self, values: Floats, weights: Weights) -> str:
+        """Say that nearly all images got one answer or a perfect one, if so; else nothing.
+
+        A difference between two such recipes says nothing of either.
+        """
 
     def notes(self) -> list[str]:
         """Return what else a reader must know, in sentences."""

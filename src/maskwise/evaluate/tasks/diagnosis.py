@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 
 from maskwise.errors import UserError
 from maskwise.evaluate.config import EvaluateConfig
-from maskwise.evaluate.metrics import METRICS, calibration_error_if_perfect, score
+from maskwise.evaluate.metrics import MACRO, METRICS, calibration_error_if_perfect, score
+from maskwise.evaluate.scales import Scale
 from maskwise.evaluate.tasks.contract import Asides
 from maskwise.evaluate.weighing import Weights
 from maskwise.seeds import stream
 
 Floats = NDArray[np.float64]
+
+NEARLY_ALL = 0.98
+"""Share of the test images that were called alike, or rightly, from which little is told."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,10 @@ class Diagnosis:
     leading: str = "macro_auroc"
     smaller_is_better: tuple[str, ...] = ("calibration_error",)
     surely_defined: tuple[str, ...] = METRICS
+    by_class: tuple[str, ...] = MACRO
+
+    def scale(self, metric: str) -> Scale:
+        return "outcome"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -81,8 +89,18 @@ class Diagnosis:
             "over classes are undefined there; they were left out of the intervals."
         )
 
-    def pooled(self) -> str:
-        return "probabilities of several models are ranked together"
+    def stuck(self, values: Floats, weights: Weights) -> str:
+        called, weight = (
+            values.argmax(axis=1),
+            weights.images[:, 0] / weights.images[:, 0].sum(),
+        )
+        shares = np.bincount(called, weight, len(self.kinds))
+        if shares.max() >= NEARLY_ALL:
+            name = self.kinds[int(shares.argmax())]
+            return f"{shares.max():.0%} of the test images were called {name}"
+        if weight @ (called == weights.test.truth) >= NEARLY_ALL:
+            return f"at least {NEARLY_ALL:.0%} of the test images were called rightly"
+        return ""
 
     def notes(self) -> list[str]:
         return []

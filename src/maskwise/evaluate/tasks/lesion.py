@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from maskwise.artefacts.tables import SEGMENTATION, check_columns
 from maskwise.errors import UserError
 from maskwise.evaluate.config import EmptyMasks, EvaluateConfig
+from maskwise.evaluate.scales import Scale
 from maskwise.evaluate.tasks.contract import Asides
 from maskwise.evaluate.tasks.diagnosis import cell_of
 from maskwise.evaluate.weighing import Weights
@@ -25,6 +26,8 @@ OVERLAPS = ("dice", "iou", "sensitivity", "precision", "lesion_dice", "false_ala
 DISTANCES = ("hd95", "asd")
 MEASURED = ("tp", "fp", "fn", "hd95", "asd", "unit_hd95", "unit_asd")
 """Columns of each class, ``<name>_<class>``."""
+NEARLY_ALL = 0.95
+"""Share of the test images without an outline, or a fault, from which little is told."""
 _NEITHER: dict[EmptyMasks, float] = {"one": 1.0, "skip": float("nan"), "zero": 0.0}
 
 
@@ -42,6 +45,12 @@ class Lesion:
     """``mm`` or ``px``."""
     config: EvaluateConfig
     task: str = "lesion"
+    by_class: tuple[str, ...] = ()
+
+    def scale(self, metric: str) -> Scale:
+        if metric.endswith(DISTANCES):
+            return "distance"
+        return "outcome" if metric.endswith("false_alarms") else "unit"
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -142,8 +151,22 @@ class Lesion:
             "were left out of its intervals."
         )
 
-    def pooled(self) -> str:
-        return "outlines of several models are averaged together"
+    def stuck(self, values: Floats, weights: Weights) -> str:
+        parts, weight = self._parts(values), weights.images[:, 0] / weights.images[:, 0].sum()
+        called, shown = parts["tp"] + parts["fp"] > 0, parts["tp"] + parts["fn"] > 0
+        silent = weight @ ~np.any(called, axis=1)
+        if silent >= NEARLY_ALL:
+            return f"nothing was outlined in {silent:.0%} of the test images"
+        for name, calls, shows in zip(self.classes, called.T, shown.T, strict=True):
+            there = weight @ shows
+            missed = weight @ (shows & ~calls) / there if there else 0.0
+            if missed >= NEARLY_ALL:
+                part = f" as {name}" if self._dice_of else ""
+                where = f"{missed:.0%} of the test images that show it"
+                return f"nothing was outlined{part} in {where}"
+        if weight @ np.all(self._of_images(values)["dice"] == 1, axis=1) >= NEARLY_ALL:
+            return f"{NEARLY_ALL:.0%} of the test images were outlined without a fault"
+        return ""
 
     def notes(self) -> list[str]:
         neither = {

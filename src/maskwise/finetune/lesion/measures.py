@@ -66,7 +66,7 @@ def units_of(index: pd.DataFrame) -> Units:
 
 
 def count(called: Classes, truths: Classes, names: tuple[str, ...]) -> pd.DataFrame:
-    """Count pixels rightly called, wrongly called and missed, a row an image.
+    """Count pixels rightly called, wrongly called and missed, one row per image.
 
     Args:
         called: what a network outlined.
@@ -91,7 +91,7 @@ def count(called: Classes, truths: Classes, names: tuple[str, ...]) -> pd.DataFr
 def measure(
     called: Classes, truths: Classes, names: tuple[str, ...], units: Units, sides: Floats
 ) -> pd.DataFrame:
-    """Measure how far outlines lie apart, a row an image.
+    """Measure how far outlines lie apart, one row per image.
 
     Args:
         called: what a network outlined, of all images of the units.

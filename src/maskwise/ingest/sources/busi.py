@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from maskwise.errors import hint
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.listing import Distance, build_listing, find_images, pair_masks
+from maskwise.ingest.listing import Distance, build_listing
+from maskwise.scans.folder import find_images, pair_masks
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject
 

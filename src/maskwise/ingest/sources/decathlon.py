@@ -19,8 +19,10 @@ from maskwise.artefacts.manifest import MOST_CLASSES
 from maskwise.bounds import LARGEST, Within
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.listing import Distance, other_file
-from maskwise.scans.raw import locate, looks_like_image, volume_reader, walk
+from maskwise.ingest.listing import Distance
+from maskwise.scans.folder import other_file
+from maskwise.scans.pictures import volume_reader
+from maskwise.scans.raw import locate, looks_like_image, walk
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
 from maskwise.scans.volume import VolumeGeometry, frames_of

@@ -1,4 +1,4 @@
-"""A folder of images: a subfolder a class, split folders above them, or flat and unlabelled."""
+"""A folder of images: one subfolder per class, split folders above, or flat and unlabelled."""
 
 import logging
 import re
@@ -10,13 +10,8 @@ from typing import Literal
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.labels import Alike, join_alike
-from maskwise.ingest.listing import (
-    Distance,
-    build_listing,
-    canonical_split,
-    find_images,
-    pair_masks,
-)
+from maskwise.ingest.listing import Distance, build_listing, canonical_split
+from maskwise.scans.folder import find_images, pair_masks
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject
 

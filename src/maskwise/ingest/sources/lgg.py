@@ -7,25 +7,27 @@ pre-contrast, FLAIR and post-contrast, beside it ``..._<slice>_mask.tif``; above
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from maskwise.artefacts.manifest import LABEL
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing, MaskLabel
 from maskwise.ingest.labels import MISSING, missing_warning, without_missing
-from maskwise.ingest.listing import Distance, find_images, pair_masks
-from maskwise.scans.raw import read_image
+from maskwise.ingest.listing import Distance
+from maskwise.scans.folder import find_images, pair_masks
+from maskwise.scans.pictures import read_image
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
 from maskwise.scans.tables import column_of, read_rows
+from maskwise.workers import Pool
 
 TABLE = "data.csv"
 SEQUENCES = ("pre", "flair", "post")
@@ -38,6 +40,11 @@ _FOLDER = re.compile(r"TCGA_(?P<institution>\w+)_\w+_\d{8}\Z")
 _SLICE = re.compile(r"_(\d+)\Z")
 _LOOKED_AT = (0.25, 0.5, 0.75)
 """Of a patient's slices: where it is looked whether a sequence is a copy of FLAIR."""
+_AT_ONCE = 64
+"""Images that are looked at before the next are named."""
+
+Copies = tuple[bool, bool]
+"""Whether the first channel repeats FLAIR, and whether the last one does."""
 
 
 class _Slice(NamedTuple):
@@ -78,9 +85,12 @@ class LggConfig:
         slices, copies = _drop_copies(slices)
         tables = [one.path for one in rejects if PurePosixPath(one.path).name == TABLE]
         known, no_label = _read_table(raw, tables, self.labels)
+        folders = [list(group) for _, group in groupby(slices, key=lambda one: one.folder)]
+        looks = _look(raw, [path for folder in folders for path in _looked_at(folder)])
         rows: list[dict[str, Any]] = []
-        for folder, group in groupby(slices, key=lambda one: one.folder):
-            rows += self._rows(raw, folder, list(group), known)
+        for folder in folders:
+            replaced = _replaced([looks[path] for path in _looked_at(folder)])
+            rows += self._rows(folder, replaced, known)
         images = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["path", "masks"])
         tumour = MaskLabel("diagnosis", "tumour", "no tumour")
         rejects = [one for one in rejects if one.path not in tables]
@@ -97,19 +107,23 @@ class LggConfig:
         )
 
     def _rows(
-        self, raw: Path, folder: str, slices: list[_Slice], known: Mapping[str, dict[str, Any]]
+        self,
+        slices: list[_Slice],
+        replaced: Mapping[str, bool],
+        known: Mapping[str, dict[str, Any]],
     ) -> list[dict[str, Any]]:
-        """Return a row a slice of one patient; ``slices`` are in order."""
+        """Return one row per slice of one patient; ``slices`` are in order."""
+        folder = slices[0].folder
         patient = _patient(folder)
         common = {
-            # Behind the only page, the second of its channels (scans/raw.py).
+            # Behind the only page, the second of its channels (scans/pictures.py).
             "frame": 0 if self.channels == "all" else 1 + SEQUENCES.index("flair"),
             "patient": patient,
             "split": None,
             **{LABEL + label: known.get(patient, {}).get(label) for label in self.labels},
             "volume": folder,
             "institution": patient.split("_")[1],
-            **_replaced(raw, slices),
+            **replaced,
         }
         return [
             {
@@ -164,30 +178,39 @@ def _patient(folder: str) -> str:
     return "_".join(PurePosixPath(folder).name.split("_")[:3])
 
 
-def _replaced(raw: Path, slices: list[_Slice]) -> dict[str, bool]:
+def _looked_at(slices: list[_Slice]) -> list[str]:
+    """Return the images of a patient by which copies are told."""
+    return [slices[round(share * (len(slices) - 1))].path for share in _LOOKED_AT]
+
+
+def _look(raw: Path, paths: list[str]) -> dict[str, Copies | None]:
+    """Look at images, in a process that may die of it: then nothing is known of one."""
+    with Pool(1) as pool:
+        chunks = (paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE))
+        found = pool.map(partial(_copies, raw), chunks, lambda path, loss: None)
+        return dict(zip(paths, chain.from_iterable(found), strict=True))
+
+
+def _copies(raw: Path, path: str) -> Copies | None:
+    """Tell which channels of an image repeat FLAIR; None where it shows nothing."""
+    try:
+        pixels = read_image(raw, path)
+    except RejectedError:
+        return None  # it is rejected with its reason when it is measured
+    if pixels.shape[2] != len(SEQUENCES) or np.ptp(pixels[..., 1]) == 0:
+        return None
+    pre, flair, post = np.moveaxis(pixels, 2, 0)
+    return bool((pre == flair).all()), bool((post == flair).all())
+
+
+def _replaced(looks: Sequence[Copies | None]) -> dict[str, bool]:
     """Tell which sequences are copies of FLAIR, by slices that show something.
 
     A fact about how the patient was scanned: nothing that may be learnt from.
     """
-    chosen = [slices[round(share * (len(slices) - 1))] for share in _LOOKED_AT]
-    equal = {"pre_replaced": 0, "post_replaced": 0}
-    looked_at = 0
-    for pixels in _readable(raw, (one.path for one in chosen)):
-        looked_at += 1
-        equal["pre_replaced"] += bool((pixels[..., 0] == pixels[..., 1]).all())
-        equal["post_replaced"] += bool((pixels[..., 2] == pixels[..., 1]).all())
-    return {name: 0 < looked_at == count for name, count in equal.items()}
-
-
-def _readable(raw: Path, paths: Iterable[str]) -> Iterator[NDArray[Any]]:
-    """Yield the pixels of those images that have three channels and are not of one grey."""
-    for path in paths:
-        try:
-            pixels = read_image(raw, path)
-        except RejectedError:
-            continue  # it is rejected with its reason when it is measured
-        if pixels.shape[2] == len(SEQUENCES) and np.ptp(pixels[..., 1]) > 0:
-            yield pixels
+    shown = [look for look in looks if look is not None]
+    pre, post = (bool(shown) and all(one[i] for one in shown) for i in (0, 1))
+    return {"pre_replaced": pre, "post_replaced": post}
 
 
 def _read_table(

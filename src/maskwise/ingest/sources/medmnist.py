@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.listing import Distance, other_file
-from maskwise.scans.frames import PARTS, FrameReader
-from maskwise.scans.raw import frame_reader, walk
+from maskwise.ingest.listing import Distance
+from maskwise.scans.archive import PARTS, ArchiveReader
+from maskwise.scans.folder import other_file
+from maskwise.scans.pictures import archive_reader
+from maskwise.scans.raw import walk
 from maskwise.scans.reading import DEFAULT, Reading
 
 
@@ -42,7 +44,7 @@ class MedmnistConfig:
     def listing(self, raw: Path) -> Listing:
         files, rejects = walk(raw)
         path = self._archive(raw, files)
-        reader = frame_reader(raw, path)
+        reader = archive_reader(raw, path)
         for part, shape in reader.shapes.items():
             if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
                 raise UserError(
@@ -71,7 +73,7 @@ class MedmnistConfig:
             )
         return found[0]
 
-    def _part(self, path: str, reader: FrameReader, part: str) -> pd.DataFrame:
+    def _part(self, path: str, reader: ArchiveReader, part: str) -> pd.DataFrame:
         count, labels = reader.counts[part], reader.labels(part)
         if labels is not None and len(labels) != count:
             raise UserError(f"{path}: {part} has {count} images, but {len(labels)} labels")

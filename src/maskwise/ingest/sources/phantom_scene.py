@@ -1,4 +1,4 @@
-"""How a phantom is drawn: tissue, lesion, shadow, speckle; a generator a patient and a view.
+"""How a phantom is drawn: tissue, lesion, shadow, speckle; a generator per patient and view.
 
 Amplitude = layers x texture x lesion x shadow x attenuation x speckle; the picture is its
 logarithm, as a scanner shows it. Speckle is Rayleigh: the modulus of a complex Gaussian field

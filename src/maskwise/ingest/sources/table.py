@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from maskwise.artefacts.manifest import LABEL
-from maskwise.errors import UserError, hint
+from maskwise.errors import MOST_ENTRIES, UserError, hint, listed
 from maskwise.ingest.contracts import LISTED, Listing
 from maskwise.ingest.labels import (
     MISSING,
@@ -21,7 +21,8 @@ from maskwise.ingest.labels import (
     missing_warning,
     without_missing,
 )
-from maskwise.ingest.listing import RESERVED, Distance, canonical_split, other_file
+from maskwise.ingest.listing import RESERVED, Distance, canonical_split
+from maskwise.scans.folder import other_file
 from maskwise.scans.paths import Folder
 from maskwise.scans.raw import looks_like_image, walk
 from maskwise.scans.reading import DEFAULT, Reading
@@ -272,7 +273,7 @@ def _repeated(images: pd.DataFrame) -> dict[int, Reject]:
     refused = {}
     repeated = images[images["path"].duplicated(keep=False)]
     for _, rows in repeated.groupby("path", sort=True):
-        numbers = ", ".join(str(row + 1) for row in rows.index)
+        numbers = listed((str(row + 1) for row in rows.index), MOST_ENTRIES)
         content = rows.astype(str).drop_duplicates()
         if len(content) == 1:
             for row in rows.index[1:]:
@@ -282,6 +283,6 @@ def _repeated(images: pd.DataFrame) -> dict[int, Reject]:
             continue
         differing = [name for name in content.columns if content[name].nunique() > 1]
         for row in rows.index:
-            detail = f"rows {numbers} differ in {', '.join(differing)}"
+            detail = f"rows {numbers} differ in {listed(differing, MOST_ENTRIES)}"
             refused[row] = _reject(images, row, "contradictory_rows", detail)
     return refused

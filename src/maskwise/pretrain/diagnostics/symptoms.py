@@ -18,7 +18,7 @@ SWING, SWINGS = 0.5, 3
 
 
 def warnings(history: pd.DataFrame) -> list[str]:
-    """Return one sentence a symptom of a history (a row an epoch), none for a healthy run."""
+    """Return one sentence per symptom of a history (one row per epoch); none if healthy."""
     return _loss(history) + _policy(history) + _reconstruction(history)
 
 

@@ -2,7 +2,7 @@
 
 The Plackett-Luce law: each pick is a softmax over the cells that are left. Adding Gumbel noise
 to the logits and taking the K highest, in order, draws from it (Yellott 1977). ``scores`` are
-logits ``(B, L)``, L cells; ``uniform`` ``(B, L)`` lies in [0, 1), one draw a cell.
+logits ``(B, L)``, L cells; ``uniform`` ``(B, L)`` lies in [0, 1), one draw per cell.
 """
 
 from dataclasses import dataclass

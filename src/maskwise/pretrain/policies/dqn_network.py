@@ -1,4 +1,4 @@
-"""Q-networks: an image to one value a place, without a decoder.
+"""Q-networks: an image to one value per place, without a decoder.
 
 Both take images ``(N, C, H, W)``, the cells hidden by earlier boxes ``(N, gh, gw)`` and the
 places allowed ``(N, A)``, and return Q ``(N, A)`` float32, whatever autocast says.
@@ -24,7 +24,7 @@ OVERSAMPLING = 2
 class SmallQ(nn.Module):
     """A few convolutions over cell means; never the neighbours in the batch.
 
-    Head ``box`` reads the features under the whole box; ``cells`` predicts a value a cell,
+    Head ``box`` reads the features under the whole box; ``cells`` predicts one value per cell,
     and Q is its mean over the box. With ``dueling``, Q = V(s) + A(s, a) - the mean of A over
     the allowed places.
     """

@@ -1,1 +1,1 @@
-"""One figure a file. Each takes plain tables and arrays and returns a matplotlib figure."""
+"""One figure per file. Each takes plain tables and arrays and returns a matplotlib figure."""

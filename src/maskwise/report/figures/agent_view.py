@@ -20,7 +20,7 @@ Place = tuple[float, float]
 
 
 def draw(gallery: Gallery, moments: NDArray[np.int64], images: NDArray[np.int64]) -> Figure:
-    """Draw a column a moment; for each image a row of masks and, where there is one, of maps.
+    """Draw one column per moment; for each image a row of masks and, if there is one, of maps.
 
     ``moments`` and ``images`` are positions in the gallery's arrays. All tiles stand in one
     panel, for a panel each would take seconds.

@@ -14,7 +14,7 @@ from maskwise.report.pictures import drawing
 TRUTH, CALLED = "#e69f00", "#56b4e9"
 """Of one class; told apart by the dashes as well."""
 CLASSES = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#f0e442")
-"""Of several: one colour a class, the network's line dashed."""
+"""Of several: one colour per class, the network's line dashed."""
 COLUMNS = 4
 
 

@@ -1,4 +1,4 @@
-"""One logged figure over training, a line a seed."""
+"""One logged figure over training, one line per seed."""
 
 from collections.abc import Mapping
 

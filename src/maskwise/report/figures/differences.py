@@ -16,11 +16,11 @@ def draw(
     words: tuple[str, str],
     bounds: tuple[float, float],
 ) -> Figure:
-    """Draw ``recipe, difference, low, high``: one comparison a row, zero marked.
+    """Draw ``recipe, difference, low, high``: one comparison per row, zero marked.
 
     Args:
         paired: the comparisons.
-        styles: a style a recipe, in the order of the rows.
+        styles: one style per recipe, in the order of the rows.
         words: title and horizontal axis.
         bounds: least and greatest value shown, the same in all pictures of a kind.
     """

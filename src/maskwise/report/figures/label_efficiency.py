@@ -1,4 +1,4 @@
-"""The main figure: a metric over the number of labelled images, one line a recipe."""
+"""The main figure: a metric over the number of labelled images, one line per recipe."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,13 +20,13 @@ def draw(
     titles: Mapping[str, str],
     axis: str,
 ) -> Figure:
-    """Draw one panel a mode.
+    """Draw one panel per mode.
 
     Args:
         scores: ``recipe, mode, fraction, value, low, high`` of one metric.
         sizes: fewest and most labelled training images of each fraction, over seeds.
-        styles: a style a recipe, in the order of the legend.
-        titles: a title a mode, in the order of the panels.
+        styles: one style per recipe, in the order of the legend.
+        titles: one title per mode, in the order of the panels.
         axis: name of the metric.
     """
     modes = [mode for mode in titles if mode in set(scores["mode"])]

@@ -63,7 +63,7 @@ def _measured(
 
 
 def _over_seeds(histories: Mapping[int, pd.DataFrame], column: str) -> pd.DataFrame:
-    """Return ``column``, a row an epoch at which it was measured, a column a seed."""
+    """Return ``column``, one row per epoch at which it was measured, one column per seed."""
     seeds = {
         seed: history.set_index("epoch")[column].dropna()
         for seed, history in histories.items()

@@ -17,7 +17,7 @@ COLUMNS = {
 
 
 def draw(gallery: Gallery, moment: int, images: NDArray[np.int64]) -> Figure:
-    """Draw a row an image: the scan, the scan with its hole, the filling, the absolute error.
+    """Draw one row per image: the scan, the scan with its hole, the filling, the error.
 
     The filling is the network's own output in units of intensity. Nothing of the hidden
     original, such as its mean or contrast, is used to make it look better.

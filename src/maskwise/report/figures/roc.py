@@ -1,4 +1,4 @@
-"""ROC curves of one class against the others, one line a recipe, averaged over seeds."""
+"""ROC curves of one class against the others, one line per recipe, averaged over seeds."""
 
 from collections.abc import Mapping
 

@@ -123,9 +123,7 @@ def _duplicates(facts: Facts) -> list[Block]:
 
 
 def _leak(facts: Facts) -> list[Block]:
-    data, splits = facts.data, facts.inputs.splits
-    parts = splits.groupby("group")[["split", "fold"]].nunique().max(axis=1)
-    shared = int((parts > 1).sum())
+    data, splits, shared = facts.data, facts.inputs.splits, facts.divided
     ours = (
         f"Of {count(splits['group'].nunique(), 'group')}, "
         f"{'none stands' if not shared else f'{shared:,} stand'} in more than one part of the "

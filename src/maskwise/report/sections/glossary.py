@@ -104,12 +104,18 @@ _AFTER = (
         "Where the figure would fall in 95 of 100 repetitions with other seeds and other test "
         "patients of the same kind, as far as drawing them anew can tell. What other training "
         "patients would change is not in it, nor other seeds where everything was trained "
-        "once.",
+        "once or twice. It never leaves the range of what it is of.",
+    ),
+    (
+        "asked beforehand, exploration",
+        "At most three comparisons in one metric are written down before a test image is read; "
+        "they alone have a p. Everything else is exploration: it may suggest a question, and "
+        "the next study may ask it.",
     ),
     (
         "p (Holm)",
         "How surprising the difference would be if there were none, made larger because "
-        "several comparisons were made at once. ≤ where no draw contradicted "
+        "several comparisons were asked at once. ≤ where no draw contradicted "
         "it: more draws might give a smaller p.",
     ),
 )

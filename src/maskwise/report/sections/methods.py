@@ -32,9 +32,9 @@ from maskwise.report.wording import (
 _TESTS = {"bootstrap": "same draws", "sign_flip": "exact sign-flip test over seeds"}
 _VERDICTS = {
     "helps": "better",
-    "perhaps": "perhaps better (the interval excludes 0, but not after correction)",
+    "perhaps": "perhaps better",
     "unclear": "no clear difference",
-    "perhaps_harms": "perhaps worse (the interval excludes 0, but not after correction)",
+    "perhaps_harms": "perhaps worse",
     "harms": "worse",
 }
 
@@ -75,22 +75,36 @@ def build(facts: Facts) -> Section:
 
 def _reading(facts: Facts) -> str:
     scores = facts.inputs.scores
-    seeds = count(len(facts.seeds), "seed")
-    averaged = f"the mean of {seeds}"
+    averaged = f"the mean of {count(len(facts.seeds), 'seed')}"
     if facts.folds:
-        rounds = count(facts.repetitions, "round")
-        averaged = f"those of {seeds}, each with a fold of its own, pooled in {rounds}"
+        averaged = f"the mean of {count(facts.repetitions, 'fold')}, each scored by itself"
     training = (
-        "The chance of training is not in them, for one training alone tested each image."
-        if facts.repetitions == 1
-        else "What another training would give is drawn from Student's distribution."
+        "What another training would give is drawn from Student's distribution."
+        if facts.tells_training
+        else f"The chance of training is not in them: it cannot be told from {facts.trainings}."
     )
     return (
         f"Each figure is the {facts.metric_name} on the test images, {averaged}, with its 95 % "
         "interval. Intervals come from drawing whole groups of test images anew, "
-        f"{scores['draws']:,} times. {training} p comes from the "
-        f"{_TESTS.get(scores['test'], scores['test'])}, corrected after Holm for all "
-        "comparisons of one metric on this page."
+        f"{scores['draws']:,} times. {training} {_of_p(facts)}"
+    )
+
+
+def _of_p(facts: Facts) -> str:
+    test = facts.inputs.scores["test"]
+    if not facts.written:
+        return (
+            "No p is given, for no comparison was named beforehand: all of it is exploration."
+        )
+    if not facts.tells_training:
+        return (
+            "No p is given, though comparisons were named beforehand "
+            f"({facts.written}): that takes 3 repetitions."
+        )
+    return (
+        f"p comes from the {_TESTS.get(test, test)}, corrected after Holm for the "
+        f"{count(facts.comparisons, 'comparison')} named beforehand ({facts.written}); the "
+        "others are exploration and have none."
     )
 
 
@@ -170,7 +184,7 @@ def _forest(facts: Facts, mode: str, fraction: float) -> list[Picture]:
         f"{interval(row['low'], row['high'])}"
         for _, row in rows.iterrows()
     )
-    caption = f"Right of the line is better than {reference}; a bar is a 95 % interval."
+    caption = f"Right of the line is better than {reference}; bars are {facts.bars}."
     return [as_svg(figure, f"Differences from {reference}, {title}: {words}.", caption)]
 
 
@@ -185,14 +199,29 @@ def _in_words(facts: Facts) -> list[str]:
 
 
 def _sentence(facts: Facts, row: pd.Series) -> str:
+    verdict, same = judge(row), facts.says_nothing(row)
+    shown = (
+        f"{signed(row['difference'])} {interval(row['low'], row['high'])}, "
+        f"{_how_sure(facts, row, verdict)}on {count(int(row['n_images']), 'image')} of "
+        f"{count(int(row['n_groups']), 'group')}, {count(int(row['n_seeds']), 'seed')} "
+        f"({labels(row['fraction'])}, {facts.mode_name(row['mode']).lower()})."
+    )
+    said = f"nothing to tell apart ({same})" if same else _VERDICTS[verdict]
     return (
-        f"{facts.title(row['recipe'])} against {facts.title(row['against'])}: "
-        f"{_VERDICTS[judge(row)]}, {signed(row['difference'])} "
-        f"{interval(row['low'], row['high'])}, "
-        f"{p_value(row['p_holm'], facts.is_least(row))} after Holm, on "
-        f"{count(int(row['n_images']), 'image')} of {count(int(row['n_groups']), 'group')}, "
-        f"{count(int(row['n_seeds']), 'seed')} ({labels(row['fraction'])}, "
-        f"{facts.mode_name(row['mode']).lower()})."
+        f"{facts.title(row['recipe'])} against {facts.title(row['against'])}: {said}, {shown}"
+    )
+
+
+def _how_sure(facts: Facts, row: pd.Series, verdict: str) -> str:
+    """Say what p a difference has, or why it has none."""
+    if pd.notna(row["p_holm"]):
+        return f"{p_value(row['p_holm'], facts.is_least(row))} after Holm, "
+    if verdict == "unclear":
+        return ""
+    return (
+        ""
+        if facts.tells_training and row["primary"]
+        else ("exploration, " if facts.tells_training else f"from {facts.trainings}, ")
     )
 
 
@@ -205,6 +234,7 @@ def _paired(caption: str, facts: Facts, paired: pd.DataFrame) -> Table:
         "metric",
         "difference",
         "95 % interval",
+        "asked beforehand",
         "p",
         "p (Holm)",
         "test images",
@@ -220,6 +250,7 @@ def _paired(caption: str, facts: Facts, paired: pd.DataFrame) -> Table:
             facts.in_print(row["metric"]),
             signed(row["difference"]),
             interval(row["low"], row["high"]),
+            "yes" if row["primary"] else "no",
             *(p_figure(row[name], facts.is_least(row)) for name in ("p", "p_holm")),
             *(f"{row[name]:,}" for name in ("n_images", "n_groups", "n_seeds")),
         )

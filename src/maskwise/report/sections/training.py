@@ -19,7 +19,7 @@ _CURVES = {
 
 
 def build(facts: Facts) -> Section:
-    """Draw what was logged, a picture a recipe and quantity."""
+    """Draw what was logged, one picture per recipe and quantity."""
     blocks = [block for name in facts.styles for block in _recipe(facts, name)]
     text = (
         "Losses of different recipes measure different tasks: compare shapes, not heights."
@@ -41,7 +41,7 @@ def _recipe(facts: Facts, name: str) -> list[Block]:
 
 
 def series(facts: Facts, name: str, column: str) -> dict[str, pd.Series]:
-    """Return a logged figure over epochs, a series a seed, those that have none left out."""
+    """Return a logged figure over epochs, one series per seed that has it."""
     return {
         f"seed {seed}": history.set_index("epoch")[column].dropna()
         for seed, history in facts.histories(name).items()

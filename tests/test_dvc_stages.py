@@ -1,0 +1,83 @@
+"""A source with recipes and seeds of its own has DVC stages of its own."""
+
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from maskwise.cells import read_studies
+from maskwise.dvc_stages import write_stages
+from maskwise.errors import UserError
+from project import Project, copy_project
+
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A tiny copy; its stages are listed, and one is run."""
+    return copy_project(tmp_path_factory.mktemp("stages") / "project")
+
+
+def addresses(project: Project, file: str) -> set[str]:
+    with Repo(project.root) as repo:
+        return {stage.name for stage in repo.index.stages if stage.path_in_repo == file}
+
+
+@pytest.mark.parametrize("source", ["phantom_study", "busi_study", "busi"])
+def test_dvc_knows_the_cells_that_kedro_knows(project: Project, source: str) -> None:
+    study = read_studies(project.root)[source]
+    path = write_stages(project.root, source)
+    assert path == project.root / "studies" / source / "dvc.yaml"
+    cells = {
+        f"{stage}@{source}-{recipe}-{seed}"
+        for stage in ("pretrain", "finetune")
+        for recipe in study.recipes
+        for seed in study.seeds
+    }
+    whole = {f"{stage}@{source}" for stage in ("ingest", "preprocess", "evaluate", "report")}
+    generated = {f"generate@{source}"} if study.generated else set()
+    assert addresses(project, f"studies/{source}/dvc.yaml") == cells | whole | generated
+
+
+def test_a_list_that_is_changed_later_needs_no_new_file(
+    project: Project, tmp_path: Path
+) -> None:
+    copy = copy_project(tmp_path / "copy")
+    write_stages(copy.root, "phantom_study")
+    copy.edit("conf/base/experiment.yml", experiment__sources__phantom_study__seeds=[7])
+    found = addresses(copy, "studies/phantom_study/dvc.yaml")
+    assert {name for name in found if name.startswith("pretrain@phantom_study-dqn-")} == {
+        "pretrain@phantom_study-dqn-7"
+    }
+
+
+def test_evaluation_depends_on_the_lists_of_its_own_source(project: Project) -> None:
+    write_stages(project.root, "busi_study")
+    text = (project.root / "studies/busi_study/dvc.yaml").read_text(encoding="utf-8")
+    for key in ("recipes", "seeds", "fractions"):
+        assert f"- experiment.sources.busi_study.{key}\n" in text
+        assert f"- experiment.{key}\n" not in text
+
+
+def test_its_stages_write_where_kedro_reads(project: Project) -> None:
+    project.run("python", "-m", "maskwise.dvc_stages", "phantom_study")
+    file = "studies/phantom_study/dvc.yaml"
+    project.run("dvc", "repro", "-q", f"{file}:ingest@phantom_study")
+    assert (project.root / "data/02_intermediate/phantom_study/manifest.parquet").is_file()
+    assert (project.root / "studies/phantom_study/dvc.lock").is_file()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("phantom", "stands under `reproduce`, so dvc.yaml makes it already"),
+        ("fantom", "there is no source 'fantom'; did you mean 'phantom'"),
+    ],
+)
+def test_a_source_that_has_its_stages_already_or_is_none_is_refused(
+    project: Project, source: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        write_stages(project.root, source)
+    assert not (project.root / "studies" / source).exists()
