@@ -65,7 +65,7 @@ def training_step(
         proposal = policy.propose(batch, setting.grid, generator)
         outcome = network(batch, proposal.mask)
         outcome.loss.backward()
-        nn.utils.clip_grad_norm_(parameters, recipe.optimisation.clip_norm)
+        nn.utils.clip_grad_norm_(parameters, recipe.optimisation.longest_gradient)
         optimiser.step()
         optimiser.zero_grad()
         policy.learn(proposal, outcome)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -183,9 +183,11 @@ def test_a_broken_run_keeps_its_last_good_checkpoint_and_a_changed_recipe_starts
     tmp_path: Path,
 ) -> None:
     store, splits = make_store(tmp_path / "store")
-    block = {**RANDOM_BOX, "optimisation": {"learning_rate": 1e18, "warm_up": 0.5}}
+    block = {**RANDOM_BOX, "optimisation": {"warm_up": 0.5}}
+    run = make_run(tmp_path / "a", block, checkpoint_every=1, steps=30)
+    too_fast = replace(run.recipe.optimisation, learning_rate=1e18)
     with pytest.raises(UserError, match="The last good checkpoint is kept"):
-        pretrain(store, splits, make_run(tmp_path / "a", block, checkpoint_every=1, steps=30))
+        pretrain(store, splits, replace(run, recipe=replace(run.recipe, optimisation=too_fast)))
     (kept,) = files(tmp_path / "a")
     healthy = pretrain(store, splits, make_run(tmp_path / "a", RANDOM_BOX))
     alone = pretrain(store, splits, make_run(tmp_path / "b", RANDOM_BOX))

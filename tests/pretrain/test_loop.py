@@ -20,7 +20,7 @@ from maskwise.pretrain.cell import Pretrained, PretrainRun
 from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
 from maskwise.pretrain.objectives.context_encoder import ContextEncoder, ContextEncoderConfig
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
-from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
+from pretrain.toys import RANDOM_BOX, SIMCLR, at_rate, make_run, make_store, pretrain
 
 LATERALITIES: tuple[Laterality, ...] = ("free", "fixed")
 
@@ -343,12 +343,12 @@ def test_layout_and_deterministic_kernels_change_at_most_the_last_bits(
 
 def test_a_loss_that_is_no_number_stops_the_run_with_place_and_cause(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
-    block = {**RANDOM_BOX, "optimisation": {"learning_rate": 1e18, "warm_up": 0.0}}
+    run = make_run(tmp_path, RANDOM_BOX, steps=30)
     with pytest.raises(
         UserError,
         match=r"pretrain recipe seed 0: .* at step \d+ \(epoch \d\); likely the learning rate",
     ):
-        pretrain(store, splits, make_run(tmp_path, block, steps=30))
+        pretrain(store, splits, at_rate(run, 1e18))
 
 
 def test_images_that_are_no_numbers_are_named_as_the_cause(tmp_path: Path) -> None:
@@ -364,17 +364,16 @@ def test_rewards_that_are_no_numbers_are_named_with_cell_epoch_and_batch(
     block = {
         **RANDOM_BOX,
         "policy": {"name": "dqn", "box": [2, 2]},
-        "optimisation": {"learning_rate": 1e30, "warm_up": 0.0},
     }
     # There are 12 training images: an epoch is two batches of 6, or one of 12.
     with pytest.raises(UserError) as caught:
-        pretrain(store, splits, make_run(tmp_path, block, batch_size=6))
+        pretrain(store, splits, at_rate(make_run(tmp_path, block, batch_size=6), 1e30))
     assert str(caught.value).startswith(
         "pretrain recipe seed 0, step 2 (epoch 1, batch 2): policy dqn: 6 of 6 rewards (100 %) "
         "are not finite; lower the objective's learning rate"
     )
     with pytest.raises(UserError, match=r"seed 0, step 2 \(epoch 2, batch 1\): policy dqn: 12"):
-        pretrain(store, splits, make_run(tmp_path, block, batch_size=12))
+        pretrain(store, splits, at_rate(make_run(tmp_path, block, batch_size=12), 1e30))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Small stores and runs that the tests of pre-training share."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,9 @@ def make_run(folder: Path, block: dict[str, Any], **options: Any) -> PretrainRun
         seed=seed,
         checkpoints=folder,
     )
+
+
+def at_rate(run: PretrainRun, rate: float) -> PretrainRun:
+    """Return the run at a learning rate that no recipe may ask for, without a warm-up."""
+    optimisation = replace(run.recipe.optimisation, learning_rate=rate, warm_up=0.0)
+    return replace(run, recipe=replace(run.recipe, optimisation=optimisation))

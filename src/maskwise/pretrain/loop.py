@@ -161,7 +161,7 @@ class Loop:
             if phase.network:
                 self.fabric.backward(outcome.loss / len(parts))
             played.append((proposal, outcome))
-        figures = self._update(self.plan.optimisation.clip_norm) if phase.network else {}
+        figures = self._update(self.plan.optimisation.longest_gradient) if phase.network else {}
         learnt = [self._learn(*one) if phase.policy else {} for one in played]
         seen = [
             {"loss": outcome.loss.detach(), **outcome.figures, **more}

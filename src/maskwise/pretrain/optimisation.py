@@ -1,5 +1,6 @@
 """How the networks of an objective are optimised."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -23,8 +24,8 @@ class OptimisationConfig:
     """After the warm-up: ``cosine`` to 0, or ``thirds``, the release's two steps of .33."""
     warm_up: Decay = 0.05
     """Share of the steps in which the learning rate rises."""
-    clip_norm: Positive = 1.0
-    """Longest gradient of a step."""
+    clip_norm: Positive | None = 1.0
+    """Longest gradient of a step; null = however long."""
     accumulate: BatchSize = 1
     """Parts into which a batch is cut to save memory; an objective sees one part at a time."""
 
@@ -35,6 +36,11 @@ class OptimisationConfig:
                 f"optimisation.accumulate: {self.accumulate} parts do not divide a batch of "
                 f"{batch_size} images; choose a number that does"
             )
+
+    @property
+    def longest_gradient(self) -> float:
+        """``clip_norm``, infinite where there is none."""
+        return math.inf if self.clip_norm is None else self.clip_norm
 
     def part(self, batch_size: int) -> int:
         """Return how many images an objective sees at a time."""

@@ -53,7 +53,9 @@ class Recipe:
             ("encoder", ENCODERS, self.encoder),
         )
         names = {
-            key: next(name for name, config in known.items() if config is type(choice))
+            key: {config: name for name, config in known.items()}.get(
+                type(choice), type(choice).__name__
+            )
             for key, known, choice in chosen
         }
         object.__setattr__(self, "names", names)
