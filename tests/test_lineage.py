@@ -19,9 +19,11 @@ from maskwise.pipeline_registry import PROJECT, register_pipelines
 RECIPES = Path("conf/base/recipes")
 GLUE = {
     "__init__.py",
+    "bounds.py",
     "cells.py",
     "config.py",
     "errors.py",
+    "kinds.py",
     "pipelines",
     "progress.py",
     "workers.py",

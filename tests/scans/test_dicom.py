@@ -221,6 +221,7 @@ def test_floating_point_uses_all_its_bits_whatever_the_header_says(
 
 def test_monochrome1_with_a_slope_is_turned_within_what_is_scaled(tmp_path: Path) -> None:
     elements = {"PhotometricInterpretation": "MONOCHROME1", "RescaleSlope": "2"}
+    elements |= {"RescaleIntercept": "0"}
     save(slice_of(RAMP, **elements, BitsStored=4, HighBit=3), tmp_path / "a.dcm")
     assert np.array_equal(read_image(tmp_path, "a.dcm")[..., 0], 2 * (15 - RAMP))
 

@@ -234,7 +234,8 @@ def test_padding_counts_in_no_statistic(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_an_image_of_nothing_but_padding_is_black_and_blank(tmp_path: Path, dtype: Any) -> None:
     words = np.full((8, 8), 200, dtype)
-    save(padded({"PixelPaddingValue": 200, "RescaleSlope": "2"}, words), tmp_path / "a.dcm")
+    elements = {"PixelPaddingValue": 200, "RescaleSlope": "2", "RescaleIntercept": "0"}
+    save(padded(elements, words), tmp_path / "a.dcm")
     (row,) = measure(Look(tmp_path, 10**6, tmp_path / "key"), Task(0, "a.dcm", 0, ())).measured
     assert (row.intensity_mean, row.intensity_std) == (0, 0)
     assert (row.intensity_min, row.intensity_max, row.blank) == (0, 0, True)
