@@ -18,7 +18,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from maskwise.scans.dicom_frames import Picture, jpeg_picture
+from maskwise.scans.compression import Picture, jpeg_picture
 from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reasons import RejectedError
 from sources.dicom import compressed, save

@@ -305,6 +305,36 @@ def test_colours_of_a_compressed_picture_stand_as_it_has_them(
     assert np.abs(found - colours).max() <= (2 if syntax == JPEGBaseline8Bit else 0)
 
 
+@pytest.mark.parametrize(
+    ("photometric", "transformed"), [("YBR_RCT", False), ("YBR_FULL", True)]
+)
+def test_colours_of_which_header_and_picture_say_different_things_are_refused(
+    tmp_path: Path, photometric: str, transformed: bool
+) -> None:
+    colours = np.full((16, 24, 3), 90, np.uint8)
+    picture = imagecodecs.jpeg2k_encode(
+        colours, reversible=True, codecformat="j2k", mct=transformed
+    )
+    elements = {"PhotometricInterpretation": photometric}
+    dataset = compressed(colours, [picture], JPEG2000Lossless, **elements)
+    save(dataset, tmp_path / "a.dcm")
+    with pytest.raises(RejectedError, match=f"{photometric}.*transform of colours") as caught:
+        read_frame(tmp_path, "a.dcm", 0, 10**6)
+    assert caught.value.reject.reason == "unreadable_element"
+
+
+@pytest.mark.parametrize("planar", [None, 2])
+def test_colours_that_may_lie_in_either_order_are_refused(
+    tmp_path: Path, planar: int | None
+) -> None:
+    dataset = clip(np.stack([ultrasound(0)]))
+    dataset.PlanarConfiguration = planar
+    save(dataset, tmp_path / "a.dcm")
+    with pytest.raises(RejectedError, match="PlanarConfiguration") as caught:
+        read_frame(tmp_path, "a.dcm", 0, 10**6)
+    assert caught.value.reject.reason == "unreadable_element"
+
+
 def ultrasound(seed: int) -> NDArray[np.uint8]:
     """Return ``(16, 24, 3)`` of YBR, a third of it coloured, nothing out of RGB's bounds."""
     rng = np.random.default_rng(seed)

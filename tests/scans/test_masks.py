@@ -1,11 +1,17 @@
 """Which pixels of a mask are lesion: soft edges, palettes, alpha, colour, JPEG."""
 
+import io
 from pathlib import Path
+from typing import Any
 
+import imagecodecs
 import numpy as np
+import pydicom
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom.uid import JPEGBaseline8Bit
 
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
@@ -13,6 +19,7 @@ from maskwise.scans.mask_files import read_classes, read_lesion, read_mask
 from maskwise.scans.reading import Reading
 from maskwise.scans.reasons import RejectedError
 from scans.handmade import png, tiff
+from sources.dicom import compressed
 from sources.drawing import disc, scan
 
 LESION = disc(20, 30)
@@ -31,6 +38,13 @@ def remarked(raw: Path, name: str, reading: Reading | None = None) -> list[str]:
     """Return the kinds of what was decided about a mask."""
     found = read_lesion(raw, [name], reading=reading or Reading())
     return [remark.kind for remark in found.remarks]
+
+
+def written(dataset: pydicom.Dataset) -> bytes:
+    """Return a dataset as the content of a file."""
+    file = io.BytesIO()
+    dataset.save_as(file, enforce_file_format=True)
+    return file.getvalue()
 
 
 def paletted(indices: NDArray[np.generic], *colours: tuple[int, int, int]) -> bytes:
@@ -116,11 +130,49 @@ def test_a_jpeg_mask_is_cut_at_half_of_its_own_maximum(tmp_path: Path, top: int)
     assert np.array_equal(read_mask(tmp_path, ["m.jpg"]), blocks > 0)
 
 
+NOISE = np.random.default_rng(0).integers(0, 9, (40, 40), dtype=np.uint8)
+
+
+def compressed_tiff(compression: str, **options: Any) -> bytes:
+    """Return ``NOISE`` in colours, in a TIFF; by default nothing is lost."""
+    file, colours = io.BytesIO(), np.repeat(NOISE[..., None], 3, axis=2)
+    tifffile.imwrite(file, colours, photometric="rgb", compression=compression, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("m.tif", compressed_tiff("jpeg", compressionargs={"level": 95})),
+        ("m.tif", compressed_tiff("webp", compressionargs={"level": 95, "lossless": False})),
+        (
+            "m.tif",
+            compressed_tiff("jpeg2000", compressionargs={"level": 40, "reversible": False}),
+        ),
+        (
+            "m.dcm",
+            written(compressed(NOISE, [imagecodecs.jpeg8_encode(NOISE)], JPEGBaseline8Bit)),
+        ),
+    ],
+)
+def test_the_noise_of_a_black_mask_that_lost_by_compression_is_no_lesion(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert not read_mask(tmp_path, [name]).any()
+    assert remarked(tmp_path, name) == ["mask_levels"]
+
+
 def test_the_noise_of_a_black_jpeg_is_no_lesion(tmp_path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 9, (40, 40), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "m.jpg", quality=95)
+    Image.fromarray(NOISE).save(tmp_path / "m.jpg", quality=95)
     assert not read_mask(tmp_path, ["m.jpg"]).any()
     assert remarked(tmp_path, "m.jpg") == ["mask_levels"]
+
+
+@pytest.mark.parametrize("compression", ["webp", "jpeg2000", "zlib"])
+def test_a_dark_mask_that_lost_nothing_is_a_lesion(tmp_path: Path, compression: str) -> None:
+    (tmp_path / "m.tif").write_bytes(compressed_tiff(compression))
+    assert read_mask(tmp_path, ["m.tif"]).any()
 
 
 @pytest.mark.parametrize("lesion", [RED, GREEN, BLACK])

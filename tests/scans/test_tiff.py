@@ -184,12 +184,26 @@ def write_lab(path: Path, stack: NDArray[np.uint16]) -> None:
     colour.save(path)
 
 
+def write_compressed_channels(path: Path, stack: NDArray[np.uint16]) -> None:
+    channels = np.moveaxis(stack, 0, -1)
+    options: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(path, channels, compression="jpeg2000", **options)
+
+
 def write_slide(path: Path, stack: NDArray[np.uint16]) -> None:
     tifffile.imwrite(path, stack[0], description="Aperio Image Library v1", metadata=None)
 
 
 @pytest.mark.parametrize(
-    "write", [write_volume, write_channels, write_complex, write_lab, write_slide]
+    "write",
+    [
+        write_volume,
+        write_channels,
+        write_compressed_channels,
+        write_complex,
+        write_lab,
+        write_slide,
+    ],
 )
 def test_a_kind_of_image_that_is_not_read_is_refused_by_name(
     tmp_path: Path, write: Any

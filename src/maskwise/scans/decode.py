@@ -93,6 +93,8 @@ class Decoded:
     """``(H, W)``, what is stored of a picture with a palette; ``pixels`` are its colours."""
     alpha: NDArray[Any] | None = None
     """``(H, W)``, opacity; a mask may be drawn in nothing else."""
+    lossy: bool = False
+    """Whether compression by JPEG or its like changed the pixels: its noise is about them."""
 
 
 def claimed_format(path: str) -> str | None:
@@ -207,6 +209,7 @@ def _picture(image: Image.Image, data: bytes, announced: str) -> Decoded:
         remarks=remarks,
         indices=None if stored is None else turned(stored, orientation),
         alpha=None if alpha is None else turned(alpha, orientation),
+        lossy=announced == "JPEG",
     )
 
 

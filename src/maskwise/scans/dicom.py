@@ -18,7 +18,12 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.processing import convert_color_space
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+)
 
 from maskwise.scans.background import darkened
 from maskwise.scans.decode import Decoded, check_frame, check_size
@@ -33,6 +38,7 @@ from maskwise.scans.reasons import RejectedError
 from maskwise.scans.remarks import Remark
 
 _YBR = ("YBR_FULL", "YBR_FULL_422")
+_LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit)
 _UNDECODED = "its pixels cannot be decoded"
 
 
@@ -147,12 +153,17 @@ class DicomReader:
             place=place_of(self._header, frame, layout.frames),
             background=background,
             remarks=(*self._kind.remarks, *self._smeared()),
+            lossy=self._lossy,
         )
         return words, decoded
 
+    @property
+    def _lossy(self) -> bool:
+        said = text_of(self._header.dataset, "LossyImageCompression")
+        return said == "01" or self._syntax in _LOSSY
+
     def _smeared(self) -> Iterator[Remark]:
-        lossy = text_of(self._header.dataset, "LossyImageCompression") == "01"
-        if lossy and "PixelPaddingValue" in self._header and not self._layout.colour:
+        if self._lossy and "PixelPaddingValue" in self._header and not self._layout.colour:
             yield Remark("smeared_padding", "")
 
     def _colour(self, words: NDArray[Any], colours: str, grey: bool) -> NDArray[Any]:

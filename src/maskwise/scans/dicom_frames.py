@@ -7,7 +7,7 @@ from PlanarConfiguration, which holds for no JPEG, and GDCM ends the whole proce
 lossless picture in 8 bits is said to use fewer.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy.typing import NDArray
 from openjpeg.utils import get_parameters
@@ -22,30 +22,17 @@ from pydicom.uid import (
     JPEGTransferSyntaxes,
 )
 
+from maskwise.scans.compression import Picture, colours_transformed, jpeg_picture
 from maskwise.scans.dicom_header import Header
 from maskwise.scans.dicom_pixels import Layout
 from maskwise.scans.reasons import RejectedError
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _JPEG = frozenset((*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes))
+_CONTRADICTED = {"YBR_ICT": False, "YBR_RCT": False, "YBR_FULL": True, "YBR_FULL_422": True}
+"""Colours -> what a compressed picture cannot say of a transform of them. RGB may be either."""
 _LEAST_FRAME = 8
 """Bytes of a compressed frame, if nothing were in it: a tag and a length."""
-_STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
-"""JPEG's markers that have no length."""
-_NO_FRAME = frozenset((0xC4, 0xC8, 0xCC))
-"""Of the markers from C0 to CF, those that begin no frame."""
-_LOSSLESS, _LS = 0xC3, 0xF7
-_END, _SCAN = 0xD9, 0xDA
-
-
-class Picture(NamedTuple):
-    """What a compressed picture says of itself."""
-
-    rows: int
-    columns: int
-    bits: int
-    lossy: bool = False
-    """By JPEG's cosines, which decoders can do for 8 bits or for 12."""
 
 
 def check_syntax(syntax: UID, path: str) -> None:
@@ -110,6 +97,8 @@ def _options(header: Header, layout: Layout, syntax: UID, frame: int) -> dict[st
     if layout.floating:
         return {}
     if not syntax.is_encapsulated:
+        if layout.colour:
+            _check_planes(header)
         return {"correct_unused_bits": False}
     picture = _claimed(header, layout, syntax, frame)
     if picture is None:
@@ -123,6 +112,13 @@ def _options(header: Header, layout: Layout, syntax: UID, frame: int) -> dict[st
         bits = 8 if picture.bits <= 8 else 16
         options |= {"bits_allocated": bits, "bits_stored": bits, "correct_unused_bits": False}
     return options
+
+
+def _check_planes(header: Header) -> None:
+    """Refuse colours of which nobody says whether they lie beside or behind one another."""
+    planar = header.required("PlanarConfiguration")
+    if planar > 1:
+        raise header.unreadable("PlanarConfiguration", "0 or 1", planar)
 
 
 def _jpeg_decoder(picture: Picture, syntax: UID, decoder: Decoder, path: str) -> str:
@@ -150,40 +146,17 @@ def _claimed(header: Header, layout: Layout, syntax: UID, frame: int) -> Picture
     data = get_frame(header.dataset.PixelData, frame, number_of_frames=layout.frames)
     if syntax in JPEG2000TransferSyntaxes:
         said = get_parameters(data)
-        return Picture(int(said["rows"]), int(said["columns"]), int(said["precision"]))
+        size = (int(said["rows"]), int(said["columns"]), int(said["precision"]))
+        return Picture(*size, transformed=colours_transformed(data))
     picture = jpeg_picture(data)
     if picture is None:
         raise RejectedError(header.path, "damaged", "its compressed picture has no header")
     return picture
 
 
-def jpeg_picture(data: bytes) -> Picture | None:
-    """Return what a JPEG or JPEG-LS picture's frame header says, or None without one.
-
-    ITU-T T.81, B.2.2: marker, length, bits, rows, columns; T.87 has the same.
-    """
-    place = 2 if data.startswith(b"\xff\xd8") else len(data)
-    while place + 9 <= len(data):
-        if data[place] != 0xFF:
-            return None
-        marker = data[place + 1]
-        if marker == 0xFF:  # fills up
-            place += 1
-        elif marker in _STANDALONE:
-            place += 2
-        elif marker == _LS or (0xC0 <= marker <= 0xCF and marker not in _NO_FRAME):
-            rows, columns = (int.from_bytes(data[place + at : place + at + 2]) for at in (5, 7))
-            return Picture(rows, columns, data[place + 4], marker not in (_LS, _LOSSLESS))
-        elif marker in (_END, _SCAN):
-            return None
-        else:
-            place += 2 + int.from_bytes(data[place + 2 : place + 4])
-    return None
-
-
 def _check_claims(picture: Picture, header: Header, layout: Layout) -> None:
     """Refuse a compressed picture of another size than the header promises."""
-    rows, columns, bits, _ = picture
+    rows, columns, bits = picture[:3]
     if (rows, columns) != (layout.rows, layout.columns):
         detail = (
             f"the compressed picture is {columns} x {rows} pixels, the header says "
@@ -199,3 +172,10 @@ def _check_claims(picture: Picture, header: Header, layout: Layout) -> None:
     if layout.high != layout.stored - 1:
         wanted = f"BitsStored - 1 = {layout.stored - 1} in a compressed picture"
         raise header.unreadable("HighBit", wanted, layout.high)
+    if picture.transformed == _CONTRADICTED.get(layout.photometric, ...):
+        did = "was" if picture.transformed else "was not"
+        detail = (
+            f"PhotometricInterpretation is {layout.photometric}, but the compressed picture "
+            f"says that a transform of colours {did} applied"
+        )
+        raise RejectedError(header.path, "unreadable_element", detail)

@@ -16,7 +16,8 @@ from maskwise.scans.reasons import RejectedError
 from maskwise.scans.remarks import Remark
 
 NOISE = 16
-"""A JPEG mask that is nowhere brighter, of 255, is black with the noise of its compression."""
+"""A mask of 8 bits that lost by its compression, as JPEG does, and is nowhere brighter, of 255,
+is black with the noise of that."""
 
 NEAR = 1e-3
 """What lies so near to a whole number is that number, rounded on its way through a program."""
@@ -45,13 +46,13 @@ def lesion_of(decoded: Decoded, path: str, reading: Reading) -> Lesion:
     if decoded.alpha is not None and _is_of_one_colour(decoded.pixels):
         drawn = decoded.alpha
         if drawn.min() < drawn.max():
-            lesion = _of_levels(drawn, decoded.format, reading)
+            lesion = _of_levels(drawn, decoded.lossy, reading)
             return Lesion(lesion.mask, (Remark("alpha_mask", ""), *lesion.remarks))
     pixels = decoded.pixels
     values = pixels[..., 0] if pixels.shape[2] == 1 else pixels.max(axis=2)
     if values.min() > 0 and not _is_grey(pixels):
         return _remarked_if_full(np.ones(values.shape, np.bool_), pixels)
-    return _of_levels(values, decoded.format, reading)
+    return _of_levels(values, decoded.lossy, reading)
 
 
 def classes_of(decoded: Decoded, path: str) -> NDArray[np.uint8]:
@@ -128,16 +129,18 @@ def check_whole(values: NDArray[Any], path: str) -> None:
         raise RejectedError(path, "fractional_mask", detail)
 
 
-def _of_levels(values: NDArray[Any], format_name: str, reading: Reading) -> Lesion:
+def _of_levels(values: NDArray[Any], lossy: bool, reading: Reading) -> Lesion:
     """Cut grey levels ``(H, W)``; of black and one other level, the other is the lesion."""
     lesion, top = values != 0, values.max()
-    jpeg = format_name == "JPEG"
-    if jpeg and 0 < top < NOISE:
-        detail = f"it is a JPEG that is nowhere brighter than {top} of 255: taken as empty"
+    if lossy and values.dtype == np.uint8 and 0 < top < NOISE:
+        detail = (
+            f"its compression is lossy (JPEG) and it is nowhere brighter than {top} of 255: "
+            "taken as empty"
+        )
         return Lesion(np.zeros(values.shape, np.bool_), (Remark("mask_levels", detail),))
     # Most masks are plain; to list their levels would take as long as to decode them.
     plain = np.count_nonzero(lesion) == np.count_nonzero(values == (top or values.min()))
-    if not lesion.any() or plain or (reading.mask_threshold == "any" and not jpeg):
+    if not lesion.any() or plain or (reading.mask_threshold == "any" and not lossy):
         return _remarked_if_full(lesion, values[..., None])
     levels = np.unique(values)
     if len(levels) == 2:

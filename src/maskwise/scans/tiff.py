@@ -22,7 +22,7 @@ from maskwise.scans.guarded import quiet, refusing
 from maskwise.scans.orientation import checked, turned
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.remarks import Remark
-from maskwise.scans.tiff_pages import check_page, check_segments, number_type
+from maskwise.scans.tiff_pages import check_page, check_segments, lost_by, number_type
 from maskwise.scans.tiff_samples import Picture, picture_of
 
 MOST_PAGES = 2**20
@@ -184,6 +184,7 @@ class TiffReader:
             remarks=(*picture.remarks, *remarks),
             indices=None if indices is None else turned(indices, orientation),
             alpha=None if alpha is None else turned(alpha, orientation),
+            lossy=lost_by(page, self._data),
         )
 
     def _damaged(self, detail: str) -> RejectedError:

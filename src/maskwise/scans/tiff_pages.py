@@ -5,10 +5,12 @@ import math
 from typing import Any
 
 import numpy as np
+from openjpeg.utils import get_parameters
 from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC, PLANARCONFIG, SAMPLEFORMAT, TiffPage
 from tifffile.tifffile import jpeg_shape
 
+from maskwise.scans.compression import is_lossy
 from maskwise.scans.reasons import RejectedError
 
 _PHOTOMETRIC = 262
@@ -89,6 +91,12 @@ def check_segments(page: TiffPage, data: bytes, path: str) -> None:
             _check_inside(page, data[start : start + count], path)
 
 
+def lost_by(page: TiffPage, data: bytes) -> bool:
+    """Tell whether the compression of a page whose segments were checked is lossy."""
+    start, count = page.dataoffsets[0], page.databytecounts[0]
+    return page.compression in _PICTURES and is_lossy(data[start : start + count])
+
+
 def _check_bytes(page: TiffPage, path: str, limit: int) -> None:
     """Hold the page and a tile of it, which may be larger, against ``limit``."""
     tile = page.tilewidth * page.tilelength if page.is_tiled else 0
@@ -128,8 +136,11 @@ def _check_inside(page: TiffPage, segment: bytes, path: str) -> None:
     """Refuse a compressed strip or tile that claims to be far larger than it should be."""
     if page.compression == COMPRESSION.JPEG:
         height, width = jpeg_shape(segment)[1:3]
+    elif page.compression == COMPRESSION.JPEG2000:
+        said = get_parameters(segment)
+        height, width = int(said["rows"]), int(said["columns"])
     else:
-        with Image.open(io.BytesIO(segment), formats=("JPEG2000", "WEBP")) as picture:
+        with Image.open(io.BytesIO(segment), formats=("WEBP",)) as picture:
             width, height = picture.size
     rows, columns = (page.tilelength, page.tilewidth)
     if not page.is_tiled:
