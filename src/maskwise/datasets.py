@@ -36,7 +36,7 @@ class ArtefactDataset(AbstractDataset[Any, Any]):
 
         try:
             return self.read()
-        except UserError:
+        except (UserError, MemoryError):  # the latter says nothing of the file
             raise
         except Exception as error:
             # Damaged files raise what they like out of a parser: ArrowInvalid, BadZipFile, …

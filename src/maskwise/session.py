@@ -18,7 +18,7 @@ from kedro.pipeline import Pipeline
 from yaml import MarkedYAMLError
 
 from maskwise.cells import RAW_ROOT, read_yaml
-from maskwise.errors import Terminated, UserError, hint
+from maskwise.errors import Terminated, UserError, hint, shown
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def check_environment(conf: Path, name: str | None) -> None:
     if name is None or (conf / name).is_dir():
         return
     known = [path.name for path in conf.iterdir() if path.is_dir() and path.name != "base"]
-    raise UserError(f"--env: there is no {name!r} in {conf}; {hint(name, known)}")
+    raise UserError(f"--env: there is no {shown(name)} in {conf}; {hint(name, known)}")
 
 
 def check_files(conf: Path, environments: Collection[str]) -> None:
@@ -136,7 +136,7 @@ def check_request(registered: Any, options: dict[str, Any]) -> None:
     known = [name for name in registered.keys() if name != "__default__"]  # noqa: SIM118
     for name in names:
         if name not in registered:
-            raise UserError(f"--pipelines: there is no {name!r}; {hint(name, known)}")
+            raise UserError(f"--pipelines: there is no {shown(name)}; {hint(name, known)}")
     if len(names) > 1:
         raise UserError(
             f"--pipelines: {', '.join(sorted(names))} are run one after another; "
@@ -179,7 +179,7 @@ def check_request(registered: Any, options: dict[str, Any]) -> None:
 def _check_names(option: str, given: Collection[str], known: Collection[str]) -> None:
     for name in given:
         if name not in known:
-            raise UserError(f"{option}: there is no {name!r}; {hint(name, known)}")
+            raise UserError(f"{option}: there is no {shown(name)}; {hint(name, known)}")
 
 
 def _namespaces(pipeline: Pipeline) -> set[str]:

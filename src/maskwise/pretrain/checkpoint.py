@@ -49,6 +49,8 @@ class Checkpoint:
             return None
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except MemoryError:  # says nothing of the file
+            raise
         except Exception as error:
             raise UserError(
                 f"{self.path}: the checkpoint cannot be read ({error}); delete it to start anew"
