@@ -16,7 +16,7 @@ from maskwise.masks import Grid, boxes, to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Setting
 from maskwise.pretrain.diagnostics import Probe
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
-from maskwise.pretrain.policies.dqn_places import Places
+from maskwise.pretrain.policies.dqn.places import Places
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
 from pretrain.dqn_toys import a_policy

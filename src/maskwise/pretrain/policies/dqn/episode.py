@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from maskwise.pretrain.policies.dqn_places import Places
+from maskwise.pretrain.policies.dqn.places import Places
 from maskwise.pretrain.splitmix import GOLDEN, mix
 
 QNetwork = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -18,8 +18,8 @@ from maskwise.pretrain.policies.cells import (
     ranked,
     uniform,
 )
-from maskwise.pretrain.policies.hardest_predictor import Predictor
-from maskwise.pretrain.policies.hardest_teacher import Momentum, Teacher
+from maskwise.pretrain.policies.hardest.predictor import Predictor
+from maskwise.pretrain.policies.hardest.teacher import Momentum, Teacher
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, pad
 
 from maskwise.errors import UserError
-from maskwise.pretrain.policies.dqn_places import Places
+from maskwise.pretrain.policies.dqn.places import Places
 
 Head = Literal["box", "cells"]
 Norm = Literal["group", "none"]

@@ -11,14 +11,14 @@ from typing import Literal
 
 from torch import Tensor
 
-from maskwise.pretrain.policies.a3c_advantage import Advantage
-from maskwise.pretrain.policies.a3c_bernoulli import bernoulli, bernoulli_terms
-from maskwise.pretrain.policies.a3c_exact import (
+from maskwise.pretrain.policies.a3c.advantage import Advantage
+from maskwise.pretrain.policies.a3c.bernoulli import bernoulli, bernoulli_terms
+from maskwise.pretrain.policies.a3c.exact import (
     conditional_bernoulli,
     conditional_bernoulli_terms,
 )
-from maskwise.pretrain.policies.a3c_reward import Credit
-from maskwise.pretrain.policies.a3c_sampling import (
+from maskwise.pretrain.policies.a3c.reward import Credit
+from maskwise.pretrain.policies.a3c.sampling import (
     Choice,
     gumbel_topk,
     plackett_luce_terms,

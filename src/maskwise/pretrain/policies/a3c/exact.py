@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from maskwise.pretrain.policies.a3c_sampling import Choice
+from maskwise.pretrain.policies.a3c.sampling import Choice
 
 
 def log_polynomials(scores: Tensor, number: int) -> Tensor:

@@ -15,7 +15,7 @@ from maskwise.bounds import Decay, Weight, Within
 from maskwise.errors import UserError
 from maskwise.masks import Grid, cell_means, to_pixels
 from maskwise.pretrain.contracts import Outcome
-from maskwise.pretrain.policies.a3c_sampling import Choice
+from maskwise.pretrain.policies.a3c.sampling import Choice
 
 Credit = Literal["cell", "to_go", "image"]
 Scale = Literal["relative", "raw", "rank"]

@@ -17,8 +17,8 @@ from maskwise.bounds import Boxes, LearningRate, PolicyWidth, Share, Side, Withi
 from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
-from maskwise.pretrain.policies import dqn_reward
-from maskwise.pretrain.policies.dqn_episode import (
+from maskwise.pretrain.policies.dqn import reward
+from maskwise.pretrain.policies.dqn.episode import (
     Chooser,
     Episode,
     any_best,
@@ -26,12 +26,12 @@ from maskwise.pretrain.policies.dqn_episode import (
     nth_allowed,
     play,
 )
-from maskwise.pretrain.policies.dqn_network import EncoderCopy, Head, Norm, SmallQ
-from maskwise.pretrain.policies.dqn_places import Places
-from maskwise.pretrain.policies.dqn_replay import Memory, Remembered, Replay
-from maskwise.pretrain.policies.dqn_reward import Baseline, Expectation, Form
-from maskwise.pretrain.policies.dqn_schedule import Epsilon
-from maskwise.pretrain.policies.dqn_target import Target
+from maskwise.pretrain.policies.dqn.network import EncoderCopy, Head, Norm, SmallQ
+from maskwise.pretrain.policies.dqn.places import Places
+from maskwise.pretrain.policies.dqn.replay import Memory, Remembered, Replay
+from maskwise.pretrain.policies.dqn.reward import Baseline, Expectation, Form
+from maskwise.pretrain.policies.dqn.schedule import Epsilon
+from maskwise.pretrain.policies.dqn.target import Target
 from maskwise.pretrain.policies.random_box import check_room
 from maskwise.pretrain.schedule import ScheduleName, learning_rate
 
@@ -227,8 +227,8 @@ class Dqn:
         """Regress the chosen places' Q on what they were worth, in one optimiser step."""
         batch, episode = proposal.batch, self._up_to_date(proposal)
         raw = self._rewards(episode, batch.images, outcome)
-        dqn_reward.refuse_infinite(raw, self.step)
-        told = dqn_reward.another(raw, self.step) if self.config.told == "shuffled" else raw
+        reward.refuse_infinite(raw, self.step)
+        told = reward.another(raw, self.step) if self.config.told == "shuffled" else raw
         rewards = self.expectation.normalise(told, batch.index, episode.chosen, episode.played)
         sample = self.memory.sample(self.step) if self.config.replay.capacity else None
         losses, weights = self._losses(batch.images, episode, rewards)
@@ -267,14 +267,14 @@ class Dqn:
     def _rewards(self, episode: Episode, images: Tensor, outcome: Outcome) -> Tensor:
         """Return what each box was worth, ``(T, B)``, before anything is taken off."""
         if self.config.reward == "sum_full":
-            return dqn_reward.full_sums(outcome)
+            return reward.full_sums(outcome)
         area = torch.stack([self.places.masks(p).sum((1, 2)) for p in episode.chosen])
-        errors = dqn_reward.cell_errors(outcome, self.setting.grid, self.config.pool_px)
-        means = dqn_reward.box_means(errors, episode.fresh, area)
+        errors = reward.cell_errors(outcome, self.setting.grid, self.config.pool_px)
+        means = reward.box_means(errors, episode.fresh, area)
         if self.config.normalise == "none":
             return means
         floor = self.config.variance_floor
-        return dqn_reward.unexplained(means, images, episode.fresh, area, floor)
+        return reward.unexplained(means, images, episode.fresh, area, floor)
 
     def _losses(
         self, images: Tensor, episode: Episode, rewards: Tensor
@@ -341,7 +341,7 @@ class Dqn:
             whole = self.places.inside(raw.device)
             figures["overhanging"] = (~whole[episode.chosen]).float().mean()
         if self.config.reward == "sum_full":
-            figures["reward_outside"] = dqn_reward.share_outside(outcome, raw[0])
+            figures["reward_outside"] = reward.share_outside(outcome, raw[0])
         return figures
 
     def maps(self, images: Tensor, grid: Grid) -> PlaceMap:

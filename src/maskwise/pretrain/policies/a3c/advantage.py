@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from maskwise.pretrain.policies.a3c_sampling import Choice, remaining
+from maskwise.pretrain.policies.a3c.sampling import Choice, remaining
 
 Advantage = Literal["cell_expected", "to_go", "image_batch", "image_value", "cell_value"]
 CONSTANT = 1e-6

@@ -25,28 +25,28 @@ from maskwise.bounds import (
 from maskwise.encoders.norm import check_widths
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
-from maskwise.pretrain.policies.a3c_advantage import (
+from maskwise.pretrain.policies.a3c.advantage import (
     ADVANTAGES,
     Advantage,
     standardised,
     value_loss,
 )
-from maskwise.pretrain.policies.a3c_bernoulli import (
+from maskwise.pretrain.policies.a3c.bernoulli import (
     balanced,
     bernoulli_entropy,
     bernoulli_overlap,
 )
-from maskwise.pretrain.policies.a3c_network import PolicyValueNetwork
-from maskwise.pretrain.policies.a3c_pairs import (
+from maskwise.pretrain.policies.a3c.network import PolicyValueNetwork
+from maskwise.pretrain.policies.a3c.pairs import (
     LogpName,
     SamplerName,
     law,
     mismatches,
     refuse_meaningless,
 )
-from maskwise.pretrain.policies.a3c_reward import RewardConfig, cell_errors, credited, scaled
-from maskwise.pretrain.policies.a3c_sampling import Choice, softmax_entropy
-from maskwise.pretrain.policies.a3c_shared import Shared
+from maskwise.pretrain.policies.a3c.reward import RewardConfig, cell_errors, credited, scaled
+from maskwise.pretrain.policies.a3c.sampling import Choice, softmax_entropy
+from maskwise.pretrain.policies.a3c.shared import Shared
 from maskwise.pretrain.policies.cells import hidden_cells, uniform
 from maskwise.pretrain.schedule import learning_rate
 

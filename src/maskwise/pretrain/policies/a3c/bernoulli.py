@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from maskwise.pretrain.policies.a3c_sampling import Choice
+from maskwise.pretrain.policies.a3c.sampling import Choice
 
 SMALLEST = 1e-30
 """Keeps a cell whose probability is 0 in float32 from dividing by it."""
