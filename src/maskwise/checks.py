@@ -13,9 +13,9 @@ from typing import Any
 
 from kedro.pipeline import Pipeline
 
-from maskwise.cells import RAW_ROOT, Study
 from maskwise.errors import UserError, cut, hint, joined, shown
 from maskwise.pipelines import blocks
+from maskwise.replicates import RAW_ROOT, Study
 
 STAGES = ("ingest", "preprocess", "pretrain", "finetune", "evaluate", "report", "predict")
 """Each has a file ``conf/base/parameters_<stage>.yml`` with one block of that name."""
@@ -231,8 +231,8 @@ def check_idle(
     if not {"generate", "ingest", "preprocess"} & set(stages):
         return
     config = blocks.pretrain(parameters["pretrain"], "pretrain")
-    cells = project / config.checkpoints / source / "checkpoints"
-    for path in sorted(cells.glob("*/*/lock")):
+    replicates = project / config.checkpoints / source / "checkpoints"
+    for path in sorted(replicates.glob("*/*/lock")):
         try:
             with FileLock(path, blocking=False):
                 pass
@@ -240,7 +240,7 @@ def check_idle(
             raise UserError(
                 f"{source}: another run is pre-training {path.parent.parent.name}."
                 f"{path.parent.name} on these images (it holds {path}), and this one would "
-                "make them anew; wait until it ends, or run other cells of it: --tags "
+                "make them anew; wait until it ends, or run other replicates of it: --tags "
                 "pretrain,finetune --namespaces RECIPE"
             ) from None
 
@@ -253,7 +253,7 @@ def check_writable(
     Args:
         project: The folder that paths in parameters begin at.
         parameters: All parameters, checked.
-        source: Whose cells are trained.
+        source: Whose replicates are trained.
         stages: What this run does of it.
     """
     if "pretrain" not in stages:

@@ -58,14 +58,14 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Blobs:
 
 
 @pytest.fixture(scope="module")
-def cell(blobs: Blobs) -> Finetuned:
+def replicate(blobs: Blobs) -> Finetuned:
     return finetune(small_encoder(), *blobs, RUN)
 
 
 @pytest.fixture(scope="module")
-def models(cell: Finetuned, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(replicate: Finetuned, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "s0"
-    cell.write_models(folder)
+    replicate.write_models(folder)
     return folder
 
 
@@ -96,9 +96,9 @@ def trained(blobs: Blobs, mode: Mode, config: FullConfig, architecture: str) -> 
 
 
 def test_there_is_a_row_an_image_fraction_and_mode_for_validation_and_test(
-    blobs: Blobs, cell: Finetuned
+    blobs: Blobs, replicate: Finetuned
 ) -> None:
-    held_out, table = blobs[1].query("split != 'train'"), cell.predictions
+    held_out, table = blobs[1].query("split != 'train'"), replicate.predictions
     measured = (*COUNTS, "hd95_lesion", "asd_lesion", "unit_hd95_lesion", "unit_asd_lesion")
     assert tuple(table.columns) == (*PREDICTIONS, *SEGMENTATION, *measured)
     assert len(table) == 4 * len(held_out)
@@ -107,17 +107,17 @@ def test_there_is_a_row_an_image_fraction_and_mode_for_validation_and_test(
 
 
 def test_found_and_missed_pixels_are_those_of_the_true_outline(
-    blobs: Blobs, cell: Finetuned
+    blobs: Blobs, replicate: Finetuned
 ) -> None:
-    store, table = blobs[0], cell.predictions
+    store, table = blobs[0], replicate.predictions
     assert store.masks is not None
     sizes = store.masks[store.rows(table["image_id"])].sum(axis=(1, 2))
     assert (table["tp_lesion"] + table["fn_lesion"]).tolist() == sizes.tolist()
     assert (table["truth"] == NOTHING).tolist() == (sizes == 0).tolist()
 
 
-def test_distances_are_measured_where_they_are_scored(cell: Finetuned) -> None:
-    table = cell.predictions
+def test_distances_are_measured_where_they_are_scored(replicate: Finetuned) -> None:
+    table = replicate.predictions
     both = (table["tp_lesion"] + table["fn_lesion"] > 0) & (
         table["tp_lesion"] + table["fp_lesion"] > 0
     )
@@ -126,16 +126,16 @@ def test_distances_are_measured_where_they_are_scored(cell: Finetuned) -> None:
     assert (table["asd_lesion"].notna() == expected).all()
 
 
-def test_bright_discs_are_outlined(cell: Finetuned) -> None:
-    table = cell.predictions.query("split == 'test' and mode == 'full' and fraction == 1")
+def test_bright_discs_are_outlined(replicate: Finetuned) -> None:
+    table = replicate.predictions.query("split == 'test' and mode == 'full' and fraction == 1")
     true, wrong, missed = (table[name].sum() for name in COUNTS)
     assert 2 * true / (2 * true + wrong + missed) > 0.6
 
 
-def test_the_subsets_name_their_cell_and_are_drawn_by_what_images_show(
-    cell: Finetuned,
+def test_the_subsets_name_their_replicate_and_are_drawn_by_what_images_show(
+    replicate: Finetuned,
 ) -> None:
-    table = cell.subsets
+    table = replicate.subsets
     assert tuple(table.columns) == SUBSETS
     small = table.query("fraction == 0.3 and role == 'train'")
     assert set(small["label"]) == {"lesion", NOTHING}
@@ -252,9 +252,11 @@ def test_validation_chooses_the_learning_rate(blobs: Blobs, tmp_path: Path) -> N
     assert {one["learning_rate"] for one in index} == {1e-2}
 
 
-def test_a_model_outlines_as_its_row_says(blobs: Blobs, cell: Finetuned, models: Path) -> None:
+def test_a_model_outlines_as_its_row_says(
+    blobs: Blobs, replicate: Finetuned, models: Path
+) -> None:
     store, model = blobs[0], load_model(models / "full_0.3.safetensors")
-    table = cell.predictions.query("mode == 'full' and fraction == 0.3")
+    table = replicate.predictions.query("mode == 'full' and fraction == 0.3")
     rows = store.rows(table["image_id"])
     images = torch.from_numpy(store.normalised(rows))
     assert isinstance(model, Segmenter)
@@ -264,10 +266,10 @@ def test_a_model_outlines_as_its_row_says(blobs: Blobs, cell: Finetuned, models:
 
 
 def test_the_contours_are_those_of_the_test_images_at_the_largest_fraction(
-    blobs: Blobs, cell: Finetuned, models: Path
+    blobs: Blobs, replicate: Finetuned, models: Path
 ) -> None:
     contours = read_contours(models / "contours.npz")
-    table = cell.predictions.query("mode == 'full' and fraction == 1 and split == 'test'")
+    table = replicate.predictions.query("mode == 'full' and fraction == 1 and split == 'test'")
     assert list(contours.image_ids) == table["image_id"].tolist()
     assert (str(contours.mode), float(contours.fraction)) == ("full", 1.0)
     called = [int(contours.of(image)[0].sum()) for image in contours.image_ids]
@@ -392,7 +394,9 @@ def test_a_decoder_that_was_pre_trained_is_where_learning_starts_if_asked_for(
     assert len(weights["head.0.weight"]) == 2 * len(pretrained["head.0.weight"])
 
 
-def test_the_index_says_where_a_models_decoder_is_from(cell: Finetuned, models: Path) -> None:
+def test_the_index_says_where_a_models_decoder_is_from(
+    replicate: Finetuned, models: Path
+) -> None:
     index = json.loads((models / "index.json").read_text())["models"]
     assert {one["decoder"] for one in index} == {"fresh"}
 

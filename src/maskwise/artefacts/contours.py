@@ -1,4 +1,4 @@
-"""``contours.npz`` among a cell's models: what a segmenter called lesion in the test images."""
+"""``contours.npz`` among a replicate's models: what one called lesion in the test images."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path

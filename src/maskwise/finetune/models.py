@@ -1,4 +1,4 @@
-"""The folder of a cell's models: ``index.json``, as many models as ``keep`` says, outlines."""
+"""A replicate's folder of models: ``index.json``, as many models as ``keep`` says, outlines."""
 
 import json
 from dataclasses import asdict, dataclass, field

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from maskwise.cells import Study
+from maskwise.replicates import Study
 
 Parse = Callable[[Any, str], Any]
 
@@ -215,7 +215,7 @@ def _check_generates(block: Mapping[str, Any], source: str) -> None:
 
 
 def planned_steps(stage: str, study: Study, name: str, parameters: Mapping[str, Any]) -> int:
-    """Return the optimiser steps of one cell of the recipe ``name`` in ``stage``."""
+    """Return the optimiser steps of one replicate of the recipe ``name`` in ``stage``."""
     source = study.source
     chosen = recipe(parameters[name], name)
     if stage == "pretrain":

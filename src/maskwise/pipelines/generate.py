@@ -4,9 +4,9 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.cells import Study
 from maskwise.pipelines import blocks
 from maskwise.pipelines.binding import bind
+from maskwise.replicates import Study
 
 
 def generate(settings: dict[str, Any], *, source: str) -> Any:

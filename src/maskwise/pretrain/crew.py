@@ -61,12 +61,12 @@ class Shift:
 class Crew:
     """The workers of one phase, which answer with a step's figures until they are dismissed."""
 
-    def __init__(self, shift: Shift, first: int, workers: int, cell: str) -> None:
+    def __init__(self, shift: Shift, first: int, workers: int, replicate: str) -> None:
         # Spawned: a child forked after a backward pass hangs in torch's threads. And files in
         # place of descriptors, for in containers /dev/shm may hold 64 MB.
         torch.multiprocessing.set_sharing_strategy("file_system")
         context = torch.multiprocessing.get_context("spawn")
-        self.cell, self.mask_generator = cell, shift.mask_generator
+        self.replicate, self.mask_generator = replicate, shift.mask_generator
         self._results: Any = context.Queue()
         self._stop = context.Event()
         # Kept here: a lock or memory that nobody holds is gone before a worker has opened it.
@@ -125,7 +125,7 @@ class Crew:
 
     def _take(self, kind: str, rank: int, content: Any) -> None:
         if kind == "failed":
-            raise UserError(f"pretrain {self.cell}: worker {rank} failed\n{content}")
+            raise UserError(f"pretrain {self.replicate}: worker {rank} failed\n{content}")
         if rank == 0:
             self.mask_generator = torch.frombuffer(bytearray(content), dtype=torch.uint8)
 
@@ -137,9 +137,9 @@ class Crew:
                     " (killed, most often as memory ran out)" if worker.exitcode == -9 else ""
                 )
                 raise UserError(
-                    f"pretrain {self.cell}: worker {rank} of {len(self._workers)} died with "
-                    f"exit code {worker.exitcode}{cause}; the last checkpoint is kept: run the "
-                    "same command again, or set policy.workers lower"
+                    f"pretrain {self.replicate}: worker {rank} of {len(self._workers)} died "
+                    f"with exit code {worker.exitcode}{cause}; the last checkpoint is kept: "
+                    "run the same command again, or set policy.workers lower"
                 )
 
 
@@ -199,11 +199,13 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def check_shareable(policy: Any, timeline: Timeline, device: torch.device, cell: str) -> None:
+def check_shareable(
+    policy: Any, timeline: Timeline, device: torch.device, replicate: str
+) -> None:
     """Raise ``UserError`` where several workers would meet a GPU, or a network that learns."""
     if not isinstance(policy, SharedPolicy) or not policy.workers:
         return
-    start = f"pretrain {cell}: policy.learner: asynchronous"
+    start = f"pretrain {replicate}: policy.learner: asynchronous"
     if any(phase.network and phase.policy for phase in timeline.phases):
         raise UserError(
             f"{start} needs a network that stands still; set `schedule: {{name: staged}}`, or "

@@ -45,7 +45,7 @@ COLUMNS = ("epoch", "step", "loss", "learning_rate", "gradient_norm")
 class Plan:
     """What the loop is to do."""
 
-    cell: str
+    replicate: str
     """For messages: recipe and seed."""
     seed: int
     timeline: Timeline
@@ -93,7 +93,7 @@ class Loop:
         self.history: list[dict[str, float]] = []
         self.frames: dict[int, Frame] = {}
         self.crew: Crew | None = None
-        check_shareable(policy, plan.timeline, self.device, plan.cell)
+        check_shareable(policy, plan.timeline, self.device, plan.replicate)
 
     def run(self, checkpoint: Checkpoint) -> tuple[pd.DataFrame, Gallery]:
         """Train to the end, or go on from ``checkpoint``; return the history and the gallery.
@@ -110,7 +110,7 @@ class Loop:
             size = self.batches.batch_size
             with (
                 interruptions() as interruption,
-                bar("pretrain", self.plan.cell, self.steps, size, self.step) as shown,
+                bar("pretrain", self.plan.replicate, self.steps, size, self.step) as shown,
             ):
                 begun = self.step
                 try:
@@ -121,7 +121,7 @@ class Loop:
                 note(images_per_second=round(shown.images_per_second, 1))
         history = _table(self.history)
         for sentence in warnings(history):
-            log.warning("pretrain %s: %s.", self.plan.cell, sentence)
+            log.warning("pretrain %s: %s.", self.plan.replicate, sentence)
         epochs, frames = list(self.frames), list(self.frames.values())
         return history, self.probe.gallery(epochs, frames, self.policy.learns)
 
@@ -176,7 +176,7 @@ class Loop:
         except UserError as error:
             ended = self.ends[len(self.history) - 1] if self.history else 0
             raise UserError(
-                f"pretrain {self.plan.cell}, step {self.step + 1} (epoch "
+                f"pretrain {self.plan.replicate}, step {self.step + 1} (epoch "
                 f"{len(self.history) + 1}, batch {self.step - ended + 1}): {error}"
             ) from None
 
@@ -214,7 +214,7 @@ class Loop:
                 channels_last=self.plan.channels_last,
                 threads=max(1, torch.get_num_threads() // policy.workers),
             )
-            self.crew = Crew(shift, self.step, policy.workers, self.plan.cell)
+            self.crew = Crew(shift, self.step, policy.workers, self.plan.replicate)
         figures = self.crew.figures()
         if own + 1 == phase.steps:
             self._dismiss()
@@ -275,14 +275,14 @@ class Loop:
             else "the images of that step hold values that are not finite: run preprocess again"
         )
         raise UserError(
-            f"pretrain {self.plan.cell}: the loss or its gradient is no finite number any more "
-            f"at step {step + 1} (epoch {len(self.history) + 1}); {cause}. The last good "
+            f"pretrain {self.plan.replicate}: the loss or its gradient is no finite number any "
+            f"more at step {step + 1} (epoch {len(self.history) + 1}); {cause}. The last good "
             "checkpoint is kept; a changed recipe starts anew"
         )
 
     def _leave(self, interruption: Interruption) -> None:
         message = (
-            f"pretrain {self.plan.cell}: stopped after step {self.step} of {self.steps}, "
+            f"pretrain {self.plan.replicate}: stopped after step {self.step} of {self.steps}, "
             "and a checkpoint was saved; run the same command again to go on from there"
         )
         if interruption.received == signal.SIGTERM:
@@ -325,7 +325,7 @@ class Loop:
         self.frames = {epoch: _frame(plain) for epoch, plain in state["frames"].items()}
         log.info(
             "pretrain %s: going on after step %d of %d.",
-            self.plan.cell,
+            self.plan.replicate,
             self.step,
             self.steps,
         )
@@ -333,7 +333,7 @@ class Loop:
             log.warning(
                 "pretrain %s: began with %d threads and goes on with %d: the weights will "
                 "differ in their last bits from those of an uninterrupted run.",
-                self.plan.cell,
+                self.plan.replicate,
                 state["threads"],
                 torch.get_num_threads(),
             )

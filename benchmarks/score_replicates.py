@@ -1,6 +1,6 @@
 """Score what a finished study predicted, from the committed table alone: Markdown.
 
-    python benchmarks/score_cells.py lgg --metrics volume_dice hd95
+    python benchmarks/score_replicates.py lgg --metrics volume_dice hd95
 
 reads `docs/results/lgg_cells.parquet` and `conf/base/parameters_evaluate.yml` and prints what
 `kedro run --pipelines lgg --tags evaluate` would write: scores with intervals, then paired
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--paired", nargs="+", help="metrics whose differences are printed")
     parser.add_argument("--notes", action="store_true", help="print the notes as well")
     arguments = parser.parse_args()
-    predictions = read_cells(ROOT / f"docs/results/{arguments.study}_cells.parquet")
+    predictions = read_predictions(ROOT / f"docs/results/{arguments.study}_cells.parquet")
     for column, wanted in (("fraction", arguments.fractions), ("seed", arguments.seeds)):
         if wanted:
             predictions = predictions[predictions[column].isin(wanted)]
@@ -57,7 +57,7 @@ def main() -> None:
         print(differences_table(found.paired[found.paired["metric"] == metric]))
 
 
-def read_cells(path: Path) -> pd.DataFrame:
+def read_predictions(path: Path) -> pd.DataFrame:
     """Read a committed table, its small types made plain."""
     table = pd.read_parquet(path)
     named = table.select_dtypes("category").columns

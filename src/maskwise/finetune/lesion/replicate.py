@@ -1,4 +1,4 @@
-"""One cell of the task: every fraction's images, two networks each, and what they outline."""
+"""One replicate of the task: every fraction's images, two networks each, their outlines."""
 
 import logging
 from collections.abc import Iterator
@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What all fractions of a cell share."""
+class Replicate:
+    """What all fractions of a replicate share."""
 
     metadata: EncoderMetadata
     store: Store
@@ -83,21 +83,23 @@ def learn(
     encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
 ) -> Finetuned:
     """Train a segmenter on the frozen encoder and one as a whole, at every fraction."""
-    cell = prepare(encoder, store, splits, run)
-    models, tables, largest = Models(run.config.keep), [], max(cell.fractions)
-    for fraction in cell.fractions:
-        for mode in cell.modes:
-            learnt = learn_one(cell, fraction, mode)
-            choice = {"learning_rate": learnt.learning_rate, "decoder": cell.decoder}
+    replicate = prepare(encoder, store, splits, run)
+    models, tables, largest = Models(run.config.keep), [], max(replicate.fractions)
+    for fraction in replicate.fractions:
+        for mode in replicate.modes:
+            learnt = learn_one(replicate, fraction, mode)
+            choice = {"learning_rate": learnt.learning_rate, "decoder": replicate.decoder}
             models.add(learnt.model, learnt.metadata, choice)
-            table, called = predictions(cell, learnt)
+            table, called = predictions(replicate, learnt)
             tables.append(table)
-            if fraction == largest and mode == cell.modes[-1]:
-                models.contours = _contours(cell, learnt, table, called)
-    return Finetuned(cell.subsets, pd.concat(tables, ignore_index=True), models.write)
+            if fraction == largest and mode == replicate.modes[-1]:
+                models.contours = _contours(replicate, learnt, table, called)
+    return Finetuned(replicate.subsets, pd.concat(tables, ignore_index=True), models.write)
 
 
-def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Cell:
+def prepare(
+    encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
+) -> Replicate:
     """Find the outlined images, draw the subsets, put a decoder on the encoder."""
     metadata, store = own_metadata(encoder, store), store.for_seed(run.seed)
     outlines = read_outlines(store, f"{run.source}.finetune.task")
@@ -109,7 +111,7 @@ def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: Finetun
     subsets = subsets.assign(source=run.source, recipe=run.recipe, seed=run.seed)
     start, decoder = build_start(encoder, metadata, len(outlines.classes), run)
     modes = tuple(sorted(run.config.modes, reverse=True))  # probe, then full
-    return Cell(
+    return Replicate(
         metadata=metadata,
         store=store,
         outlines=outlines,
@@ -125,15 +127,15 @@ def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: Finetun
     )
 
 
-def learn_one(cell: Cell, fraction: float, mode: Mode) -> Learnt:
+def learn_one(replicate: Replicate, fraction: float, mode: Mode) -> Learnt:
     """Train once a learning rate; the loss on validation images chooses."""
-    held_out, tried = cell.rows(fraction, "validation"), []
-    for rate, model in _trained(cell, fraction, mode):
-        loss = loss_on(model, cell.store, cell.outlines, held_out, cell.device)
+    held_out, tried, run = replicate.rows(fraction, "validation"), [], replicate.run
+    for rate, model in _trained(replicate, fraction, mode):
+        loss = loss_on(model, replicate.store, replicate.outlines, held_out, replicate.device)
         if not np.isfinite(loss):
             raise UserError(
-                f"{cell.run.source}.finetune.learning_rates: at {rate:g} the network's answers "
-                f"({cell.run.recipe}, seed {cell.run.seed}, {fraction:g} of the labels) are no "
+                f"{run.source}.finetune.learning_rates: at {rate:g} the network's answers "
+                f"({run.recipe}, seed {run.seed}, {fraction:g} of the labels) are no "
                 "longer finite; take a smaller one"
             )
         tried.append((loss, rate, model))
@@ -143,93 +145,98 @@ def learn_one(cell: Cell, fraction: float, mode: Mode) -> Learnt:
         mode, 100 * fraction, rate, len(tried), loss,
     )  # fmt: skip
     metadata = SegmenterMetadata(
-        encoder=cell.metadata,
+        encoder=replicate.metadata,
         task="lesion",
-        classes=cell.outlines.classes,
+        classes=replicate.outlines.classes,
         mode=mode,
         fraction=fraction,
-        images=len(cell.rows(fraction, "train")),
+        images=len(replicate.rows(fraction, "train")),
         validation_loss=loss,
     )
     return Learnt(model, metadata, rate)
 
 
-def predictions(cell: Cell, learnt: Learnt) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
+def predictions(replicate: Replicate, learnt: Learnt) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
     """Return the network's rows of ``predictions.parquet``: all validation and test images.
 
     Beside them what it outlined, ``(n, H, W)``.
     """
-    asked = cell.images[cell.images["split"].isin(["validation", "test"])]
+    asked = replicate.images[replicate.images["split"].isin(["validation", "test"])]
     asked = asked.reset_index(drop=True)
     rows = asked["row"].to_numpy()
     called = np.concatenate(
         [
             logits.argmax(dim=1).numpy().astype(np.uint8)
-            for _, logits in predict(learnt.model, cell.store, rows, cell.device)
+            for _, logits in predict(learnt.model, replicate.store, rows, replicate.device)
         ]
     )
     table = asked.rename(columns={"label": "truth"}).assign(
-        source=cell.run.source,
-        recipe=cell.run.recipe,
-        seed=cell.run.seed,
+        source=replicate.run.source,
+        recipe=replicate.run.recipe,
+        seed=replicate.run.seed,
         fraction=learnt.metadata.fraction,
         mode=learnt.metadata.mode,
-        unit=cell.units.names[rows],
-        unit_kind=cell.units.kind,
-        distance_unit=cell.spacing.unit,
+        unit=replicate.units.names[rows],
+        unit_kind=replicate.units.kind,
+        distance_unit=replicate.spacing.unit,
     )[[*PREDICTIONS, *SEGMENTATION]]
-    return table.join(_measured(cell, rows, called, asked["split"] == "test")), called
+    return table.join(_measured(replicate, rows, called, asked["split"] == "test")), called
 
 
 def _measured(
-    cell: Cell, rows: NDArray[np.int64], called: NDArray[np.uint8], test: "pd.Series[bool]"
+    replicate: Replicate,
+    rows: NDArray[np.int64],
+    called: NDArray[np.uint8],
+    test: "pd.Series[bool]",
 ) -> pd.DataFrame:
     """Count the pixels of all rows, and measure distances of the test part, which take long."""
-    names, slices = cell.outlines.classes, cell.units.slices
-    counts = count(called, cell.outlines.of(rows), names)
+    names, slices = replicate.outlines.classes, replicate.units.slices
+    counts = count(called, replicate.outlines.of(rows), names)
     tested = rows[test]
     units = replace(
-        cell.units,
-        names=cell.units.names[tested],
+        replicate.units,
+        names=replicate.units.names[tested],
         slices=None if slices is None else slices[tested],
-        apart=cell.units.apart[tested],
+        apart=replicate.units.apart[tested],
     )
-    truths, sides = cell.outlines.of(tested), cell.spacing.sides[tested]
+    truths, sides = replicate.outlines.of(tested), replicate.spacing.sides[tested]
     distances = measure(called[test], truths, names, units, sides)
     return counts.join(distances.set_index(counts.index[test]))
 
 
-def _trained(cell: Cell, fraction: float, mode: Mode) -> Iterator[tuple[float, Segmenter]]:
+def _trained(
+    replicate: Replicate, fraction: float, mode: Mode
+) -> Iterator[tuple[float, Segmenter]]:
     """Train once a learning rate, all under one bar."""
-    budget, run = cell.run.budget, cell.run
+    budget, run = replicate.run.budget, replicate.run
     name = f"{run.recipe}.s{run.seed}, {mode}, {fraction:.0%} of the labels"
     steps = budget.steps * len(budget.learning_rates)
     with bar("finetune", name, steps, budget.batch_size) as shown:
         for rate in budget.learning_rates:
             lesson = Lesson(
-                store=cell.store,
-                outlines=cell.outlines,
-                rows=cell.rows(fraction, "train"),
+                store=replicate.store,
+                outlines=replicate.outlines,
+                rows=replicate.rows(fraction, "train"),
                 mode=mode,
                 steps=budget.steps,
                 batch_size=budget.batch_size,
                 learning_rate=rate,
                 seed=run.seed,
-                device=cell.device,
+                device=replicate.device,
             )
-            model = train(cell.start, lesson, run.config.full, shown)
+            model = train(replicate.start, lesson, run.config.full, shown)
             note(finetune_images_per_second=shown.images_per_second)
             yield rate, model
 
 
 def _contours(
-    cell: Cell, learnt: Learnt, table: pd.DataFrame, called: NDArray[np.uint8]
+    replicate: Replicate, learnt: Learnt, table: pd.DataFrame, called: NDArray[np.uint8]
 ) -> Contours:
     test = (table["split"] == "test").to_numpy()
     return Contours(
         image_ids=table.loc[test, "image_id"].to_numpy(dtype=np.str_),
-        outlines=pack(called[test], len(cell.outlines.classes)),
-        classes=np.asarray(cell.outlines.classes, dtype=np.str_),
+        outlines=pack(called[test], len(replicate.outlines.classes)),
+        classes=np.asarray(replicate.outlines.classes, dtype=np.str_),
         size=np.asarray(called.shape[1:], dtype=np.int64),
         mode=np.asarray(learnt.metadata.mode),
         fraction=np.asarray(learnt.metadata.fraction),

@@ -1,4 +1,4 @@
-"""Which cells there are, and what they are called."""
+"""Which replicates there are, and what they are called."""
 
 import math
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from maskwise.cells import Cell, address, parse_studies, read_studies
 from maskwise.errors import UserError
+from maskwise.replicates import Replicate, address, parse_studies, read_studies
 
 BLOCK: dict[str, Any] = {
     "reproduce": ["phantom"],
@@ -21,7 +21,10 @@ BLOCK: dict[str, Any] = {
 
 def test_a_source_takes_the_common_recipes_and_seeds() -> None:
     study = parse_studies(BLOCK)["phantom"]
-    assert study.cells("dqn") == (Cell("phantom", "dqn", 0), Cell("phantom", "dqn", 1))
+    assert study.replicates("dqn") == (
+        Replicate("phantom", "dqn", 0),
+        Replicate("phantom", "dqn", 1),
+    )
     assert study.fractions_parameter == "params:experiment.fractions"
 
 
@@ -55,11 +58,11 @@ def test_a_source_that_dvc_does_not_reproduce_may_be_generated_too() -> None:
     assert parse_studies({**BLOCK, "sources": sources})["large"].raw == "large.generated"
 
 
-def test_a_cell_is_named_alike_in_the_catalog_in_kedro_and_in_dvc() -> None:
-    cell = Cell("phantom", "scratch", 3)
-    assert cell.dataset("encoder") == "phantom.scratch.s3.encoder"
-    assert cell.namespace == "scratch.s3"
-    assert address("pretrain", cell.dataset("encoder")) == "pretrain@phantom-scratch-3"
+def test_a_replicate_is_named_alike_in_the_catalog_in_kedro_and_in_dvc() -> None:
+    replicate = Replicate("phantom", "scratch", 3)
+    assert replicate.dataset("encoder") == "phantom.scratch.s3.encoder"
+    assert replicate.namespace == "scratch.s3"
+    assert address("pretrain", replicate.dataset("encoder")) == "pretrain@phantom-scratch-3"
     assert address("ingest", "phantom.manifest") == "ingest@phantom"
 
 

@@ -1,4 +1,4 @@
-"""One cell, a recipe and a seed: everything seeded, built and run once, to an encoder."""
+"""One replicate, a recipe and a seed: everything seeded, built and run once, to an encoder."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PretrainRun:
-    """One cell."""
+    """One replicate."""
 
     recipe: Recipe
     budget: Budget
@@ -53,11 +53,11 @@ class PretrainRun:
     recipe_name: str
     seed: int
     checkpoints: Path
-    """Folder of the cell's own, outside all outputs."""
+    """Folder of the replicate's own, outside all outputs."""
 
     @property
-    def cell(self) -> str:
-        """The cell's name in messages."""
+    def replicate(self) -> str:
+        """The replicate's name in messages."""
         return f"{self.recipe_name} seed {self.seed}"
 
     def snapshot(self, step: int) -> Path:
@@ -77,20 +77,20 @@ class Pretrained:
 
 @contextmanager
 def pretraining(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Iterator[Pretrained]:
-    """Run one cell, or go on where an interrupted run of it stopped; the block saves it.
+    """Run one replicate, or go on where an interrupted run of it stopped; the block saves it.
 
     Until the block has ended well the last checkpoint stays, from which nothing need be trained
-    again, and no other run may touch the cell.
+    again, and no other run may touch the replicate.
 
     Raises:
-        UserError: if recipe, budget and images do not go together, the cell is at work in
+        UserError: if recipe, budget and images do not go together, the replicate is at work in
             another process, or training was stopped or diverged.
     """
     header = store.header
     where = f"{run.source}.pretrain.grid"
     check_grid(run.budget.grid, header.height, header.width, where)
     checkpoint = Checkpoint(run.checkpoints, _key(store, run))
-    with checkpoint.lock(run.config.second_run, run.cell):
+    with checkpoint.lock(run.config.second_run, run.replicate):
         if not checkpoint.path.exists():
             for stale in run.checkpoints.glob("step_*.safetensors"):  # of another recipe
                 stale.unlink()
@@ -129,7 +129,7 @@ def _train(
     timeline = run.recipe.timeline(run.budget.steps)
     log.info(
         "pretrain %s: %d steps of %d images, drawn from %d.",
-        run.cell,
+        run.replicate,
         timeline.steps,
         run.budget.batch_size,
         len(batches.rows),
@@ -138,13 +138,13 @@ def _train(
         log.warning(
             "pretrain %s: %d images do not fill a batch of %d, so that each of them is in it "
             "more than once; take a smaller %s.pretrain.batch_size",
-            run.cell,
+            run.replicate,
             len(batches.rows),
             run.budget.batch_size,
             run.source,
         )
     plan = Plan(
-        cell=run.cell,
+        replicate=run.replicate,
         seed=run.seed,
         timeline=timeline,
         grid=run.budget.grid,
@@ -189,7 +189,7 @@ def _networks(
 def _assemble(
     path: Path, splits: pd.DataFrame, run: PretrainRun
 ) -> tuple[Objective, Policy[Any], Batches]:
-    """Build a cell's parts anew in another process, which maps the store for itself."""
+    """Build a replicate's parts anew in another process, which maps the store for itself."""
     store = open_store(path).for_seed(run.seed)
     encoder = _initialised(
         run, "encoder", lambda: run.recipe.encoder.build(store.header.channels)
@@ -234,7 +234,7 @@ def _batches(
     rows = store.rows(splits.loc[splits["split"].isin(allowed), "image_id"].to_numpy())
     if not len(rows):
         raise UserError(
-            f"pretrain {run.cell}: source {run.source} has no training image; look at the "
+            f"pretrain {run.replicate}: source {run.source} has no training image; look at the "
             "source's split, and at rejects.csv"
         )
     return Batches(
@@ -275,13 +275,15 @@ def _load_weights(encoder: nn.Module, store: Store, run: PretrainRun) -> None:
     where = f"{run.recipe_name}.objective.weights: {path}"
     tensors = run.recipe.encoder.adapt(read_checkpoint(path, where), store.header.channels)
     _check_origin(origin(path), store, run, where)
-    log.info("pretrain %s: loaded %s of %s.", run.cell, fill(encoder, tensors, where), where)
+    log.info(
+        "pretrain %s: loaded %s of %s.", run.replicate, fill(encoder, tensors, where), where
+    )
 
 
 def _check_origin(
     origin: EncoderMetadata | None, store: Store, run: PretrainRun, where: str
 ) -> None:
-    """Refuse weights that may have seen this cell's test images."""
+    """Refuse weights that may have seen this replicate's test images."""
     if origin is None:
         return
     if origin.source != run.source:

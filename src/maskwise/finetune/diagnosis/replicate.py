@@ -1,4 +1,4 @@
-"""One cell of a diagnosis, and the two ways to learn from a fraction of its labels."""
+"""One replicate of a diagnosis, and the two ways to learn from a fraction of its labels."""
 
 import logging
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ from maskwise.progress import bar, note
 log = logging.getLogger(__name__)
 
 Logits = NDArray[np.float64]
-"""``(N, K)``, of the rows of ``Cell.labelled``."""
+"""``(N, K)``, of the rows of ``Replicate.labelled``."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Labels:
 
     fraction: float
     images: pd.DataFrame
-    """Rows of ``Cell.labelled`` with their ``position`` in it, and ``role``."""
+    """Rows of ``Replicate.labelled`` with their ``position`` in it, and ``role``."""
     choices: list[probe.Choice]
     """The probe's best strength for each candidate of stages."""
 
@@ -54,8 +54,8 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What all fractions of a cell share."""
+class Replicate:
+    """What all fractions of a replicate share."""
 
     encoder: nn.Module
     metadata: EncoderMetadata
@@ -94,7 +94,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Learnt:
-    """A model, and what it says of the rows of ``Cell.labelled``."""
+    """A model, and what it says of the rows of ``Replicate.labelled``."""
 
     model: Classifier
     metadata: ModelMetadata
@@ -107,19 +107,21 @@ def learn(
     encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
 ) -> Finetuned:
     """Fit the probe and fine-tune everything, at every fraction of the labels."""
-    cell = prepare(encoder, store, splits, run)
+    replicate = prepare(encoder, store, splits, run)
     models, tables = Models(run.config.keep), []
     learners = {"probe": learn_probe, "full": learn_full}
     for fraction in run.fractions:
-        labels = cell.labels(fraction)
-        for mode in cell.modes:
-            learnt = learners[mode](cell, labels)
+        labels = replicate.labels(fraction)
+        for mode in replicate.modes:
+            learnt = learners[mode](replicate, labels)
             models.add(learnt.model, learnt.metadata, learnt.choice)
-            tables.append(predictions(cell, learnt))
-    return Finetuned(cell.subsets, pd.concat(tables, ignore_index=True), models.write)
+            tables.append(predictions(replicate, learnt))
+    return Finetuned(replicate.subsets, pd.concat(tables, ignore_index=True), models.write)
 
 
-def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Cell:
+def prepare(
+    encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
+) -> Replicate:
     """Read labels, draw the subsets, extract the frozen encoder's features."""
     metadata, store = own_metadata(encoder, store), store.for_seed(run.seed)
     config = cast(DiagnosisConfig, run.budget.task)
@@ -132,7 +134,7 @@ def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: Finetun
     pooling = run.config.probe.pooling if trainable else "places"
     device = device_of(run)
     rows = labelled["row"].to_numpy()
-    return Cell(
+    return Replicate(
         encoder=encoder,
         metadata=metadata,
         store=store,
@@ -147,15 +149,15 @@ def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: Finetun
     )
 
 
-def learn_probe(cell: Cell, labels: Labels) -> Learnt:
+def learn_probe(replicate: Replicate, labels: Labels) -> Learnt:
     """Fit the linear layer alone, on the stages that held-out images prefer."""
     choice = min(labels.choices, key=lambda one: one.loss)
-    head = _fit(cell, labels, choice)
-    logits = head.logits(probe.select(cell.features, choice.stages))
+    head = _fit(replicate, labels, choice)
+    logits = head.logits(probe.select(replicate.features, choice.stages))
     temperature = fit_temperature(choice.logits, choice.targets)
     fitted = (temperature, len(choice.targets))
-    metadata = _metadata(cell, labels, "probe", choice.stages, fitted, logits)
-    model = build_classifier(cell.encoder, metadata)
+    metadata = _metadata(replicate, labels, "probe", choice.stages, fitted, logits)
+    model = build_classifier(replicate.encoder, metadata)
     model.head = head.folded()
     log.info(
         "probe, %.0f %% of the labels: stages %s, C %g, held-out log loss %.3f nats",
@@ -164,20 +166,22 @@ def learn_probe(cell: Cell, labels: Labels) -> Learnt:
     return Learnt(model, metadata, logits, {"strength": choice.strength})
 
 
-def learn_full(cell: Cell, labels: Labels) -> Learnt:
+def learn_full(replicate: Replicate, labels: Labels) -> Learnt:
     """Train everything, all stages under the linear layer; validation chooses the rate."""
-    stages = tuple(range(len(cell.features)))
+    stages = tuple(range(len(replicate.features)))
     choice = next(one for one in labels.choices if one.stages == stages)
-    head = _fit(cell, labels, choice)
-    if cell.run.config.full.head == "fresh":
+    head = _fit(replicate, labels, choice)
+    if replicate.run.config.full.head == "fresh":
         head = replace(head, weight=head.weight * 0, bias=head.bias * 0)
-    held_out, tried = labels.part("validation"), []
-    for rate, model in _trained(cell, labels, stages, head):
-        logits = predict_logits(model, cell.store, cell.labelled["row"].to_numpy(), cell.device)
+    held_out, tried, run = labels.part("validation"), [], replicate.run
+    for rate, model in _trained(replicate, labels, stages, head):
+        logits = predict_logits(
+            model, replicate.store, replicate.labelled["row"].to_numpy(), replicate.device
+        )
         if not np.isfinite(logits).all():
             raise UserError(
-                f"{cell.run.source}.finetune.learning_rates: at {rate:g} the network's answers "
-                f"({cell.run.recipe}, seed {cell.run.seed}, {labels.fraction:g} of the labels) "
+                f"{run.source}.finetune.learning_rates: at {rate:g} the network's answers "
+                f"({run.recipe}, seed {run.seed}, {labels.fraction:g} of the labels) "
                 "are no longer finite; take a smaller one"
             )
         loss = log_loss(logits[held_out["position"]], held_out["target"].to_numpy())
@@ -187,7 +191,7 @@ def learn_full(cell: Cell, labels: Labels) -> Learnt:
     temperature = fit_temperature(logits[at], held_out["target"].to_numpy())
     model.temperature = temperature
     fitted = (temperature, len(held_out))
-    metadata = _metadata(cell, labels, "full", stages, fitted, logits)
+    metadata = _metadata(replicate, labels, "full", stages, fitted, logits)
     log.info(
         "full, %.0f %% of the labels: rate %g (%d tried), held-out log loss %.3f nats",
         100 * labels.fraction, rate, len(tried), loss,
@@ -195,46 +199,46 @@ def learn_full(cell: Cell, labels: Labels) -> Learnt:
     return Learnt(model, metadata, logits, {"learning_rate": rate})
 
 
-def predictions(cell: Cell, learnt: Learnt) -> pd.DataFrame:
+def predictions(replicate: Replicate, learnt: Learnt) -> pd.DataFrame:
     """Return the model's rows of ``predictions.parquet``: all validation and test images."""
-    asked = cell.labelled["split"].isin(["validation", "test"]).to_numpy()
-    images = cell.labelled[asked].reset_index(drop=True)
+    asked = replicate.labelled["split"].isin(["validation", "test"]).to_numpy()
+    images = replicate.labelled[asked].reset_index(drop=True)
     table = images.rename(columns={"label": "truth"}).assign(
-        source=cell.run.source,
-        recipe=cell.run.recipe,
-        seed=cell.run.seed,
+        source=replicate.run.source,
+        recipe=replicate.run.recipe,
+        seed=replicate.run.seed,
         fraction=learnt.metadata.fraction,
         mode=learnt.metadata.mode,
     )[list(PREDICTIONS)]
     chances = softmax(learnt.logits[asked], axis=1)
-    names = [f"p_{name}" for name in cell.task.classes]
+    names = [f"p_{name}" for name in replicate.task.classes]
     return pd.concat([table, pd.DataFrame(chances, columns=names)], axis=1)
 
 
 def _trained(
-    cell: Cell, labels: Labels, stages: probe.Stages, head: LinearHead
+    replicate: Replicate, labels: Labels, stages: probe.Stages, head: LinearHead
 ) -> Iterator[tuple[float, Classifier]]:
     """Train once a learning rate, all under one bar."""
-    budget, train = cell.run.budget, labels.part("train")
+    budget, train = replicate.run.budget, labels.part("train")
     targets = train["target"].to_numpy()
-    start = Classifier(cell.encoder, stages, cell.pooling, *head.weight.shape[::-1])
-    name = f"{cell.run.recipe}.s{cell.run.seed}, {labels.fraction:.0%} of the labels"
+    start = Classifier(replicate.encoder, stages, replicate.pooling, *head.weight.shape[::-1])
+    name = f"{replicate.run.recipe}.s{replicate.run.seed}, {labels.fraction:.0%} of the labels"
     steps = budget.steps * len(budget.learning_rates)
     with bar("finetune", name, steps, budget.batch_size) as shown:
         for rate in budget.learning_rates:
             lesson = Lesson(
-                store=cell.store,
+                store=replicate.store,
                 rows=train["row"].to_numpy(),
                 targets=targets,
-                weights=cell.task.weights(targets),
-                laterality=cell.store.header.laterality,
+                weights=replicate.task.weights(targets),
+                laterality=replicate.store.header.laterality,
                 steps=budget.steps,
                 batch_size=budget.batch_size,
                 learning_rate=rate,
-                seed=cell.run.seed,
-                device=cell.device,
+                seed=replicate.run.seed,
+                device=replicate.device,
             )
-            model = fine_tune(start, head, lesson, cell.run.config.full, shown)
+            model = fine_tune(start, head, lesson, replicate.run.config.full, shown)
             note(finetune_images_per_second=shown.images_per_second)
             yield rate, model
 
@@ -247,15 +251,15 @@ def _labelled(store: Store, rows: pd.DataFrame, task: Diagnosis) -> pd.DataFrame
     return table.assign(target=task.targets(table["label"]))
 
 
-def _fit(cell: Cell, labels: Labels, choice: probe.Choice) -> LinearHead:
+def _fit(replicate: Replicate, labels: Labels, choice: probe.Choice) -> LinearHead:
     train = labels.part("train")
     targets = train["target"].to_numpy()
-    seen = probe.select(cell.features, choice.stages)[train["position"]]
-    return probe.fit(seen, targets, cell.task.weights(targets), choice.strength)
+    seen = probe.select(replicate.features, choice.stages)[train["position"]]
+    return probe.fit(seen, targets, replicate.task.weights(targets), choice.strength)
 
 
 def _metadata(
-    cell: Cell,
+    replicate: Replicate,
     labels: Labels,
     mode: Mode,
     stages: probe.Stages,
@@ -267,15 +271,15 @@ def _metadata(
     held_out = labels.part("validation")
     calibrated = logits[held_out["position"]] / temperature
     return ModelMetadata(
-        encoder=cell.metadata,
-        task=cell.task.name,
-        classes=cell.task.classes,
+        encoder=replicate.metadata,
+        task=replicate.task.name,
+        classes=replicate.task.classes,
         mode=mode,
         fraction=labels.fraction,
         images=len(labels.part("train")),
         stages=stages,
-        pooling=cell.pooling,
-        features=sum(cell.features[stage].shape[1] for stage in stages),
+        pooling=replicate.pooling,
+        features=sum(replicate.features[stage].shape[1] for stage in stages),
         temperature=temperature,
         calibrated_on=images,
         validation_log_loss=log_loss(calibrated, held_out["target"].to_numpy()),

@@ -1,7 +1,7 @@
-"""Which cells exist, and what everything about them is called: composed here and nowhere else.
+"""Which replicates exist, and what all about them is called: composed here and nowhere else.
 
-A cell is one source x recipe x seed. Reads ``conf/base/experiment.yml`` with PyYAML alone, so
-that listing pipelines stays fast.
+A replicate is one source x recipe x seed. Reads ``conf/base/experiment.yml`` with PyYAML alone,
+so that listing pipelines stays fast.
 """
 
 import math
@@ -44,7 +44,7 @@ LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
-class Cell:
+class Replicate:
     """One independent repetition: pre-training and fine-tuning of one recipe on one source."""
 
     source: str
@@ -57,18 +57,18 @@ class Cell:
         return f"{self.recipe}.s{self.seed}"
 
     def dataset(self, artefact: str) -> str:
-        """Return the catalog's name of one of this cell's artefacts."""
+        """Return the catalog's name of one of this replicate's artefacts."""
         return f"{self.source}.{self.recipe}.s{self.seed}.{artefact}"
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of the cell's own, below that of all checkpoints."""
+        """Folder of the replicate's own, below that of all checkpoints."""
         return Path(self.source, "checkpoints", self.recipe, f"s{self.seed}")
 
 
 @dataclass(frozen=True)
 class Study:
-    """All cells of one configured source."""
+    """All replicates of one configured source."""
 
     source: str
     generated: bool
@@ -78,9 +78,9 @@ class Study:
     fractions_parameter: str
     """Catalog name of the parameter that holds ``fractions``."""
 
-    def cells(self, recipe: str) -> tuple[Cell, ...]:
-        """Return the recipe's cells, one a seed."""
-        return tuple(Cell(self.source, recipe, seed) for seed in self.seeds)
+    def replicates(self, recipe: str) -> tuple[Replicate, ...]:
+        """Return the recipe's replicates, one a seed."""
+        return tuple(Replicate(self.source, recipe, seed) for seed in self.seeds)
 
     def dataset(self, artefact: str) -> str:
         """Return the catalog's name of one of this source's artefacts."""
@@ -102,10 +102,10 @@ class Study:
 
 def address(stage: str, dataset: str) -> str:
     """Return what DVC calls the stage that writes ``dataset``: ``pretrain@phantom-dqn-0``."""
-    source, *cell = dataset.split(".")[:-1]
-    if not cell:
+    source, *replicate = dataset.split(".")[:-1]
+    if not replicate:
         return f"{stage}@{source}"
-    recipe, seed = cell
+    recipe, seed = replicate
     return f"{stage}@{source}-{recipe}-{seed.removeprefix('s')}"
 
 
