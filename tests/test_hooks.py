@@ -36,7 +36,7 @@ from maskwise.errors import UserError
 from maskwise.evaluate.metrics import METRICS
 from maskwise.hooks import MaskwiseHooks
 from maskwise.pipeline_registry import PROJECT, register_pipelines
-from maskwise.pipelines.blocks import rankings
+from maskwise.pipelines.parsing import rankings
 from maskwise.pipelines.saving import until_saved
 from maskwise.progress import note
 from maskwise.replicates import Study, read_studies

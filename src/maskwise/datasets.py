@@ -236,9 +236,9 @@ class GalleryDataset(ArtefactDataset):
         return read_gallery(self._filepath)
 
     def save(self, data: Any) -> None:
-        from maskwise.artefacts.gallery import write_gallery
+        from maskwise.artefacts.arrays import write_arrays
 
-        write_gallery(data, self._filepath)
+        write_arrays(data, self._filepath)
 
 
 class ModelsDataset(ArtefactDataset):

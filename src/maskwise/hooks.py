@@ -20,7 +20,7 @@ from maskwise.checks import (
     check_writable,
     names_in_files,
 )
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.saving import saving
 from maskwise.progress import planning
 from maskwise.replicates import Study, address, read_studies
@@ -142,5 +142,5 @@ def _steps(pipeline: Pipeline, studies: dict[str, Study], parameters: dict[str, 
     for node in pipeline.nodes:
         source, recipe, *_ = node.outputs[0].split(".")
         for stage in node.tags & {"pretrain", "finetune"}:
-            steps += blocks.planned_steps(stage, studies[source], recipe, parameters)
+            steps += parsing.planned_steps(stage, studies[source], recipe, parameters)
     return steps

@@ -15,8 +15,8 @@ from torch import nn
 from finetune.blobs import write_blobs
 from finetune.patches import metadata, small_encoder
 from maskwise import load_model
-from maskwise.artefacts.contours import read_contours
 from maskwise.artefacts.encoder import decoder_of, keep_decoder
+from maskwise.artefacts.outlines import read_model_outlines
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
 from maskwise.encoders.decoder import Decoder
@@ -265,24 +265,24 @@ def test_a_model_outlines_as_its_row_says(
     assert list(called.sum(axis=(1, 2))) == (table["tp_lesion"] + table["fp_lesion"]).tolist()
 
 
-def test_the_contours_are_those_of_the_test_images_at_the_largest_fraction(
+def test_the_outlines_are_those_of_the_test_images_at_the_largest_fraction(
     blobs: Blobs, replicate: Finetuned, models: Path
 ) -> None:
-    contours = read_contours(models / "contours.npz")
+    outlines = read_model_outlines(models / "contours.npz")
     table = replicate.predictions.query("mode == 'full' and fraction == 1 and split == 'test'")
-    assert list(contours.image_ids) == table["image_id"].tolist()
-    assert (str(contours.mode), float(contours.fraction)) == ("full", 1.0)
-    called = [int(contours.of(image)[0].sum()) for image in contours.image_ids]
+    assert list(outlines.image_ids) == table["image_id"].tolist()
+    assert (str(outlines.mode), float(outlines.fraction)) == ("full", 1.0)
+    called = [int(outlines.of(image)[0].sum()) for image in outlines.image_ids]
     assert called == (table["tp_lesion"] + table["fp_lesion"]).tolist()
     with pytest.raises(KeyError):
-        contours.of("of another part")
+        outlines.of("of another part")
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
-def test_damaged_contours_are_named(tmp_path: Path, content: bytes) -> None:
+def test_damaged_outlines_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "contours.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"contours.npz: cannot be read .*run finetune again"):
-        read_contours(tmp_path / "contours.npz")
+        read_model_outlines(tmp_path / "contours.npz")
 
 
 def test_volumes_are_named_where_the_store_knows_them(blobs: Blobs) -> None:
@@ -422,6 +422,6 @@ def test_several_classes_are_outlined_each_by_itself(tmp_path: Path) -> None:
     model = load_model(tmp_path / "models" / "full_1.safetensors")
     assert isinstance(model, Segmenter)
     assert model(torch.zeros(1, 1, 16, 16)).shape == (1, 3, 16, 16)
-    contours = read_contours(tmp_path / "models" / "contours.npz")
-    assert list(contours.classes) == ["head", "body"]
-    assert contours.of(str(contours.image_ids[0])).shape == (2, 16, 16)
+    outlines = read_model_outlines(tmp_path / "models" / "contours.npz")
+    assert list(outlines.classes) == ["head", "body"]
+    assert outlines.of(str(outlines.image_ids[0])).shape == (2, 16, 16)

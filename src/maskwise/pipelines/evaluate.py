@@ -5,7 +5,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.replicates import Replicate, Study
 
@@ -44,7 +44,7 @@ def evaluate(
     result = stage.evaluate(
         everything.predictions,
         everything.subsets,
-        blocks.evaluate(options, "evaluate"),
+        parsing.evaluate(options, "evaluate"),
         source,
     )
     return result.scores, headline(result.scores), result.paired, result.label_efficiency

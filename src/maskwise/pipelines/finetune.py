@@ -4,7 +4,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.replicates import Replicate, Study
 
@@ -23,8 +23,8 @@ def finetune(
     from maskwise.finetune import stage
 
     run = stage.FinetuneRun(
-        budget=blocks.finetune_source(settings, f"{replicate.source}.finetune"),
-        config=blocks.finetune(options, "finetune"),
+        budget=parsing.finetune_source(settings, f"{replicate.source}.finetune"),
+        config=parsing.finetune(options, "finetune"),
         fractions=tuple(fractions),
         source=replicate.source,
         recipe=replicate.recipe,

@@ -5,7 +5,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.pipelines.saving import until_saved
 from maskwise.replicates import Replicate, Study
@@ -25,10 +25,10 @@ def pretrain(
     # torch takes seconds to import, and Kedro loads this module to list the pipelines.
     from maskwise.pretrain.replicate import PretrainRun, pretraining
 
-    config = blocks.pretrain(options, "pretrain")
+    config = parsing.pretrain(options, "pretrain")
     run = PretrainRun(
-        recipe=blocks.recipe(recipe, replicate.recipe),
-        budget=blocks.pretrain_source(budget, f"{replicate.source}.pretrain"),
+        recipe=parsing.recipe(recipe, replicate.recipe),
+        budget=parsing.pretrain_source(budget, f"{replicate.source}.pretrain"),
         config=config,
         source=replicate.source,
         recipe_name=replicate.recipe,

@@ -6,7 +6,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.pipelines.evaluate import Predicted, join
 from maskwise.replicates import Replicate, Study
@@ -66,8 +66,8 @@ def report(
             models={run: path for each in trained for run, path in each.models.items()},
             recipes=recipes,
             settings=settings,
-            deterministic=blocks.pretrain(loop, "pretrain").deterministic,
-            config=blocks.report(options, "report"),
+            deterministic=parsing.pretrain(loop, "pretrain").deterministic,
+            config=parsing.report(options, "report"),
             warnings={run: warnings(table) for run, table in histories.items()},
         )
     )

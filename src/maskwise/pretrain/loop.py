@@ -27,11 +27,11 @@ from maskwise.pretrain.contracts import (
     Proposal,
     SharedPolicy,
 )
-from maskwise.pretrain.crew import Assemble, Crew, Shift, check_shareable
 from maskwise.pretrain.diagnostics import Frame, Probe, warnings
 from maskwise.pretrain.means import Means
 from maskwise.pretrain.optimisation import OptimisationConfig, build_optimiser
 from maskwise.pretrain.phases import Phase, Timeline
+from maskwise.pretrain.policy_workers import Assemble, PolicyWorkers, Shift, check_shareable
 from maskwise.pretrain.schedule import epoch_ends, moments
 from maskwise.progress import Bar, bar, note
 
@@ -92,7 +92,7 @@ class Loop:
         self.means = Means(self.device)
         self.history: list[dict[str, float]] = []
         self.frames: dict[int, Frame] = {}
-        self.crew: Crew | None = None
+        self.workers: PolicyWorkers | None = None
         check_shareable(policy, plan.timeline, self.device, plan.replicate)
 
     def run(self, checkpoint: Checkpoint) -> tuple[pd.DataFrame, Gallery]:
@@ -149,7 +149,7 @@ class Loop:
         phase, own = self.plan.timeline.at(self.step)
         self._prepare(phase, own)
         if not phase.network and isinstance(self.policy, SharedPolicy) and self.policy.workers:
-            return self._crew_step(self.policy, phase, own)
+            return self._workers_step(self.policy, phase, own)
         played: list[tuple[Proposal, Outcome]] = []
         batch = self.batches.batch(self.step, self.plan.timeline.progress(self.step))
         parts = _parts(batch, self.plan.optimisation.accumulate)
@@ -195,9 +195,9 @@ class Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.optimisation.rate(own, phase.steps)
 
-    def _crew_step(self, policy: SharedPolicy, phase: Phase, own: int) -> dict[str, Tensor]:
+    def _workers_step(self, policy: SharedPolicy, phase: Phase, own: int) -> dict[str, Tensor]:
         """Return the figures of a step that a worker made; the first calls the workers."""
-        if self.crew is None:
+        if self.workers is None:
             weights = {
                 name: tensor.detach().cpu().clone().share_memory_()
                 for name, tensor in self.objective.state_dict().items()
@@ -214,17 +214,17 @@ class Loop:
                 channels_last=self.plan.channels_last,
                 threads=max(1, torch.get_num_threads() // policy.workers),
             )
-            self.crew = Crew(shift, self.step, policy.workers, self.plan.replicate)
-        figures = self.crew.figures()
+            self.workers = PolicyWorkers(shift, self.step, policy.workers, self.plan.replicate)
+        figures = self.workers.figures()
         if own + 1 == phase.steps:
             self._dismiss()
         return figures
 
     def _dismiss(self) -> None:
-        if self.crew is not None:
-            crew, self.crew = self.crew, None
-            crew.close()
-            self.generator.set_state(crew.mask_generator)
+        if self.workers is not None:
+            workers, self.workers = self.workers, None
+            workers.close()
+            self.generator.set_state(workers.mask_generator)
 
     def _build_optimiser(self) -> torch.optim.Optimizer:
         optimiser = build_optimiser(self.plan.optimisation, self.objective)

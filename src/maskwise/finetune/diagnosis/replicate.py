@@ -26,8 +26,8 @@ from maskwise.finetune.diagnosis.heads import LinearHead
 from maskwise.finetune.diagnosis.task import Diagnosis, DiagnosisConfig
 from maskwise.finetune.diagnosis.temperature import fit_temperature, log_loss
 from maskwise.finetune.diagnosis.training import Lesson, fine_tune, predict_logits
+from maskwise.finetune.inputs import device_of, learns, own_metadata, split_rows
 from maskwise.finetune.models import Models
-from maskwise.finetune.opening import device_of, learns, own_metadata, split_rows
 from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.subsets import draw_subsets
 from maskwise.progress import bar, note

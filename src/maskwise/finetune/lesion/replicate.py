@@ -10,14 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from maskwise.artefacts.contours import Contours, pack
 from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.model import SegmenterMetadata
+from maskwise.artefacts.outlines import ModelOutlines, pack
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
 from maskwise.finetune.contracts import Finetuned, Mode
+from maskwise.finetune.inputs import device_of, learns, own_metadata, split_rows
 from maskwise.finetune.lesion.measures import (
     Spacing,
     Units,
@@ -31,7 +32,6 @@ from maskwise.finetune.lesion.start import build_start
 from maskwise.finetune.lesion.subsets import draw_outlined
 from maskwise.finetune.lesion.training import Lesson, loss_on, predict, train
 from maskwise.finetune.models import Models
-from maskwise.finetune.opening import device_of, learns, own_metadata, split_rows
 from maskwise.finetune.run import FinetuneRun
 from maskwise.progress import bar, note
 
@@ -93,7 +93,7 @@ def learn(
             table, called = predictions(replicate, learnt)
             tables.append(table)
             if fraction == largest and mode == replicate.modes[-1]:
-                models.contours = _contours(replicate, learnt, table, called)
+                models.outlines = _outlines(replicate, learnt, table, called)
     return Finetuned(replicate.subsets, pd.concat(tables, ignore_index=True), models.write)
 
 
@@ -229,11 +229,11 @@ def _trained(
             yield rate, model
 
 
-def _contours(
+def _outlines(
     replicate: Replicate, learnt: Learnt, table: pd.DataFrame, called: NDArray[np.uint8]
-) -> Contours:
+) -> ModelOutlines:
     test = (table["split"] == "test").to_numpy()
-    return Contours(
+    return ModelOutlines(
         image_ids=table.loc[test, "image_id"].to_numpy(dtype=np.str_),
         outlines=pack(called[test], len(replicate.outlines.classes)),
         classes=np.asarray(replicate.outlines.classes, dtype=np.str_),

@@ -1,4 +1,4 @@
-"""Contours of truth and network: the best, the middle, the worst, and where truth disagrees."""
+"""Outlines of truth and network: the best, the middle, the worst, and where truth disagrees."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,12 +7,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.store import Store
-from maskwise.report.blocks import Block, Paragraph, Pictures, Section
+from maskwise.report.elements import Element, Paragraph, Pictures, Section
 from maskwise.report.facts import Facts
-from maskwise.report.figures.contours import Panel, draw
+from maskwise.report.figures.outlines import Panel, draw
+from maskwise.report.formatting import count, labels, listing, number
 from maskwise.report.outlines import EMPTY_MASKS, Outlined, read_outlined
 from maskwise.report.pictures import Picture, as_png
-from maskwise.report.wording import count, labels, listing, number
 
 _LENGTHS = {"mm": "millimetres", "px": "pixels of the network's image"}
 
@@ -25,11 +25,14 @@ def build(facts: Facts) -> Section:
         text = "The models of this page left no outlines to draw."
         return Section("outlines", title, [Paragraph(text)])
     shown = found[0]
-    blocks: list[Block] = [Paragraph(_reading(facts, shown)), Paragraph(_conventions(facts))]
+    elements: list[Element] = [
+        Paragraph(_reading(facts, shown)),
+        Paragraph(_conventions(facts)),
+    ]
     drawn = _by_dice(facts, shown, store)
     if drawn:
-        blocks.append(Pictures(drawn))
-    return Section("outlines", title, [*blocks, *_disagreeing(facts, shown, store)])
+        elements.append(Pictures(drawn))
+    return Section("outlines", title, [*elements, *_disagreeing(facts, shown, store)])
 
 
 def _order(facts: Facts) -> list[str]:
@@ -86,7 +89,7 @@ def _by_dice(facts: Facts, shown: Outlined, store: Store) -> list[Picture]:
     return pictures
 
 
-def _disagreeing(facts: Facts, shown: Outlined, store: Store) -> list[Block]:
+def _disagreeing(facts: Facts, shown: Outlined, store: Store) -> list[Element]:
     """Draw duplicates whose true outlines disagree, both of a pair side by side."""
     masks = facts.inputs.data_summary["contradictions"]["masks"]
     if not masks["contradictory"]:
@@ -129,7 +132,7 @@ def _ids(facts: Facts) -> dict[str, str]:
 def _picture(
     shown: Outlined, store: Store, images: Sequence[str], titles: Sequence[str], told: str
 ) -> Picture:
-    classes = [str(name) for name in next(iter(shown.contours.values())).classes]
+    classes = [str(name) for name in next(iter(shown.outlines.values())).classes]
     rows = store.rows(list(images))
     scans = store.intensities(rows).mean(axis=1)
     truths = _truths(store, rows, len(classes))

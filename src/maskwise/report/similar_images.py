@@ -13,7 +13,7 @@ _BLOCK = 2**22
 
 
 @dataclass(frozen=True)
-class NearMisses:
+class SimilarImages:
     """What a threshold of near-copies leaves between test and training images."""
 
     distance: int
@@ -25,9 +25,9 @@ class NearMisses:
     first."""
 
 
-def near_misses(
+def similar_images(
     manifest: pd.DataFrame, splits: pd.DataFrame, distance: int
-) -> NearMisses | None:
+) -> SimilarImages | None:
     """Compare the hashes of test and training images; None where only equal pixels are copies.
 
     Args:
@@ -51,7 +51,9 @@ def near_misses(
             "bits": bits[near],
         }
     )
-    return NearMisses(distance, bound, pairs.sort_values(["bits", "test"], ignore_index=True))
+    return SimilarImages(
+        distance, bound, pairs.sort_values(["bits", "test"], ignore_index=True)
+    )
 
 
 def _hashes(images: pd.DataFrame) -> NDArray[np.uint64]:

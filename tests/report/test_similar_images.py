@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from maskwise.report.facts import read_facts
-from maskwise.report.near_misses import near_misses
 from maskwise.report.sections import data
+from maskwise.report.similar_images import similar_images
 from report.synthetic import study
 
 
@@ -31,7 +31,7 @@ def test_a_test_image_a_little_beyond_the_distance_is_named_with_its_nearest() -
     manifest = images([0b0, 0b111111, 0b11111111, 2**20 - 1, 0b1, 0b11111])
     splits = parted(["test", "train", "train", "train", "validation", "test"])
 
-    found = near_misses(manifest, splits, 4)
+    found = similar_images(manifest, splits, 4)
 
     # 0.png: 6, 8 and 20 bits from the training images; 5.png: 1 (a copy), 3 and 15.
     assert found is not None
@@ -42,7 +42,7 @@ def test_a_test_image_a_little_beyond_the_distance_is_named_with_its_nearest() -
 def test_blank_pictures_are_alike_for_no_reason() -> None:
     manifest = images([0b0, 0b111111]).assign(blank=[True, False])
 
-    found = near_misses(manifest, parted(["test", "train"]), 4)
+    found = similar_images(manifest, parted(["test", "train"]), 4)
 
     assert found is not None
     assert found.pairs.empty
@@ -54,7 +54,7 @@ def test_the_nearest_is_that_of_a_loop_over_all_pairs() -> None:
     manifest = images([int(np.bitwise_or.reduce(row)) for row in near])
     splits = parted(["test", "train", "train"] * 20)
 
-    found = near_misses(manifest, splits, 3)
+    found = similar_images(manifest, splits, 3)
 
     hashes = [int(text, 16) for text in manifest["phash"]]
     slow = {}
@@ -72,7 +72,7 @@ def test_the_nearest_is_that_of_a_loop_over_all_pairs() -> None:
 
 
 def test_where_only_equal_pixels_are_copies_nothing_lies_beside_them() -> None:
-    assert near_misses(images([0, 1]), parted(["test", "train"]), 0) is None
+    assert similar_images(images([0, 1]), parted(["test", "train"]), 0) is None
 
 
 def test_the_leak_audit_tells_what_the_threshold_leaves() -> None:

@@ -58,7 +58,7 @@ class Shift:
     """A worker's; together the workers have as many as one process would."""
 
 
-class Crew:
+class PolicyWorkers:
     """The workers of one phase, which answer with a step's figures until they are dismissed."""
 
     def __init__(self, shift: Shift, first: int, workers: int, replicate: str) -> None:

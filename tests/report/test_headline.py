@@ -5,17 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from maskwise.report.answer import Answer, answer
-from maskwise.report.blocks import Items
+from maskwise.report.elements import Items
 from maskwise.report.facts import read_facts
+from maskwise.report.headline import Headline, headline
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.sections import methods
 from report.synthetic import LEADS, RECIPES, exploring, plain, study
 
 
-def told(inputs: ReportInputs) -> Answer:
-    found = answer(read_facts(inputs))
-    return Answer(
+def told(inputs: ReportInputs) -> Headline:
+    found = headline(read_facts(inputs))
+    return Headline(
         found.verdict,
         plain(found.sentence),
         plain(found.sureness),
@@ -233,8 +233,8 @@ def test_a_p_that_the_draws_could_not_make_smaller_is_a_bound() -> None:
 
 
 def methods_in_words(inputs: ReportInputs) -> str:
-    blocks = methods.build(read_facts(inputs)).blocks
-    return " ".join(" ".join(b.items) for b in blocks if isinstance(b, Items))
+    elements = methods.build(read_facts(inputs)).elements
+    return " ".join(" ".join(b.items) for b in elements if isinstance(b, Items))
 
 
 def test_without_a_yardstick_the_page_says_that_nothing_can_be_compared() -> None:

@@ -6,12 +6,12 @@ import pandas as pd
 
 from maskwise.report.agents import agent_sentence
 from maskwise.report.facts import Facts
+from maskwise.report.formatting import count, interval, labels, listing, number, p_value, signed
 from maskwise.report.verdict import judge, leading, sort_out
-from maskwise.report.wording import count, interval, labels, listing, number, p_value, signed
 
 
 @dataclass(frozen=True)
-class Answer:
+class Headline:
     """What the page says first."""
 
     verdict: str
@@ -24,18 +24,18 @@ class Answer:
     """Whether each learnt policy looks at what is in the image, a sentence each."""
 
 
-def answer(facts: Facts) -> Answer:
+def headline(facts: Facts) -> Headline:
     """Answer from what was named beforehand, else from the differences to the reference."""
     rows = facts.asked()
     agents = tuple(
         agent_sentence(facts, name) for name in facts.masking if facts.learns_where(name)
     )
     if rows.empty:
-        return Answer("none", _nothing_to_compare(facts), "", (), agents)
+        return Headline("none", _nothing_to_compare(facts), "", (), agents)
     verdict = judge(leading(rows))
     if facts.says_nothing(leading(rows)):
         verdict = "unclear"
-    return Answer(
+    return Headline(
         "harms" if verdict == "perhaps_harms" else verdict,
         f"{_sentence(facts, rows)}{_others(facts, rows)}",
         _sureness(facts, rows),

@@ -88,10 +88,10 @@ class Fold:
 
     kind: ClassVar[str] = "fold"
     summary: str
-    blocks: Sequence["Block"]
+    elements: Sequence["Element"]
 
 
-Block = Heading | Paragraph | Items | Commands | Terms | Table | Pictures | Fold
+Element = Heading | Paragraph | Items | Commands | Terms | Table | Pictures | Fold
 
 
 @dataclass(frozen=True)
@@ -100,4 +100,4 @@ class Section:
 
     anchor: str
     title: str
-    blocks: Sequence[Block]
+    elements: Sequence[Element]

@@ -12,7 +12,7 @@ import torch
 from torch import Generator
 
 from maskwise.errors import UserError
-from maskwise.pretrain.crew import mask_generator
+from maskwise.pretrain.policy_workers import mask_generator
 from maskwise.pretrain.recipe import parse_recipe
 from pretrain.toys import RANDOM_BOX, make_run, make_store, pretrain
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from maskwise.artefacts.splits import count_folds
 from maskwise.report.facts import Facts
+from maskwise.report.formatting import count, interval, labels, listing, number, share
 from maskwise.report.outlines import EMPTY_MASKS, count_lesions
 from maskwise.report.verdict import judge, leading
-from maskwise.report.wording import count, interval, labels, listing, number, share
 
 FEW_GROUPS = 30
 FEW_SEEDS = 10

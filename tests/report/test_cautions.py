@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from maskwise.report.distrust import alarms, cautions
+from maskwise.report.cautions import alarms, cautions
 from maskwise.report.facts import read_facts
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.sections import data, methods
