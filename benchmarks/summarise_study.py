@@ -160,7 +160,7 @@ def over_groups(data: Path, source: str) -> list[dict[str, str]]:
 
 
 def drawn_lifts(path: Path, store: Store) -> tuple[int, int, Floats, Floats] | None:
-    """Return numbers of probe images and groups, and both lifts ``(1 + DRAWS,)`` of a cell."""
+    """Return how many images and groups the probe has, and both lifts ``(1 + DRAWS,)``."""
     with np.load(path, allow_pickle=False) as kept:
         ids, masks = kept["probe_ids"], kept["probe_masks"]
         side = kept["masks"].shape[2:] if kept["masks"].ndim == 4 else None

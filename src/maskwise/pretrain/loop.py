@@ -27,7 +27,7 @@ from maskwise.pretrain.contracts import (
     Proposal,
     SharedPolicy,
 )
-from maskwise.pretrain.diagnostics import Frame, Probe, warnings
+from maskwise.pretrain.diagnostics import Frame, Probe, draw, measure, pack, warnings
 from maskwise.pretrain.means import Means
 from maskwise.pretrain.optimisation import OptimisationConfig, build_optimiser
 from maskwise.pretrain.phases import Phase, Timeline
@@ -123,7 +123,7 @@ class Loop:
         for sentence in warnings(history):
             log.warning("pretrain %s: %s.", self.plan.replicate, sentence)
         epochs, frames = list(self.frames), list(self.frames.values())
-        return history, self.probe.gallery(epochs, frames, self.policy.learns)
+        return history, pack(self.probe, epochs, frames, self.policy.learns)
 
     def _train(self, checkpoint: Checkpoint, interruption: Interruption, shown: Bar) -> None:
         while self.step < self.steps:
@@ -248,11 +248,11 @@ class Loop:
         epoch = len(self.history) + 1
         row = {"epoch": epoch, "step": self.step, **self.means.read()}
         row["learning_rate"] = self.optimiser.param_groups[0]["lr"]
-        row |= self.probe.measure(self.policy, self._looking(epoch))
+        row |= measure(self.probe, self.policy, self._looking(epoch))
         if epoch in self.moments:
             with self.fabric.autocast():
                 # The same stream: what is drawn and kept is what was measured.
-                frame = self.probe.draw(self.policy, self.objective, self._looking(epoch))
+                frame = draw(self.probe, self.policy, self.objective, self._looking(epoch))
             self.frames[epoch] = frame
             row |= frame.errors
         self.history.append(row)

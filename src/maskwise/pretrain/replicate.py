@@ -31,7 +31,7 @@ from maskwise.masks import check_grid
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
 from maskwise.pretrain.contracts import Objective, Policy, Setting
-from maskwise.pretrain.diagnostics import Probe
+from maskwise.pretrain.diagnostics import Probe, pack
 from maskwise.pretrain.hardware import build_fabric, determinism
 from maskwise.pretrain.loop import COLUMNS, Loop, Plan
 from maskwise.pretrain.objectives.none import NoneConfig as NoObjectiveConfig
@@ -110,7 +110,7 @@ def _pretrain(
         history, gallery = _train(store, splits, run, encoder, probe, checkpoint)
     else:
         _load_weights(encoder, store, run)
-        history, gallery = pd.DataFrame(columns=list(COLUMNS)), probe.gallery()
+        history, gallery = pd.DataFrame(columns=list(COLUMNS)), pack(probe)
     cast(Any, encoder).to("cpu").to(memory_format=torch.contiguous_format).eval()
     return Pretrained(encoder, _metadata(store, run), history, gallery)
 
