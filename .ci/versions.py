@@ -38,7 +38,7 @@ WITHOUT_TORCH = (
     "tests/ingest/test_source_layouts.py",
     "tests/scans/test_masks.py",
     "tests/scans/test_reading_tables.py",
-    "tests/test_cells.py",
+    "tests/test_replicates.py",
     "tests/test_config.py",
 )
 """What each stage before and after training does, in half a minute."""

@@ -27,8 +27,8 @@ from maskwise.ingest.sources.phantom import PhantomConfig
 from maskwise.ingest.stage import IngestConfig, ingest
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.stage import preprocess
-from maskwise.pretrain.cell import PretrainRun, pretraining
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
+from maskwise.pretrain.replicate import PretrainRun, pretraining
 
 PROJECT = Path(__file__).parents[1]
 IMAGES, SIDE, GRID, BATCH = 2000, 32, (8, 8), 64
@@ -150,7 +150,7 @@ def run(store: Store, splits: pd.DataFrame, seed: int, arm: str) -> dict[str, An
     }
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        cell = PretrainRun(
+        replicate = PretrainRun(
             recipe=parse_recipe(block, arm),
             budget=Budget(grid=GRID, steps=NETWORK_STEPS, batch_size=BATCH),
             config=PretrainConfig(),
@@ -159,7 +159,7 @@ def run(store: Store, splits: pd.DataFrame, seed: int, arm: str) -> dict[str, An
             seed=seed,
             checkpoints=Path(folder),
         )
-        with pretraining(store, splits, cell) as result:
+        with pretraining(store, splits, replicate) as result:
             history = result.history
     last = history.ffill().iloc[-1]
     figures = {name: round(float(last[name]), 4) for name in FIGURES if name in last}

@@ -91,8 +91,8 @@ def pretrain_once(folder: Path, arguments: argparse.Namespace) -> None:
 
     from maskwise.artefacts.splits import read_splits
     from maskwise.artefacts.store import open_store
-    from maskwise.pretrain.cell import PretrainRun, pretraining
     from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
+    from maskwise.pretrain.replicate import PretrainRun, pretraining
 
     file = Path(__file__).parents[1] / "conf/base/recipes/parameters_dqn.yml"
     block = yaml.safe_load(file.read_text(encoding="utf-8"))["dqn"]

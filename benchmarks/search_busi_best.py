@@ -26,10 +26,10 @@ from sklearn.metrics import roc_auc_score
 from maskwise.artefacts.encoder import load_encoder, write_encoder
 from maskwise.artefacts.splits import read_splits
 from maskwise.artefacts.store import Store, open_store
-from maskwise.finetune.diagnosis.cell import learn_full, learn_probe, prepare
+from maskwise.finetune.diagnosis.replicate import learn_full, learn_probe, prepare
 from maskwise.finetune.stage import FinetuneConfig, FinetuneRun, parse_budget
-from maskwise.pretrain.cell import PretrainRun, pretraining
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
+from maskwise.pretrain.replicate import PretrainRun, pretraining
 
 PROJECT = Path(__file__).parents[1]
 DATA = PROJECT / "data"
@@ -78,8 +78,8 @@ def judge(
 ) -> dict[str, Any]:
     """Pre-train one candidate, unless it is kept, and score it over several subsets."""
     shown = splits[splits["split"] != "test"].reset_index(drop=True)
-    cell = f"{key['candidate']}_{key['steps']}_s{key['seed']}"
-    path = arguments.keep / f"{cell}.safetensors"
+    replicate = f"{key['candidate']}_{key['steps']}_s{key['seed']}"
+    path = arguments.keep / f"{replicate}.safetensors"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         train(block, store, shown, key, path)
@@ -135,14 +135,14 @@ def score(
     run = FinetuneRun(
         budget, FinetuneConfig(), (1.0, key["fraction"]), SOURCE, key["candidate"], draw
     )
-    cell = prepare(encoder, store, shown, run)
-    labels = cell.labels(key["fraction"])
-    learnt = (learn_probe if key["mode"] == "probe" else learn_full)(cell, labels)
-    held_out = ~cell.labelled["image_id"].isin(labels.images["image_id"]).to_numpy()
+    replicate = prepare(encoder, store, shown, run)
+    labels = replicate.labels(key["fraction"])
+    learnt = (learn_probe if key["mode"] == "probe" else learn_full)(replicate, labels)
+    held_out = ~replicate.labelled["image_id"].isin(labels.images["image_id"]).to_numpy()
     # A duplicate of an image that was learnt from judges nothing.
-    held_out &= ~cell.labelled["group"].isin(labels.images["group"]).to_numpy()
+    held_out &= ~replicate.labelled["group"].isin(labels.images["group"]).to_numpy()
     chances = softmax(learnt.logits[held_out], axis=1)
-    targets = cell.labelled.loc[held_out, "target"]
+    targets = replicate.labelled.loc[held_out, "target"]
     return float(roc_auc_score(targets, chances, multi_class="ovr"))
 
 

@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def read_histories(data: Path, source: str) -> pd.DataFrame:
-    """Return one row per epoch of every cell that trained."""
+    """Return one row per epoch of every replicate that trained."""
     tables = []
     for path in sorted(
         (data / "07_model_output" / source / "training").glob("*/s*/history.csv")
@@ -114,13 +114,15 @@ def lifts(histories: pd.DataFrame) -> list[dict[str, str]]:
     """Return one row per recipe that hides something: last epochs, mean over seeds."""
     last = histories.groupby(["recipe", "seed"]).tail(1)
     rows = []
-    for recipe, cells in last.groupby("recipe"):
-        if cells["lift"].notna().any():
-            row = {"recipe": f"`{recipe}`", "seeds": str(len(cells))}
+    for recipe, replicates in last.groupby("recipe"):
+        if replicates["lift"].notna().any():
+            row = {"recipe": f"`{recipe}`", "seeds": str(len(replicates))}
             row |= {
-                shown: mean(cells[name]) for name, shown in FIGURES.items() if name in cells
+                shown: mean(replicates[name])
+                for name, shown in FIGURES.items()
+                if name in replicates
             }
-            first = cells.iloc[0]
+            first = replicates.iloc[0]
             for name in ("uniform", "centre", "variance", "oracle"):
                 row[f"{name} masks' lift"] = f"{first[f'lift_{name}']:.2f}"
             rows.append(row)
@@ -135,8 +137,10 @@ def over_groups(data: Path, source: str) -> list[dict[str, str]]:
     store = open_store(data / "03_primary" / source / "store")
     rows, galleries = [], data / "07_model_output" / source / "training"
     for recipe in sorted(path.name for path in galleries.iterdir()):
-        cells = sorted((galleries / recipe).glob("s*/gallery.npz"))
-        drawn = [found for path in cells if (found := drawn_lifts(path, store)) is not None]
+        replicates = sorted((galleries / recipe).glob("s*/gallery.npz"))
+        drawn = [
+            found for path in replicates if (found := drawn_lifts(path, store)) is not None
+        ]
         if not drawn:
             continue
         if len({one[:2] for one in drawn}) > 1:
@@ -156,7 +160,7 @@ def over_groups(data: Path, source: str) -> list[dict[str, str]]:
 
 
 def drawn_lifts(path: Path, store: Store) -> tuple[int, int, Floats, Floats] | None:
-    """Return numbers of probe images and groups, and both lifts ``(1 + DRAWS,)`` of a cell."""
+    """Return how many images and groups the probe has, and both lifts ``(1 + DRAWS,)``."""
     with np.load(path, allow_pickle=False) as kept:
         ids, masks = kept["probe_ids"], kept["probe_masks"]
         side = kept["masks"].shape[2:] if kept["masks"].ndim == 4 else None
@@ -178,8 +182,8 @@ def over_training(histories: pd.DataFrame) -> list[dict[str, str]]:
     In folds seeds train on other numbers of images, so that their epochs end at other steps.
     """
     rows = []
-    for recipe, cells in histories.dropna(subset=["content_lift"]).groupby("recipe"):
-        lines = [line["content_lift"].to_numpy() for _, line in cells.groupby("seed")]
+    for recipe, replicates in histories.dropna(subset=["content_lift"]).groupby("recipe"):
+        lines = [line["content_lift"].to_numpy() for _, line in replicates.groupby("seed")]
         row = {"recipe": f"`{recipe}`"}
         for share in np.linspace(0, 1, 6):
             values = [line[round(share * (len(line) - 1))] for line in lines]
@@ -208,13 +212,13 @@ def paired(histories: pd.DataFrame, recipe: str, other: str) -> str:
 def costs(data: Path, source: str, histories: pd.DataFrame) -> list[dict[str, str]]:
     """Return one row per recipe: error in the mask beside two trivial answers, and time."""
     rows = []
-    for recipe, cells in histories.groupby("recipe"):
-        last = cells.dropna(subset=["error"]).groupby("seed").tail(1)
+    for recipe, replicates in histories.groupby("recipe"):
+        last = replicates.dropna(subset=["error"]).groupby("seed").tail(1)
         runs = list(
             (data / "06_models" / source / "encoders" / str(recipe)).glob("s*/run.json")
         )
         facts = [next(iter(json.loads(run.read_text()).values())) for run in runs]
-        row = {"recipe": f"`{recipe}`", "seeds": str(cells["seed"].nunique())}
+        row = {"recipe": f"`{recipe}`", "seeds": str(replicates["seed"].nunique())}
         for name, shown in (
             ("error", "error"),
             ("error_mean_image", "mean image"),
@@ -230,14 +234,14 @@ def costs(data: Path, source: str, histories: pd.DataFrame) -> list[dict[str, st
 
 def draw_lifts(histories: pd.DataFrame, path: Path) -> None:
     """Draw content lift over training, one line per seed."""
-    cells = histories.dropna(subset=["content_lift"])
+    replicates = histories.dropna(subset=["content_lift"])
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    for number, (recipe, table) in enumerate(cells.groupby("recipe")):
+    for number, (recipe, table) in enumerate(replicates.groupby("recipe")):
         for seed, line in table.groupby("seed"):
             label = str(recipe) if seed == table["seed"].min() else None
             axes.plot(line["step"], line["content_lift"], f"C{number}-", lw=1.2, label=label)
-    untrained = cells["content_lift_variance"].dropna()
+    untrained = replicates["content_lift_variance"].dropna()
     if len(untrained):
         axes.axhline(untrained.iloc[-1], color="0.4", ls="-.", label="most variance, untrained")
     axes.axhline(0, color="0.7", lw=0.8)

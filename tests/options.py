@@ -16,7 +16,7 @@ from maskwise.finetune.run import FinetuneConfig
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig
 from maskwise.kinds import members, option_kinds, plain, stated
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.predict.stage import PredictConfig
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
@@ -27,18 +27,18 @@ Registry = Mapping[str, type[Any]]
 Parse = Callable[[Any, str], Any]
 
 ROOTS: dict[Parse, type[Any] | Registry] = {
-    blocks.ingest: IngestConfig,
-    blocks.preprocess: PreprocessConfig,
-    blocks.pretrain: PretrainConfig,
-    blocks.finetune: FinetuneConfig,
-    blocks.evaluate: EvaluateConfig,
-    blocks.report: ReportConfig,
-    blocks.predict: PredictConfig,
-    blocks.ingest_source: SOURCES,
-    blocks.preprocess_source: SourcePreprocessConfig,
-    blocks.pretrain_source: Budget,
-    blocks.finetune_source: FinetuneBudget,
-    blocks.recipe: Recipe,
+    parsing.ingest: IngestConfig,
+    parsing.preprocess: PreprocessConfig,
+    parsing.pretrain: PretrainConfig,
+    parsing.finetune: FinetuneConfig,
+    parsing.evaluate: EvaluateConfig,
+    parsing.report: ReportConfig,
+    parsing.predict: PredictConfig,
+    parsing.ingest_source: SOURCES,
+    parsing.preprocess_source: SourcePreprocessConfig,
+    parsing.pretrain_source: Budget,
+    parsing.finetune_source: FinetuneBudget,
+    parsing.recipe: Recipe,
 }
 """What reads a block -> the dataclass that it becomes, or those that its name chooses from."""
 

@@ -21,22 +21,22 @@ pytestmark = [
     pytest.mark.xdist_group("trained"),
 ]
 
-CELLS = ("phantom-scratch-0", "phantom-random_box-0")
+REPLICATES = ("phantom-scratch-0", "phantom-random_box-0")
 EVALUATION = {"evaluate@phantom", "report@phantom"}
-FINETUNING = {f"finetune@{cell}" for cell in CELLS} | EVALUATION
-PRETRAINING = {f"pretrain@{cell}" for cell in CELLS} | FINETUNING
+FINETUNING = {f"finetune@{replicate}" for replicate in REPLICATES} | EVALUATION
+PRETRAINING = {f"pretrain@{replicate}" for replicate in REPLICATES} | FINETUNING
 PREPARATION = {"preprocess@phantom"} | PRETRAINING
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A machine that trained two cells, told DVC, and pushed; tests must not change it."""
+    """A machine that trained two replicates, told DVC, and pushed; tests must not change it."""
     folder = tmp_path_factory.mktemp("dvc")
     project = copy_project(folder / "trained")
     project.edit("conf/base/experiment.yml", experiment__recipes=["scratch", "random_box"])
     project.run("dvc", "remote", "add", "-q", "-d", "storage", str(folder / "remote"))
     project.git("add", "-A")
-    project.git("commit", "-q", "-m", "A study of two cells")
+    project.git("commit", "-q", "-m", "A study of two replicates")
     # One process for all stages, which spares the imports of nine; `.ci/run` does `dvc repro`.
     project.run("kedro", "run", "--env", "base")
     project.run("dvc", "commit", "-f", "-q")
@@ -126,7 +126,7 @@ def test_changed_code_makes_its_own_stage_stale_and_what_follows(copy: Project) 
 
 def test_one_more_seed_makes_nothing_stale_of_the_first(copy: Project) -> None:
     copy.edit("conf/base/experiment.yml", experiment__seeds=[0, 1])
-    new = {f"{stage}@{c[:-1]}1" for stage in ("pretrain", "finetune") for c in CELLS}
+    new = {f"{stage}@{c[:-1]}1" for stage in ("pretrain", "finetune") for c in REPLICATES}
     assert stale(copy) == new | EVALUATION
 
 

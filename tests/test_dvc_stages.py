@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from maskwise.cells import read_studies
 from maskwise.dvc_stages import write_stages
 from maskwise.errors import UserError
+from maskwise.replicates import read_studies
 from project import Project, copy_project
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")
@@ -25,11 +25,11 @@ def addresses(project: Project, file: str) -> set[str]:
 
 
 @pytest.mark.parametrize("source", ["phantom_study", "busi_study", "busi"])
-def test_dvc_knows_the_cells_that_kedro_knows(project: Project, source: str) -> None:
+def test_dvc_knows_the_replicates_that_kedro_knows(project: Project, source: str) -> None:
     study = read_studies(project.root)[source]
     path = write_stages(project.root, source)
     assert path == project.root / "studies" / source / "dvc.yaml"
-    cells = {
+    replicates = {
         f"{stage}@{source}-{recipe}-{seed}"
         for stage in ("pretrain", "finetune")
         for recipe in study.recipes
@@ -37,7 +37,7 @@ def test_dvc_knows_the_cells_that_kedro_knows(project: Project, source: str) -> 
     }
     whole = {f"{stage}@{source}" for stage in ("ingest", "preprocess", "evaluate", "report")}
     generated = {f"generate@{source}"} if study.generated else set()
-    assert addresses(project, f"studies/{source}/dvc.yaml") == cells | whole | generated
+    assert addresses(project, f"studies/{source}/dvc.yaml") == replicates | whole | generated
 
 
 def test_a_list_that_is_changed_later_needs_no_new_file(

@@ -22,7 +22,6 @@ from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 
-from maskwise.cells import Study, read_studies
 from maskwise.checks import (
     check_idle,
     check_inputs,
@@ -37,9 +36,10 @@ from maskwise.errors import UserError
 from maskwise.evaluate.metrics import METRICS
 from maskwise.hooks import MaskwiseHooks
 from maskwise.pipeline_registry import PROJECT, register_pipelines
-from maskwise.pipelines.blocks import rankings
+from maskwise.pipelines.parsing import rankings
 from maskwise.pipelines.saving import until_saved
 from maskwise.progress import note
+from maskwise.replicates import Study, read_studies
 from maskwise.report.scores import SMALLER_IS_BETTER
 from maskwise.run_facts import AnonymousMemory, Watch, alone, describe_machine, write_facts
 from maskwise.session import check_files, telling

@@ -13,14 +13,14 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
-from maskwise.cells import EXPERIMENT, read_studies
 from maskwise.pipeline_registry import PROJECT, register_pipelines
+from maskwise.replicates import EXPERIMENT, read_studies
 
 RECIPES = Path("conf/base/recipes")
 GLUE = {
     "__init__.py",
     "bounds.py",
-    "cells.py",
+    "replicates.py",
     "config.py",
     "errors.py",
     "kinds.py",
@@ -86,7 +86,7 @@ def parameters(stage: PipelineStage) -> set[str]:
     return found
 
 
-def test_dvc_has_a_stage_for_every_stage_and_cell_of_the_reproduced_sources(
+def test_dvc_has_a_stage_for_every_stage_and_replicate_of_the_reproduced_sources(
     graphs: Graphs,
 ) -> None:
     studies = read_studies(PROJECT)
@@ -137,7 +137,9 @@ def test_dvc_and_kedro_take_the_same_parameters(graphs: Graphs) -> None:
         assert declared == inputs, address
 
 
-def test_stages_that_join_cells_depend_on_which_cells_there_are(graphs: Graphs) -> None:
+def test_stages_that_join_replicates_depend_on_which_replicates_there_are(
+    graphs: Graphs,
+) -> None:
     for address, stage in graphs.stages.items():
         if address.startswith(("evaluate@", "report@")):
             assert {"params:experiment.recipes", "params:experiment.seeds"} <= parameters(stage)

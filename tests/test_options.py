@@ -13,7 +13,7 @@ from maskwise.bounds import Length, Share
 from maskwise.config import Choice, parse
 from maskwise.errors import UserError
 from maskwise.kinds import option_kinds, plain, stated
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from options import ROOTS, Number, Place, numbers, places
 
 PLACES = places()
@@ -82,9 +82,9 @@ def misspelt(draw: st.DrawFn, key: str) -> str:
 
 def test_the_walk_begins_at_every_block_that_a_stage_or_source_has() -> None:
     assert {
-        *blocks.STAGE_BLOCKS.values(),
-        *blocks.SOURCE_BLOCKS.values(),
-        blocks.recipe,
+        *parsing.STAGE_BLOCKS.values(),
+        *parsing.SOURCE_BLOCKS.values(),
+        parsing.recipe,
     } == set(ROOTS)
 
 

@@ -12,7 +12,7 @@ def lines(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
-def test_without_a_terminal_a_bar_is_lines_with_stage_cell_speed_and_time_left(
+def test_without_a_terminal_a_bar_is_lines_with_stage_replicate_speed_and_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)

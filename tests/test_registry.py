@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from kedro.pipeline import Pipeline
 
-from maskwise.cells import read_studies
 from maskwise.errors import UserError
 from maskwise.pipeline_registry import PROJECT, register_pipelines
+from maskwise.replicates import read_studies
 from maskwise.session import check_environment, check_request, check_runtime
 
 STAGES = {"generate", "ingest", "preprocess", "pretrain", "finetune", "evaluate", "report"}
@@ -48,7 +48,7 @@ def test_only_a_generated_source_generates(pipelines: dict[str, Pipeline]) -> No
     assert "busi.raw" in pipelines["busi"].inputs()
 
 
-def test_whatever_a_cell_writes_is_read_in_its_own_recipe(
+def test_whatever_a_replicate_writes_is_read_in_its_own_recipe(
     pipelines: dict[str, Pipeline],
 ) -> None:
     pipeline = pipelines["phantom"]

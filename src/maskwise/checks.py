@@ -13,9 +13,9 @@ from typing import Any
 
 from kedro.pipeline import Pipeline
 
-from maskwise.cells import RAW_ROOT, Study
 from maskwise.errors import UserError, cut, hint, joined, shown
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
+from maskwise.replicates import RAW_ROOT, Study
 
 STAGES = ("ingest", "preprocess", "pretrain", "finetune", "evaluate", "report", "predict")
 """Each has a file ``conf/base/parameters_<stage>.yml`` with one block of that name."""
@@ -59,7 +59,7 @@ def check_parameters(
     if problems:
         raise UserError(joined(problems))
     for study in studies:
-        blocks.check_together(parameters, study)
+        parsing.check_together(parameters, study)
 
 
 def check_typed(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
@@ -111,7 +111,7 @@ def _attempts(
     parameters: Mapping[str, Any], studies: list[Study], known: Names
 ) -> Iterable[Callable[[], object]]:
     """Yield what must succeed, one attempt per block, so that all errors are found at once."""
-    for stage, parse_stage in blocks.STAGE_BLOCKS.items():
+    for stage, parse_stage in parsing.STAGE_BLOCKS.items():
         found = partial(_block, parameters, stage, f"conf/base/parameters_{stage}.yml")
         yield partial(_attempt, parse_stage, found, stage)
     yield partial(_check_compared, parameters, known)
@@ -122,14 +122,14 @@ def _attempts(
         found = partial(_block, parameters, source, file, known.sources)
         yield partial(_attempt, _only_known, found, source)
         block = parameters.get(source)
-        for stage, parse_source in blocks.SOURCE_BLOCKS.items():
+        for stage, parse_source in parsing.SOURCE_BLOCKS.items():
             if isinstance(block, Mapping) and not _needless(block, stage):
                 found = partial(_block, block, stage, source)
                 yield partial(_attempt, parse_source, found, f"{source}.{stage}")
         for recipe in study.recipes:
             file = f"conf/base/recipes/parameters_{recipe}.yml"
             found = partial(_block, parameters, recipe, file, known.recipes)
-            yield partial(_attempt, blocks.recipe, found, recipe)
+            yield partial(_attempt, parsing.recipe, found, recipe)
 
 
 def _check_compared(parameters: Mapping[str, Any], known: Names) -> None:
@@ -137,7 +137,7 @@ def _check_compared(parameters: Mapping[str, Any], known: Names) -> None:
 
     Evaluate passes over a recipe that was not run, and so it would pass over a misspelt one.
     """
-    config = blocks.evaluate(parameters.get("evaluate", {}), "evaluate")
+    config = parsing.evaluate(parameters.get("evaluate", {}), "evaluate")
     named = [("against", config.against)]
     named += [("except_recipes", name) for name in config.except_recipes]
     named += [("pairs", name) for pair in config.pairs for name in pair]
@@ -147,7 +147,7 @@ def _check_compared(parameters: Mapping[str, Any], known: Names) -> None:
         problems.append(_unknown(f"evaluate.{where}", "source", source, known.sources))
         if primary.metric is not None:
             metric = f"evaluate.{where}.metric"
-            problems.append(_unknown(metric, "metric", primary.metric, blocks.rankings()))
+            problems.append(_unknown(metric, "metric", primary.metric, parsing.rankings()))
         pairs = primary.comparisons
         named += [(f"{where}.comparisons", name) for pair in pairs for name in pair]
     problems += [
@@ -158,10 +158,10 @@ def _check_compared(parameters: Mapping[str, Any], known: Names) -> None:
 
 def _check_shown(parameters: Mapping[str, Any], recipes: frozenset[str]) -> None:
     """Raise ``UserError`` where the page ranks by no metric, or gives a title to no recipe."""
-    config = blocks.report(parameters.get("report", {}), "report")
+    config = parsing.report(parameters.get("report", {}), "report")
     titles = (_unknown("report.titles", "recipe", name, recipes) for name in config.titles)
     named = [] if config.metric is None else [config.metric]
-    metrics = (_unknown("report.metric", "metric", name, blocks.rankings()) for name in named)
+    metrics = (_unknown("report.metric", "metric", name, parsing.rankings()) for name in named)
     _refuse([*metrics, *titles])
 
 
@@ -211,7 +211,7 @@ def _lacks_label(block: Mapping[str, Any], source: str) -> bool:
         return False
     if "finetune" not in block:
         return True
-    task = blocks.finetune_source(block["finetune"], f"{source}.finetune").task
+    task = parsing.finetune_source(block["finetune"], f"{source}.finetune").task
     return bool(task.needs_label)
 
 
@@ -230,9 +230,9 @@ def check_idle(
 
     if not {"generate", "ingest", "preprocess"} & set(stages):
         return
-    config = blocks.pretrain(parameters["pretrain"], "pretrain")
-    cells = project / config.checkpoints / source / "checkpoints"
-    for path in sorted(cells.glob("*/*/lock")):
+    config = parsing.pretrain(parameters["pretrain"], "pretrain")
+    replicates = project / config.checkpoints / source / "checkpoints"
+    for path in sorted(replicates.glob("*/*/lock")):
         try:
             with FileLock(path, blocking=False):
                 pass
@@ -240,7 +240,7 @@ def check_idle(
             raise UserError(
                 f"{source}: another run is pre-training {path.parent.parent.name}."
                 f"{path.parent.name} on these images (it holds {path}), and this one would "
-                "make them anew; wait until it ends, or run other cells of it: --tags "
+                "make them anew; wait until it ends, or run other replicates of it: --tags "
                 "pretrain,finetune --namespaces RECIPE"
             ) from None
 
@@ -253,12 +253,12 @@ def check_writable(
     Args:
         project: The folder that paths in parameters begin at.
         parameters: All parameters, checked.
-        source: Whose cells are trained.
+        source: Whose replicates are trained.
         stages: What this run does of it.
     """
     if "pretrain" not in stages:
         return
-    config = blocks.pretrain(parameters["pretrain"], "pretrain")
+    config = parsing.pretrain(parameters["pretrain"], "pretrain")
     folder = project / config.checkpoints / source / "checkpoints"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -288,7 +288,7 @@ def check_task(parameters: Mapping[str, Any], source: str, columns: Iterable[str
         return
     where = f"{source}.finetune"
     # A task that learns no label has no such option.
-    label = getattr(blocks.finetune_source(block["finetune"], where).task, "label", None)
+    label = getattr(parsing.finetune_source(block["finetune"], where).task, "label", None)
     known = [name.removeprefix("label_") for name in columns if name.startswith("label_")]
     if label is not None:
         _refuse([_unknown(f"{where}.task.label", "label", label, known)])

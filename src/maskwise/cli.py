@@ -13,8 +13,8 @@ from kedro.framework.cli.project import run as kedro_run
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from maskwise.cells import RAW_ROOT
 from maskwise.errors import UserError
+from maskwise.replicates import RAW_ROOT
 
 _TEXT = re.compile(
     rf"{RAW_ROOT}|predict\.(model|scans|column)|ingest\.identity_key|pretrain\.checkpoints|"

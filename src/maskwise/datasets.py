@@ -111,7 +111,7 @@ class TableDataset(ArtefactDataset):
 
 
 class SubsetsDataset(TableDataset):
-    """Which images each label fraction of a cell used."""
+    """Which images each label fraction of a replicate used."""
 
     def _columns(self) -> tuple[str, ...]:
         from maskwise.artefacts.tables import SUBSETS
@@ -120,7 +120,7 @@ class SubsetsDataset(TableDataset):
 
 
 class PredictionsDataset(TableDataset):
-    """A cell's predictions, one row per image x fraction x mode."""
+    """A replicate's predictions, one row per image x fraction x mode."""
 
     def _columns(self) -> tuple[str, ...]:
         from maskwise.artefacts.tables import PREDICTIONS
@@ -129,7 +129,7 @@ class PredictionsDataset(TableDataset):
 
 
 class HistoryDataset(TableDataset):
-    """A cell's pre-training, one row per epoch."""
+    """A replicate's pre-training, one row per epoch."""
 
     def _columns(self) -> tuple[str, ...]:
         return ("epoch",)
@@ -236,13 +236,13 @@ class GalleryDataset(ArtefactDataset):
         return read_gallery(self._filepath)
 
     def save(self, data: Any) -> None:
-        from maskwise.artefacts.gallery import write_gallery
+        from maskwise.artefacts.arrays import write_arrays
 
-        write_gallery(data, self._filepath)
+        write_arrays(data, self._filepath)
 
 
 class ModelsDataset(ArtefactDataset):
-    """A cell's fine-tuned models: saves by calling a writer, loads as their folder."""
+    """A replicate's fine-tuned models: saves by calling a writer, loads as their folder."""
 
     def read(self) -> Path:
         return self._filepath

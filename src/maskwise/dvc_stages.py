@@ -15,8 +15,8 @@ import yaml
 from kedro.utils import find_kedro_project
 
 from maskwise.artefacts.atomic import replacing
-from maskwise.cells import EXPERIMENT, Study, read_studies
 from maskwise.errors import UserError, hint
+from maskwise.replicates import EXPERIMENT, Study, read_studies
 
 _LISTS = ("recipes", "seeds", "fractions")
 _STAGE = re.compile(r"^  \w+:\n", re.MULTILINE)

@@ -10,7 +10,6 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Node, Pipeline
 
 from maskwise import run_facts
-from maskwise.cells import Study, address, read_studies
 from maskwise.checks import (
     check_idle,
     check_inputs,
@@ -21,9 +20,10 @@ from maskwise.checks import (
     check_writable,
     names_in_files,
 )
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.saving import saving
 from maskwise.progress import planning
+from maskwise.replicates import Study, address, read_studies
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,9 @@ class MaskwiseHooks:
         self._catalog, self._unsaved = catalog, set(node.outputs)
         self._node.enter_context(saving())
         paths = self._paths(node)
-        if paths and "pretrain" not in node.tags:  # a cell of it can also wait: it has its own
+        if (
+            paths and "pretrain" not in node.tags
+        ):  # a replicate of it can also wait: it has its own
             self._node.enter_context(run_facts.alone(paths[0], _address(node)))
         if paths:
             log.info("%s", _address(node))
@@ -140,5 +142,5 @@ def _steps(pipeline: Pipeline, studies: dict[str, Study], parameters: dict[str, 
     for node in pipeline.nodes:
         source, recipe, *_ = node.outputs[0].split(".")
         for stage in node.tags & {"pretrain", "finetune"}:
-            steps += blocks.planned_steps(stage, studies[source], recipe, parameters)
+            steps += parsing.planned_steps(stage, studies[source], recipe, parameters)
     return steps

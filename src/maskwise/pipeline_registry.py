@@ -9,7 +9,6 @@ from pathlib import Path
 
 from kedro.pipeline import Pipeline
 
-from maskwise.cells import Study, read_studies
 from maskwise.pipelines import (
     evaluate,
     finetune,
@@ -20,6 +19,7 @@ from maskwise.pipelines import (
     pretrain,
     report,
 )
+from maskwise.replicates import Study, read_studies
 from maskwise.session import telling
 
 PROJECT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     with telling():
         studies = read_studies(PROJECT)
     with warnings.catch_warnings():
-        # Kedro would rather keep dots for namespaces; here they separate a cell's names.
+        # Kedro would rather keep dots for namespaces; here they separate a replicate's names.
         warnings.filterwarnings("ignore", message=".*dataset names contain '.' characters")
         sources = {name: source_pipeline(study, PROJECT) for name, study in studies.items()}
         default = sources[next(iter(studies))]

@@ -28,7 +28,7 @@ class RunFacts:
 
 @dataclass
 class Plan:
-    """The optimiser steps of everything that this process is going to run, cell after cell."""
+    """The optimiser steps of all replicates that this process is going to run."""
 
     total_steps: int
     done_steps: int = 0
@@ -132,20 +132,20 @@ class Bar:
 @contextmanager
 def bar(
     stage: str,
-    cell: str,
+    replicate: str,
     steps: int,
     images_per_step: int,
     done: int = 0,
     images: int | None = None,
 ) -> Iterator[Bar]:
-    """Show a bar on stderr: stage, cell, epoch, images/s and the time left.
+    """Show a bar on stderr: stage, replicate, epoch, images/s and the time left.
 
     Without a terminal it writes a line every ten seconds. ``steps`` is the number of optimiser
     steps of the bar, ``done`` how many of them an earlier, interrupted run already made;
     ``images`` is their number where the last step has fewer than the others.
     """
     every = steps * images_per_step if images is None else images
-    shown = Bar(f"{stage} {cell}", steps, images_per_step, done, every, sys.stderr)
+    shown = Bar(f"{stage} {replicate}", steps, images_per_step, done, every, sys.stderr)
     try:
         yield shown
     finally:

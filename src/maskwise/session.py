@@ -17,8 +17,8 @@ from kedro.framework.session import KedroSession
 from kedro.pipeline import Pipeline
 from yaml import MarkedYAMLError
 
-from maskwise.cells import RAW_ROOT, read_yaml
 from maskwise.errors import Terminated, UserError, hint, shown
+from maskwise.replicates import RAW_ROOT, read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def check_runtime(parameters: dict[str, Any]) -> None:
     """Raise ``UserError`` for ``--params`` that would not do what they say."""
     if "experiment" in parameters:
         raise UserError(
-            "--params experiment: which cells there are is read from "
+            "--params experiment: which replicates there are is read from "
             "conf/base/experiment.yml alone, before any parameter; edit that file"
         )
     folder = parameters.get(RAW_ROOT, ".")

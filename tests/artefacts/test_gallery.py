@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskwise.artefacts.gallery import Gallery, read_gallery, write_gallery
+from maskwise.artefacts.arrays import write_arrays
+from maskwise.artefacts.gallery import Gallery, read_gallery
 from maskwise.errors import UserError
 from report.synthetic import gallery
 
 
 def test_a_gallery_is_read_as_it_was_written(tmp_path: Path) -> None:
     written = gallery("dqn", 0)
-    write_gallery(written, tmp_path / "gallery.npz")
+    write_arrays(written, tmp_path / "gallery.npz")
     read = read_gallery(tmp_path / "gallery.npz")
     for name in (field.name for field in fields(Gallery)):
         np.testing.assert_array_equal(getattr(read, name), getattr(written, name))

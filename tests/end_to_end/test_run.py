@@ -15,7 +15,7 @@ from maskwise.artefacts.manifest import read_manifest
 from project import Finished, Project
 from sources import busi
 
-CELL = "dqn/s0"
+REPLICATE = "dqn/s0"
 
 pytestmark = pytest.mark.xdist_group("finished")
 
@@ -33,7 +33,7 @@ def test_a_run_says_how_long_it_will_take_after_its_first_twenty_steps(
     assert re.search(r"4 steps are left, about .*the whole run takes about", finished.log)
 
 
-def test_the_bars_show_stage_cell_epoch_and_speed(finished: Finished) -> None:
+def test_the_bars_show_stage_replicate_epoch_and_speed(finished: Finished) -> None:
     assert re.search(r"pretrain dqn seed 0, epoch \d+ of \d+: .*images/s", finished.log)
 
 
@@ -53,12 +53,12 @@ def test_a_run_shows_neither_a_traceback_nor_a_warning_of_python(finished: Finis
         "02_intermediate/phantom/rejects.csv",
         "03_primary/phantom/store/store.json",
         "05_model_input/phantom/splits.parquet",
-        f"06_models/phantom/encoders/{CELL}/encoder.safetensors",
-        f"06_models/phantom/models/{CELL}",
-        f"07_model_output/phantom/training/{CELL}/history.csv",
-        f"07_model_output/phantom/training/{CELL}/gallery.npz",
-        f"07_model_output/phantom/predictions/{CELL}/predictions.parquet",
-        f"07_model_output/phantom/predictions/{CELL}/subsets.parquet",
+        f"06_models/phantom/encoders/{REPLICATE}/encoder.safetensors",
+        f"06_models/phantom/models/{REPLICATE}",
+        f"07_model_output/phantom/training/{REPLICATE}/history.csv",
+        f"07_model_output/phantom/training/{REPLICATE}/gallery.npz",
+        f"07_model_output/phantom/predictions/{REPLICATE}/predictions.parquet",
+        f"07_model_output/phantom/predictions/{REPLICATE}/subsets.parquet",
         "08_reporting/phantom/data_summary.json",
         "08_reporting/phantom/scores.json",
         "08_reporting/phantom/metrics.json",
@@ -80,8 +80,8 @@ def test_no_temporary_file_is_left(finished: Finished) -> None:
     ("folder", "key"),
     [
         ("02_intermediate/phantom", "ingest@phantom"),
-        (f"06_models/phantom/encoders/{CELL}", "pretrain@phantom-dqn-0"),
-        (f"07_model_output/phantom/predictions/{CELL}", "finetune@phantom-dqn-0"),
+        (f"06_models/phantom/encoders/{REPLICATE}", "pretrain@phantom-dqn-0"),
+        (f"07_model_output/phantom/predictions/{REPLICATE}", "finetune@phantom-dqn-0"),
         ("08_reporting/phantom", "evaluate@phantom"),
         ("08_reporting/phantom", "report@phantom"),
     ],
@@ -95,7 +95,7 @@ def test_beside_a_node_s_outputs_stands_how_it_ran(
 
 
 def test_the_speed_of_training_stands_beside_the_encoder(finished: Finished) -> None:
-    path = finished.data / "06_models/phantom/encoders" / CELL / "run.json"
+    path = finished.data / "06_models/phantom/encoders" / REPLICATE / "run.json"
     assert json.loads(path.read_text())["pretrain@phantom-dqn-0"]["images_per_second"] > 0
 
 
@@ -104,12 +104,12 @@ def test_checkpoints_are_gone_after_a_run_that_ended_well(finished: Finished) ->
     assert {path.name for path in folder.rglob("*") if path.is_file()} <= {"lock"}
 
 
-def test_a_cell_run_again_gives_the_same_files_bit_for_bit(finished: Finished) -> None:
+def test_a_replicate_run_again_gives_the_same_files_bit_for_bit(finished: Finished) -> None:
     folders = ("06_models/phantom/encoders", "07_model_output/phantom/training")
     paths = [
         path
         for folder in folders
-        for path in (finished.data / folder / CELL).iterdir()
+        for path in (finished.data / folder / REPLICATE).iterdir()
         if path.name != "run.json" and path.suffix != ".lock"
     ]
     before = [path.read_bytes() for path in paths]
@@ -230,7 +230,7 @@ def test_a_trained_model_predicts_a_folder_of_scans(finished: Finished, tmp_path
     for path in sorted(finished.data.glob("01_raw/phantom/images/*_0.png"))[:3]:
         (scans / path.name).write_bytes(path.read_bytes())
     (scans / "cut.png").write_bytes(path.read_bytes()[:100])
-    model = finished.data / "06_models/phantom/models" / CELL / "best.safetensors"
+    model = finished.data / "06_models/phantom/models" / REPLICATE / "best.safetensors"
     request = f"predict.model={model},predict.scans={scans},report.names=true"
     log = finished.project.run("kedro", "run", "--pipelines", "predict", "--params", request)
     page = finished.data / "08_reporting/predict/predictions.html"

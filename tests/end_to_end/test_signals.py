@@ -42,8 +42,8 @@ def command(project: Project, stage: str) -> list[str]:
         model = next((project.root / "data/06_models/phantom/models").rglob("*.safetensors"))
         options = f"predict.model={model},predict.scans={project.root}/data/01_raw/phantom"
         return ["kedro", "run", "--pipelines", "predict", "--params", options]
-    cell = ["--namespaces", "random_box.s0"] if stage in ("pretrain", "finetune") else []
-    return ["kedro", "run", "--tags", stage, *cell]
+    replicate = ["--namespaces", "random_box.s0"] if stage in ("pretrain", "finetune") else []
+    return ["kedro", "run", "--tags", stage, *replicate]
 
 
 def begin(project: Project, stage: str) -> "subprocess.Popen[str]":

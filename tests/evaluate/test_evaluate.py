@@ -1,4 +1,4 @@
-"""The stage: predictions of all cells in; scores, paired differences and curves out."""
+"""The stage: predictions of all replicates in; scores, paired differences and curves out."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def asking(*comparisons: tuple[str, str], **options: Any) -> EvaluateConfig:
     return EvaluateConfig(**{"draws": 199, "primary": {"phantom": primary}, **options})
 
 
-def cell(
+def replicate(
     recipe: str,
     seed: int,
     skill: float = 1.0,
@@ -86,7 +86,7 @@ def subsets_of(predictions: pd.DataFrame) -> pd.DataFrame:
 def study(seeds: Sequence[int] = (0, 1, 2), **skills: float) -> pd.DataFrame:
     """Predict with several recipes of so much skill."""
     return pd.concat(
-        [cell(recipe, seed, skill) for recipe, skill in skills.items() for seed in seeds],
+        [replicate(recipe, seed, skill) for recipe, skill in skills.items() for seed in seeds],
         ignore_index=True,
     )
 
@@ -239,7 +239,7 @@ def test_no_interval_leaves_the_range_of_its_metric(seeds: int) -> None:
 
 def test_the_seeds_part_and_the_test_sets_part_are_told_apart() -> None:
     # The same predictions with every seed: training has no chance, the test set has.
-    table = pd.concat([cell("scratch", 0).assign(seed=seed) for seed in range(4)])
+    table = pd.concat([replicate("scratch", 0).assign(seed=seed) for seed in range(4)])
     out = evaluate(table, subsets_of(table), QUICK, "phantom")
     figures = out.scores["scores"]["scratch"]["probe"]["1.0"]["accuracy"]
     assert figures["seeds_low"] == figures["seeds_high"] == figures["value"]
@@ -270,7 +270,7 @@ def test_fewer_than_thirty_test_groups_in_a_class_are_noted_by_name() -> None:
 
 
 def test_thirty_test_groups_and_ten_seeds_need_only_the_notes_of_any_study() -> None:
-    table = pd.concat([cell("scratch", s, images=90, group_size=1) for s in range(10)])
+    table = pd.concat([replicate("scratch", s, images=90, group_size=1) for s in range(10)])
     notes = evaluate(table, subsets_of(table), QUICK, "phantom").scores["notes"]
     assert len(notes) == 2
     assert "Nothing was named beforehand" in notes[0]
@@ -282,7 +282,7 @@ def folded(seeds: int = 3, **skills: float) -> pd.DataFrame:
     parts = []
     for recipe, skill in skills.items():
         for seed in range(seeds):
-            whole = cell(recipe, seed, skill, images=60)
+            whole = replicate(recipe, seed, skill, images=60)
             fold = (np.arange(60) // 6) % 3  # all classes in each
             parts.append(whole[fold == seed % 3].assign(fold=seed % 3))
     return pd.concat(parts, ignore_index=True)
@@ -309,7 +309,7 @@ def test_a_difference_that_one_network_of_five_makes_is_not_shown() -> None:
     def five(recipe: str, skills: Sequence[float]) -> pd.DataFrame:
         parts = []
         for fold, skill in enumerate(skills):
-            whole = cell("", 7, skill, images=60, group_size=1)
+            whole = replicate("", 7, skill, images=60, group_size=1)
             part = whole[np.arange(60) // 12 == fold]
             parts.append(part.assign(recipe=recipe, seed=fold, fold=fold))
         return pd.concat(parts)
@@ -453,14 +453,14 @@ def test_a_seed_that_one_recipe_lacks_is_named() -> None:
 
 
 def test_a_fraction_that_a_seed_could_not_learn_from_is_left_out_and_said() -> None:
-    cells = [
-        cell(recipe, seed, fraction=fraction)
+    replicates = [
+        replicate(recipe, seed, fraction=fraction)
         for recipe in ("scratch", "dqn")
         for seed in range(3)
         for fraction in (1.0, 0.1)
         if (seed, fraction) != (2, 0.1)
     ]
-    table = pd.concat(cells, ignore_index=True)
+    table = pd.concat(replicates, ignore_index=True)
     out = evaluate(table, subsets_of(table), QUICK, "phantom")
     assert set(out.paired["fraction"]) == set(out.label_efficiency["fraction"]) == {1.0}
     assert any(
@@ -471,15 +471,15 @@ def test_a_fraction_that_a_seed_could_not_learn_from_is_left_out_and_said() -> N
     forgotten = table[
         (table["recipe"] != "dqn") | (table["fraction"] == 1.0) | (table["seed"] > 0)
     ]
-    alone = pd.concat([forgotten, cell("scratch", 2, fraction=0.1)], ignore_index=True)
+    alone = pd.concat([forgotten, replicate("scratch", 2, fraction=0.1)], ignore_index=True)
     with pytest.raises(UserError, match=r"dqn \(probe, fraction 0\.1\) lacks seed 0, 2"):
         evaluate(alone, subsets_of(alone), QUICK, "phantom")
 
 
 def test_recipes_tested_on_different_images_are_refused() -> None:
-    other = cell("dqn", 0)
+    other = replicate("dqn", 0)
     other["image_id"] = "x" + other["image_id"]
-    table = pd.concat([cell("scratch", 0), other])
+    table = pd.concat([replicate("scratch", 0), other])
     with pytest.raises(UserError, match=r"dqn .* and scratch .* tested on different images"):
         evaluate(table, subsets_of(table), QUICK, "phantom")
 

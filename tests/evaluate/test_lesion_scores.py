@@ -30,7 +30,7 @@ def outlined(
     unit_size: int = 1,
     **columns: Any,
 ) -> pd.DataFrame:
-    """Make the test rows of a cell from counts of right, wrong and missed pixels."""
+    """Make the test rows of a replicate from counts of right, wrong and missed pixels."""
     n = len(rows)
     counts = pd.DataFrame(rows, columns=["tp_lesion", "fp_lesion", "fn_lesion"])
     shown = (counts["tp_lesion"] + counts["fn_lesion"] > 0).to_numpy()

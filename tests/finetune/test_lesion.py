@@ -15,8 +15,8 @@ from torch import nn
 from finetune.blobs import write_blobs
 from finetune.patches import metadata, small_encoder
 from maskwise import load_model
-from maskwise.artefacts.contours import read_contours
 from maskwise.artefacts.encoder import decoder_of, keep_decoder
+from maskwise.artefacts.outlines import read_model_outlines
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
 from maskwise.encoders.decoder import Decoder
@@ -58,14 +58,14 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Blobs:
 
 
 @pytest.fixture(scope="module")
-def cell(blobs: Blobs) -> Finetuned:
+def replicate(blobs: Blobs) -> Finetuned:
     return finetune(small_encoder(), *blobs, RUN)
 
 
 @pytest.fixture(scope="module")
-def models(cell: Finetuned, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(replicate: Finetuned, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "s0"
-    cell.write_models(folder)
+    replicate.write_models(folder)
     return folder
 
 
@@ -96,9 +96,9 @@ def trained(blobs: Blobs, mode: Mode, config: FullConfig, architecture: str) -> 
 
 
 def test_there_is_a_row_an_image_fraction_and_mode_for_validation_and_test(
-    blobs: Blobs, cell: Finetuned
+    blobs: Blobs, replicate: Finetuned
 ) -> None:
-    held_out, table = blobs[1].query("split != 'train'"), cell.predictions
+    held_out, table = blobs[1].query("split != 'train'"), replicate.predictions
     measured = (*COUNTS, "hd95_lesion", "asd_lesion", "unit_hd95_lesion", "unit_asd_lesion")
     assert tuple(table.columns) == (*PREDICTIONS, *SEGMENTATION, *measured)
     assert len(table) == 4 * len(held_out)
@@ -107,17 +107,17 @@ def test_there_is_a_row_an_image_fraction_and_mode_for_validation_and_test(
 
 
 def test_found_and_missed_pixels_are_those_of_the_true_outline(
-    blobs: Blobs, cell: Finetuned
+    blobs: Blobs, replicate: Finetuned
 ) -> None:
-    store, table = blobs[0], cell.predictions
+    store, table = blobs[0], replicate.predictions
     assert store.masks is not None
     sizes = store.masks[store.rows(table["image_id"])].sum(axis=(1, 2))
     assert (table["tp_lesion"] + table["fn_lesion"]).tolist() == sizes.tolist()
     assert (table["truth"] == NOTHING).tolist() == (sizes == 0).tolist()
 
 
-def test_distances_are_measured_where_they_are_scored(cell: Finetuned) -> None:
-    table = cell.predictions
+def test_distances_are_measured_where_they_are_scored(replicate: Finetuned) -> None:
+    table = replicate.predictions
     both = (table["tp_lesion"] + table["fn_lesion"] > 0) & (
         table["tp_lesion"] + table["fp_lesion"] > 0
     )
@@ -126,16 +126,16 @@ def test_distances_are_measured_where_they_are_scored(cell: Finetuned) -> None:
     assert (table["asd_lesion"].notna() == expected).all()
 
 
-def test_bright_discs_are_outlined(cell: Finetuned) -> None:
-    table = cell.predictions.query("split == 'test' and mode == 'full' and fraction == 1")
+def test_bright_discs_are_outlined(replicate: Finetuned) -> None:
+    table = replicate.predictions.query("split == 'test' and mode == 'full' and fraction == 1")
     true, wrong, missed = (table[name].sum() for name in COUNTS)
     assert 2 * true / (2 * true + wrong + missed) > 0.6
 
 
-def test_the_subsets_name_their_cell_and_are_drawn_by_what_images_show(
-    cell: Finetuned,
+def test_the_subsets_name_their_replicate_and_are_drawn_by_what_images_show(
+    replicate: Finetuned,
 ) -> None:
-    table = cell.subsets
+    table = replicate.subsets
     assert tuple(table.columns) == SUBSETS
     small = table.query("fraction == 0.3 and role == 'train'")
     assert set(small["label"]) == {"lesion", NOTHING}
@@ -252,9 +252,11 @@ def test_validation_chooses_the_learning_rate(blobs: Blobs, tmp_path: Path) -> N
     assert {one["learning_rate"] for one in index} == {1e-2}
 
 
-def test_a_model_outlines_as_its_row_says(blobs: Blobs, cell: Finetuned, models: Path) -> None:
+def test_a_model_outlines_as_its_row_says(
+    blobs: Blobs, replicate: Finetuned, models: Path
+) -> None:
     store, model = blobs[0], load_model(models / "full_0.3.safetensors")
-    table = cell.predictions.query("mode == 'full' and fraction == 0.3")
+    table = replicate.predictions.query("mode == 'full' and fraction == 0.3")
     rows = store.rows(table["image_id"])
     images = torch.from_numpy(store.normalised(rows))
     assert isinstance(model, Segmenter)
@@ -263,24 +265,24 @@ def test_a_model_outlines_as_its_row_says(blobs: Blobs, cell: Finetuned, models:
     assert list(called.sum(axis=(1, 2))) == (table["tp_lesion"] + table["fp_lesion"]).tolist()
 
 
-def test_the_contours_are_those_of_the_test_images_at_the_largest_fraction(
-    blobs: Blobs, cell: Finetuned, models: Path
+def test_the_outlines_are_those_of_the_test_images_at_the_largest_fraction(
+    blobs: Blobs, replicate: Finetuned, models: Path
 ) -> None:
-    contours = read_contours(models / "contours.npz")
-    table = cell.predictions.query("mode == 'full' and fraction == 1 and split == 'test'")
-    assert list(contours.image_ids) == table["image_id"].tolist()
-    assert (str(contours.mode), float(contours.fraction)) == ("full", 1.0)
-    called = [int(contours.of(image)[0].sum()) for image in contours.image_ids]
+    outlines = read_model_outlines(models / "contours.npz")
+    table = replicate.predictions.query("mode == 'full' and fraction == 1 and split == 'test'")
+    assert list(outlines.image_ids) == table["image_id"].tolist()
+    assert (str(outlines.mode), float(outlines.fraction)) == ("full", 1.0)
+    called = [int(outlines.of(image)[0].sum()) for image in outlines.image_ids]
     assert called == (table["tp_lesion"] + table["fp_lesion"]).tolist()
     with pytest.raises(KeyError):
-        contours.of("of another part")
+        outlines.of("of another part")
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive"])
-def test_damaged_contours_are_named(tmp_path: Path, content: bytes) -> None:
+def test_damaged_outlines_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "contours.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"contours.npz: cannot be read .*run finetune again"):
-        read_contours(tmp_path / "contours.npz")
+        read_model_outlines(tmp_path / "contours.npz")
 
 
 def test_volumes_are_named_where_the_store_knows_them(blobs: Blobs) -> None:
@@ -392,7 +394,9 @@ def test_a_decoder_that_was_pre_trained_is_where_learning_starts_if_asked_for(
     assert len(weights["head.0.weight"]) == 2 * len(pretrained["head.0.weight"])
 
 
-def test_the_index_says_where_a_models_decoder_is_from(cell: Finetuned, models: Path) -> None:
+def test_the_index_says_where_a_models_decoder_is_from(
+    replicate: Finetuned, models: Path
+) -> None:
     index = json.loads((models / "index.json").read_text())["models"]
     assert {one["decoder"] for one in index} == {"fresh"}
 
@@ -418,6 +422,6 @@ def test_several_classes_are_outlined_each_by_itself(tmp_path: Path) -> None:
     model = load_model(tmp_path / "models" / "full_1.safetensors")
     assert isinstance(model, Segmenter)
     assert model(torch.zeros(1, 1, 16, 16)).shape == (1, 3, 16, 16)
-    contours = read_contours(tmp_path / "models" / "contours.npz")
-    assert list(contours.classes) == ["head", "body"]
-    assert contours.of(str(contours.image_ids[0])).shape == (2, 16, 16)
+    outlines = read_model_outlines(tmp_path / "models" / "contours.npz")
+    assert list(outlines.classes) == ["head", "body"]
+    assert outlines.of(str(outlines.image_ids[0])).shape == (2, 16, 16)

@@ -1,4 +1,4 @@
-"""Which models a cell leaves behind."""
+"""Which models a replicate leaves behind."""
 
 import json
 from dataclasses import replace

@@ -51,7 +51,7 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> Patches:
 
 
 @pytest.fixture(scope="module")
-def cell(patches: Patches) -> Finetuned:
+def replicate(patches: Patches) -> Finetuned:
     return finetune(small_encoder(), *patches, RUN)
 
 
@@ -65,29 +65,31 @@ def index_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_there_is_a_row_an_image_fraction_and_mode_for_validation_and_test(
-    patches: Patches, cell: Finetuned
+    patches: Patches, replicate: Finetuned
 ) -> None:
     held_out = patches[1].query("split != 'train'")
-    table = cell.predictions
+    table = replicate.predictions
     assert tuple(table.columns) == (*PREDICTIONS, "p_a", "p_b", "p_c")
     for _, part in table.groupby(["fraction", "mode"]):
         assert sorted(part["image_id"]) == sorted(held_out["image_id"])
     assert len(table) == 4 * len(held_out)
 
 
-def test_probabilities_add_to_one_and_the_truth_is_a_class_name(cell: Finetuned) -> None:
-    chances = cell.predictions[["p_a", "p_b", "p_c"]].to_numpy()
+def test_probabilities_add_to_one_and_the_truth_is_a_class_name(replicate: Finetuned) -> None:
+    chances = replicate.predictions[["p_a", "p_b", "p_c"]].to_numpy()
     np.testing.assert_allclose(chances.sum(axis=1), 1)
-    assert (cell.predictions["truth"] == cell.predictions["image_id"].str[0]).all()
+    assert (replicate.predictions["truth"] == replicate.predictions["image_id"].str[0]).all()
 
 
-def test_the_subsets_name_their_cell(cell: Finetuned) -> None:
-    assert tuple(cell.subsets.columns) == SUBSETS
-    assert set(cell.subsets["recipe"]) == {"scratch"}
+def test_the_subsets_name_their_replicate(replicate: Finetuned) -> None:
+    assert tuple(replicate.subsets.columns) == SUBSETS
+    assert set(replicate.subsets["recipe"]) == {"scratch"}
 
 
-def test_bright_patches_are_told_apart(cell: Finetuned) -> None:
-    test = cell.predictions.query("split == 'test' and fraction == 1.0 and mode == 'probe'")
+def test_bright_patches_are_told_apart(replicate: Finetuned) -> None:
+    test = replicate.predictions.query(
+        "split == 'test' and fraction == 1.0 and mode == 'probe'"
+    )
     chances = test[["p_a", "p_b", "p_c"]]
     assert roc_auc_score(test["truth"], chances, multi_class="ovr") > 0.75
 
@@ -122,17 +124,19 @@ def test_an_encoder_without_parameters_gets_only_the_probe_of_its_places(
 
 
 def test_the_same_run_gives_the_same_predictions_bit_for_bit(
-    patches: Patches, cell: Finetuned
+    patches: Patches, replicate: Finetuned
 ) -> None:
     torch.rand(1)  # someone else draws from the global generator
     again = finetune(small_encoder(), *patches, RUN)
-    pd.testing.assert_frame_equal(again.predictions, cell.predictions, check_exact=True)
+    pd.testing.assert_frame_equal(again.predictions, replicate.predictions, check_exact=True)
 
 
-def test_recipes_share_the_images_of_every_fraction(patches: Patches, cell: Finetuned) -> None:
+def test_recipes_share_the_images_of_every_fraction(
+    patches: Patches, replicate: Finetuned
+) -> None:
     other = finetune(small_encoder("pixels"), *patches, replace(RUN, recipe="pixels"))
     pd.testing.assert_frame_equal(
-        other.subsets.drop(columns="recipe"), cell.subsets.drop(columns="recipe")
+        other.subsets.drop(columns="recipe"), replicate.subsets.drop(columns="recipe")
     )
 
 
@@ -290,7 +294,7 @@ def test_impossible_options_are_refused(block: dict[str, Any], message: str) -> 
         parse(FinetuneConfig, block, "finetune")
 
 
-def test_a_cell_plans_its_steps_before_it_starts() -> None:
+def test_a_replicate_plans_its_steps_before_it_starts() -> None:
     budget = replace(RUN.budget, learning_rates=(1e-3, 1e-2))
     assert budget.planned_steps(3, RUN.config) == 3 * 2 * 6
     assert budget.planned_steps(3, FinetuneConfig(modes=("probe",))) == 0

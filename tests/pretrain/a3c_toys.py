@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from maskwise.config import parse
 from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome
-from maskwise.pretrain.policies.a3c import A3c, A3cConfig, A3cProposal
+from maskwise.pretrain.policies.a3c.policy import A3c, A3cConfig, A3cProposal
 from pretrain.dqn_toys import GRID, a_batch, a_setting, zeros
 
 PAIRS: dict[str, dict[str, Any]] = {

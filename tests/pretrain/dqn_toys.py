@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from maskwise.config import parse
 from maskwise.masks import cell_means, to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
-from maskwise.pretrain.policies.dqn import Dqn, DqnConfig, DqnProposal
+from maskwise.pretrain.policies.dqn.policy import Dqn, DqnConfig, DqnProposal
 from pretrain.toys import make_setting
 
 GRID = (8, 8)

@@ -10,8 +10,8 @@ from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.masks import Grid, cell_means
 from maskwise.pretrain.contracts import Batch, Outcome
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
-from maskwise.pretrain.policies.hardest import Hardest, HardestConfig
-from maskwise.pretrain.policies.hardest_teacher import Teacher
+from maskwise.pretrain.policies.hardest.policy import Hardest, HardestConfig
+from maskwise.pretrain.policies.hardest.teacher import Teacher
 from pretrain.toys import make_setting
 
 GRID: Grid = (8, 8)

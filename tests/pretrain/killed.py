@@ -1,4 +1,4 @@
-"""A cell run in a process of its own, which is hit at a chosen instant."""
+"""A replicate run in a process of its own, which is hit at a chosen instant."""
 
 import os
 import signal
@@ -12,11 +12,11 @@ import torch
 from maskwise.artefacts.splits import read_splits
 from maskwise.artefacts.store import open_store
 from maskwise.pretrain import loop
-from maskwise.pretrain.cell import pretraining
+from maskwise.pretrain.replicate import pretraining
 from pretrain.toys import make_run
 
 
-def run_cell(folder: Path, instant: str, block: dict[str, Any]) -> None:
+def run_replicate(folder: Path, instant: str, block: dict[str, Any]) -> None:
     """Pre-train what lies in ``folder`` and write weights and history there.
 
     ``instant``: ``step 4`` (SIGKILL before the fourth step of this process), ``write 2``

@@ -11,8 +11,8 @@ from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Batch
-from maskwise.pretrain.policies.a3c import A3cConfig
-from maskwise.pretrain.policies.a3c_reward import RewardConfig
+from maskwise.pretrain.policies.a3c.policy import A3cConfig
+from maskwise.pretrain.policies.a3c.reward import RewardConfig
 from pretrain.a3c_toys import (
     AT_ACTION,
     PAIRS,

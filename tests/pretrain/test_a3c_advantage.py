@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from maskwise.pretrain.policies.a3c_advantage import (
+from maskwise.pretrain.policies.a3c.advantage import (
     ADVANTAGES,
     Advantage,
     cell_expected,
@@ -17,7 +17,7 @@ from maskwise.pretrain.policies.a3c_advantage import (
     to_go,
     value_loss,
 )
-from maskwise.pretrain.policies.a3c_sampling import (
+from maskwise.pretrain.policies.a3c.sampling import (
     Choice,
     in_order,
     plackett_luce_terms,

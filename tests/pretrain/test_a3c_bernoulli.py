@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
-from maskwise.pretrain.policies.a3c_bernoulli import (
+from maskwise.pretrain.policies.a3c.bernoulli import (
     balanced,
     bernoulli,
     bernoulli_entropy,
     bernoulli_overlap,
     bernoulli_terms,
 )
-from maskwise.pretrain.policies.a3c_exact import (
+from maskwise.pretrain.policies.a3c.exact import (
     conditional_bernoulli,
     conditional_bernoulli_terms,
     inclusion,
     log_polynomials,
 )
-from maskwise.pretrain.policies.a3c_sampling import Choice
+from maskwise.pretrain.policies.a3c.sampling import Choice
 from pretrain.a3c_toys import normal, uniform
 
 MASKS = torch.tensor(list(product([False, True], repeat=5)))[1:]

@@ -7,8 +7,8 @@ import torch
 from torch import Generator
 
 from maskwise.pretrain.diagnostics.lift import lift_matrix
-from maskwise.pretrain.policies.a3c import Temperature
-from maskwise.pretrain.policies.a3c_bernoulli import bernoulli_overlap
+from maskwise.pretrain.policies.a3c.bernoulli import bernoulli_overlap
+from maskwise.pretrain.policies.a3c.policy import Temperature
 from pretrain.a3c_toys import PAIRS, RICH, a_policy, planted, step, taught
 from pretrain.dqn_toys import GRID, a_batch, equal
 

@@ -10,8 +10,8 @@ import yaml
 
 from maskwise.config import choose
 from maskwise.pretrain.policies import POLICIES
-from maskwise.pretrain.policies.a3c import A3cConfig, Temperature
-from maskwise.pretrain.policies.a3c_reward import RewardConfig
+from maskwise.pretrain.policies.a3c.policy import A3cConfig, Temperature
+from maskwise.pretrain.policies.a3c.reward import RewardConfig
 from pretrain.toys import SMALL, make_run, make_store, pretrain
 from project import PROJECT
 

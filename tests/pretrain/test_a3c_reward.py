@@ -12,13 +12,13 @@ from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Outcome
-from maskwise.pretrain.policies.a3c_reward import (
+from maskwise.pretrain.policies.a3c.reward import (
     RewardConfig,
     cell_errors,
     credited,
     scaled,
 )
-from maskwise.pretrain.policies.a3c_sampling import Choice, in_order
+from maskwise.pretrain.policies.a3c.sampling import Choice, in_order
 from pretrain.a3c_toys import a_policy, step
 from pretrain.dqn_toys import GRID, a_batch
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
-from maskwise.pretrain.policies.a3c_sampling import (
+from maskwise.pretrain.policies.a3c.sampling import (
     Choice,
     gumbel_topk,
     in_order,

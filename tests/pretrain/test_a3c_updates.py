@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from maskwise.encoders import ENCODERS
 from maskwise.pretrain.contracts import Outcome
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
-from maskwise.pretrain.policies.a3c import A3c
+from maskwise.pretrain.policies.a3c.policy import A3c
 from pretrain.a3c_toys import PAIRS, RICH, a_policy, step, taught, weights_after
 from pretrain.dqn_toys import GRID, a_batch, equal
 

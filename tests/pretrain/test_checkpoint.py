@@ -17,8 +17,8 @@ import torch
 import maskwise
 from maskwise import progress
 from maskwise.errors import UserError
-from maskwise.pretrain.cell import pretraining
 from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
+from maskwise.pretrain.replicate import pretraining
 from pretrain import killed
 from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
 
@@ -56,7 +56,7 @@ def server() -> Iterator[None]:
     """Give these tests a server of their own: that of reading workers is deaf to Ctrl-C."""
     running: Any = vars(forkserver)["_forkserver"]
     running._stop()
-    PROCESSES.set_forkserver_preload(["maskwise.pretrain.cell"])
+    PROCESSES.set_forkserver_preload(["maskwise.pretrain.replicate"])
     yield
     running._stop()
 
@@ -70,8 +70,8 @@ class Ended:
 
 
 def start(folder: Path, instant: str, block: dict[str, Any]) -> Ended:
-    """Run the cell; ``instant`` says when it is hit, if at all (see ``killed.py``)."""
-    process = PROCESSES.Process(target=killed.run_cell, args=(folder, instant, block))
+    """Run the replicate; ``instant`` says when it is hit, if at all (see ``killed.py``)."""
+    process = PROCESSES.Process(target=killed.run_replicate, args=(folder, instant, block))
     process.start()
     process.join()
     return Ended(process.exitcode, (folder / "stderr").read_text())
@@ -169,12 +169,14 @@ def test_what_could_not_be_saved_need_not_be_trained_again(
     assert files(tmp_path / "checkpoints") == []
 
 
-def test_until_its_outputs_are_saved_no_second_run_touches_the_cell(tmp_path: Path) -> None:
+def test_until_its_outputs_are_saved_no_second_run_touches_the_replicate(
+    tmp_path: Path,
+) -> None:
     store, splits = make_store(tmp_path / "store")
     run = make_run(tmp_path / "checkpoints", RANDOM_BOX)
     with (
         pretraining(store, splits, run),
-        pytest.raises(UserError, match="another run of this cell is at work"),
+        pytest.raises(UserError, match="another run of this replicate is at work"),
     ):
         pretrain(store, splits, run)
 
@@ -195,15 +197,15 @@ def test_a_broken_run_keeps_its_last_good_checkpoint_and_a_changed_recipe_starts
     assert healthy.history.equals(alone.history)
 
 
-def test_a_second_run_of_a_cell_at_work_leaves_with_a_message(tmp_path: Path) -> None:
+def test_a_second_run_of_a_replicate_at_work_leaves_with_a_message(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
     run = make_run(tmp_path / "checkpoints", RANDOM_BOX)
     first = Checkpoint(run.checkpoints, "of the first run")
     with (
-        first.lock("leave", run.cell),
+        first.lock("leave", run.replicate),
         pytest.raises(
             UserError,
-            match=r"recipe seed 0: another run of this cell is at work .*wait until",
+            match=r"recipe seed 0: another run of this replicate is at work .*wait until",
         ),
     ):
         pretrain(store, splits, run)
@@ -222,7 +224,7 @@ def test_a_batch_that_the_images_do_not_fill_is_warned_of(
 def test_a_second_run_that_waits_begins_when_the_first_has_ended(tmp_path: Path) -> None:
     holder = (
         "import sys; from pathlib import Path; from maskwise.pretrain.checkpoint import *\n"
-        "with Checkpoint(Path(sys.argv[1]), 'key').lock('leave', 'cell'):\n"
+        "with Checkpoint(Path(sys.argv[1]), 'key').lock('leave', 'replicate'):\n"
         "    print('held', flush=True); sys.stdin.read()\n"
         "    (Path(sys.argv[1]) / 'order').write_text('first')\n"
     )
@@ -235,7 +237,7 @@ def test_a_second_run_that_waits_begins_when_the_first_has_ended(tmp_path: Path)
         assert first.stdin is not None
         assert first.stdout.readline() == "held\n"
         first.stdin.close()
-        with Checkpoint(tmp_path, "key").lock("wait", "cell"):
+        with Checkpoint(tmp_path, "key").lock("wait", "replicate"):
             assert (tmp_path / "order").read_text() == "first"
 
 

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from maskwise.masks import Grid, boxes, highest
 from maskwise.pretrain.contracts import PlaceMap
-from maskwise.pretrain.diagnostics import Probe
+from maskwise.pretrain.diagnostics import Probe, measure
 from maskwise.pretrain.diagnostics.cells import (
     are_cells,
     middle_cells,
@@ -121,7 +121,7 @@ def probe_with_a_bright_lesion_in_each_image(images: int = 40) -> Probe:
 
 
 def measured(policy: Any) -> dict[str, float]:
-    return probe_with_a_bright_lesion_in_each_image().measure(policy, torch.Generator())
+    return measure(probe_with_a_bright_lesion_in_each_image(), policy, torch.Generator())
 
 
 def test_a_policy_of_cells_is_measured_against_cells_that_learnt_nothing() -> None:

@@ -14,9 +14,9 @@ from maskwise.artefacts.store import Store, StoreHeader, open_store, writing_sto
 from maskwise.encoders import ENCODERS
 from maskwise.masks import Grid, boxes, to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Setting
-from maskwise.pretrain.diagnostics import Probe
+from maskwise.pretrain.diagnostics import Probe, draw, measure, pack
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
-from maskwise.pretrain.policies.dqn_places import Places
+from maskwise.pretrain.policies.dqn.places import Places
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
 from pretrain.dqn_toys import a_policy
@@ -105,7 +105,7 @@ def test_without_lesions_the_lifts_are_left_out_and_the_rest_works(tmp_path: Pat
     probe = Probe.build(store, splits, GRID, 0)
     assert len(probe.images) == 20
     policy = a_policy(torch.zeros(4, 1, 32, 32))
-    figures = probe.measure(policy, Generator().manual_seed(0))
+    figures = measure(probe, policy, Generator().manual_seed(0))
     assert not LIFTS & set(figures)
     assert {"hidden_share", "entropy", "top_share", "variance_correlation"} <= set(figures)
 
@@ -124,7 +124,7 @@ def test_masks_on_the_lesions_have_a_lift_near_the_oracle_with_an_interval(
     probe = Probe.build(store, splits, GRID, 0)
     assert probe.lesions is not None
     pooled = torch.nn.functional.avg_pool2d(probe.lesions[:, None].float(), 4)[:, 0]
-    figures = probe.measure(Fixed(pooled == 1), Generator())  # type: ignore[arg-type]
+    figures = measure(probe, Fixed(pooled == 1), Generator())  # type: ignore[arg-type]
     assert figures["lift_low"] <= figures["lift"] <= figures["lift_high"]
     assert figures["content_lift_low"] > 0
     assert figures["lift_uniform"] < figures["lift"]
@@ -135,7 +135,7 @@ def test_measuring_twice_gives_the_same_figures(tmp_path: Path) -> None:
     store, splits = a_store(tmp_path / "store")
     policy = RandomBoxConfig(box=(3, 3)).build(a_setting())
     first, second = (
-        Probe.build(store, splits, GRID, 0).measure(policy, Generator().manual_seed(1))
+        measure(Probe.build(store, splits, GRID, 0), policy, Generator().manual_seed(1))
         for _ in range(2)
     )
     assert first == second
@@ -174,7 +174,7 @@ def test_a_map_of_its_own_boxes_variance_correlates_with_it_wherever_the_places_
 ) -> None:
     store, splits = a_store(tmp_path / "store")
     probe = Probe.build(store, splits, GRID, 0)
-    figures = probe.measure(OfVariance(places), Generator().manual_seed(0))
+    figures = measure(probe, OfVariance(places), Generator().manual_seed(0))
     assert figures["variance_correlation"] == pytest.approx(1.0, abs=0.01)
 
 
@@ -196,7 +196,7 @@ def test_the_map_of_dqn_says_what_its_greatest_value_hides(
 def test_a_policy_that_hides_nothing_has_a_hidden_share_and_no_more(tmp_path: Path) -> None:
     store, splits = a_store(tmp_path / "store")
     probe = Probe.build(store, splits, GRID, 0)
-    figures = probe.measure(NoneConfig().build(a_setting()), Generator())
+    figures = measure(probe, NoneConfig().build(a_setting()), Generator())
     assert figures == {"hidden_share": 0.0}
 
 
@@ -205,8 +205,8 @@ def test_the_gallery_shows_images_lesions_masks_maps_and_answers(tmp_path: Path)
     probe = Probe.build(store, splits, GRID, 0)
     policy = a_policy(torch.zeros(4, 1, 32, 32))
     objective = ContextEncoderConfig().build(a_setting(), ENCODERS["context_cnn"]().build(1))
-    frames = [probe.draw(policy, objective, Generator()) for _ in range(2)]
-    gallery = probe.gallery([1, 5], frames)
+    frames = [draw(probe, policy, objective, Generator()) for _ in range(2)]
+    gallery = pack(probe, [1, 5], frames)
     shown = 12
     assert gallery.epochs.tolist() == [1, 5]
     assert gallery.images.shape == gallery.lesions.shape == (shown, 32, 32)
@@ -230,11 +230,11 @@ def test_an_objective_that_draws_nothing_leaves_the_answers_empty(tmp_path: Path
     store, splits = a_store(tmp_path / "store")
     probe = Probe.build(store, splits, GRID, 0)
     silent: Any = Silent()
-    frame = probe.draw(NoneConfig().build(a_setting()), silent, Generator())
-    gallery = probe.gallery([1], [frame])
+    frame = draw(probe, NoneConfig().build(a_setting()), silent, Generator())
+    gallery = pack(probe, [1], [frame])
     assert frame.errors == {}
     assert gallery.reconstructions.size == gallery.maps.size == 0
-    assert probe.gallery([], []).masks.size == 0
+    assert pack(probe, [], []).masks.size == 0
 
 
 @pytest.mark.parametrize(("same", "known"), [(False, {"error_correlation"}), (True, set())])
@@ -249,7 +249,7 @@ def test_a_map_is_held_against_errors_of_a_network_that_draws_no_pixels(
     store, splits = a_store(tmp_path / "store")
     unseen: Any = Unseen()
     probe = Probe.build(store, splits, GRID, 0)
-    frame = probe.draw(a_policy(torch.rand(4, 1, 32, 32)), unseen, Generator())
+    frame = draw(probe, a_policy(torch.rand(4, 1, 32, 32)), unseen, Generator())
     assert set(frame.errors) == known
 
 
@@ -269,7 +269,7 @@ def test_a_perfect_answer_has_no_error_and_the_mean_image_has_that_of_the_mean(
     masks = mask.expand(len(probe.images), -1, -1)
     perfect: Any = Perfect()
     policy: Any = Fixed(masks)
-    errors = probe.draw(policy, perfect, Generator()).errors
+    errors = draw(probe, policy, perfect, Generator()).errors
     training = (store.images[:20, 0] / 255.0 - 0.5) / 0.25
     hole = (probe.images[:, 0].numpy() - training.mean(0))[:, 8:20, 8:20]
     assert errors["error"] == 0

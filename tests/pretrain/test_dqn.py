@@ -10,8 +10,8 @@ from torch import Generator
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Outcome
-from maskwise.pretrain.policies.dqn import Dqn, DqnConfig
-from maskwise.pretrain.policies.dqn_reward import another
+from maskwise.pretrain.policies.dqn.policy import Dqn, DqnConfig
+from maskwise.pretrain.policies.dqn.reward import another
 from pretrain.dqn_toys import GRID, a_batch, a_policy, equal, step, weights_after
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=torch.Generator().manual_seed(0))

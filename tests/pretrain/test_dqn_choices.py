@@ -6,7 +6,7 @@ import torch
 from scipy.stats import chisquare
 from torch import Generator
 
-from maskwise.pretrain.policies.dqn import Dqn
+from maskwise.pretrain.policies.dqn.policy import Dqn
 from pretrain.dqn_toys import GRID, a_batch, a_policy, step
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from maskwise.errors import UserError
-from maskwise.pretrain.policies.dqn_network import EncoderCopy, Head, SmallQ
-from maskwise.pretrain.policies.dqn_places import Places
+from maskwise.pretrain.policies.dqn.network import EncoderCopy, Head, SmallQ
+from maskwise.pretrain.policies.dqn.places import Places
 
 IMAGES = torch.randn(6, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 PLACES = Places((8, 8), (3, 3))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from maskwise.errors import UserError
 from maskwise.masks import to_pixels
-from maskwise.pretrain.policies.dqn_places import Places
+from maskwise.pretrain.policies.dqn.places import Places
 
 
 @st.composite

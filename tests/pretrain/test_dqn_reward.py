@@ -11,7 +11,7 @@ from torch import Tensor
 from maskwise.errors import UserError
 from maskwise.masks import cell_means, to_pixels
 from maskwise.pretrain.contracts import Outcome
-from maskwise.pretrain.policies.dqn_reward import (
+from maskwise.pretrain.policies.dqn.reward import (
     Baseline,
     Expectation,
     box_means,

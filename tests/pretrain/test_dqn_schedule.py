@@ -2,7 +2,7 @@
 
 import pytest
 
-from maskwise.pretrain.policies.dqn_schedule import Epsilon
+from maskwise.pretrain.policies.dqn.schedule import Epsilon
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from maskwise.encoders import ENCODERS
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
-from maskwise.pretrain.policies.dqn import Dqn
+from maskwise.pretrain.policies.dqn.policy import Dqn
 from pretrain.dqn_toys import GRID, a_batch, a_policy, equal, step, weights_after, zeros
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -18,13 +18,13 @@ from torch import Generator, Tensor
 
 from maskwise.artefacts.store import Store, open_store
 from maskwise.config import choose
-from maskwise.pretrain.cell import Pretrained
 from maskwise.pretrain.contracts import Batch, Objective, Policy, PolicyConfig
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.cells import hidden_cells
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.recipe import parse_recipe
+from maskwise.pretrain.replicate import Pretrained
 from pretrain.toys import SMALL, make_run, make_setting, make_store, pretrain
 
 GRID = (8, 8)

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from maskwise.artefacts.gallery import read_gallery, write_gallery
+from maskwise.artefacts.arrays import write_arrays
+from maskwise.artefacts.gallery import read_gallery
 from maskwise.artefacts.store import open_store
 from pretrain.toys import RANDOM_BOX, SMALL, make_run, make_store, pretrain
 
@@ -47,7 +48,7 @@ def test_the_lift_of_an_epoch_follows_from_its_gallery_and_the_store(
     store = open_store(tmp_path / "store")
 
     result = pretrain(store, splits, make_run(tmp_path, block, steps=40, gallery_moments=2))
-    write_gallery(result.gallery, tmp_path / "gallery.npz")
+    write_arrays(result.gallery, tmp_path / "gallery.npz")
     gallery = read_gallery(tmp_path / "gallery.npz")
 
     rows = store.rows(gallery.probe_ids)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from maskwise.errors import UserError
-from maskwise.pretrain.policies.hardest import HardestConfig, hide
+from maskwise.pretrain.policies.hardest.policy import HardestConfig, hide
 from maskwise.pretrain.policies.random_cells import RandomCells
 from pretrain.cell_toys import uniform_share
 from pretrain.hardest_toys import (

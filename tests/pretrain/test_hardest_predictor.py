@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import Generator, Tensor
 
-from maskwise.pretrain.policies.hardest_predictor import (
+from maskwise.pretrain.policies.hardest.predictor import (
     Predictor,
     pair_loss,
     standardised_loss,

@@ -16,10 +16,10 @@ from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.batches import Batches
-from maskwise.pretrain.cell import Pretrained, PretrainRun
 from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
 from maskwise.pretrain.objectives.context_encoder import ContextEncoder, ContextEncoderConfig
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
+from maskwise.pretrain.replicate import Pretrained, PretrainRun
 from pretrain.toys import RANDOM_BOX, SIMCLR, at_rate, make_run, make_store, pretrain
 
 LATERALITIES: tuple[Laterality, ...] = ("free", "fixed")
@@ -89,7 +89,7 @@ def test_simclr_runs_in_the_same_loop_without_a_mask(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", [RANDOM_BOX, SIMCLR], ids=["random_box", "simclr"])
-def test_the_same_cell_gives_the_same_weights_bit_for_bit(
+def test_the_same_replicate_gives_the_same_weights_bit_for_bit(
     tmp_path: Path, block: dict[str, Any]
 ) -> None:
     store, splits = make_store(tmp_path / "store")
@@ -357,7 +357,7 @@ def test_images_that_are_no_numbers_are_named_as_the_cause(tmp_path: Path) -> No
         pretrain(store, splits, make_run(tmp_path, RANDOM_BOX))
 
 
-def test_rewards_that_are_no_numbers_are_named_with_cell_epoch_and_batch(
+def test_rewards_that_are_no_numbers_are_named_with_replicate_epoch_and_batch(
     tmp_path: Path,
 ) -> None:
     store, splits = make_store(tmp_path / "store")

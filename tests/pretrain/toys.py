@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from maskwise.artefacts.store import Laterality, Store, StoreHeader, open_store, writing_store
-from maskwise.pretrain.cell import Pretrained, PretrainRun, pretraining
 from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
+from maskwise.pretrain.replicate import Pretrained, PretrainRun, pretraining
 
 SMALL = {"name": "context_cnn", "widths": [8, 8], "convolutions": [1, 1]}
 """An encoder that needs no time."""
@@ -100,13 +100,13 @@ def make_store(
 
 
 def pretrain(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Pretrained:
-    """Run one cell whose outputs need no saving."""
+    """Run one replicate whose outputs need no saving."""
     with pretraining(store, splits, run) as result:
         return result
 
 
 def make_run(folder: Path, block: dict[str, Any], **options: Any) -> PretrainRun:
-    """Return a cell of 9 steps of 4 images; ``options`` change its budget or the loop."""
+    """Return a replicate of 9 steps of 4 images; ``options`` change its budget or the loop."""
     budget: dict[str, Any] = {"grid": (8, 8), "steps": 9, "batch_size": 4}
     config: dict[str, Any] = {"device": "cpu", "checkpoint_every": 2}
     seed = options.pop("seed", 0)

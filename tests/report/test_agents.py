@@ -12,9 +12,9 @@ from scipy import stats
 
 from maskwise.pipeline_registry import PROJECT
 from maskwise.report.agents import agent_sentence, over_seeds
-from maskwise.report.answer import answer
 from maskwise.report.facts import read_facts
 from maskwise.report.figures import lift
+from maskwise.report.headline import headline
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.page import render
 from maskwise.report.sections import agent
@@ -77,8 +77,8 @@ def test_a_rule_that_has_a_map_and_learns_nothing_is_no_agent() -> None:
     rules = {
         run: replace(drawn, learns=np.asarray(False)) for run, drawn in inputs.galleries.items()
     }
-    assert answer(read_facts(inputs)).agents
-    assert not answer(read_facts(replace(inputs, galleries=rules))).agents
+    assert headline(read_facts(inputs)).agents
+    assert not headline(read_facts(replace(inputs, galleries=rules))).agents
     page = plain(str(agent.build(read_facts(replace(inputs, galleries=rules)))))
     assert "Masks of the policies that do not learn" in page
     assert "map over training" not in page

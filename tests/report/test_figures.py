@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from maskwise.artefacts.gallery import Gallery
-from maskwise.cells import read_studies
 from maskwise.pipeline_registry import PROJECT
+from maskwise.replicates import read_studies
 from maskwise.report.facts import read_facts
 from maskwise.report.figures import agent_view, differences, label_efficiency, reconstructions
+from maskwise.report.formatting import number, p_value, signed
 from maskwise.report.pictures import png_bytes
 from maskwise.report.sections.agent import spread
 from maskwise.report.styles import styles
-from maskwise.report.wording import number, p_value, signed
 from report.synthetic import GRID, gallery, study
 
 

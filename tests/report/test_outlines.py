@@ -10,16 +10,16 @@ import pytest
 
 from maskwise.errors import UserError
 from maskwise.evaluate.stage import EvaluateConfig, evaluate
-from maskwise.report.answer import answer
-from maskwise.report.blocks import Paragraph, Pictures, Table
-from maskwise.report.distrust import cautions
+from maskwise.report.cautions import cautions
+from maskwise.report.elements import Paragraph, Pictures, Table
 from maskwise.report.facts import read_facts
-from maskwise.report.figures.contours import Panel, draw
+from maskwise.report.figures.outlines import Panel, draw
+from maskwise.report.headline import headline
 from maskwise.report.inputs import ReportConfig, ReportInputs
 from maskwise.report.names import without_names
 from maskwise.report.outlines import mean_dice, read_outlined
 from maskwise.report.page import render
-from maskwise.report.sections import contours, data
+from maskwise.report.sections import data, outlines
 from report.outlined import outlined_study, pair_of_duplicates
 from report.synthetic import plain, study
 
@@ -37,11 +37,11 @@ def page(outlined: ReportInputs) -> str:
 def section(inputs: ReportInputs) -> str:
     """Return what the section of outlines says, captions included."""
     words = []
-    for block in contours.build(read_facts(inputs)).blocks:
-        if isinstance(block, Paragraph):
-            words.append(block.text)
-        if isinstance(block, Pictures):
-            words += [picture.caption for picture in block.pictures]
+    for element in outlines.build(read_facts(inputs)).elements:
+        if isinstance(element, Paragraph):
+            words.append(element.text)
+        if isinstance(element, Pictures):
+            words += [picture.caption for picture in element.pictures]
     return plain(" ".join(words))
 
 
@@ -146,7 +146,7 @@ def test_many_images_without_a_lesion_are_a_caution(outlined: ReportInputs) -> N
         assert ("Images without a lesion weigh in" in titles) == expected
 
 
-def test_a_page_without_contours_says_so(outlined: ReportInputs) -> None:
+def test_a_page_without_outlines_says_so(outlined: ReportInputs) -> None:
     for bare in (replace(outlined, models={}), replace(outlined, store=None)):
         assert "left no outlines to draw" in section(bare)
 
@@ -154,7 +154,7 @@ def test_a_page_without_contours_says_so(outlined: ReportInputs) -> None:
 def test_a_source_without_a_label_is_counted_without_one(outlined: ReportInputs) -> None:
     settings = {**outlined.settings, "preprocess": {"label": None}}
     facts = read_facts(replace(outlined, settings=settings))
-    (table,) = (block for block in data.build(facts).blocks if isinstance(block, Table))
+    (table,) = (element for element in data.build(facts).elements if isinstance(element, Table))
     assert [row[0] for row in table.rows] == ["without a label"]
 
 
@@ -174,7 +174,7 @@ def test_volumes_lead_the_page_where_there_are_any(outlined: ReportInputs) -> No
         outlined, predictions=predictions, scores=result.scores, paired=result.paired
     )
     facts = read_facts(inputs)
-    assert "a volume Dice of" in answer(facts).sentence
+    assert "a volume Dice of" in headline(facts).sentence
     assert facts.in_print("volume_hd95") == "volume 95 % Hausdorff distance (mm)"
     assert "Distances are in millimetres" in section(inputs)
 

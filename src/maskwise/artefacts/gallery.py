@@ -1,13 +1,12 @@
 """``gallery.npz``: what the policy hid, and the network drew, of the probe images."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.artefacts.atomic import replacing
-from maskwise.errors import UserError
+from maskwise.artefacts.arrays import read_arrays
 
 
 @dataclass(frozen=True)
@@ -43,23 +42,6 @@ class Gallery:
     row by row, packed by ``numpy.packbits``; lift can be computed anew from them."""
 
 
-def write_gallery(gallery: Gallery, path: Path) -> None:
-    """Write the arrays, compressed."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **{f.name: getattr(gallery, f.name) for f in fields(gallery)})
-
-
 def read_gallery(path: Path) -> Gallery:
-    """Read what ``write_gallery`` wrote; never unpickles.
-
-    Raises:
-        UserError: if another version of the project wrote it.
-    """
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        missing = {f.name for f in fields(Gallery)} - set(arrays)
-        if missing:
-            raise UserError(
-                f"{path}: has no {' and no '.join(sorted(missing))}, for another version wrote "
-                "it; run pretrain again"
-            )
-        return Gallery(**{f.name: arrays[f.name] for f in fields(Gallery)})
+    """Read the file; ``UserError`` as ``read_arrays``."""
+    return read_arrays(Gallery, path, "pretrain")

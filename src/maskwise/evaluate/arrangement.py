@@ -12,10 +12,10 @@ from maskwise.errors import UserError
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.evaluate.tasks import read_measures
 from maskwise.evaluate.tasks.contract import Measures
-from maskwise.evaluate.tasks.diagnosis import cell_of
+from maskwise.evaluate.tasks.diagnosis import origin
 from maskwise.evaluate.weighing import TestSet
 
-CELL = ["recipe", "mode", "fraction"]
+CURVE = ["recipe", "mode", "fraction"]
 
 Curve = tuple[str, str, float]
 """Recipe, mode, fraction."""
@@ -64,11 +64,11 @@ class Arrangement:
 
 
 def arrange(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Arrangement:
-    """Bring the test rows of all cells of a source into arrays.
+    """Bring the test rows of all replicates of a source into arrays.
 
     Raises:
-        UserError: naming the cell, if columns are missing, values are impossible, or recipes
-            did not predict the same test images with the same seeds.
+        UserError: naming the replicate, if columns are missing, values are impossible, or
+            recipes did not predict the same test images with the same seeds.
     """
     check_columns(predictions, PREDICTIONS, where)
     measures = read_measures(predictions, config, where)
@@ -83,20 +83,20 @@ def arrange(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Ar
     left_out = _incomplete(test)
     test = test[~test["fraction"].isin(left_out)]
     predictions = predictions[~predictions["fraction"].isin(left_out)]
-    _refuse_missing_cells(test, where)
+    _refuse_missing_seeds(test, where)
     test = test.sort_values("image_id", kind="stable")
     repetitions, folds = _repetitions(test)
     parts = _groups(test, repetitions if folds else repetitions[:1], where)
     groups = pd.Index([group for part in parts for group in part])
-    cells = dict(iter(test.groupby([*CELL, "seed"], sort=False)))
-    curves = list(dict.fromkeys(zip(*(predictions[name] for name in CELL), strict=True)))
+    rows_of = dict(iter(test.groupby([*CURVE, "seed"], sort=False)))
+    curves = list(dict.fromkeys(zip(*(predictions[name] for name in CURVE), strict=True)))
     tests: list[TestSet] = []
     values: dict[Curve, list[list[NDArray[np.float64]]]] = {curve: [] for curve in curves}
     for seeds in repetitions:
         for curve in curves:
             values[curve].append([])
             for seed in seeds:
-                rows = cells[*curve, seed]
+                rows = rows_of[*curve, seed]
                 found = _test_set(rows, measures, groups)
                 if (curve, seed) == (curves[0], seeds[0]):
                     tests.append(found)
@@ -154,10 +154,10 @@ def _groups(
 
 
 def _refuse_repeated(test: pd.DataFrame, where: str) -> None:
-    repeated = test[test.duplicated([*CELL, "seed", "image_id"])]
+    repeated = test[test.duplicated([*CURVE, "seed", "image_id"])]
     if len(repeated):
         row = repeated.iloc[0]
-        raise UserError(f"{where}: {cell_of(row)} predicts image {row['image_id']} twice")
+        raise UserError(f"{where}: {origin(row)} predicts image {row['image_id']} twice")
 
 
 def _incomplete(test: pd.DataFrame) -> dict[float, list[int]]:
@@ -172,9 +172,9 @@ def _incomplete(test: pd.DataFrame) -> dict[float, list[int]]:
     return {name: sorted(seeds - own) for name, own in have.items() if own != seeds}
 
 
-def _refuse_missing_cells(test: pd.DataFrame, where: str) -> None:
+def _refuse_missing_seeds(test: pd.DataFrame, where: str) -> None:
     seeds = set(test["seed"])
-    for (recipe, mode, fraction), rows in test.groupby(CELL, sort=False):
+    for (recipe, mode, fraction), rows in test.groupby(CURVE, sort=False):
         missing = sorted(seeds - set(rows["seed"]))
         if missing:
             raise UserError(
@@ -185,14 +185,14 @@ def _refuse_missing_cells(test: pd.DataFrame, where: str) -> None:
 
 
 def _refuse_other_images(
-    found: TestSet, first: TestSet, cell: tuple[Curve, int], reference: Curve, where: str
+    found: TestSet, first: TestSet, at: tuple[Curve, int], reference: Curve, where: str
 ) -> None:
     same = all(
         np.array_equal(getattr(found, name), getattr(first, name))
         for name in ("image_ids", "truth", "group", "unit")
     )
     if not same:
-        curve, seed = cell
+        curve, seed = at
         raise UserError(
             f"{where}: {curve[0]} seed {seed} ({curve[1]}, fraction {curve[2]}) and "
             f"{reference[0]} ({reference[1]}, fraction {reference[2]}) were tested on "

@@ -45,7 +45,7 @@ class Evaluated:
 def evaluate(
     predictions: pd.DataFrame, subsets: pd.DataFrame, config: EvaluateConfig, source: str
 ) -> Evaluated:
-    """Score the test predictions of all cells of a source.
+    """Score the test predictions of all replicates of a source.
 
     A score is the mean over repetitions: seeds that share a test set, or folds, of which each
     is scored by itself, with the mean of its networks. ``resampling`` says what its interval
@@ -54,13 +54,13 @@ def evaluate(
     only the comparisons that ``config.primary`` named, where training was repeated enough.
 
     Args:
-        predictions: ``tables.PREDICTIONS`` of all cells; rows of other splits are passed over.
-        subsets: ``tables.SUBSETS`` of all cells.
+        predictions: ``tables.PREDICTIONS`` of all replicates; only the test part is read.
+        subsets: ``tables.SUBSETS`` of all replicates.
         config: the options.
         source: its name, for messages.
 
     Raises:
-        UserError: naming the cell that is missing or does not fit the others.
+        UserError: naming the replicate that is missing or does not fit the others.
     """
     where = f"the predictions of {source}"
     check_columns(subsets, SUBSETS, f"the subsets of {source}")

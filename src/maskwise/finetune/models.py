@@ -1,4 +1,4 @@
-"""The folder of a cell's models: ``index.json``, as many models as ``keep`` says, outlines."""
+"""A replicate's folder of models: ``index.json``, as many models as ``keep`` says, outlines."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from torch import nn
 
+from maskwise.artefacts.arrays import write_arrays
 from maskwise.artefacts.atomic import replacing_folder
-from maskwise.artefacts.contours import CONTOURS, Contours, write_contours
 from maskwise.artefacts.model import Metadata, write_model
+from maskwise.artefacts.outlines import MODEL_OUTLINES, ModelOutlines
 
 Keep = Literal["best", "all", "none"]
 BEST = "best.safetensors"
@@ -22,7 +23,7 @@ class Models:
     keep: Keep
     choices: list[dict[str, Any]] = field(default_factory=list)
     """One a model, in the order of training: what it is, and what was chosen for it."""
-    contours: Contours | None = None
+    outlines: ModelOutlines | None = None
     """What the last model of the largest fraction outlined; None where nothing is outlined."""
     _kept: dict[str, tuple[nn.Module, Metadata]] = field(default_factory=dict)
 
@@ -53,8 +54,8 @@ class Models:
         with replacing_folder(folder) as temporary:
             for name, (model, metadata) in self._kept.items():
                 write_model(model, metadata, temporary / name)
-            if self.contours is not None:
-                write_contours(self.contours, temporary / CONTOURS)
+            if self.outlines is not None:
+                write_arrays(self.outlines, temporary / MODEL_OUTLINES)
             index = {"keep": self.keep, "models": self.choices}
             text = json.dumps(index, indent=2, sort_keys=True, allow_nan=False)
             (temporary / "index.json").write_text(text + "\n", encoding="utf-8")

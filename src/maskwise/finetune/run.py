@@ -44,7 +44,7 @@ class Budget:
     """Tried in turn, each for all steps; validation chooses at each fraction."""
 
     def planned_steps(self, fractions: int, config: FinetuneConfig) -> int:
-        """Return the optimiser steps of one cell, of an encoder that has parameters."""
+        """Return the optimiser steps of one replicate, of an encoder that has parameters."""
         trained = sum(mode in self.task.trained for mode in config.modes)
         return fractions * trained * len(self.learning_rates) * self.steps
 
@@ -57,7 +57,7 @@ def _tasks() -> dict[str, type[TaskConfig]]:
 
 @dataclass(frozen=True)
 class FinetuneRun:
-    """One cell."""
+    """One replicate."""
 
     budget: Budget
     config: FinetuneConfig

@@ -30,7 +30,7 @@ def finetune(
         encoder: with its ``EncoderMetadata`` as ``metadata``; it is left as it is.
         store: the source's images and labels.
         splits: which of them may be learnt from.
-        run: the cell.
+        run: the replicate.
 
     Raises:
         UserError: if labels, classes or groups do not suffice, or the training diverges.

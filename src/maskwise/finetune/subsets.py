@@ -54,7 +54,7 @@ def draw_stratified(
         labelled: ``image_id``, ``group``, ``split``, ``label`` of every labelled image.
         fractions: shares in (0, 1].
         validation: how the validation part shrinks.
-        seed: of the cell.
+        seed: of the replicate.
 
     Returns:
         One row per image and fraction, columns ``COLUMNS``.

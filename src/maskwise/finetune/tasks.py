@@ -8,10 +8,10 @@ from torch import nn
 
 from maskwise.artefacts.store import Store
 from maskwise.finetune.contracts import Finetuned, TaskConfig
-from maskwise.finetune.diagnosis.cell import learn as learn_diagnosis
+from maskwise.finetune.diagnosis.replicate import learn as learn_diagnosis
 from maskwise.finetune.diagnosis.task import DiagnosisConfig
-from maskwise.finetune.lesion.cell import learn as learn_lesion
 from maskwise.finetune.lesion.config import LesionConfig
+from maskwise.finetune.lesion.replicate import learn as learn_lesion
 from maskwise.finetune.run import FinetuneRun
 
 Learn = Callable[[nn.Module, Store, pd.DataFrame, FinetuneRun], Finetuned]

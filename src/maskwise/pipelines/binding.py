@@ -1,4 +1,4 @@
-"""Fixes what the registry already knows of a node (its cell, its source) and keeps its name."""
+"""Fixes what the registry knows of a node (its replicate, its source) and keeps its name."""
 
 from collections.abc import Callable
 from functools import partial, update_wrapper

@@ -1,13 +1,13 @@
-"""All cells' predictions in; scores and paired differences out."""
+"""All replicates' predictions in; scores and paired differences out."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.cells import Cell, Study
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
+from maskwise.replicates import Replicate, Study
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Predicted:
     """Data frame, ``artefacts.tables.SUBSETS`` with ``recipe`` and ``seed``."""
 
 
-def collect_predictions(*tables: Any, cells: tuple[Cell, ...]) -> Predicted:
-    """Join the seeds of one recipe; ``tables`` are each cell's predictions and subsets."""
+def collect_predictions(*tables: Any, replicates: tuple[Replicate, ...]) -> Predicted:
+    """Join the seeds of one recipe; ``tables`` are each replicate's predictions and subsets."""
     import pandas as pd
 
     subsets = [
-        table.assign(recipe=cell.recipe, seed=cell.seed)
-        for cell, table in zip(cells, tables[1::2], strict=True)
+        table.assign(recipe=replicate.recipe, seed=replicate.seed)
+        for replicate, table in zip(replicates, tables[1::2], strict=True)
     ]
     return Predicted(
         predictions=pd.concat(tables[::2], ignore_index=True),
@@ -37,14 +37,14 @@ def collect_predictions(*tables: Any, cells: tuple[Cell, ...]) -> Predicted:
 def evaluate(
     options: dict[str, Any], *predicted: Predicted, source: str
 ) -> tuple[dict[str, Any], dict[str, Any], Any, Any]:
-    """Score all cells of the source: the only reader of the test split's truth."""
+    """Score all replicates of the source: the only reader of the test split's truth."""
     from maskwise.evaluate import stage
 
     everything = join(*predicted)
     result = stage.evaluate(
         everything.predictions,
         everything.subsets,
-        blocks.evaluate(options, "evaluate"),
+        parsing.evaluate(options, "evaluate"),
         source,
     )
     return result.scores, headline(result.scores), result.paired, result.label_efficiency
@@ -80,8 +80,8 @@ def join(*predicted: Predicted) -> Predicted:
 def create_pipeline(study: Study) -> Pipeline:
     """The stage of one source, after one node per recipe that joins its seeds in memory.
 
-    Joined inside the recipe's namespace, for what a cell writes and nobody in its namespace
-    reads lies open on kedro-viz's first page, once a seed.
+    Joined inside the recipe's namespace, for what a replicate writes and nobody in its
+    namespace reads lies open on kedro-viz's first page, once a seed.
     """
     artefacts = ("scores", "metrics", "paired", "label_efficiency")
     joined = [study.collected(recipe, "predictions") for recipe in study.recipes]
@@ -96,10 +96,14 @@ def create_pipeline(study: Study) -> Pipeline:
 
 
 def _collect(study: Study, recipe: str) -> Node:
-    cells = study.cells(recipe)
+    replicates = study.replicates(recipe)
     return Node(
-        bind(collect_predictions, cells=cells),
-        [cell.dataset(artefact) for cell in cells for artefact in ("predictions", "subsets")],
+        bind(collect_predictions, replicates=replicates),
+        [
+            replicate.dataset(artefact)
+            for replicate in replicates
+            for artefact in ("predictions", "subsets")
+        ],
         study.collected(recipe, "predictions"),
         name="collect_predictions",
         namespace=recipe,

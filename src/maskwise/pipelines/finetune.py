@@ -1,12 +1,12 @@
-"""Encoder and few labels in; predictions and models out, one node per cell."""
+"""Encoder and few labels in; predictions and models out, one node per replicate."""
 
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.cells import Cell, Study
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
+from maskwise.replicates import Replicate, Study
 
 
 def finetune(
@@ -17,42 +17,48 @@ def finetune(
     settings: dict[str, Any],
     options: dict[str, Any],
     *,
-    cell: Cell,
+    replicate: Replicate,
 ) -> tuple[Any, Any, Any]:
-    """Probe and fine-tune the cell's encoder at every label fraction."""
+    """Probe and fine-tune the replicate's encoder at every label fraction."""
     from maskwise.finetune import stage
 
     run = stage.FinetuneRun(
-        budget=blocks.finetune_source(settings, f"{cell.source}.finetune"),
-        config=blocks.finetune(options, "finetune"),
+        budget=parsing.finetune_source(settings, f"{replicate.source}.finetune"),
+        config=parsing.finetune(options, "finetune"),
         fractions=tuple(fractions),
-        source=cell.source,
-        recipe=cell.recipe,
-        seed=cell.seed,
+        source=replicate.source,
+        recipe=replicate.recipe,
+        seed=replicate.seed,
     )
     result = stage.finetune(encoder, store, splits, run)
     return result.subsets, result.predictions, result.write_models
 
 
 def create_pipeline(study: Study) -> Pipeline:
-    """The stage of one source: one node per cell, in the cell's namespace."""
-    cells = [cell for recipe in study.recipes for cell in study.cells(recipe)]
-    return Pipeline([_node(study, cell) for cell in cells])
+    """The stage of one source: one node per replicate, in the replicate's namespace."""
+    replicates = [
+        replicate for recipe in study.recipes for replicate in study.replicates(recipe)
+    ]
+    return Pipeline([_node(study, replicate) for replicate in replicates])
 
 
-def _node(study: Study, cell: Cell) -> Node:
+def _node(study: Study, replicate: Replicate) -> Node:
     return Node(
-        bind(finetune, cell=cell),
+        bind(finetune, replicate=replicate),
         [
-            cell.dataset("encoder"),
+            replicate.dataset("encoder"),
             study.dataset("store"),
             study.dataset("splits"),
             study.fractions_parameter,
             study.parameters("finetune"),
             "params:finetune",
         ],
-        [cell.dataset("subsets"), cell.dataset("predictions"), cell.dataset("models")],
+        [
+            replicate.dataset("subsets"),
+            replicate.dataset("predictions"),
+            replicate.dataset("models"),
+        ],
         name="finetune",
-        namespace=cell.namespace,
+        namespace=replicate.namespace,
         tags="finetune",
     )

@@ -4,14 +4,14 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.cells import Study
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
+from maskwise.replicates import Study
 
 
 def generate(settings: dict[str, Any], *, source: str) -> Any:
     """Yield the source's files one after another; the data set writes them as they come."""
-    return blocks.ingest_source(settings, f"{source}.ingest").files()
+    return parsing.ingest_source(settings, f"{source}.ingest").files()
 
 
 def create_pipeline(study: Study) -> Pipeline:

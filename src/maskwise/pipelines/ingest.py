@@ -5,9 +5,9 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.cells import Study
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
+from maskwise.replicates import Study
 
 
 def ingest(
@@ -16,8 +16,8 @@ def ingest(
     """Read what the source's folder holds."""
     from maskwise.ingest import stage
 
-    reader = blocks.ingest_source(settings, f"{source}.ingest")
-    result = stage.ingest(raw, reader, blocks.ingest(options, "ingest"), source)
+    reader = parsing.ingest_source(settings, f"{source}.ingest")
+    result = stage.ingest(raw, reader, parsing.ingest(options, "ingest"), source)
     return result.manifest, result.rejects, result.summary, result.figure
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 
 
 def predict(request: dict[str, Any], pages: dict[str, Any]) -> tuple[Any, Any, str]:
@@ -12,7 +12,7 @@ def predict(request: dict[str, Any], pages: dict[str, Any]) -> tuple[Any, Any, s
     from maskwise.predict import stage
 
     model, scans, config = stage.parse_request(request, "predict")
-    names = blocks.report(pages, "report").names
+    names = parsing.report(pages, "report").names
     result = stage.predict(model, scans, config, names)
     return result.outlines, result.table, result.page
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.cells import Study
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
+from maskwise.replicates import Study
 
 
 def preprocess(
@@ -24,8 +24,8 @@ def preprocess(
     result = stage.preprocess(
         raw,
         manifest,
-        blocks.preprocess_source(settings, f"{source}.preprocess"),
-        blocks.preprocess(options, "preprocess"),
+        parsing.preprocess_source(settings, f"{source}.preprocess"),
+        parsing.preprocess(options, "preprocess"),
         source,
     )
     return result.write_store, result.splits

@@ -1,14 +1,14 @@
-"""Store and splits in; an encoder and the story of its training out, one node per cell."""
+"""Store and splits in; an encoder and the story of its training out, one node per replicate."""
 
 from pathlib import Path
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.cells import Cell, Study
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.pipelines.saving import until_saved
+from maskwise.replicates import Replicate, Study
 
 
 def pretrain(
@@ -18,22 +18,22 @@ def pretrain(
     budget: dict[str, Any],
     options: dict[str, Any],
     *,
-    cell: Cell,
+    replicate: Replicate,
     project: Path,
 ) -> tuple[Any, Any, Any]:
-    """Train the cell's encoder without labels, or go on where an interrupted run stopped."""
+    """Train the replicate's encoder without labels, or go on where a run was interrupted."""
     # torch takes seconds to import, and Kedro loads this module to list the pipelines.
-    from maskwise.pretrain.cell import PretrainRun, pretraining
+    from maskwise.pretrain.replicate import PretrainRun, pretraining
 
-    config = blocks.pretrain(options, "pretrain")
+    config = parsing.pretrain(options, "pretrain")
     run = PretrainRun(
-        recipe=blocks.recipe(recipe, cell.recipe),
-        budget=blocks.pretrain_source(budget, f"{cell.source}.pretrain"),
+        recipe=parsing.recipe(recipe, replicate.recipe),
+        budget=parsing.pretrain_source(budget, f"{replicate.source}.pretrain"),
         config=config,
-        source=cell.source,
-        recipe_name=cell.recipe,
-        seed=cell.seed,
-        checkpoints=project / config.checkpoints / cell.checkpoints,
+        source=replicate.source,
+        recipe_name=replicate.recipe,
+        seed=replicate.seed,
+        checkpoints=project / config.checkpoints / replicate.checkpoints,
     )
     result = until_saved(pretraining(store, splits, run))
     result.encoder.metadata = result.metadata  # type: ignore[assignment]
@@ -41,23 +41,29 @@ def pretrain(
 
 
 def create_pipeline(study: Study, project: Path) -> Pipeline:
-    """The stage of one source: one node per cell, in the cell's namespace."""
-    cells = [cell for recipe in study.recipes for cell in study.cells(recipe)]
-    return Pipeline([_node(study, cell, project) for cell in cells])
+    """The stage of one source: one node per replicate, in the replicate's namespace."""
+    replicates = [
+        replicate for recipe in study.recipes for replicate in study.replicates(recipe)
+    ]
+    return Pipeline([_node(study, replicate, project) for replicate in replicates])
 
 
-def _node(study: Study, cell: Cell, project: Path) -> Node:
+def _node(study: Study, replicate: Replicate, project: Path) -> Node:
     return Node(
-        bind(pretrain, cell=cell, project=project),
+        bind(pretrain, replicate=replicate, project=project),
         [
             study.dataset("store"),
             study.dataset("splits"),
-            f"params:{cell.recipe}",
+            f"params:{replicate.recipe}",
             study.parameters("pretrain"),
             "params:pretrain",
         ],
-        [cell.dataset("encoder"), cell.dataset("history"), cell.dataset("gallery")],
+        [
+            replicate.dataset("encoder"),
+            replicate.dataset("history"),
+            replicate.dataset("gallery"),
+        ],
         name="pretrain",
-        namespace=cell.namespace,
+        namespace=replicate.namespace,
         tags="pretrain",
     )

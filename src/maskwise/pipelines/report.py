@@ -6,10 +6,10 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.cells import Cell, Study
-from maskwise.pipelines import blocks
+from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.pipelines.evaluate import Predicted, join
+from maskwise.replicates import Replicate, Study
 
 _OF_SOURCE = ("manifest", "rejects", "data_summary", "splits", "scores", "paired", "store")
 
@@ -24,9 +24,9 @@ class Trained:
     """Folder of the fine-tuned models."""
 
 
-def collect_training(*artefacts: Any, cells: tuple[Cell, ...]) -> Trained:
-    """Join the seeds of one recipe: each cell's history, gallery and models."""
-    runs = [(cell.recipe, cell.seed) for cell in cells]
+def collect_training(*artefacts: Any, replicates: tuple[Replicate, ...]) -> Trained:
+    """Join the seeds of one recipe: each replicate's history, gallery and models."""
+    runs = [(replicate.recipe, replicate.seed) for replicate in replicates]
     return Trained(
         histories=dict(zip(runs, artefacts[::3], strict=True)),
         galleries=dict(zip(runs, artefacts[1::3], strict=True)),
@@ -66,8 +66,8 @@ def report(
             models={run: path for each in trained for run, path in each.models.items()},
             recipes=recipes,
             settings=settings,
-            deterministic=blocks.pretrain(loop, "pretrain").deterministic,
-            config=blocks.report(options, "report"),
+            deterministic=parsing.pretrain(loop, "pretrain").deterministic,
+            config=parsing.report(options, "report"),
             warnings={run: warnings(table) for run, table in histories.items()},
         )
     )
@@ -95,10 +95,10 @@ def create_pipeline(study: Study) -> Pipeline:
 
 
 def _collect(study: Study, recipe: str) -> Node:
-    cells, artefacts = study.cells(recipe), ("history", "gallery", "models")
+    replicates, artefacts = study.replicates(recipe), ("history", "gallery", "models")
     return Node(
-        bind(collect_training, cells=cells),
-        [cell.dataset(artefact) for cell in cells for artefact in artefacts],
+        bind(collect_training, replicates=replicates),
+        [replicate.dataset(artefact) for replicate in replicates for artefact in artefacts],
         study.collected(recipe, "training"),
         name="collect_training",
         namespace=recipe,

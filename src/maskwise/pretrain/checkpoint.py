@@ -1,4 +1,4 @@
-"""A run that was stopped goes on where it stopped, and no two runs train one cell at a time."""
+"""A stopped run goes on where it stopped, and no two runs train one replicate at a time."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ class Checkpoint:
     """One file, named by ``key``; plain tensors and containers, so loading runs no code."""
 
     folder: Path
-    """Of the cell; no output of a stage lies in it."""
+    """Of the replicate; no output of a stage lies in it."""
     key: str
 
     @property
@@ -67,8 +67,8 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
     @contextmanager
-    def lock(self, second_run: SecondRun, cell: str) -> Iterator[None]:
-        """Hold the cell; a second run of it leaves with a message, or waits for its turn."""
+    def lock(self, second_run: SecondRun, replicate: str) -> Iterator[None]:
+        """Hold the replicate; a second run of it leaves with a message, or waits its turn."""
         lock = FileLock(self.folder / "lock")
         try:
             with explained(self.folder / "lock"):
@@ -76,7 +76,7 @@ class Checkpoint:
                 lock.acquire(blocking=second_run == "wait")
         except Timeout:
             raise UserError(
-                f"pretrain {cell}: another run of this cell is at work (it holds "
+                f"pretrain {replicate}: another run of this replicate is at work (it holds "
                 f"{lock.lock_file}); wait until it ends, or set pretrain.second_run: wait"
             ) from None
         try:

@@ -27,11 +27,11 @@ from maskwise.pretrain.contracts import (
     Proposal,
     SharedPolicy,
 )
-from maskwise.pretrain.crew import Assemble, Crew, Shift, check_shareable
-from maskwise.pretrain.diagnostics import Frame, Probe, warnings
+from maskwise.pretrain.diagnostics import Frame, Probe, draw, measure, pack, warnings
 from maskwise.pretrain.means import Means
 from maskwise.pretrain.optimisation import OptimisationConfig, build_optimiser
 from maskwise.pretrain.phases import Phase, Timeline
+from maskwise.pretrain.policy_workers import Assemble, PolicyWorkers, Shift, check_shareable
 from maskwise.pretrain.schedule import epoch_ends, moments
 from maskwise.progress import Bar, bar, note
 
@@ -45,7 +45,7 @@ COLUMNS = ("epoch", "step", "loss", "learning_rate", "gradient_norm")
 class Plan:
     """What the loop is to do."""
 
-    cell: str
+    replicate: str
     """For messages: recipe and seed."""
     seed: int
     timeline: Timeline
@@ -92,8 +92,8 @@ class Loop:
         self.means = Means(self.device)
         self.history: list[dict[str, float]] = []
         self.frames: dict[int, Frame] = {}
-        self.crew: Crew | None = None
-        check_shareable(policy, plan.timeline, self.device, plan.cell)
+        self.workers: PolicyWorkers | None = None
+        check_shareable(policy, plan.timeline, self.device, plan.replicate)
 
     def run(self, checkpoint: Checkpoint) -> tuple[pd.DataFrame, Gallery]:
         """Train to the end, or go on from ``checkpoint``; return the history and the gallery.
@@ -110,7 +110,7 @@ class Loop:
             size = self.batches.batch_size
             with (
                 interruptions() as interruption,
-                bar("pretrain", self.plan.cell, self.steps, size, self.step) as shown,
+                bar("pretrain", self.plan.replicate, self.steps, size, self.step) as shown,
             ):
                 begun = self.step
                 try:
@@ -121,9 +121,9 @@ class Loop:
                 note(images_per_second=round(shown.images_per_second, 1))
         history = _table(self.history)
         for sentence in warnings(history):
-            log.warning("pretrain %s: %s.", self.plan.cell, sentence)
+            log.warning("pretrain %s: %s.", self.plan.replicate, sentence)
         epochs, frames = list(self.frames), list(self.frames.values())
-        return history, self.probe.gallery(epochs, frames, self.policy.learns)
+        return history, pack(self.probe, epochs, frames, self.policy.learns)
 
     def _train(self, checkpoint: Checkpoint, interruption: Interruption, shown: Bar) -> None:
         while self.step < self.steps:
@@ -149,7 +149,7 @@ class Loop:
         phase, own = self.plan.timeline.at(self.step)
         self._prepare(phase, own)
         if not phase.network and isinstance(self.policy, SharedPolicy) and self.policy.workers:
-            return self._crew_step(self.policy, phase, own)
+            return self._workers_step(self.policy, phase, own)
         played: list[tuple[Proposal, Outcome]] = []
         batch = self.batches.batch(self.step, self.plan.timeline.progress(self.step))
         parts = _parts(batch, self.plan.optimisation.accumulate)
@@ -176,7 +176,7 @@ class Loop:
         except UserError as error:
             ended = self.ends[len(self.history) - 1] if self.history else 0
             raise UserError(
-                f"pretrain {self.plan.cell}, step {self.step + 1} (epoch "
+                f"pretrain {self.plan.replicate}, step {self.step + 1} (epoch "
                 f"{len(self.history) + 1}, batch {self.step - ended + 1}): {error}"
             ) from None
 
@@ -195,9 +195,9 @@ class Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.optimisation.rate(own, phase.steps)
 
-    def _crew_step(self, policy: SharedPolicy, phase: Phase, own: int) -> dict[str, Tensor]:
+    def _workers_step(self, policy: SharedPolicy, phase: Phase, own: int) -> dict[str, Tensor]:
         """Return the figures of a step that a worker made; the first calls the workers."""
-        if self.crew is None:
+        if self.workers is None:
             weights = {
                 name: tensor.detach().cpu().clone().share_memory_()
                 for name, tensor in self.objective.state_dict().items()
@@ -214,17 +214,17 @@ class Loop:
                 channels_last=self.plan.channels_last,
                 threads=max(1, torch.get_num_threads() // policy.workers),
             )
-            self.crew = Crew(shift, self.step, policy.workers, self.plan.cell)
-        figures = self.crew.figures()
+            self.workers = PolicyWorkers(shift, self.step, policy.workers, self.plan.replicate)
+        figures = self.workers.figures()
         if own + 1 == phase.steps:
             self._dismiss()
         return figures
 
     def _dismiss(self) -> None:
-        if self.crew is not None:
-            crew, self.crew = self.crew, None
-            crew.close()
-            self.generator.set_state(crew.mask_generator)
+        if self.workers is not None:
+            workers, self.workers = self.workers, None
+            workers.close()
+            self.generator.set_state(workers.mask_generator)
 
     def _build_optimiser(self) -> torch.optim.Optimizer:
         optimiser = build_optimiser(self.plan.optimisation, self.objective)
@@ -248,11 +248,11 @@ class Loop:
         epoch = len(self.history) + 1
         row = {"epoch": epoch, "step": self.step, **self.means.read()}
         row["learning_rate"] = self.optimiser.param_groups[0]["lr"]
-        row |= self.probe.measure(self.policy, self._looking(epoch))
+        row |= measure(self.probe, self.policy, self._looking(epoch))
         if epoch in self.moments:
             with self.fabric.autocast():
                 # The same stream: what is drawn and kept is what was measured.
-                frame = self.probe.draw(self.policy, self.objective, self._looking(epoch))
+                frame = draw(self.probe, self.policy, self.objective, self._looking(epoch))
             self.frames[epoch] = frame
             row |= frame.errors
         self.history.append(row)
@@ -275,14 +275,14 @@ class Loop:
             else "the images of that step hold values that are not finite: run preprocess again"
         )
         raise UserError(
-            f"pretrain {self.plan.cell}: the loss or its gradient is no finite number any more "
-            f"at step {step + 1} (epoch {len(self.history) + 1}); {cause}. The last good "
+            f"pretrain {self.plan.replicate}: the loss or its gradient is no finite number any "
+            f"more at step {step + 1} (epoch {len(self.history) + 1}); {cause}. The last good "
             "checkpoint is kept; a changed recipe starts anew"
         )
 
     def _leave(self, interruption: Interruption) -> None:
         message = (
-            f"pretrain {self.plan.cell}: stopped after step {self.step} of {self.steps}, "
+            f"pretrain {self.plan.replicate}: stopped after step {self.step} of {self.steps}, "
             "and a checkpoint was saved; run the same command again to go on from there"
         )
         if interruption.received == signal.SIGTERM:
@@ -325,7 +325,7 @@ class Loop:
         self.frames = {epoch: _frame(plain) for epoch, plain in state["frames"].items()}
         log.info(
             "pretrain %s: going on after step %d of %d.",
-            self.plan.cell,
+            self.plan.replicate,
             self.step,
             self.steps,
         )
@@ -333,7 +333,7 @@ class Loop:
             log.warning(
                 "pretrain %s: began with %d threads and goes on with %d: the weights will "
                 "differ in their last bits from those of an uninterrupted run.",
-                self.plan.cell,
+                self.plan.replicate,
                 state["threads"],
                 torch.get_num_threads(),
             )

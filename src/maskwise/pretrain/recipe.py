@@ -104,11 +104,11 @@ class PretrainConfig:
     checkpoint_every: Steps = 200
     """Steps."""
     checkpoints: Path = Path("data/06_models")
-    """Folder with one of each cell in it, outside DVC's outs, which it deletes beforehand."""
+    """Folder of the replicates' own, outside DVC's outs, which it deletes beforehand."""
     gallery_moments: Annotated[int, Within(1, 1_000)] = 8
     """Epochs at which masks and reconstructions of the probe images are kept."""
     second_run: SecondRun = "leave"
-    """What a run does that finds its cell at work in another: ``leave`` or ``wait``."""
+    """What a run does that finds its replicate at work in another: ``leave`` or ``wait``."""
 
 
 def parse_recipe(block: Any, where: str) -> Recipe:

@@ -8,9 +8,9 @@ from torch import nn
 
 from maskwise.encoders.contract import EncoderConfig
 from maskwise.errors import UserError
-from maskwise.pretrain.cell import build_networks
 from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.recipe import Recipe
+from maskwise.pretrain.replicate import build_networks
 
 MOST_PARAMETERS = 10**9
 """Of an objective with its encoder: with their gradients and AdamW's means, 16 GB."""

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from maskwise.report.facts import Facts
-from maskwise.report.wording import count, interval, number, signed
+from maskwise.report.formatting import count, interval, number, signed
 
 LEAST = 3
 """Seeds from which their chance is estimated."""

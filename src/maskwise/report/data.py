@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from maskwise.report.wording import count, listing, number
+from maskwise.report.formatting import count, listing, number
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import pandas as pd
 from maskwise.artefacts.gallery import Gallery
 from maskwise.errors import UserError, hint, shown
 from maskwise.report.data import DataFacts, read_data
+from maskwise.report.formatting import labels, number_range
 from maskwise.report.inputs import ReportConfig, ReportInputs
 from maskwise.report.scores import in_print, read_scores, smaller_is_better
 from maskwise.report.styles import Style, styles
 from maskwise.report.tasks import WORDS, Words
-from maskwise.report.wording import labels, number_range
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,9 @@ class ReportInputs:
     data_summary: Mapping[str, Any]
     splits: pd.DataFrame
     subsets: pd.DataFrame
-    """``tables.SUBSETS``, of all cells, with ``recipe`` and ``seed``."""
+    """``tables.SUBSETS``, of all replicates, with ``recipe`` and ``seed``."""
     predictions: pd.DataFrame
-    """``tables.PREDICTIONS``, of all cells."""
+    """``tables.PREDICTIONS``, of all replicates."""
     histories: Mapping[Run, pd.DataFrame]
     galleries: Mapping[Run, Gallery]
     scores: Mapping[str, Any]

@@ -4,8 +4,8 @@ import pandas as pd
 
 from maskwise.report.facts import Facts
 from maskwise.report.figures import label_efficiency
+from maskwise.report.formatting import interval, number, share
 from maskwise.report.pictures import Picture, as_svg, png_bytes
-from maskwise.report.wording import interval, number, share
 
 
 def efficiency(facts: Facts, metric: str, mode: str) -> Picture:

@@ -7,7 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.artefacts.contours import CONTOURS, Contours, read_contours
+from maskwise.artefacts.outlines import (
+    MODEL_OUTLINES,
+    ModelOutlines,
+    read_model_outlines,
+)
 from maskwise.report.facts import Facts
 
 EMPTY_MASKS = {
@@ -25,14 +29,14 @@ class Outlined:
     recipe: str
     mode: str
     fraction: float
-    contours: dict[int, Contours]
+    outlines: dict[int, ModelOutlines]
     """A seed."""
     table: pd.DataFrame
     """One row per image: ``image_id, group, seed, dice, lesion`` (true pixels), ``called``."""
 
     def of(self, image_id: str) -> NDArray[np.bool_]:
         """Return what was called lesion of an image, ``(K, H, W)``."""
-        return self.contours[self._seeds[image_id]].of(image_id)
+        return self.outlines[self._seeds[image_id]].of(image_id)
 
     def dice(self, image_id: str) -> float:
         """Return an image's Dice, the mean over classes that it shows or that were called."""
@@ -53,9 +57,9 @@ def read_outlined(facts: Facts, recipe: str) -> Outlined | None:
     Of an image that several seeds tested, the first seed's.
     """
     found = {
-        seed: read_contours(folder / CONTOURS)
+        seed: read_model_outlines(folder / MODEL_OUTLINES)
         for (name, seed), folder in sorted(facts.inputs.models.items())
-        if name == recipe and (folder / CONTOURS).exists()
+        if name == recipe and (folder / MODEL_OUTLINES).exists()
     }
     if not found:
         return None

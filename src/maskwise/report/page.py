@@ -6,9 +6,9 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from maskwise.report.answer import answer
-from maskwise.report.distrust import alarms, cautions
+from maskwise.report.cautions import alarms, cautions
 from maskwise.report.facts import Facts, read_facts
+from maskwise.report.headline import headline
 from maskwise.report.inputs import Report, ReportConfig, ReportInputs
 from maskwise.report.main_figure import efficiency, main_png
 from maskwise.report.names import without_names
@@ -42,7 +42,7 @@ def _html(facts: Facts) -> str:
     return environment.get_template("page.html.jinja").render(
         source=facts.inputs.source,
         generated=facts.inputs.generated,
-        answer=answer(facts),
+        headline=headline(facts),
         alarms=alarms(facts),
         cautions=cautions(facts)[:FIRST_CAUTIONS],
         main_picture=efficiency(facts, facts.metric, facts.mode),

@@ -58,15 +58,15 @@ class Diagnosis:
         if not right.all():
             row = test[~right].iloc[0]
             raise UserError(
-                f"{where}: {cell_of(row)}, image {row['image_id']}: "
+                f"{where}: {origin(row)}, image {row['image_id']}: "
                 f"{list(row[list(self.columns)])} are no "
                 "probabilities (they add to 1, none is negative); run its finetune again"
             )
         unknown = sorted(set(test["truth"]) - set(self.kinds))
         if unknown:
             raise UserError(
-                f"{where}: the class {unknown[0]!r} has no column p_{unknown[0]}; the cells "
-                "were not trained on the same labels: run finetune again"
+                f"{where}: the class {unknown[0]!r} has no column p_{unknown[0]}; the "
+                "replicates were not trained on the same labels: run finetune again"
             )
 
     def score(self, values: Floats, weights: Weights) -> Floats:
@@ -106,8 +106,8 @@ class Diagnosis:
         return []
 
 
-def cell_of(row: pd.Series) -> str:
-    """Name the cell that a row of predictions is from."""
+def origin(row: pd.Series) -> str:
+    """Name what a row of predictions is from."""
     return f"{row['recipe']} seed {row['seed']} ({row['mode']}, fraction {row['fraction']})"
 
 

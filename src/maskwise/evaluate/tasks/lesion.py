@@ -17,7 +17,7 @@ from maskwise.errors import UserError
 from maskwise.evaluate.config import EmptyMasks, EvaluateConfig
 from maskwise.evaluate.scales import Scale
 from maskwise.evaluate.tasks.contract import Asides
-from maskwise.evaluate.tasks.diagnosis import cell_of
+from maskwise.evaluate.tasks.diagnosis import origin
 from maskwise.evaluate.weighing import Weights
 
 Floats = NDArray[np.float64]
@@ -105,7 +105,7 @@ class Lesion:
         if not right.all():
             row = test[~right].iloc[0]
             raise UserError(
-                f"{where}: {cell_of(row)}, image {row['image_id']}: its counts of pixels or "
+                f"{where}: {origin(row)}, image {row['image_id']}: its counts of pixels or "
                 "its distances are negative or missing; run its finetune again"
             )
         torn = test.groupby("unit")["group"].nunique() > 1
@@ -257,8 +257,8 @@ def read(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Lesio
     for column in ("unit_kind", "distance_unit"):
         if test[column].nunique() > 1:
             raise UserError(
-                f"{where}: {column} is {' and '.join(sorted(set(test[column])))}; the cells "
-                "come from different stores: run finetune of all again"
+                f"{where}: {column} is {' and '.join(sorted(set(test[column])))}; the "
+                "replicates come from different stores: run finetune of all again"
             )
     if test.empty:
         return None

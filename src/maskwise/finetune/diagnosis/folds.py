@@ -18,7 +18,7 @@ def deal_folds(images: pd.DataFrame, count: int, seed: int) -> Folds:
     Args:
         images: ``group`` and ``label`` of the images of one fraction, training and validation.
         count: parts; there are fewer where no class has so many groups.
-        seed: of the cell.
+        seed: of the replicate.
 
     Returns:
         Positions in ``images``. The images to fit on hold every class of ``images``: a class of

@@ -24,7 +24,7 @@ def draw_outlined(
             which classes it shows.
         fractions: shares in (0, 1].
         validation: how the validation part shrinks.
-        seed: of the cell.
+        seed: of the replicate.
 
     Returns:
         As ``finetune.subsets.draw_stratified``, without the fractions that are one group or

@@ -19,7 +19,7 @@ class NoneConfig:
 
     weights: Path | None = None
     """A local checkpoint for the encoder: a state dict (``.pth``) or ``.safetensors``; in its
-    path ``{seed}`` stands for the cell's seed."""
+    path ``{seed}`` stands for the replicate's seed."""
 
     def build(self, setting: Setting, encoder: nn.Module) -> "NoObjective":
         return NoObjective(encoder)

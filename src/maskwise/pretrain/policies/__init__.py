@@ -1,12 +1,12 @@
-"""The masking policies by YAML name: a new one is its own file and one line here."""
+"""The masking policies by YAML name: a new one is its file or package and one line here."""
 
 from maskwise.pretrain.contracts import PolicyConfig
-from maskwise.pretrain.policies.a3c import A3cConfig
+from maskwise.pretrain.policies.a3c.policy import A3cConfig
 from maskwise.pretrain.policies.block import BlockConfig
 from maskwise.pretrain.policies.centre_box import CentreBoxConfig
 from maskwise.pretrain.policies.centre_cells import CentreCellsConfig
-from maskwise.pretrain.policies.dqn import DqnConfig
-from maskwise.pretrain.policies.hardest import HardestConfig
+from maskwise.pretrain.policies.dqn.policy import DqnConfig
+from maskwise.pretrain.policies.hardest.policy import HardestConfig
 from maskwise.pretrain.policies.mean_map import MeanMapConfig
 from maskwise.pretrain.policies.noise import NoiseConfig
 from maskwise.pretrain.policies.none import NoneConfig

@@ -8,9 +8,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from maskwise.report.formatting import number_range, share
 from maskwise.report.pictures import drawing
 from maskwise.report.styles import Style
-from maskwise.report.wording import number_range, share
 
 
 def draw(

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping
 
-from maskwise.report.blocks import Section
+from maskwise.report.elements import Section
 from maskwise.report.facts import Facts
 from maskwise.report.sections import (
     agent,
     classes,
-    contours,
     data,
     efficiency,
     glossary,
     making,
     methods,
     numbers,
+    outlines,
     reconstructions,
     run,
     training,
@@ -22,7 +22,7 @@ from maskwise.report.sections import (
 
 Build = Callable[[Facts], Section]
 
-SHOWN: Mapping[str, Build] = {"diagnosis": classes.build, "lesion": contours.build}
+SHOWN: Mapping[str, Build] = {"diagnosis": classes.build, "lesion": outlines.build}
 """What each task's predictions look like."""
 
 

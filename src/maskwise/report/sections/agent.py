@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from maskwise.artefacts.gallery import Gallery
 from maskwise.report.agents import ABOVE_VARIANCE, OverSeeds, above_control, over_seeds
-from maskwise.report.blocks import (
-    Block,
+from maskwise.report.elements import (
     Cell,
+    Element,
     Fold,
     Heading,
     Paragraph,
@@ -21,9 +21,9 @@ from maskwise.report.blocks import (
 )
 from maskwise.report.facts import Facts
 from maskwise.report.figures import agent_view, lift
+from maskwise.report.formatting import count, interval, listing, number, with_interval
 from maskwise.report.pictures import Picture, as_png, as_svg
 from maskwise.report.sections.training import drawing, series
-from maskwise.report.wording import count, interval, listing, number, with_interval
 
 _BEHAVIOUR = {
     "entropy": "entropy of the places",
@@ -76,24 +76,24 @@ def build(facts: Facts) -> Section:
             "No recipe of this page hides a part of the image, so there are no masks to show."
         )
         return Section("agent", title, [Paragraph(text)])
-    blocks: list[Block] = [Paragraph(_READING)]
+    elements: list[Element] = [Paragraph(_READING)]
     measured = {name: seeds for name in masked if (seeds := _measured(masked[name]))}
     if measured:
-        blocks += [_table(facts, measured), *_over_seeds(facts, measured)]
-        blocks.append(Pictures(_lifts(facts, measured)))
+        elements += [_table(facts, measured), *_over_seeds(facts, measured)]
+        elements.append(Pictures(_lifts(facts, measured)))
     else:
         text = "No validation image has an outlined lesion, so lift cannot be measured."
-        blocks.append(Paragraph(text))
+        elements.append(Paragraph(text))
     learning = [name for name in masked if facts.learns_where(name)]
     for name in learning:
         heading = f"{facts.title(name)}: masks and map over training"
         pictures = [Pictures(_view(facts, name)), Pictures(_behaviour(facts, name))]
-        blocks += [Heading(heading, facts.styles[name]), *pictures]
+        elements += [Heading(heading, facts.styles[name]), *pictures]
     others = [name for name in masked if name not in learning and _view(facts, name)]
     if others:
         controls = [Pictures(_view(facts, name)) for name in others]
-        blocks.append(Fold("Masks of the policies that do not learn", controls))
-    return Section("agent", title, blocks)
+        elements.append(Fold("Masks of the policies that do not learn", controls))
+    return Section("agent", title, elements)
 
 
 def _table(facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]) -> Table:
@@ -111,7 +111,7 @@ def _table(facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]) -> 
 
 def _over_seeds(
     facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]
-) -> list[Block]:
+) -> list[Element]:
     """Set content lift over seeds beside each agent's control; nothing where one seed ran."""
     rows: list[Row] = []
     for name, seeds in measured.items():

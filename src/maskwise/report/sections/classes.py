@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from maskwise.report.blocks import Block, Cell, Paragraph, Pictures, Row, Section, Table
+from maskwise.report.elements import Cell, Element, Paragraph, Pictures, Row, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.figures import roc
+from maskwise.report.formatting import count, share
 from maskwise.report.pictures import Picture, as_svg
-from maskwise.report.wording import count, share
 
 
 def build(facts: Facts) -> Section:
@@ -22,9 +22,9 @@ def build(facts: Facts) -> Section:
         "images count in them as in the scores. A confusion table counts each image once for "
         "each seed; a row is what the image truly showed, a column what the network called it."
     )
-    blocks: list[Block] = [Paragraph(text), Pictures(_curves(facts, test, where))]
-    blocks += [_confusion(facts, test, recipe) for recipe in _shown(facts)]
-    return Section("classes", "ROC and confusion", blocks)
+    elements: list[Element] = [Paragraph(text), Pictures(_curves(facts, test, where))]
+    elements += [_confusion(facts, test, recipe) for recipe in _shown(facts)]
+    return Section("classes", "ROC and confusion", elements)
 
 
 def _curves(facts: Facts, test: pd.DataFrame, where: str) -> list[Picture]:

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from maskwise.artefacts.splits import count_folds
-from maskwise.report.blocks import Block, Fold, Heading, Items, Paragraph, Section, Table
 from maskwise.report.data import Audit
+from maskwise.report.elements import Element, Fold, Heading, Items, Paragraph, Section, Table
 from maskwise.report.facts import Facts
-from maskwise.report.near_misses import near_misses
-from maskwise.report.wording import count, interval, listing, number
+from maskwise.report.formatting import count, interval, listing, number
+from maskwise.report.similar_images import similar_images
 
 SPLITS = ("train", "validation", "test")
 SHOWN = 200
@@ -18,7 +18,7 @@ SHOWN = 200
 
 def build(facts: Facts) -> Section:
     """Describe the source and its defects."""
-    blocks: list[Block] = [
+    elements: list[Element] = [
         Paragraph(_overview(facts)),
         *_names(facts),
         _counts(facts),
@@ -28,12 +28,12 @@ def build(facts: Facts) -> Section:
         *_duplicates(facts),
         Heading("Leak audit"),
         *_leak(facts),
-        *_near_misses(facts),
+        *_similar_images(facts),
         Heading("What the files give away"),
         Paragraph(_file_facts(facts)),
         *(Paragraph(text) for text in _slice_numbers(facts)),
     ]
-    return Section("data", "Data", blocks)
+    return Section("data", "Data", elements)
 
 
 def _overview(facts: Facts) -> str:
@@ -50,7 +50,7 @@ def _overview(facts: Facts) -> str:
     )
 
 
-def _names(facts: Facts) -> list[Block]:
+def _names(facts: Facts) -> list[Element]:
     if facts.config.names:
         return []
     text = (
@@ -80,7 +80,7 @@ def _line(rows: pd.DataFrame) -> tuple[str, ...]:
     return tuple(f"{len(part):,} ({part['group'].nunique():,})" for part in (*parts, rows))
 
 
-def _rejects(facts: Facts) -> list[Block]:
+def _rejects(facts: Facts) -> list[Element]:
     rejects, read = facts.inputs.rejects, count(facts.data.images, "image")
     if rejects.empty:
         return [Paragraph(f"Nothing: all files could be used ({read}).")]
@@ -105,7 +105,7 @@ def _rejects(facts: Facts) -> list[Block]:
     ]
 
 
-def _duplicates(facts: Facts) -> list[Block]:
+def _duplicates(facts: Facts) -> list[Element]:
     data = facts.data
     if not data.duplicate_sets:
         return [Paragraph("No image is an exact or near copy of another.")]
@@ -122,7 +122,7 @@ def _duplicates(facts: Facts) -> list[Block]:
     ]
 
 
-def _leak(facts: Facts) -> list[Block]:
+def _leak(facts: Facts) -> list[Element]:
     data, splits, shared = facts.data, facts.inputs.splits, facts.divided
     ours = (
         f"Of {count(splits['group'].nunique(), 'group')}, "
@@ -141,9 +141,9 @@ def _leak(facts: Facts) -> list[Block]:
     return [Paragraph(text), *_named(leaking, data.leak.groups, data.leak.named)]
 
 
-def _near_misses(facts: Facts) -> list[Block]:
+def _similar_images(facts: Facts) -> list[Element]:
     """Show what the threshold of near-copies leaves between test and training images."""
-    found = near_misses(
+    found = similar_images(
         facts.inputs.manifest, facts.inputs.splits, facts.data.duplicate_distance
     )
     if found is None:
@@ -168,7 +168,7 @@ def _near_misses(facts: Facts) -> list[Block]:
     return [Paragraph(text), *_named("Test images and the nearest of them", number_of, named)]
 
 
-def _named(words: str, number_of: int, sentences: Sequence[str]) -> list[Block]:
+def _named(words: str, number_of: int, sentences: Sequence[str]) -> list[Element]:
     if not number_of:
         return []
     summary = f"{words}: {number_of:,}{_first(number_of)}"

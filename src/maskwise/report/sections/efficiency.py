@@ -1,6 +1,6 @@
 """Label-efficiency curves of all metrics."""
 
-from maskwise.report.blocks import Block, Fold, Paragraph, Pictures, Section
+from maskwise.report.elements import Element, Fold, Paragraph, Pictures, Section
 from maskwise.report.facts import Facts
 from maskwise.report.main_figure import efficiency
 from maskwise.report.scores import in_order
@@ -15,11 +15,11 @@ def build(facts: Facts) -> Section:
     main = facts.metric
     others = [name for name in in_order(facts.scores["metric"]) if name != main]
     pictures = [efficiency(facts, metric, facts.mode) for metric in others]
-    blocks: list[Block] = [
+    elements: list[Element] = [
         Paragraph(text),
         Pictures([efficiency(facts, main, mode) for mode in facts.modes]),
     ]
     if pictures:
         words = f"The other metrics, {facts.mode_name(facts.mode).lower()}"
-        blocks.append(Fold(words, [Pictures(pictures)]))
-    return Section("efficiency", "Label-efficiency curves", blocks)
+        elements.append(Fold(words, [Pictures(pictures)]))
+    return Section("efficiency", "Label-efficiency curves", elements)

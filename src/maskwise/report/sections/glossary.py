@@ -1,6 +1,6 @@
 """The words of the page."""
 
-from maskwise.report.blocks import Section, Terms
+from maskwise.report.elements import Section, Terms
 from maskwise.report.facts import Facts
 
 _BEFORE = (

@@ -1,9 +1,9 @@
 """How the page was made, and how to make it again."""
 
 from maskwise import __version__
-from maskwise.report.blocks import Commands, Paragraph, Section
+from maskwise.report.elements import Commands, Paragraph, Section
 from maskwise.report.facts import Facts
-from maskwise.report.wording import listing
+from maskwise.report.formatting import listing
 
 
 def build(facts: Facts) -> Section:

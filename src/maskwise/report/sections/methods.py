@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from maskwise.report.blocks import (
-    Block,
+from maskwise.report.elements import (
     Cell,
+    Element,
     Fold,
     Items,
     Paragraph,
@@ -15,9 +15,7 @@ from maskwise.report.blocks import (
 )
 from maskwise.report.facts import Facts
 from maskwise.report.figures import differences
-from maskwise.report.pictures import Picture, as_svg
-from maskwise.report.verdict import judge
-from maskwise.report.wording import (
+from maskwise.report.formatting import (
     count,
     interval,
     labels,
@@ -28,6 +26,8 @@ from maskwise.report.wording import (
     signed,
     with_interval,
 )
+from maskwise.report.pictures import Picture, as_svg
+from maskwise.report.verdict import judge
 
 _TESTS = {"bootstrap": "same draws", "sign_flip": "exact sign-flip test over seeds"}
 _VERDICTS = {
@@ -41,8 +41,8 @@ _VERDICTS = {
 
 def build(facts: Facts) -> Section:
     """Set every recipe beside the others."""
-    blocks: list[Block] = [Paragraph(_reading(facts)), Items(facts.inputs.scores["notes"])]
-    blocks += [_scores(facts, mode, facts.metric) for mode in facts.modes]
+    elements: list[Element] = [Paragraph(_reading(facts)), Items(facts.inputs.scores["notes"])]
+    elements += [_scores(facts, mode, facts.metric) for mode in facts.modes]
     pictures = [
         picture
         for mode in facts.modes
@@ -50,7 +50,7 @@ def build(facts: Facts) -> Section:
         for picture in _forest(facts, mode, fraction)
     ]
     if pictures:
-        blocks += [
+        elements += [
             Paragraph(
                 "The same test images judge both sides of a pair, so a paired difference from "
                 f"{facts.title(facts.reference)} is sharper than two intervals side by side."
@@ -62,15 +62,15 @@ def build(facts: Facts) -> Section:
         table = facts.inputs.paired
         main = table[table["metric"] == facts.metric]
         main = main.sort_values(["mode", "fraction"], kind="stable")
-        blocks.append(_paired(f"Paired differences, {facts.metric_name}", facts, main))
-    blocks += [
+        elements.append(_paired(f"Paired differences, {facts.metric_name}", facts, main))
+    elements += [
         Fold(
             "How much of each interval is the seeds' and how much the test images'",
             _parts(facts),
         ),
         Fold("All metrics", _all_metrics(facts)),
     ]
-    return Section("methods", "Methods side by side", blocks)
+    return Section("methods", "Methods side by side", elements)
 
 
 def _reading(facts: Facts) -> str:
@@ -130,7 +130,7 @@ def _score(row: pd.Series) -> str:
     return text if pd.isna(if_perfect) else f"{text}; if perfect {number(if_perfect)}"
 
 
-def _all_metrics(facts: Facts) -> list[Block]:
+def _all_metrics(facts: Facts) -> list[Element]:
     metrics = list(dict.fromkeys(facts.scores["metric"]))
     tables = [_scores(facts, mode, metric) for metric in metrics for mode in facts.modes]
     return [
@@ -140,7 +140,7 @@ def _all_metrics(facts: Facts) -> list[Block]:
     ]
 
 
-def _parts(facts: Facts) -> list[Block]:
+def _parts(facts: Facts) -> list[Element]:
     table = facts.scores
     rows: list[Row] = [
         (

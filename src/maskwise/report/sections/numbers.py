@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from maskwise.report.blocks import Cell, Paragraph, Row, Section, Table
+from maskwise.report.elements import Cell, Paragraph, Row, Section, Table
 from maskwise.report.facts import Facts
-from maskwise.report.wording import share
+from maskwise.report.formatting import share
 
 
 def build(facts: Facts) -> Section:

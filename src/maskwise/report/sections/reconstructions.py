@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from maskwise.report.blocks import Block, Cell, Paragraph, Pictures, Section, Table
+from maskwise.report.elements import Cell, Element, Paragraph, Pictures, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.figures import reconstructions
+from maskwise.report.formatting import count, number
 from maskwise.report.pictures import Picture, as_png
 from maskwise.report.sections.agent import pairs
-from maskwise.report.wording import count, number
 
 _ERRORS = ("error", "error_mean_image", "error_smooth_fill")
 
@@ -20,7 +20,7 @@ def build(facts: Facts) -> Section:
     if not drawn and not rows:
         text = "No recipe of this page fills anything in."
         return Section("reconstructions", title, [Paragraph(text)])
-    blocks: list[Block] = [
+    elements: list[Element] = [
         Paragraph(
             "A network that fills in a hidden box should beat two answers that know nothing "
             "of the image's content: the mean of all training images, and a smooth filling "
@@ -42,8 +42,8 @@ def build(facts: Facts) -> Section:
         caption = (
             "Mean squared error inside the hidden cells (1 = variance of the training pixels)"
         )
-        blocks.append(Table(caption, head, rows))
-    return Section("reconstructions", title, [*blocks, *drawn])
+        elements.append(Table(caption, head, rows))
+    return Section("reconstructions", title, [*elements, *drawn])
 
 
 def _rows(facts: Facts, name: str) -> list[tuple[str | Cell, ...]]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from maskwise.artefacts.splits import count_folds
-from maskwise.report.blocks import Block, Cell, Fold, Paragraph, Section, Table
+from maskwise.report.elements import Cell, Element, Fold, Paragraph, Section, Table
 from maskwise.report.facts import Facts
-from maskwise.report.wording import TIMES, count, listing, share
+from maskwise.report.formatting import TIMES, count, listing, share
 
 _SNAPSHOT = "/step_"
 """In the name of an encoder that was kept in the middle of a run (``pretrain.snapshots``)."""
@@ -15,10 +15,10 @@ _SNAPSHOT = "/step_"
 def build(facts: Facts) -> Section:
     """Describe recipes, budget and repetitions."""
     pretrain = facts.inputs.settings.get("pretrain", {})
-    blocks: list[Block] = [Paragraph(_overview(facts)), _recipes(facts)]
+    elements: list[Element] = [Paragraph(_overview(facts)), _recipes(facts)]
     if pretrain:
-        blocks.append(Fold("The source's settings and its budget", [_settings(facts)]))
-    return Section("run", "What was run", blocks)
+        elements.append(Fold("The source's settings and its budget", [_settings(facts)]))
+    return Section("run", "What was run", elements)
 
 
 def _overview(facts: Facts) -> str:

@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from maskwise.report.blocks import Block, Heading, Paragraph, Pictures, Section
+from maskwise.report.elements import Element, Heading, Paragraph, Pictures, Section
 from maskwise.report.facts import Facts
 from maskwise.report.figures import curves
+from maskwise.report.formatting import count, significant
 from maskwise.report.pictures import Picture, as_svg
-from maskwise.report.wording import count, significant
 
 _CURVES = {
     "loss": "loss",
@@ -20,16 +20,16 @@ _CURVES = {
 
 def build(facts: Facts) -> Section:
     """Draw what was logged, one picture per recipe and quantity."""
-    blocks = [block for name in facts.styles for block in _recipe(facts, name)]
+    elements = [element for name in facts.styles for element in _recipe(facts, name)]
     text = (
         "Losses of different recipes measure different tasks: compare shapes, not heights."
-        if blocks
+        if elements
         else "No recipe of this page was trained before it met the labels."
     )
-    return Section("training", "Training curves", [Paragraph(text), *blocks])
+    return Section("training", "Training curves", [Paragraph(text), *elements])
 
 
-def _recipe(facts: Facts, name: str) -> list[Block]:
+def _recipe(facts: Facts, name: str) -> list[Element]:
     pictures = [
         drawing(facts, name, (column, words), lines)
         for column, words in _CURVES.items()

@@ -1,0 +1,138 @@
+"""Score what a finished study predicted, from the committed table alone: Markdown.
+
+    python benchmarks/score_replicates.py lgg --metrics volume_dice hd95
+
+reads `docs/results/lgg_cells.parquet` and `conf/base/parameters_evaluate.yml` and prints what
+`kedro run --pipelines lgg --tags evaluate` would write: scores with intervals, then paired
+differences. A figure is missing where in some fold nothing defines it.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from maskwise.config import parse
+from maskwise.evaluate.config import EvaluateConfig
+from maskwise.evaluate.stage import Evaluated, evaluate
+
+ROOT = Path(__file__).parents[1]
+MODES = {"probe": "linear probe", "full": "full fine-tuning"}
+METRICS = {
+    "macro_auroc": "macro AUROC",
+    "macro_f1": "macro F1",
+    "volume_dice": "Dice of a volume",
+    "volume_hd95": "95 % Hausdorff distance of a volume",
+    "dice": "Dice of an image",
+    "lesion_dice": "Dice of an image that shows a lesion",
+    "hd95": "95 % Hausdorff distance of an image",
+}
+
+
+def main() -> None:
+    """Print all tables of one study."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", help="docs/results/STUDY_cells.parquet")
+    parser.add_argument("--metrics", nargs="+", help="by default the leading one")
+    parser.add_argument("--fractions", nargs="+", type=float, help="by default all")
+    parser.add_argument("--seeds", nargs="+", type=int, help="by default all")
+    parser.add_argument("--paired", nargs="+", help="metrics whose differences are printed")
+    parser.add_argument("--notes", action="store_true", help="print the notes as well")
+    arguments = parser.parse_args()
+    predictions = read_predictions(ROOT / f"docs/results/{arguments.study}_cells.parquet")
+    for column, wanted in (("fraction", arguments.fractions), ("seed", arguments.seeds)):
+        if wanted:
+            predictions = predictions[predictions[column].isin(wanted)]
+    found = evaluate(predictions, subsets_of(predictions), options(), arguments.study)
+    if arguments.notes:
+        print("\n".join(f"- {note}" for note in found.scores["notes"]))
+    for metric in arguments.metrics or [found.scores["leading"]]:
+        for mode in sorted(set(predictions["mode"]), reverse=True):
+            print(f"\n### {METRICS.get(metric, metric)}, {MODES[mode]}\n")
+            print(scores_table(found, metric, mode))
+    for metric in arguments.paired or [found.scores["leading"]]:
+        print(f"\n### Paired differences of {METRICS.get(metric, metric)}\n")
+        print(differences_table(found.paired[found.paired["metric"] == metric]))
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a committed table, its small types made plain."""
+    table = pd.read_parquet(path)
+    named = table.select_dtypes("category").columns
+    table = table.astype(dict.fromkeys(named, object))
+    # Kept as float32, in which .1 is .10000000149.
+    return table.assign(fraction=table["fraction"].astype(float).round(6))
+
+
+def subsets_of(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the validation images as ``subsets``; which images trained is not kept."""
+    rows = predictions[predictions["split"] == "validation"]
+    columns = ["source", "recipe", "seed", "fraction", "image_id", "group"]
+    return rows[columns].assign(role="validation", label=rows["truth"])
+
+
+def options() -> EvaluateConfig:
+    """Return the project's options of evaluate."""
+    block = yaml.safe_load((ROOT / "conf/base/parameters_evaluate.yml").read_text("utf-8"))
+    return parse(EvaluateConfig, block["evaluate"], "evaluate")
+
+
+def scores_table(found: Evaluated, metric: str, mode: str) -> str:
+    """Return recipes down, fractions across."""
+    fractions = sorted({row for modes in _modes(found, mode) for row in modes[1]}, key=float)
+    head = ["recipe", *(f"{100 * float(share):g} % of the labels" for share in fractions[::-1])]
+    lines = []
+    for recipe, points in _modes(found, mode):
+        figures = [points.get(share, {}).get(metric) for share in fractions[::-1]]
+        lines.append([f"`{recipe}`", *(_score(each) for each in figures)])
+    return markdown([head, *lines])
+
+
+def _modes(found: Evaluated, mode: str) -> list[tuple[str, dict[str, Any]]]:
+    scores = found.scores["scores"]
+    return [(recipe, modes[mode]) for recipe, modes in sorted(scores.items()) if mode in modes]
+
+
+def _score(figures: dict[str, float] | None) -> str:
+    if figures is None:
+        return ""
+    if figures["value"] is None:
+        return "—"
+    return f"{figures['value']:.3f} [{figures['low']:.3f}, {figures['high']:.3f}]"
+
+
+def differences_table(paired: pd.DataFrame) -> str:
+    """Return one row per comparison; a p only of those that were named beforehand."""
+    head = ["mode", "labels", "recipe", "against", "difference", "p", "p (Holm)"]
+    lines = [
+        [
+            str(row.mode),
+            f"{100 * row.fraction:g} %",
+            f"`{row.recipe}`",
+            f"`{row.against}`",
+            _difference(row.difference, row.low, row.high),
+            *("" if pd.isna(p) else f"{p:.3f}" for p in (row.p, row.p_holm)),
+        ]
+        for row in paired.sort_values(
+            ["mode", "fraction"], ascending=[True, False], kind="stable"
+        ).itertuples()
+    ]
+    if paired["p"].isna().all():
+        head, lines = head[:5], [line[:5] for line in lines]
+    return markdown([head, *lines])
+
+
+def _difference(value: float, low: float, high: float) -> str:
+    return "—" if pd.isna(value) else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """Return a table of the lines, the first of them its head."""
+    lines = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

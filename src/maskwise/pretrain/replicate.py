@@ -1,0 +1,337 @@
+"""One replicate, a recipe and a seed: everything seeded, built and run once, to an encoder."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+import maskwise
+from maskwise import seeds
+from maskwise.artefacts.encoder import (
+    EncoderMetadata,
+    fill,
+    keep_decoder,
+    origin,
+    read_checkpoint,
+    write_encoder,
+)
+from maskwise.artefacts.gallery import Gallery
+from maskwise.artefacts.splits import for_seed
+from maskwise.artefacts.store import Store, open_store
+from maskwise.errors import UserError
+from maskwise.masks import check_grid
+from maskwise.pretrain.batches import Batches
+from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
+from maskwise.pretrain.contracts import Objective, Policy, Setting
+from maskwise.pretrain.diagnostics import Probe, pack
+from maskwise.pretrain.hardware import build_fabric, determinism
+from maskwise.pretrain.loop import COLUMNS, Loop, Plan
+from maskwise.pretrain.objectives.none import NoneConfig as NoObjectiveConfig
+from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PretrainRun:
+    """One replicate."""
+
+    recipe: Recipe
+    budget: Budget
+    config: PretrainConfig
+    source: str
+    recipe_name: str
+    seed: int
+    checkpoints: Path
+    """Folder of the replicate's own, outside all outputs."""
+
+    @property
+    def replicate(self) -> str:
+        """The replicate's name in messages."""
+        return f"{self.recipe_name} seed {self.seed}"
+
+    def snapshot(self, step: int) -> Path:
+        """Where the encoder is kept as it is after ``step`` steps."""
+        return self.checkpoints / f"step_{step:06d}.safetensors"
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What the stage hands on."""
+
+    encoder: nn.Module
+    metadata: EncoderMetadata
+    history: pd.DataFrame
+    gallery: Gallery
+
+
+@contextmanager
+def pretraining(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Iterator[Pretrained]:
+    """Run one replicate, or go on where an interrupted run of it stopped; the block saves it.
+
+    Until the block has ended well the last checkpoint stays, from which nothing need be trained
+    again, and no other run may touch the replicate.
+
+    Raises:
+        UserError: if recipe, budget and images do not go together, the replicate is at work in
+            another process, or training was stopped or diverged.
+    """
+    header = store.header
+    where = f"{run.source}.pretrain.grid"
+    check_grid(run.budget.grid, header.height, header.width, where)
+    checkpoint = Checkpoint(run.checkpoints, _key(store, run))
+    with checkpoint.lock(run.config.second_run, run.replicate):
+        if not checkpoint.path.exists():
+            for stale in run.checkpoints.glob("step_*.safetensors"):  # of another recipe
+                stale.unlink()
+        own = store.for_seed(run.seed)  # with folds, each seed normalises by its own images
+        yield _pretrain(own, for_seed(splits, run.seed), run, checkpoint)
+        checkpoint.remove()
+
+
+def _pretrain(
+    store: Store, splits: pd.DataFrame, run: PretrainRun, checkpoint: Checkpoint
+) -> Pretrained:
+    encoder = _initialised(
+        run, "encoder", lambda: run.recipe.encoder.build(store.header.channels)
+    )
+    probe = Probe.build(store, splits, run.budget.grid, run.seed)
+    if run.recipe.trains:
+        history, gallery = _train(store, splits, run, encoder, probe, checkpoint)
+    else:
+        _load_weights(encoder, store, run)
+        history, gallery = pd.DataFrame(columns=list(COLUMNS)), pack(probe)
+    cast(Any, encoder).to("cpu").to(memory_format=torch.contiguous_format).eval()
+    return Pretrained(encoder, _metadata(store, run), history, gallery)
+
+
+def _train(
+    store: Store,
+    splits: pd.DataFrame,
+    run: PretrainRun,
+    encoder: nn.Module,
+    probe: Probe,
+    checkpoint: Checkpoint,
+) -> tuple[pd.DataFrame, Gallery]:
+    fabric = build_fabric(run.config.device, run.config.precision)
+    batches = _batches(store, splits, run, fabric.device)
+    objective, policy = _networks(store, run, encoder, batches)
+    timeline = run.recipe.timeline(run.budget.steps)
+    log.info(
+        "pretrain %s: %d steps of %d images, drawn from %d.",
+        run.replicate,
+        timeline.steps,
+        run.budget.batch_size,
+        len(batches.rows),
+    )
+    if len(batches.rows) < run.budget.batch_size:
+        log.warning(
+            "pretrain %s: %d images do not fill a batch of %d, so that each of them is in it "
+            "more than once; take a smaller %s.pretrain.batch_size",
+            run.replicate,
+            len(batches.rows),
+            run.budget.batch_size,
+            run.source,
+        )
+    plan = Plan(
+        replicate=run.replicate,
+        seed=run.seed,
+        timeline=timeline,
+        grid=run.budget.grid,
+        optimisation=run.recipe.optimisation,
+        checkpoint_every=run.config.checkpoint_every,
+        gallery_moments=run.config.gallery_moments,
+        channels_last=run.config.channels_last,
+        assemble=partial(_assemble, store.path, splits, run),
+        snapshots={
+            step: partial(write_encoder, encoder, _metadata(store, run), run.snapshot(step))
+            for step in run.budget.snapshots
+        },
+    )
+    with determinism(run.config.deterministic):
+        told = Loop(plan, fabric, objective, policy, batches, probe).run(checkpoint)
+    if run.recipe.keep_decoder:
+        weights = _decoder(objective).state_dict()
+        keep_decoder(encoder, {name: tensor.cpu() for name, tensor in weights.items()})
+    return told
+
+
+def _decoder(objective: Objective) -> nn.Module:
+    """Return the objective's decoder, or raise ``UserError`` where it has none."""
+    parts = dict(cast(nn.Module, objective).named_children())
+    if "decoder" not in parts:
+        raise UserError(
+            "keep_decoder: true, but the objective draws nothing; leave it out, or choose "
+            "autoencoder or context_encoder"
+        )
+    return parts["decoder"]
+
+
+def _networks(
+    store: Store, run: PretrainRun, encoder: nn.Module, batches: Batches
+) -> tuple[Objective, Policy[Any]]:
+    setting = _setting(store, run, batches)
+    return build_networks(
+        run.recipe, run.recipe_name, setting, encoder, partial(_initialised, run)
+    )
+
+
+def _assemble(
+    path: Path, splits: pd.DataFrame, run: PretrainRun
+) -> tuple[Objective, Policy[Any], Batches]:
+    """Build a replicate's parts anew in another process, which maps the store for itself."""
+    store = open_store(path).for_seed(run.seed)
+    encoder = _initialised(
+        run, "encoder", lambda: run.recipe.encoder.build(store.header.channels)
+    )
+    batches = _batches(store, splits, run, torch.device("cpu"))
+    return *_networks(store, run, encoder, batches), batches
+
+
+def build_networks(
+    recipe: Recipe,
+    name: str,
+    setting: Setting,
+    encoder: nn.Module,
+    initialised: Callable[[str, Callable[[], Any]], Any],
+) -> tuple[Objective, Policy[Any]]:
+    """Build objective and policy, or raise ``UserError`` where they do not suit the images."""
+    try:
+        recipe.augmentation.check(setting.modality, setting.height, setting.width)
+        recipe.optimisation.check(setting.batch_size)
+        part = replace(setting, batch_size=recipe.optimisation.part(setting.batch_size))
+        objective = initialised("objective", lambda: recipe.objective.build(part, encoder))
+        if recipe.keep_decoder:
+            _decoder(objective)
+        for_policy = replace(setting, objective=objective)
+        policy = initialised("policy", lambda: recipe.policy.build(for_policy))
+    except UserError as error:
+        raise UserError(f"{name}.{error}") from None
+    return objective, policy
+
+
+def _initialised(run: PretrainRun, stream: str, build: Callable[[], T]) -> T:
+    """Build under a seed of its own: layers draw from torch's global generator."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.torch_seed(run.seed, "initialisation", stream))
+        return build()
+
+
+def _batches(
+    store: Store, splits: pd.DataFrame, run: PretrainRun, device: torch.device
+) -> Batches:
+    allowed = ["train", "test"] if run.recipe.transductive else ["train"]
+    rows = store.rows(splits.loc[splits["split"].isin(allowed), "image_id"].to_numpy())
+    if not len(rows):
+        raise UserError(
+            f"pretrain {run.replicate}: source {run.source} has no training image; look at the "
+            "source's split, and at rejects.csv"
+        )
+    return Batches(
+        store=store,
+        rows=np.sort(rows),
+        batch_size=run.budget.batch_size,
+        seed=run.seed,
+        augmentation=run.recipe.augmentation,
+        laterality=store.header.laterality,
+        device=device,
+        groups=pd.factorize(store.index["group"])[0].astype(np.int64),
+    )
+
+
+def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
+    header = store.header
+    return Setting(
+        channels=header.channels,
+        height=header.height,
+        width=header.width,
+        grid=run.budget.grid,
+        steps_per_epoch=batches.steps_per_epoch,
+        batch_size=run.budget.batch_size,
+        modality=header.modality,
+        images=batches.images,
+        mean=header.mean,
+        std=header.std,
+        laterality=header.laterality,
+        rows=len(store),
+    )
+
+
+def _load_weights(encoder: nn.Module, store: Store, run: PretrainRun) -> None:
+    objective = run.recipe.objective
+    if not isinstance(objective, NoObjectiveConfig) or objective.weights is None:
+        return
+    path = Path(str(objective.weights).replace("{seed}", str(run.seed)))
+    where = f"{run.recipe_name}.objective.weights: {path}"
+    tensors = run.recipe.encoder.adapt(read_checkpoint(path, where), store.header.channels)
+    _check_origin(origin(path), store, run, where)
+    log.info(
+        "pretrain %s: loaded %s of %s.", run.replicate, fill(encoder, tensors, where), where
+    )
+
+
+def _check_origin(
+    origin: EncoderMetadata | None, store: Store, run: PretrainRun, where: str
+) -> None:
+    """Refuse weights that may have seen this replicate's test images."""
+    if origin is None:
+        return
+    if origin.source != run.source:
+        log.warning(
+            "%s: pre-trained on source %s; where that holds images of %s, these weights may "
+            "have seen its test part.",
+            where,
+            origin.source,
+            run.source,
+        )
+    elif origin.data_hash != store.header.data_hash or origin.seed != run.seed:
+        raise UserError(
+            f"{where}: comes from another seed or split of {run.source}, and may have seen "
+            "this test part; run the recipe that it comes from again, and write {seed} in its "
+            "path"
+        )
+
+
+def _metadata(store: Store, run: PretrainRun) -> EncoderMetadata:
+    header = store.header
+    return EncoderMetadata(
+        architecture=run.recipe.names["encoder"],
+        arguments=asdict(cast(Any, run.recipe.encoder)),
+        channels=header.channels,
+        height=header.height,
+        width=header.width,
+        mean=header.mean,
+        std=header.std,
+        modality=header.modality,
+        intensity=header.intensity,
+        geometry=header.geometry,
+        source=run.source,
+        recipe=run.recipe_name,
+        seed=run.seed,
+        data_hash=header.data_hash,
+        version=maskwise.__version__,
+    )
+
+
+def _key(store: Store, run: PretrainRun) -> str:
+    config = asdict(run.config)
+    # How often and where a checkpoint is saved, and who may wait for whom, shapes no weight.
+    shapeless = ("checkpoint_every", "checkpoints", "second_run")
+    shaping = {name: value for name, value in config.items() if name not in shapeless}
+    return fingerprint(
+        asdict(run.recipe),
+        asdict(run.budget),
+        shaping,
+        asdict(store.header),
+        [run.source, run.recipe_name, run.seed],
+    )

@@ -1,0 +1,315 @@
+"""Which replicates exist, and what all about them is called: composed here and nowhere else.
+
+A replicate is one source x recipe x seed. Reads ``conf/base/experiment.yml`` with PyYAML alone,
+so that listing pipelines stays fast.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maskwise.errors import UserError, as_text, cut, hint, joined, listed, shown
+
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # PyYAML built without libyaml: ten times as slow
+    from yaml import SafeLoader  # type: ignore[assignment]
+
+RAW_ROOT = "raw_root"
+"""The one parameter that no file holds: ``--params raw_root=FOLDER``."""
+EXPERIMENT = Path("conf/base/experiment.yml")
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_KEYS = ("reproduce", "generated", "recipes", "seeds", "fractions", "sources")
+_OVERRIDES = ("recipes", "seeds", "fractions", "generated")
+_REPEATS = "repeats"
+"""How many networks each seed listed, and so each fold, gets: a source's own option."""
+MOST = 1000
+"""Networks of one seed."""
+_LISTS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "reproduce": ("names of sources", (str,)),
+    "generated": ("names of sources", (str,)),
+    "recipes": ("names", (str,)),
+    "seeds": ("whole numbers", (int,)),
+    "fractions": ("numbers", (int, float)),
+}
+"""What the list of each key holds."""
+LARGEST_SEED = 2**32 - 1
+"""As large as NumPy takes them."""
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One independent repetition: pre-training and fine-tuning of one recipe on one source."""
+
+    source: str
+    recipe: str
+    seed: int
+
+    @property
+    def namespace(self) -> str:
+        """``<recipe>.s<seed>``: what ``kedro run --namespaces`` selects."""
+        return f"{self.recipe}.s{self.seed}"
+
+    def dataset(self, artefact: str) -> str:
+        """Return the catalog's name of one of this replicate's artefacts."""
+        return f"{self.source}.{self.recipe}.s{self.seed}.{artefact}"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the replicate's own, below that of all checkpoints."""
+        return Path(self.source, "checkpoints", self.recipe, f"s{self.seed}")
+
+
+@dataclass(frozen=True)
+class Study:
+    """All replicates of one configured source."""
+
+    source: str
+    generated: bool
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    fractions: tuple[float, ...]
+    fractions_parameter: str
+    """Catalog name of the parameter that holds ``fractions``."""
+
+    def replicates(self, recipe: str) -> tuple[Replicate, ...]:
+        """Return the recipe's replicates, one a seed."""
+        return tuple(Replicate(self.source, recipe, seed) for seed in self.seeds)
+
+    def dataset(self, artefact: str) -> str:
+        """Return the catalog's name of one of this source's artefacts."""
+        return f"{self.source}.{artefact}"
+
+    def collected(self, recipe: str, artefact: str) -> str:
+        """Return the name of what a recipe's seeds have in common, which stays in memory."""
+        return f"{self.source}.{recipe}.{artefact}"
+
+    def parameters(self, stage: str) -> str:
+        """Return the catalog's name of the source's own block for ``stage``."""
+        return f"params:{self.source}.{stage}"
+
+    @property
+    def raw(self) -> str:
+        """The raw folder: written by the project, or the user's own."""
+        return self.dataset("generated" if self.generated else "raw")
+
+
+def address(stage: str, dataset: str) -> str:
+    """Return what DVC calls the stage that writes ``dataset``: ``pretrain@phantom-dqn-0``."""
+    source, *replicate = dataset.split(".")[:-1]
+    if not replicate:
+        return f"{stage}@{source}"
+    recipe, seed = replicate
+    return f"{stage}@{source}-{recipe}-{seed.removeprefix('s')}"
+
+
+def read_studies(project: Path) -> dict[str, Study]:
+    """Return the configured sources of ``project`` by name, or raise ``UserError``."""
+    path = project / EXPERIMENT
+    if not path.exists():
+        raise UserError(f"{path}: absent; it lists recipes, seeds, fractions")
+    document = read_yaml(path)
+    if "experiment" not in document:
+        raise UserError(f"{path}: should hold one block `experiment`")
+    return parse_studies(document["experiment"])
+
+
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """Return what a file of ``conf`` holds, nothing where it is empty.
+
+    Raises:
+        UserError: if it cannot be read, is no UTF-8 or no YAML, or sets a key twice, with the
+            line.
+    """
+    try:
+        text = as_text(path.read_bytes(), str(path), "save it again in UTF-8")
+        document = yaml.load(text, Loader=_Loader)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: is no YAML ({error.problem}); mend it there") from None
+    except yaml.YAMLError as error:  # a character that no YAML may hold
+        raise UserError(f"{path}: is no YAML ({error}); mend it there") from None
+    if not isinstance(document, dict | None):
+        raise UserError(f"{path}: should hold lines `name: value`, but is {shown(document)}")
+    return document or {}
+
+
+class _Loader(SafeLoader):
+    """Refuses a key that stands twice, of which PyYAML takes the last."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in lines:
+                    problem = f"{key.value!r} stands in line {lines[key.value]} already"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                lines[key.value] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep)
+
+
+def parse_studies(block: Mapping[str, Any]) -> dict[str, Study]:
+    """Turn the block ``experiment`` into studies; a ``UserError`` names all that is wrong."""
+    block = _mapping(block, "experiment")
+    _refuse(_wrong_in_block(block))
+    _refuse(_wrong_together(block))
+    return {name: _study(name, own or {}, block) for name, own in block["sources"].items()}
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    found = list(problems)
+    if found:
+        raise UserError(joined(found))
+
+
+def _mapping(block: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(block, Mapping):
+        raise UserError(f"{where}: should be a block of names, but is {shown(block)}")
+    return block
+
+
+def _wrong_in_block(block: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with keys and values, each looked at by itself."""
+    yield from _wrong_keys(block, _KEYS, "experiment")
+    for key in _KEYS:
+        if key not in block:
+            yield f"experiment.{key}: missing in {EXPERIMENT}"
+        elif key in _LISTS:
+            yield from _wrong_list(block[key], key, f"experiment.{key}")
+    sources = block.get("sources", {})
+    if not isinstance(sources, Mapping):
+        yield f"experiment.sources: should be a block of names, but is {shown(sources)}"
+        return
+    for name, own in sources.items():
+        where = f"experiment.sources.{cut(str(name))}"
+        if not isinstance(name, str):
+            yield f"{where}: a source's name is text, but YAML takes this for {shown(name)}"
+        elif not isinstance(own or {}, Mapping):
+            yield f"{where}: should be a block of names, but is {shown(own)}"
+        else:
+            yield from _wrong_overrides(own or {}, where)
+
+
+def _wrong_overrides(own: Mapping[str, Any], where: str) -> Iterator[str]:
+    yield from _wrong_keys(own, (*_OVERRIDES, _REPEATS), where)
+    repeats = own.get(_REPEATS, 1)
+    if isinstance(repeats, bool) or not isinstance(repeats, int) or not 1 <= repeats <= MOST:
+        yield (
+            f"{where}.{_REPEATS}: should be a whole number from 1 to {MOST}, but is "
+            f"{shown(repeats)}"
+        )
+    for key in own.keys() & _LISTS.keys() & set(_OVERRIDES):
+        if key != "generated":
+            yield from _wrong_list(own[key], key, f"{where}.{key}")
+    if not isinstance(own.get("generated", False), bool):
+        yield f"{where}.generated: should be true or false, but is {shown(own['generated'])}"
+
+
+def _wrong_keys(block: Mapping[str, Any], known: Collection[str], where: str) -> Iterator[str]:
+    for key in block:
+        if key not in known:
+            name = cut(key if isinstance(key, str) else shown(key))
+            yield f"{where}.{name}: there is no such option; {hint(str(key), known)}"
+
+
+def _wrong_list(value: Any, key: str, where: str) -> Iterator[str]:
+    """Say so unless ``value`` is a list of what ``key`` lists."""
+    what, kinds = _LISTS[key]
+    right = isinstance(value, list) and all(
+        isinstance(entry, kinds) and not isinstance(entry, bool) for entry in value
+    )
+    if not right:
+        yield f"{where}: should be a list of {what}, as in [a, b], but is {shown(value)}"
+
+
+def _wrong_together(block: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong about names that belong to one another, and about each study."""
+    sources = block["sources"]
+    for key in ("reproduce", "generated"):
+        for name in set(block[key]) - set(sources):
+            what = f"there is no source {shown(name)}; {hint(name, sources)}"
+            yield f"experiment.{key}: {what}"
+    for name in set(block["generated"]) - set(block["reproduce"]):
+        yield (
+            f"experiment.generated: {shown(name)} does not stand under `reproduce`; write "
+            f"`generated: true` under experiment.sources.{cut(name)} instead"
+        )
+    for name in block["reproduce"]:
+        if sources.get(name):
+            yield (
+                f"experiment.sources.{cut(name)}: stands under `reproduce` and so takes the "
+                "common recipes, seeds and fractions; take its own away, or take it out of "
+                f"`reproduce` and give it stages for DVC: python -m maskwise.dvc_stages {name}"
+            )
+    for name, own in sources.items():
+        own = own or {}
+        seeds = own.get("seeds", block["seeds"])
+        if own.get(_REPEATS, 1) > 1 and list(seeds) != list(range(len(seeds))):
+            yield (
+                f"experiment.sources.{cut(name)}.{_REPEATS}: needs seeds that count from 0, "
+                f"one per fold, as in [0, 1, 2, 3, 4], but they are {shown(list(seeds))}"
+            )
+        yield from _wrong_in_study(_study(name, own, block))
+
+
+def _study(name: str, own: Mapping[str, Any], block: Mapping[str, Any]) -> Study:
+    shared = {**block, "generated": name in block["generated"]}
+    values = {key: own.get(key, shared[key]) for key in _OVERRIDES}
+    parameter = (
+        f"experiment.sources.{name}.fractions" if "fractions" in own else "experiment.fractions"
+    )
+    return Study(
+        source=name,
+        generated=bool(values["generated"]),
+        recipes=tuple(values["recipes"]),
+        seeds=_repeated(values["seeds"], own.get(_REPEATS, 1)),
+        fractions=tuple(map(_share, values["fractions"])),
+        fractions_parameter=f"params:{parameter}",
+    )
+
+
+def _repeated(seeds: Sequence[int], repeats: int) -> tuple[int, ...]:
+    """Return the seeds and, of n of them, as many again that are n, 2 n, ... larger.
+
+    With ``folds: n`` these share their folds: seed s holds out fold s mod n.
+    """
+    return tuple(seed + turn * len(seeds) for turn in range(repeats) for seed in seeds)
+
+
+def _share(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # a whole number beyond any float is no share either
+        return math.inf
+
+
+def _wrong_in_study(study: Study) -> Iterator[str]:
+    where = f"experiment (source {shown(study.source)})"
+    for name in (study.source, *study.recipes):
+        if not _NAME.match(name):
+            yield f"{where}: {shown(name)} should hold only a-z, 0-9 and '_'"
+    if study.source in study.recipes:
+        yield f"{where}: {shown(study.source)} is the name of a recipe and of a source"
+    if not study.recipes or not study.seeds:
+        yield f"{where}: needs at least one recipe and one seed"
+    for values in (study.recipes, study.seeds, study.fractions):
+        repeated = [value for value, times in Counter(values).items() if times > 1]
+        if repeated:
+            yield f"{where}: {listed(map(shown, repeated))} stands twice"
+    if any(not 0 <= seed <= LARGEST_SEED for seed in study.seeds):
+        yield (
+            f"{where}: seeds are whole numbers from 0 to {LARGEST_SEED}, not "
+            f"{shown(list(study.seeds))}"
+        )
+    if 1.0 not in study.fractions or any(not 0 < share <= 1 for share in study.fractions):
+        given = shown(list(study.fractions))
+        yield f"{where}: fractions lie in (0, 1] and hold 1.0, not {given}"

@@ -1,0 +1,166 @@
+"""Which replicates there are, and what they are called."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskwise.errors import UserError
+from maskwise.replicates import Replicate, address, parse_studies, read_studies
+
+BLOCK: dict[str, Any] = {
+    "reproduce": ["phantom"],
+    "generated": ["phantom"],
+    "recipes": ["scratch", "dqn"],
+    "seeds": [0, 1],
+    "fractions": [1.0, 0.1],
+    "sources": {"phantom": {}, "busi": {"seeds": [7], "fractions": [1.0]}},
+}
+
+
+def test_a_source_takes_the_common_recipes_and_seeds() -> None:
+    study = parse_studies(BLOCK)["phantom"]
+    assert study.replicates("dqn") == (
+        Replicate("phantom", "dqn", 0),
+        Replicate("phantom", "dqn", 1),
+    )
+    assert study.fractions_parameter == "params:experiment.fractions"
+
+
+def test_a_source_may_have_its_own_seeds_and_fractions() -> None:
+    study = parse_studies(BLOCK)["busi"]
+    assert study.seeds == (7,)
+    assert study.fractions_parameter == "params:experiment.sources.busi.fractions"
+
+
+def test_repeats_train_several_networks_of_every_seed_and_so_of_every_fold() -> None:
+    sources = {"phantom": {}, "lgg": {"seeds": [0, 1, 2, 3, 4], "repeats": 2}}
+    study = parse_studies({**BLOCK, "sources": sources})["lgg"]
+    assert study.seeds == (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"seeds": [0, 1], "repeats": 0}, r"lgg\.repeats: should be a whole number from 1"),
+        ({"seeds": [0, 1], "repeats": True}, r"lgg\.repeats: should be a whole number from 1"),
+        ({"seeds": [1, 3], "repeats": 2}, r"lgg\.repeats: needs seeds that count from 0"),
+    ],
+)
+def test_repeats_that_share_no_folds_are_refused(own: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_studies({**BLOCK, "sources": {"phantom": {}, "lgg": own}})
+
+
+def test_a_source_that_dvc_does_not_reproduce_may_be_generated_too() -> None:
+    sources = {"phantom": {}, "large": {"generated": True}}
+    assert parse_studies({**BLOCK, "sources": sources})["large"].raw == "large.generated"
+
+
+def test_a_replicate_is_named_alike_in_the_catalog_in_kedro_and_in_dvc() -> None:
+    replicate = Replicate("phantom", "scratch", 3)
+    assert replicate.dataset("encoder") == "phantom.scratch.s3.encoder"
+    assert replicate.namespace == "scratch.s3"
+    assert address("pretrain", replicate.dataset("encoder")) == "pretrain@phantom-scratch-3"
+    assert address("ingest", "phantom.manifest") == "ingest@phantom"
+
+
+def test_raw_files_that_the_project_makes_and_those_of_the_user_have_different_names() -> None:
+    studies = parse_studies(BLOCK)
+    assert studies["phantom"].raw == "phantom.generated"
+    assert studies["busi"].raw == "busi.raw"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recepies": []}, r"experiment\.recepies: .* mean 'recipes'"),
+        (
+            {"reproduce": ["fantom"]},
+            r"experiment\.reproduce: .*'fantom'; did you mean 'phantom'",
+        ),
+        (
+            {"generated": ["phantom", "busi"], "sources": {"phantom": {}, "busi": {}}},
+            "'busi' does not stand under `reproduce`; write `generated: true`",
+        ),
+        ({"sources": {"phantom": {"seed": [1]}}}, r"sources\.phantom\.seed: .* mean 'seeds'"),
+        ({"sources": {"phantom": {"seeds": [1]}}}, "stands under `reproduce`"),
+        ({"recipes": ["my-recipe"]}, "'my-recipe' should hold only a-z, 0-9 and '_'"),
+        ({"recipes": ["phantom"]}, "'phantom' is the name of a recipe and of a source"),
+        ({"recipes": []}, "at least one recipe"),
+        ({"seeds": [1, 1]}, "1 stands twice"),
+        ({"seeds": [-1]}, "whole numbers from 0"),
+        ({"seeds": [10**12]}, "whole numbers from 0 to 4294967295, not .1000000000000."),
+        ({"fractions": [1.0, math.nan]}, "lie in"),
+        ({"fractions": [1.0, 10**400]}, "lie in"),
+        ({5: 1}, r"experiment\.5: there is no such option"),
+        ({True: 1}, r"experiment\.true: there is no such option"),
+        ({"SEEDS": [1]}, r"experiment\.SEEDS: .* mean 'seeds'"),
+        ({"seeds": [0] * 100_000}, "0 stands twice"),
+        (
+            {"sources": {"phantom": {}, 5: {}}},
+            r"experiment\.sources\.5: a source's name is text",
+        ),
+        ({"fractions": [0.1]}, "hold 1.0"),
+        ({"fractions": [1.0, 2.0]}, "lie in"),
+        ({"seeds": 3}, r"experiment\.seeds: should be a list of whole numbers, .*, but is 3"),
+        ({"seeds": [True]}, r"experiment\.seeds: should be a list of whole numbers"),
+        ({"recipes": "dqn"}, r"experiment\.recipes: should be a list of names, .* is 'dqn'"),
+        ({"fractions": ["a"]}, r"experiment\.fractions: should be a list of numbers"),
+        ({"reproduce": None}, r"experiment\.reproduce: should be a list of names of sources"),
+        ({"sources": None}, r"experiment\.sources: should be a block .*, but is null"),
+        ({"sources": {"phantom": [1]}}, r"experiment\.sources\.phantom: should be a block"),
+        (
+            {"sources": {"phantom": {}, "busi": {"seeds": "01"}}},
+            r"experiment\.sources\.busi\.seeds: should be a list",
+        ),
+        (
+            {"sources": {"phantom": {}, "busi": {"generated": "no"}}},
+            r"experiment\.sources\.busi\.generated: should be true or false",
+        ),
+    ],
+)
+def test_a_wrong_experiment_names_the_key_and_the_remedy(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_studies({**BLOCK, "sources": {"phantom": {}}, **changes})
+
+
+def test_all_mistakes_of_an_experiment_are_named_at_once_and_cut_where_long() -> None:
+    wrong = {
+        "seedz": [1],
+        "recipes": "x" * 10**6,
+        "fractions": ["a"] * 10**5,
+        "sources": {"phantom": {"seed": [1]}, "busi": {"generated": "no"}},
+    }
+    with pytest.raises(UserError) as caught:
+        parse_studies({**BLOCK, **wrong})
+    lines = str(caught.value).split("\n")
+    assert [line.partition(":")[0] for line in lines] == [
+        "experiment.seedz",
+        "experiment.recipes",
+        "experiment.fractions",
+        "experiment.sources.phantom.seed",
+        "experiment.sources.busi.generated",
+    ]
+    assert max(map(len, lines)) < 400
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(UserError, match=r"experiment\.seeds: missing"):
+        parse_studies({key: value for key, value in BLOCK.items() if key != "seeds"})
+
+
+def test_a_project_without_an_experiment_is_told_what_the_file_is_for(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"experiment\.yml: absent"):
+        read_studies(tmp_path)
+
+
+def test_an_experiment_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "conf/base/experiment.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text("experiment: [")
+    with pytest.raises(UserError, match=r"experiment\.yml, line \d: is no YAML"):
+        read_studies(tmp_path)
