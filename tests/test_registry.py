@@ -125,3 +125,22 @@ def test_kedro_lists_and_helps_without_waiting_for_torch(command: list[str]) -> 
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_misspelt_option_is_told_without_waiting_for_libraries_of_the_stages() -> None:
+    code = (
+        "import sys; from kedro.framework.cli.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'sklearn', 'matplotlib', 'lightning_fabric', 'scipy.stats'}\n"
+        "print(heavy & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "--params", "ingest.wrokers=2"],
+        cwd=Path(PROJECT),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ingest.wrokers" in done.stderr
+    assert done.stdout.splitlines()[-1] == "set()"

@@ -1,10 +1,10 @@
 """What a run of the stage is asked to do: YAML becomes these."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from maskwise.bounds import BatchSize, LearningRate, Length, Steps
-from maskwise.config import Choice
+from maskwise.config import Choice, parse
 from maskwise.finetune.contracts import Mode, TaskConfig
 from maskwise.finetune.diagnosis.probe import ProbeConfig
 from maskwise.finetune.models import Keep
@@ -53,6 +53,11 @@ def _tasks() -> dict[str, type[TaskConfig]]:
     from maskwise.finetune.tasks import TASKS  # whose tasks take a run
 
     return {name: task.config for name, task in TASKS.items()}
+
+
+def parse_budget(block: Any, where: str) -> Budget:
+    """Parse a source's block; its ``task`` is chosen by name."""
+    return parse(Budget, block, where)
 
 
 @dataclass(frozen=True)

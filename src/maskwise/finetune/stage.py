@@ -1,14 +1,11 @@
 """The stage: one encoder, all label fractions, the source's task."""
 
-from typing import Any
-
 import pandas as pd
 from torch import nn
 
 from maskwise.artefacts.store import Store
-from maskwise.config import parse
 from maskwise.finetune.contracts import Finetuned
-from maskwise.finetune.run import Budget, FinetuneConfig, FinetuneRun
+from maskwise.finetune.run import Budget, FinetuneConfig, FinetuneRun, parse_budget
 from maskwise.finetune.tasks import learner
 
 __all__ = [
@@ -36,8 +33,3 @@ def finetune(
         UserError: if labels, classes or groups do not suffice, or the training diverges.
     """
     return learner(run.budget.task)(encoder, store, splits, run)
-
-
-def parse_budget(block: Any, where: str) -> Budget:
-    """Parse a source's block; its ``task`` is chosen by name."""
-    return parse(Budget, block, where)

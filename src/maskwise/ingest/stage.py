@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
 
@@ -20,14 +20,13 @@ from maskwise.artefacts.manifest import (
     reading_text,
 )
 from maskwise.artefacts.rejects import rejects_table
-from maskwise.bounds import Share, Within, Workers
 from maskwise.errors import UserError
 from maskwise.ingest import contradictions as against
 from maskwise.ingest.audit import audit, slice_audit
+from maskwise.ingest.config import IngestConfig
 from maskwise.ingest.contracts import Listing, SourceConfig
 from maskwise.ingest.figure import draw
 from maskwise.ingest.groups import Groups, group_images
-from maskwise.ingest.identities import KEY
 from maskwise.ingest.joining import join
 from maskwise.ingest.labels import alike_labels, alike_warnings
 from maskwise.ingest.listing import MEASURED
@@ -36,34 +35,17 @@ from maskwise.ingest.overlap import MaskComparison
 from maskwise.ingest.summary import describe, describe_rejects, describe_remarks, plain, warn
 from maskwise.progress import bar, note, planning
 from maskwise.scans.decode import PIXEL_LIMIT
-from maskwise.scans.pictures import MAX_PIXELS
 from maskwise.scans.raw import check_raw
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import UNCOUNTED, Reject
-from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool, workers_for
+from maskwise.workers import Pool, workers_for
+
+__all__ = ["IngestConfig", "Ingested", "ingest"]
 
 log = logging.getLogger(__name__)
 
 CHUNK = 64
 """Images a worker takes at once."""
-
-
-@dataclass(frozen=True)
-class IngestConfig:
-    """What holds for every source."""
-
-    max_reject_share: Share = 0.05
-    """Of images, in [0, 1]: the run stops if more are rejected."""
-    max_pixels: Annotated[int, Within(1, PIXEL_LIMIT)] = MAX_PIXELS
-    """Larger images are rejected by their header, before they are decoded."""
-    mask_agreement: Share = 0.5
-    """Intersection over union, in [0, 1], under which the masks of duplicates contradict."""
-    workers: Workers | None = None
-    """Processes; null = one a core, fewer for few images."""
-    seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
-    """A file, or an image of an archive, that takes longer to read is rejected."""
-    identity_key: Path = KEY
-    """File with the key of patients' pseudonyms, made when the first DICOM file needs it."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ Parse = Callable[[Any, str], Any]
 def ingest(block: Any, where: str) -> Any:
     """Options of ingest."""
     from maskwise.config import parse
-    from maskwise.ingest.stage import IngestConfig
+    from maskwise.ingest.config import IngestConfig
 
     return parse(IngestConfig, block, where)
 
@@ -70,14 +70,14 @@ def recipe(block: Any, where: str) -> Any:
 def finetune(block: Any, where: str) -> Any:
     """Options of finetune."""
     from maskwise.config import parse
-    from maskwise.finetune.stage import FinetuneConfig
+    from maskwise.finetune.run import FinetuneConfig
 
     return parse(FinetuneConfig, block, where)
 
 
 def finetune_source(block: Any, where: str) -> Any:
     """A source's task and budget."""
-    from maskwise.finetune.stage import parse_budget
+    from maskwise.finetune.run import parse_budget
 
     return parse_budget(block, where)
 
@@ -85,7 +85,7 @@ def finetune_source(block: Any, where: str) -> Any:
 def evaluate(block: Any, where: str) -> Any:
     """Options of evaluate."""
     from maskwise.config import parse
-    from maskwise.evaluate.stage import EvaluateConfig
+    from maskwise.evaluate.config import EvaluateConfig
 
     return parse(EvaluateConfig, block, where)
 

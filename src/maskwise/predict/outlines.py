@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Drawing
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -103,6 +102,10 @@ def trace(area: NDArray[np.float32]) -> str:
 
     Pixel (y, x) reaches from (x, y) to (x + 1, y + 1).
     """
+    from matplotlib.figure import (
+        Figure as Drawing,
+    )  # late: every run looks at predict's options
+
     # A mere speck covers less than half of any pixel; it is drawn, too.
     level = min(0.5, float(area.max()) / 2)
     if level == 0:

@@ -4,12 +4,14 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning_fabric import Fabric
 
 from maskwise.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +19,7 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
-def build_fabric(device: Device, precision: Precision) -> Fabric:
+def build_fabric(device: Device, precision: Precision) -> "Fabric":
     """Return the Fabric of one device.
 
     ``auto``: a CUDA device where there is one; bfloat16 where CUDA has it, and float32 on a
@@ -26,6 +28,9 @@ def build_fabric(device: Device, precision: Precision) -> Fabric:
     Raises:
         UserError: if this machine lacks what was asked for.
     """
+    # It takes a second to import, and every run looks at its options, which stand here too.
+    from lightning_fabric import Fabric
+
     cuda = torch.cuda.is_available()
     if device == "cuda" and not cuda:
         raise UserError("pretrain.device: this machine has no CUDA device; use auto or cpu")

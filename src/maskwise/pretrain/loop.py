@@ -5,12 +5,11 @@ import logging
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 from torch import Generator, Tensor, nn
 
 from maskwise import seeds
@@ -34,6 +33,9 @@ from maskwise.pretrain.phases import Phase, Timeline
 from maskwise.pretrain.policy_workers import Assemble, PolicyWorkers, Shift, check_shareable
 from maskwise.pretrain.schedule import epoch_ends, moments
 from maskwise.progress import Bar, bar, note
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class Loop:
     def __init__(
         self,
         plan: Plan,
-        fabric: Fabric,
+        fabric: "Fabric",
         objective: Objective,
         policy: Policy[Any],
         batches: Batches,

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from maskwise.bounds import Length, Positive, Within
 from maskwise.finetune.diagnosis.features import Features
@@ -101,6 +100,9 @@ def fit(
         weights: ``(K,)`` of the classes, by class index.
         strength: scikit-learn's C.
     """
+    # Late: every run looks at its options first, which stand here too.
+    from sklearn.linear_model import LogisticRegression
+
     exact = features.astype(np.float64)
     mean, std = exact.mean(axis=0), exact.std(axis=0)
     std[std < 1e-6 * (1 + np.abs(mean))] = 1.0

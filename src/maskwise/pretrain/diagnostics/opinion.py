@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +27,8 @@ def rank_correlation(maps: Floats, values: Floats) -> float:
 
     Images whose map or values are constant have no ranks and do not count.
     """
+    from scipy.stats import rankdata  # late: the registry of policies leads here
+
     ranks = [rankdata(array.reshape(len(array), -1), axis=1) for array in (maps, values)]
     a, b = (rank - rank.mean(1, keepdims=True) for rank in ranks)
     with np.errstate(invalid="ignore"):
