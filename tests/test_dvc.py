@@ -235,16 +235,16 @@ def test_real_data_that_were_added_are_reproduced_like_the_generated_ones(
 
 
 def test_a_queue_of_two_experiments_runs_and_shows_its_differences(copy: Project) -> None:
-    for setting in ("draws=300", "weigh=image"):
-        change = f"conf/base/parameters_evaluate.yml:evaluate.{setting}"
-        copy.run("dvc", "exp", "run", "--queue", "--name", setting[:5], "-S", change)
+    for stage, key, value in (("evaluate", "weigh", "image"), ("report", "images", "2")):
+        change = f"conf/base/parameters_{stage}.yml:{stage}.{key}={value}"
+        copy.run("dvc", "exp", "run", "--queue", "--name", key, "-S", change)
     copy.run("dvc", "exp", "run", "--run-all")
     differences = json.loads(copy.run("dvc", "metrics", "diff", "--json", "HEAD", "weigh"))
     scores = differences["data/08_reporting/phantom/metrics.json"]
     assert "macro_auroc.random_box.full.100%" in scores
-    parameters = json.loads(copy.run("dvc", "params", "diff", "--json", "HEAD", "draws"))
-    changed = parameters["conf/base/parameters_evaluate.yml"]["evaluate.draws"]
-    assert (changed["old"], changed["new"]) == (10000, 300)
+    parameters = json.loads(copy.run("dvc", "params", "diff", "--json", "HEAD", "images"))
+    changed = parameters["conf/base/parameters_report.yml"]["report.images"]
+    assert (changed["old"], changed["new"]) == (4, 2)
     assert copy.git("status", "--porcelain") == ""
 
 
