@@ -57,9 +57,11 @@ class Graphs:
 def graphs() -> Iterator[Graphs]:
     bootstrap_project(PROJECT)
     with (
+        pytest.MonkeyPatch.context() as patch,
         KedroSession.create(project_path=PROJECT, env="base") as session,
         Repo(PROJECT) as repo,
     ):
+        patch.chdir(PROJECT)  # DVC calls its stages as seen from where one stands
         yield Graphs(
             stages={stage.addressing: stage for stage in repo.index.stages if stage.cmd},
             pipelines=register_pipelines(),

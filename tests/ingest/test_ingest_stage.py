@@ -19,6 +19,7 @@ from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.sources.phantom import PhantomConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
 from maskwise.scans.reasons import REASONS
+from project import PROJECT
 from sources import busi, decathlon, image_folder, lgg, medmnist, phantom, table
 from sources.drawing import disc, save, save_mask, scan
 
@@ -380,7 +381,7 @@ def test_a_folder_that_may_only_be_read_is_read_and_left_as_it_is(tmp_path: Path
 
 
 def test_reasons_are_a_closed_list_and_the_page_explains_each() -> None:
-    page = Path("docs/sources.md").read_text(encoding="utf-8")
+    page = (PROJECT / "docs/sources.md").read_text(encoding="utf-8")
     assert [reason for reason in REASONS if f"`{reason}`" not in page] == []
 
 
