@@ -22,6 +22,7 @@ GLUE = {
     "bounds.py",
     "replicates.py",
     "config.py",
+    "device.py",
     "errors.py",
     "kinds.py",
     "pipelines",

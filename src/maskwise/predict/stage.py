@@ -16,6 +16,7 @@ import torch
 from maskwise.artefacts.model import Metadata, ModelMetadata, SegmenterMetadata, load_model
 from maskwise.bounds import Within
 from maskwise.config import choose, parse
+from maskwise.device import choose_device
 from maskwise.errors import UserError, hint, shown
 from maskwise.predict.classes import Classes
 from maskwise.predict.contracts import Answers, Card, Kind, Look, Refused, Scan
@@ -119,7 +120,7 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
     network = load_model(model)
     metadata = cast(Metadata, network.metadata)
     _check(config, metadata, model)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     kind = KINDS[metadata.block](network.to(device), metadata)
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         found = find_scans(scans, config.column, config.root, config.reading, pool)

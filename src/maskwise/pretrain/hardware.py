@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 from lightning_fabric import Fabric
 
+from maskwise.device import Device, choose_device
 from maskwise.errors import UserError
 
 log = logging.getLogger(__name__)
 
-Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -26,10 +26,7 @@ def build_fabric(device: Device, precision: Precision) -> Fabric:
     Raises:
         UserError: if this machine lacks what was asked for.
     """
-    cuda = torch.cuda.is_available()
-    if device == "cuda" and not cuda:
-        raise UserError("pretrain.device: this machine has no CUDA device; use auto or cpu")
-    chosen = "cuda" if cuda and device != "cpu" else "cpu"
+    chosen = choose_device(device, "pretrain.device").type
     fast = _has_bfloat16(chosen)
     if precision == "bfloat16" and not fast:
         raise UserError(

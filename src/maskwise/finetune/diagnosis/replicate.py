@@ -16,6 +16,7 @@ from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.model import ModelMetadata, build_classifier
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
+from maskwise.device import choose_device
 from maskwise.encoders.classifier import Classifier
 from maskwise.finetune.contracts import Finetuned, Mode
 from maskwise.finetune.diagnosis import probe
@@ -25,7 +26,7 @@ from maskwise.finetune.diagnosis.heads import LinearHead
 from maskwise.finetune.diagnosis.task import Diagnosis, DiagnosisConfig
 from maskwise.finetune.diagnosis.temperature import fit_temperature, log_loss
 from maskwise.finetune.diagnosis.training import Lesson, fine_tune, predict_logits
-from maskwise.finetune.inputs import device_of, learns, own_metadata, split_rows
+from maskwise.finetune.inputs import learns, own_metadata, split_rows
 from maskwise.finetune.models import Models
 from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.subsets import draw_subsets
@@ -132,7 +133,7 @@ def prepare(
     trainable = learns(encoder)
     # An encoder without parameters has no features to pool: every place counts for itself.
     pooling = run.config.probe.pooling if trainable else "places"
-    device = device_of(run)
+    device = choose_device(run.config.device, "finetune.device")
     rows = labelled["row"].to_numpy()
     return Replicate(
         encoder=encoder,

@@ -15,9 +15,10 @@ from maskwise.artefacts.model import SegmenterMetadata
 from maskwise.artefacts.outlines import ModelOutlines, pack
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
+from maskwise.device import choose_device
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.finetune.contracts import Finetuned, Mode
-from maskwise.finetune.inputs import device_of, learns, own_metadata, split_rows
+from maskwise.finetune.inputs import learns, own_metadata, split_rows
 from maskwise.finetune.lesion.measures import (
     Spacing,
     Units,
@@ -123,7 +124,7 @@ def prepare(
         subsets=subsets[list(SUBSETS)],
         modes=modes if learns(encoder) else ("probe",),
         run=run,
-        device=device_of(run),
+        device=choose_device(run.config.device, "finetune.device"),
     )
 
 
