@@ -19,7 +19,7 @@ from maskwise.config import choose, parse
 from maskwise.device import choose_device
 from maskwise.errors import UserError, hint, shown
 from maskwise.predict.classes import Classes
-from maskwise.predict.contracts import Answers, Card, Kind, Look, Refused, Scan
+from maskwise.predict.contracts import Answers, Card, Look, ModelKind, Refused, Scan
 from maskwise.predict.outlines import Outlines
 from maskwise.predict.page import Summary, called, render, thumbnail
 from maskwise.predict.reading import (
@@ -42,7 +42,7 @@ from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
 log = logging.getLogger(__name__)
 
 SCANS_AT_ONCE = 64
-KINDS: dict[str, Callable[[Any, Any], Kind]] = {
+MODEL_KINDS: dict[str, Callable[[Any, Any], ModelKind]] = {
     ModelMetadata.block: Classes,
     SegmenterMetadata.block: Outlines,
 }
@@ -121,7 +121,7 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
     metadata = cast(Metadata, network.metadata)
     _check(config, metadata, model)
     device = choose_device()
-    kind = KINDS[metadata.block](network.to(device), metadata)
+    kind = MODEL_KINDS[metadata.block](network.to(device), metadata)
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         found = find_scans(scans, config.column, config.root, config.reading, pool)
         run = _Run(kind, metadata, device, found, config, pool)
@@ -171,7 +171,7 @@ def _check(config: PredictConfig, metadata: Metadata, model: Path) -> None:
 class _Run:
     """What all scans share."""
 
-    kind: Kind
+    kind: ModelKind
     metadata: Metadata
     device: torch.device
     found: Scans
