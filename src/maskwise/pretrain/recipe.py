@@ -17,12 +17,7 @@ from maskwise.pretrain.contracts import ObjectiveConfig, PolicyConfig
 from maskwise.pretrain.hardware import Precision
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.optimisation import OptimisationConfig
-from maskwise.pretrain.phases import (
-    SCHEDULES,
-    AlternatingConfig,
-    ScheduleConfig,
-    Timeline,
-)
+from maskwise.pretrain.phases import SCHEDULES, AlternatingConfig, ScheduleConfig, Timeline
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
 
