@@ -28,9 +28,9 @@ from scipy import stats
 
 from maskwise.evaluate import scales
 from maskwise.evaluate.config import EvaluateConfig, Primary
-from maskwise.evaluate.metrics import _ranking
 from maskwise.evaluate.resampling import draw, interval, p_value, resample
 from maskwise.evaluate.stage import evaluate
+from maskwise.weighted import ranking
 
 Floats = NDArray[np.float64]
 RESULTS = Path(__file__).parents[1] / "docs/results"
@@ -93,7 +93,7 @@ class Seeds:
 
     def score(self, answers: Floats, weights: Floats) -> Floats:
         """Return the AUROC of one recipe ``(seeds, groups)`` in every draw ``(seeds, D)``."""
-        return np.stack([_ranking(p, self.sick(), weights)[0] for p in answers])
+        return np.stack([ranking(p, self.sick(), weights)[0] for p in answers])
 
     def sizes(self) -> tuple[int, ...]:
         """Return the groups of the one test set."""

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 MODES = {"probe": "linear probe", "full": "full fine-tuning"}
 METRICS = {
     "macro_auroc": "macro AUROC",
+    "accuracy": "accuracy",
     "macro_f1": "macro F1",
     "volume_dice": "Dice of a volume",
     "volume_hd95": "95 % Hausdorff distance of a volume",
@@ -29,6 +30,7 @@ METRICS = {
     "lesion_dice": "Dice of an image that shows a lesion",
     "hd95": "95 % Hausdorff distance of an image",
 }
+"""Those of both tasks; a study has its own."""
 
 
 def main() -> None:
@@ -86,8 +88,8 @@ def scores_table(found: Evaluated, metric: str, mode: str) -> str:
     lines = []
     for recipe, points in _modes(found, mode):
         figures = [points.get(share, {}).get(metric) for share in fractions[::-1]]
-        lines.append([f"`{recipe}`", *(_score(each) for each in figures)])
-    return markdown([head, *lines])
+        lines.append([f"`{recipe}`", *(score(each) for each in figures)])
+    return as_table([head, *lines])
 
 
 def _modes(found: Evaluated, mode: str) -> list[tuple[str, dict[str, Any]]]:
@@ -95,7 +97,8 @@ def _modes(found: Evaluated, mode: str) -> list[tuple[str, dict[str, Any]]]:
     return [(recipe, modes[mode]) for recipe, modes in sorted(scores.items()) if mode in modes]
 
 
-def _score(figures: dict[str, float] | None) -> str:
+def score(figures: dict[str, float] | None) -> str:
+    """Return a score with its interval."""
     if figures is None:
         return ""
     if figures["value"] is None:
@@ -112,7 +115,7 @@ def differences_table(paired: pd.DataFrame) -> str:
             f"{100 * row.fraction:g} %",
             f"`{row.recipe}`",
             f"`{row.against}`",
-            _difference(row.difference, row.low, row.high),
+            difference(row.difference, row.low, row.high),
             *("" if pd.isna(p) else f"{p:.3f}" for p in (row.p, row.p_holm)),
         ]
         for row in paired.sort_values(
@@ -121,14 +124,15 @@ def differences_table(paired: pd.DataFrame) -> str:
     ]
     if paired["p"].isna().all():
         head, lines = head[:5], [line[:5] for line in lines]
-    return markdown([head, *lines])
+    return as_table([head, *lines])
 
 
-def _difference(value: float, low: float, high: float) -> str:
+def difference(value: float, low: float, high: float) -> str:
+    """Return a difference with its interval."""
     return "—" if pd.isna(value) else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def markdown(lines: list[list[str]]) -> str:
+def as_table(lines: list[list[str]]) -> str:
     """Return a table of the lines, the first of them its head."""
     lines = [lines[0], ["---"] * len(lines[0]), *lines[1:]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -26,20 +26,10 @@ from maskwise.masks import cell_means
 from maskwise.pretrain.diagnostics.lift import lift_matrix
 from maskwise.pretrain.diagnostics.lift import lifts as lift_draws
 from maskwise.report.figures import agent_view
+from score_replicates import METRICS, as_table, difference, score
 
 DATA = Path(__file__).parents[1] / "data"
 DRAWS = 4000
-METRICS = {
-    "macro_auroc": "macro AUROC",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "volume_dice": "Dice of a volume",
-    "volume_hd95": "95 % Hausdorff distance of a volume",
-    "dice": "Dice of an image",
-    "lesion_dice": "Dice of an image that shows a lesion",
-    "hd95": "95 % Hausdorff distance of an image",
-}
-"""Those of both tasks; a study has its own."""
 MODES = {
     "diagnosis": {"probe": "linear probe", "full": "full fine-tuning"},
     "lesion": {"probe": "decoder alone", "full": "full fine-tuning"},
@@ -269,11 +259,9 @@ def print_scores(scores: dict[str, Any]) -> None:
             for recipe, modes in scores["scores"].items():
                 row = {"recipe": f"`{recipe}`"}
                 for fraction in sorted(modes.get(mode, {}), key=float, reverse=True):
-                    score = modes[mode][fraction].get(metric)
-                    if score is not None and score["value"] is not None:
-                        row[f"{100 * float(fraction):.0f} % of the labels"] = (
-                            f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
-                        )
+                    found = modes[mode][fraction].get(metric)
+                    if found is not None and found["value"] is not None:
+                        row[f"{100 * float(fraction):.0f} % of the labels"] = score(found)
                 if len(row) > 1:
                     rows.append(row)
             if rows:
@@ -290,7 +278,7 @@ def differences(path: Path, metric: str) -> list[dict[str, str]]:
             "labels": f"{100 * row.fraction:.0f} %",
             "recipe": f"`{row.recipe}`",
             "against": f"`{row.against}`",
-            "difference": f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]",
+            "difference": difference(row.difference, row.low, row.high),
             "p": "" if pd.isna(row.p) else f"{row.p:.3f}",
             "p (Holm)": "" if pd.isna(row.p_holm) else f"{row.p_holm:.3f}",
         }
@@ -313,12 +301,7 @@ def markdown(rows: Iterable[dict[str, str]]) -> str:
     if not rows:
         return "(none)"
     names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [
-        names,
-        ["---"] * len(names),
-        *([row.get(each, "") for each in names] for row in rows),
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return as_table([names, *([row.get(each, "") for each in names] for row in rows)])
 
 
 if __name__ == "__main__":

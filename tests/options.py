@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, get_args, get_origin
 
+from maskwise.annotations import members, option_kinds, plain, stated
 from maskwise.bounds import Within
 from maskwise.config import Choice
 from maskwise.evaluate.config import EvaluateConfig
@@ -15,7 +16,6 @@ from maskwise.finetune.run import Budget as FinetuneBudget
 from maskwise.finetune.run import FinetuneConfig
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig
-from maskwise.kinds import members, option_kinds, plain, stated
 from maskwise.pipelines import parsing
 from maskwise.predict.stage import PredictConfig
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 from kedro.framework.cli.utils import find_run_command
 
+from maskwise.annotations import members, nullable, option_kinds, plain
 from maskwise.cli import read_params, run
 from maskwise.errors import UserError
-from maskwise.kinds import members, nullable, option_kinds, plain
 from options import places
 from project import Project
 

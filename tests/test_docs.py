@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from maskwise.annotations import option_kinds
 from maskwise.config import choose
-from maskwise.kinds import option_kinds
 from maskwise.scans.reading import DEFAULT
 from project import PROJECT
 from sources.drawing import save, scan

@@ -19,11 +19,12 @@ from maskwise.replicates import EXPERIMENT, read_studies
 RECIPES = Path("conf/base/recipes")
 GLUE = {
     "__init__.py",
+    "annotations.py",
     "bounds.py",
     "replicates.py",
     "config.py",
+    "device.py",
     "errors.py",
-    "kinds.py",
     "pipelines",
     "progress.py",
     "workers.py",

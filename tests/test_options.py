@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from maskwise.annotations import option_kinds, plain, stated
 from maskwise.bounds import Length, Share
 from maskwise.config import Choice, parse
 from maskwise.errors import UserError
-from maskwise.kinds import option_kinds, plain, stated
 from maskwise.pipelines import parsing
 from options import ROOTS, Number, Place, numbers, places
 

@@ -11,8 +11,8 @@ from typing import Any, TypeVar, cast, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
+from maskwise.annotations import members, nullable, option_kinds, plain, stated
 from maskwise.errors import UserError, closest, cut, hint, joined, shown
-from maskwise.kinds import members, nullable, option_kinds, plain, stated
 
 C = TypeVar("C")
 

@@ -15,6 +15,8 @@ from typing import Any
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
 
+from maskwise.errors import UserError
+
 PREVIEW_ROWS = 20
 """Of a table, in kedro-viz."""
 
@@ -32,8 +34,6 @@ class ArtefactDataset(AbstractDataset[Any, Any]):
         Raises:
             UserError: if the file is damaged, naming it and the stage to run again.
         """
-        from maskwise.errors import UserError
-
         try:
             return self.read()
         except (UserError, MemoryError):  # the latter says nothing of the file
@@ -64,15 +64,11 @@ class RawFolder(ArtefactDataset):
     """A folder of raw files: loads as its path, saves ``(relative path, content)`` pairs."""
 
     def read(self) -> Path:
-        from maskwise.errors import UserError
-
         if not self._filepath.is_dir():
             raise UserError(f"{self._filepath}: there is no such folder of raw files")
         return self._filepath
 
     def _exists(self) -> bool:
-        from maskwise.errors import UserError
-
         try:
             return self._filepath.is_dir() and any(self._filepath.iterdir())
         except OSError as error:
@@ -144,7 +140,7 @@ class PairedDataset(TableDataset):
         return PAIRED
 
 
-class ManifestDataset(ArtefactDataset):
+class ManifestDataset(TableDataset):
     """The manifest, checked when written and when read."""
 
     def read(self) -> Any:
@@ -157,11 +153,8 @@ class ManifestDataset(ArtefactDataset):
 
         write_manifest(data, self._filepath)
 
-    def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
-        return _table_preview(self.load(), nrows)
 
-
-class RejectsDataset(ArtefactDataset):
+class RejectsDataset(TableDataset):
     """The files that ingest refused, and why."""
 
     def read(self) -> Any:
@@ -174,11 +167,8 @@ class RejectsDataset(ArtefactDataset):
 
         write_rejects(data, self._filepath)
 
-    def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
-        return _table_preview(self.load(), nrows)
 
-
-class SplitsDataset(ArtefactDataset):
+class SplitsDataset(TableDataset):
     """The one split of a source."""
 
     def read(self) -> Any:
@@ -190,9 +180,6 @@ class SplitsDataset(ArtefactDataset):
         from maskwise.artefacts.splits import write_splits
 
         write_splits(data, self._filepath)
-
-    def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
-        return _table_preview(self.load(), nrows)
 
 
 class StoreDataset(ArtefactDataset):
@@ -270,8 +257,6 @@ class JsonDataset(ArtefactDataset):
     """What another stage looks for."""
 
     def read(self) -> Any:
-        from maskwise.errors import UserError
-
         document = json.loads(self._filepath.read_text(encoding="utf-8"))
         missing = [key for key in self.keys if key not in document]
         if missing:

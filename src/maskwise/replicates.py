@@ -60,6 +60,10 @@ class Replicate:
         """Return the catalog's name of one of this replicate's artefacts."""
         return f"{self.source}.{self.recipe}.s{self.seed}.{artefact}"
 
+    def datasets(self, *artefacts: str) -> list[str]:
+        """Return the catalog's names of several of them."""
+        return [self.dataset(artefact) for artefact in artefacts]
+
     @property
     def checkpoints(self) -> Path:
         """Folder of the replicate's own, below that of all checkpoints."""
@@ -81,6 +85,11 @@ class Study:
     def replicates(self, recipe: str) -> tuple[Replicate, ...]:
         """Return the recipe's replicates, one a seed."""
         return tuple(Replicate(self.source, recipe, seed) for seed in self.seeds)
+
+    @property
+    def all_replicates(self) -> tuple[Replicate, ...]:
+        """Those of every recipe."""
+        return tuple(one for recipe in self.recipes for one in self.replicates(recipe))
 
     def dataset(self, artefact: str) -> str:
         """Return the catalog's name of one of this source's artefacts."""

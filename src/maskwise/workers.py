@@ -342,7 +342,7 @@ def _begin() -> None:
     # Ends the process at the time limit, be it inside a library that never returns to Python.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     # A worker whose parent was killed must not stay behind.
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
 def _answer(work: Callable[[Any], Any], task: Any, seconds: float) -> _Answer:
@@ -358,7 +358,8 @@ def _answer(work: Callable[[Any], Any], task: Any, seconds: float) -> _Answer:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _leave_with_parent() -> None:
+def leave_with_parent() -> None:
+    """Wait for the end of the parent process, and end at once."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -24,3 +24,10 @@ def test_a_gallery_of_another_version_is_refused_with_the_remedy(tmp_path: Path)
     np.savez_compressed(tmp_path / "gallery.npz", epochs=np.arange(3))
     with pytest.raises(UserError, match=r"has no .*map_box and no map_stride.*run pretrain"):
         read_gallery(tmp_path / "gallery.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_a_damaged_gallery_is_named_with_the_remedy(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "gallery.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"gallery\.npz: cannot be read .*run pretrain again"):
+        read_gallery(tmp_path / "gallery.npz")

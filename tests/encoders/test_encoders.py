@@ -10,13 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maskwise.annotations import option_kinds
 from maskwise.config import parse
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.context_cnn import RELEASE, ContextCnnConfig
 from maskwise.encoders.pixels import PixelsConfig
 from maskwise.encoders.resnet18 import Resnet18Config
 from maskwise.errors import UserError
-from maskwise.kinds import option_kinds
 
 IMAGES = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
 

@@ -28,7 +28,7 @@ from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.lesion.outlines import NOTHING, Outlines
 from maskwise.finetune.lesion.start import build_start
 from maskwise.finetune.lesion.subsets import draw_outlined
-from maskwise.finetune.lesion.training import Lesson, draw_batch, train
+from maskwise.finetune.lesion.training import Lesson, train
 from maskwise.finetune.optimisation import FullConfig
 from maskwise.finetune.stage import (
     Budget,
@@ -38,6 +38,7 @@ from maskwise.finetune.stage import (
     finetune,
     parse_budget,
 )
+from maskwise.finetune.training import draw_images
 from maskwise.progress import bar
 
 Blobs = tuple[Store, pd.DataFrame]
@@ -217,7 +218,9 @@ def test_a_batch_holds_images_and_outlines_that_moved_alike(blobs: Blobs) -> Non
     masks = np.asarray(store.masks)
     drawn = replace(store, images=masks[:, None].astype(np.uint8) * 255, header=header)
     given = replace(lesson(blobs, "full"), store=drawn)
-    images, truths = draw_batch(given, rows, FullConfig(augmentation=Augmentation(0.3)), step=1)
+    config = FullConfig(augmentation=Augmentation(0.3))
+    images, moves = draw_images(given, rows, config, step=1)
+    truths = given.truths(rows, moves)
     assert ((images > 0.5) == (truths == 1)).all()
     assert not (truths[:, 0].numpy() == masks[rows]).all()
 

@@ -245,7 +245,7 @@ def test_a_learning_rate_that_explodes_is_named(patches: Patches) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_refused(patches: Patches) -> None:
-    with pytest.raises(UserError, match=r"finetune.device: cuda, but torch sees no GPU"):
+    with pytest.raises(UserError, match=r"finetune.device: this machine has no CUDA device"):
         finetune(small_encoder(), *patches, with_config(device="cuda"))
 
 

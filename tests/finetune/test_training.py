@@ -10,7 +10,7 @@ from torch import nn
 from finetune.patches import small_encoder, write_patches
 from maskwise.artefacts.store import Laterality
 from maskwise.encoders.classifier import Classifier
-from maskwise.finetune.augmentation import Augmentation, augment
+from maskwise.finetune.augmentation import Augmentation, draw_moves
 from maskwise.finetune.diagnosis.heads import LinearHead
 from maskwise.finetune.diagnosis.training import Lesson, fine_tune
 from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
@@ -28,7 +28,6 @@ def lesson(path: Path, **changes: object) -> Lesson:
         "rows": rows,
         "targets": (store.index["label_diagnosis"] == "b").to_numpy(np.int64),
         "weights": np.ones(2),
-        "laterality": "free",
         "steps": 5,
         "batch_size": 8,
         "learning_rate": 1e-3,
@@ -36,6 +35,12 @@ def lesson(path: Path, **changes: object) -> Lesson:
         "device": CPU,
     }
     return Lesson(**{**options, **changes})
+
+
+def augment(
+    images: torch.Tensor, config: Augmentation, laterality: Laterality = "free"
+) -> torch.Tensor:
+    return draw_moves(images, config, laterality, np.random.default_rng(0)).apply(images)
 
 
 def start(architecture: str = "context_cnn") -> tuple[Classifier, LinearHead]:
@@ -157,7 +162,9 @@ def shifted(image: torch.Tensor, down: int, right: int, flip: bool) -> torch.Ten
 
 def test_augmentation_equals_moving_image_by_image() -> None:
     images = torch.rand(16, 2, 6, 9)
-    found = augment(images, Augmentation(shift=0.3), "free", np.random.default_rng(0))
+    found = draw_moves(images, Augmentation(shift=0.3), "free", np.random.default_rng(0)).apply(
+        images
+    )
     for image, moved in zip(images, found, strict=True):
         choices = [
             shifted(image, down, right, flip)
@@ -171,7 +178,9 @@ def test_augmentation_equals_moving_image_by_image() -> None:
 
 def test_half_of_the_images_are_flipped_where_left_and_right_do_not_matter() -> None:
     images = torch.rand(400, 1, 4, 4)
-    found = augment(images, Augmentation(shift=0.0), "free", np.random.default_rng(0))
+    found = draw_moves(images, Augmentation(shift=0.0), "free", np.random.default_rng(0)).apply(
+        images
+    )
     flipped = (found == images.flip(3)).flatten(1).all(dim=1)
     assert 0.4 < flipped.float().mean() < 0.6
 
@@ -182,4 +191,4 @@ def test_no_image_is_flipped_where_left_and_right_matter_or_flips_are_off(
 ) -> None:
     images = torch.rand(50, 1, 4, 4)
     config = Augmentation(shift=0.0, flip=flip)
-    assert augment(images, config, laterality, np.random.default_rng(0)).equal(images)
+    assert augment(images, config, laterality).equal(images)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from maskwise.config import choose
-from maskwise.ingest.measure import Look, Task, measure
+from maskwise.ingest.measure import Job, Task, measure
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import IngestConfig, ingest
@@ -222,7 +222,7 @@ def test_what_may_not_be_read_is_named_in_the_system_s_words(unprivileged: Path)
     locked.chmod(0)
     listed = ImageFolderConfig().listing(unprivileged).rejects
     # In this process: only it has lost the power to read everything.
-    measured = measure(Look(unprivileged, 10**6, Path("key")), Task(0, "a/0.png", 0, ()))
+    measured = measure(Job(unprivileged, 10**6, Path("key")), Task(0, "a/0.png", 0, ()))
     locked.chmod(0o700)  # so that it can be removed
     assert [*listed, *measured.rejects] == [
         ("locked", "unreadable", "cannot be listed (Permission denied)"),

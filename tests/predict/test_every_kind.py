@@ -12,11 +12,11 @@ from maskwise.artefacts.encoder import read_tensors, write_tensors
 from maskwise.datasets import OutlinesDataset, TableDataset, TextDataset
 from maskwise.errors import UserError
 from maskwise.pipeline_registry import register_pipelines
-from maskwise.predict.stage import KINDS, PredictConfig, predict
+from maskwise.predict.stage import MODEL_KINDS, PredictConfig, predict
 from predict.drawn import draw, refusal, shown
 from predict.models import SAVED
 
-every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind = pytest.mark.parametrize("kind", MODEL_KINDS)
 
 
 def write(kind: str, folder: Path) -> Path:

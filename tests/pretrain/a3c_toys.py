@@ -1,15 +1,14 @@
-"""What the tests of ``a3c`` play with: policies, planted images and a step of the loop."""
+"""What the tests of ``a3c`` play with: policies and planted images."""
 
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from maskwise.config import parse
 from maskwise.masks import to_pixels
-from maskwise.pretrain.contracts import Batch, Outcome
-from maskwise.pretrain.policies.a3c.policy import A3c, A3cConfig, A3cProposal
-from pretrain.dqn_toys import GRID, a_batch, a_setting, zeros
+from maskwise.pretrain.contracts import Outcome
+from maskwise.pretrain.policies.a3c.policy import A3c, A3cConfig
+from pretrain.policy_toys import GRID, build, taught_weights
 
 PAIRS: dict[str, dict[str, Any]] = {
     "cell_expected": {},
@@ -49,12 +48,14 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
 
 
 def a_policy(images: Tensor, seed: int = 0, **options: Any) -> A3c:
-    """Build ``a3c`` for ``images`` as the YAML would: a quarter of 8 x 8 cells, small."""
-    grid = options.pop("grid", GRID)
-    block = {"ratio": 0.25, "widths": [8, 8], **options}
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return parse(A3cConfig, block, "policy").build(a_setting(images, grid))
+    """Build ``a3c``: a quarter of 8 x 8 cells, small."""
+    policy: A3c = build(A3cConfig, {"ratio": 0.25, "widths": [8, 8], **options}, images, seed)
+    return policy
+
+
+def weights_after(steps: int, images: Tensor, **options: Any) -> list[Tensor]:
+    """Return the network's weights after ``steps`` steps of 8 images, in order."""
+    return taught_weights(steps, a_policy(images, **options), images)
 
 
 def planted(number: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -71,24 +72,6 @@ def paid(mask: Tensor, cells: Tensor) -> Outcome:
     """Answer with an error of 1 in the ``cells`` ``(B, gh, gw)`` that were hidden, else 0."""
     errors = torch.where(mask, cells.float(), torch.nan)
     return Outcome(torch.zeros(()), errors)
-
-
-def step(
-    policy: A3c, batch: Batch, generator: Generator
-) -> tuple[A3cProposal, dict[str, Tensor]]:
-    """Make one step of the loop against the network that draws 0."""
-    proposal = policy.propose(batch, policy.setting.grid, generator)
-    return proposal, policy.learn(proposal, zeros(batch, proposal.mask))
-
-
-def weights_after(steps: int, images: Tensor, **options: Any) -> list[Tensor]:
-    """Return the network's weights after ``steps`` steps of 8 images, in order."""
-    policy = a_policy(images, **options)
-    generator = Generator().manual_seed(0)
-    for number in range(steps):
-        rows = (torch.arange(8) + 8 * number) % len(images)
-        step(policy, a_batch(images, rows, number / steps), generator)
-    return [weight.detach().clone() for weight in policy.network.parameters()]
 
 
 def taught(policy: A3c, scale: float = 1.0) -> A3c:

@@ -13,14 +13,8 @@ from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Batch
 from maskwise.pretrain.policies.a3c.policy import A3cConfig
 from maskwise.pretrain.policies.a3c.reward import RewardConfig
-from pretrain.a3c_toys import (
-    AT_ACTION,
-    PAIRS,
-    a_policy,
-    step,
-    weights_after,
-)
-from pretrain.dqn_toys import GRID, a_batch, equal
+from pretrain.a3c_toys import AT_ACTION, PAIRS, a_policy, weights_after
+from pretrain.policy_toys import GRID, a_batch, equal, step
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=Generator().manual_seed(0))
 AHM: dict[str, Any] = {"preset": "ahm"}

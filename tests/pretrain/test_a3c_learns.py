@@ -7,7 +7,7 @@ import torch
 from torch import Generator
 
 from pretrain.a3c_toys import AT_ACTION, PAIRS, a_policy, paid, planted
-from pretrain.dqn_toys import GRID, a_batch
+from pretrain.policy_toys import GRID, a_batch
 
 STEPS = 150
 

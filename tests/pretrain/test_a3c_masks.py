@@ -9,8 +9,8 @@ from torch import Generator
 from maskwise.pretrain.diagnostics.lift import lift_matrix
 from maskwise.pretrain.policies.a3c.bernoulli import bernoulli_overlap
 from maskwise.pretrain.policies.a3c.policy import Temperature
-from pretrain.a3c_toys import PAIRS, RICH, a_policy, planted, step, taught
-from pretrain.dqn_toys import GRID, a_batch, equal
+from pretrain.a3c_toys import PAIRS, RICH, a_policy, planted, taught
+from pretrain.policy_toys import GRID, a_batch, equal, step
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=Generator().manual_seed(0))
 AHM: dict[str, Any] = {"preset": "ahm"}

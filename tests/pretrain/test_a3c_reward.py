@@ -19,8 +19,8 @@ from maskwise.pretrain.policies.a3c.reward import (
     scaled,
 )
 from maskwise.pretrain.policies.a3c.sampling import Choice, in_order
-from pretrain.a3c_toys import a_policy, step
-from pretrain.dqn_toys import GRID, a_batch
+from pretrain.a3c_toys import a_policy
+from pretrain.policy_toys import GRID, a_batch, step
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=Generator().manual_seed(0))
 NAN = torch.nan

@@ -11,8 +11,8 @@ from maskwise.encoders import ENCODERS
 from maskwise.pretrain.contracts import Outcome
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
 from maskwise.pretrain.policies.a3c.policy import A3c
-from pretrain.a3c_toys import PAIRS, RICH, a_policy, step, taught, weights_after
-from pretrain.dqn_toys import GRID, a_batch, equal
+from pretrain.a3c_toys import PAIRS, RICH, a_policy, taught, weights_after
+from pretrain.policy_toys import GRID, a_batch, equal, step
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=Generator().manual_seed(0))
 AHM: dict[str, Any] = {"preset": "ahm"}

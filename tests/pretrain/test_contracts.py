@@ -21,7 +21,7 @@ from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
 from maskwise.pretrain.recipe import parse_recipe
-from pretrain.dqn_toys import zeros
+from pretrain.policy_toys import zeros
 from pretrain.toys import SMALL, make_run, make_setting, make_store, pretrain
 
 GRID: Grid = (16, 16)

@@ -12,7 +12,8 @@ from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Outcome
 from maskwise.pretrain.policies.dqn.policy import Dqn, DqnConfig
 from maskwise.pretrain.policies.dqn.reward import another
-from pretrain.dqn_toys import GRID, a_batch, a_policy, equal, step, weights_after
+from pretrain.dqn_toys import a_policy, weights_after
+from pretrain.policy_toys import GRID, a_batch, equal, step
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 RANDOM: dict[str, Any] = {"epsilon": {"schedule": "const", "end": 1.0}}

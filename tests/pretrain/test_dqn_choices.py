@@ -7,7 +7,8 @@ from scipy.stats import chisquare
 from torch import Generator
 
 from maskwise.pretrain.policies.dqn.policy import Dqn
-from pretrain.dqn_toys import GRID, a_batch, a_policy, step
+from pretrain.dqn_toys import a_policy
+from pretrain.policy_toys import GRID, a_batch, step
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 RANDOM: dict[str, Any] = {"epsilon": {"schedule": "const", "end": 1.0}}

@@ -10,7 +10,8 @@ from maskwise.config import parse
 from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.masks import to_pixels
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
-from pretrain.dqn_toys import GRID, a_batch, a_policy, a_setting, step
+from pretrain.dqn_toys import a_policy
+from pretrain.policy_toys import GRID, a_batch, a_setting, step
 
 
 def patches(number: int, seed: int) -> tuple[Tensor, Tensor]:

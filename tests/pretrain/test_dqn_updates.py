@@ -10,7 +10,8 @@ from torch import Generator, Tensor
 from maskwise.encoders import ENCODERS
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
 from maskwise.pretrain.policies.dqn.policy import Dqn
-from pretrain.dqn_toys import GRID, a_batch, a_policy, equal, step, weights_after, zeros
+from pretrain.dqn_toys import a_policy, weights_after
+from pretrain.policy_toys import GRID, a_batch, equal, step, zeros
 
 IMAGES = torch.randn(40, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 

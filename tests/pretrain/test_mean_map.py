@@ -11,7 +11,7 @@ from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Proposal
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.mean_map import MeanMap
-from pretrain.dqn_toys import GRID, a_batch, a_setting, zeros
+from pretrain.policy_toys import GRID, a_batch, a_setting, zeros
 
 IMAGES = torch.randn(16, 1, 32, 32, generator=Generator().manual_seed(0))
 DQN: dict[str, Any] = {"name": "dqn", "box": [3, 3], "width": 8}

@@ -19,7 +19,7 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from maskwise.ingest.measure import Look, Task, measure
+from maskwise.ingest.measure import Job, Task, measure
 from maskwise.scans.decode import Decoded
 from maskwise.scans.pictures import read_frame, read_grey, read_image
 from maskwise.scans.reasons import RejectedError
@@ -227,7 +227,7 @@ def test_padding_counts_in_no_statistic(tmp_path: Path) -> None:
     words[2:6] = 100
     words[3] = 300
     save(padded({"PixelPaddingValue": 60000}, words), tmp_path / "a.dcm")
-    (row,) = measure(Look(tmp_path, 10**6, tmp_path / "key"), Task(0, "a.dcm", 0, ())).measured
+    (row,) = measure(Job(tmp_path, 10**6, tmp_path / "key"), Task(0, "a.dcm", 0, ())).measured
     assert (row.intensity_min, row.intensity_max, row.intensity_mean) == (100, 300, 150)
 
 
@@ -236,7 +236,7 @@ def test_an_image_of_nothing_but_padding_is_black_and_blank(tmp_path: Path, dtyp
     words = np.full((8, 8), 200, dtype)
     elements = {"PixelPaddingValue": 200, "RescaleSlope": "2", "RescaleIntercept": "0"}
     save(padded(elements, words), tmp_path / "a.dcm")
-    (row,) = measure(Look(tmp_path, 10**6, tmp_path / "key"), Task(0, "a.dcm", 0, ())).measured
+    (row,) = measure(Job(tmp_path, 10**6, tmp_path / "key"), Task(0, "a.dcm", 0, ())).measured
     assert (row.intensity_mean, row.intensity_std) == (0, 0)
     assert (row.intensity_min, row.intensity_max, row.blank) == (0, 0, True)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskwise.ingest.measure import Look, Task, measure
+from maskwise.ingest.measure import Job, Task, measure
 from maskwise.scans.decode import check_values
 from maskwise.scans.mask_files import read_classes, read_mask
 from maskwise.scans.pictures import read_frame, read_grey, read_image
@@ -51,7 +51,7 @@ def test_nan_is_background_whichever_way_an_image_is_read(tmp_path: Path, read: 
 
 def test_an_image_in_which_nothing_was_measured_counts_as_black(tmp_path: Path) -> None:
     write(tmp_path / "v.nii", np.full((2, 2, 1), np.nan, np.float32))
-    look = Look(tmp_path, 100, tmp_path / "key", BACKGROUND)
+    look = Job(tmp_path, 100, tmp_path / "key", BACKGROUND)
     (row,) = measure(look, Task(0, "v.nii", 0, ())).measured
     assert (row.intensity_mean, row.intensity_std) == (0, 0)
     assert (row.intensity_min, row.intensity_max, row.blank) == (0, 0, True)
@@ -141,6 +141,6 @@ def test_nan_in_a_mask_has_one_reason_whatever_its_format(tmp_path: Path, name: 
     mask = f"mask_{name}"
     write(tmp_path / "mask_a.nii", HOLE)
     Image.fromarray(HOLE[..., 0]).save(tmp_path / "mask_a.tif")
-    look = Look(tmp_path, 100, tmp_path / "key")
+    look = Job(tmp_path, 100, tmp_path / "key")
     (reject,) = measure(look, Task(0, name, 0, (mask,))).rejects
     assert (reject.path, reject.reason) == (name, "fractional_mask")

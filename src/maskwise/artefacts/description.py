@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
+from maskwise.annotations import members, nullable, option_kinds, plain, stated
 from maskwise.bounds import Length, Within
 from maskwise.errors import listed, shown
-from maskwise.kinds import members, nullable, option_kinds, plain, stated
 
 D = TypeVar("D")
 _PLAIN: dict[Any, tuple[type, ...]] = {

@@ -6,7 +6,7 @@ Needs torch and safetensors only. All or nothing: every tensor is accounted for,
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -41,23 +41,30 @@ Loss = Annotated[float, Within(0, 10**9)]
 
 
 @dataclass(frozen=True)
-class ModelMetadata:
-    """What a user of a classifier must know."""
-
-    block: ClassVar[str] = "model"
+class _OfAnyModel:
+    """What the metadata of every kind of model say."""
 
     encoder: EncoderMetadata
     """Architecture, image size, preprocessing, source, recipe and seed."""
     task: str
     """Name in ``maskwise.finetune.tasks.TASKS``."""
     classes: Annotated[tuple[str, ...], Length(1, MOST_CLASSES)]
-    """In the order of the model's outputs."""
+    """In the order of a classifier's outputs. Of a segmenter, what is outlined: class i is the
+    output i + 1; output 0 is the background."""
     mode: str
     """``probe`` (the encoder as pre-trained) or ``full`` (fine-tuned as a whole)."""
     fraction: Share
-    """Share of the training labels that the model saw."""
+    """Share of the labelled, or outlined, training images that the model saw."""
     images: Number
-    """Number of labelled training images that the model saw."""
+    """Number of those images."""
+
+
+@dataclass(frozen=True)
+class ModelMetadata(_OfAnyModel):
+    """What a user of a classifier must know."""
+
+    block: ClassVar[str] = "model"
+
     stages: Annotated[tuple[Stage, ...], Length(1, MOST_STAGES)]
     """Whose pooled features the linear layer sees, finest first."""
     pooling: str
@@ -76,29 +83,13 @@ class ModelMetadata:
         """On validation images; the lower, the better the model."""
         return self.validation_log_loss
 
-    def check(self) -> None:
-        """Raise ``ValueError`` where a figure cannot be right."""
-        _check_names(self.classes)
-
 
 @dataclass(frozen=True)
-class SegmenterMetadata:
+class SegmenterMetadata(_OfAnyModel):
     """What a user of a segmenter must know."""
 
     block: ClassVar[str] = "segmenter"
 
-    encoder: EncoderMetadata
-    """Architecture, image size, preprocessing, source, recipe and seed."""
-    task: str
-    """Name in ``maskwise.finetune.tasks.TASKS``."""
-    classes: Annotated[tuple[str, ...], Length(1, MOST_CLASSES)]
-    """What is outlined: class i is the model's output i + 1; output 0 is the background."""
-    mode: str
-    """``probe`` (the encoder as pre-trained) or ``full`` (fine-tuned as a whole)."""
-    fraction: Share
-    """Share of the outlined training images that the model saw."""
-    images: Number
-    """Number of outlined training images that the model saw."""
     validation_loss: Loss
     """Dice loss + cross-entropy on the validation images of that fraction."""
 
@@ -107,17 +98,8 @@ class SegmenterMetadata:
         """On validation images; the lower, the better the model."""
         return self.validation_loss
 
-    def check(self) -> None:
-        """Raise ``ValueError`` where a figure cannot be right."""
-        _check_names(self.classes)
-
 
 Metadata = ModelMetadata | SegmenterMetadata
-
-
-def _check_names(classes: tuple[str, ...]) -> None:
-    if len(set(classes)) < len(classes):
-        raise ValueError(f"classes is {shown(classes)}, not different names")
 
 
 def write_model(model: nn.Module, metadata: Metadata, path: Path) -> None:
@@ -143,7 +125,7 @@ def load_model(path: str | Path) -> Classifier | Segmenter:
         found = "an encoder: use maskwise.load_encoder" if "encoder" in blocks else "no model"
         raise UserError(f"{path}: holds {found}")
     with usable(path):
-        metadata = _KINDS[kind](blocks[kind])
+        metadata = _metadata(_KINDS[kind], blocks[kind])
         seen = metadata.encoder
         model = rebuild(lambda: _build(metadata, str(path)), tensors, seen, str(path))
     log.info("%s: loaded %s", path, account(model))
@@ -176,22 +158,15 @@ def build_classifier(encoder: nn.Module, metadata: ModelMetadata) -> Classifier:
     )
 
 
-def model_metadata(block: Mapping[str, Any]) -> ModelMetadata:
+def _metadata(kind: type[Metadata], block: Mapping[str, Any]) -> Metadata:
     """Build the metadata from its JSON block; ``ValueError`` where it is wrong."""
-    metadata = from_json(ModelMetadata, block)
-    metadata.check()
+    metadata = from_json(kind, block)
+    if len(set(metadata.classes)) < len(metadata.classes):
+        raise ValueError(f"classes is {shown(metadata.classes)}, not different names")
     return replace(metadata, encoder=encoder_metadata(block["encoder"]))
 
 
-def segmenter_metadata(block: Mapping[str, Any]) -> SegmenterMetadata:
-    """Build the metadata from its JSON block; ``ValueError`` where it is wrong."""
-    metadata = from_json(SegmenterMetadata, block)
-    metadata.check()
-    return replace(metadata, encoder=encoder_metadata(block["encoder"]))
-
-
-_KINDS: dict[str, Callable[[Mapping[str, Any]], Metadata]] = {
-    ModelMetadata.block: model_metadata,
-    SegmenterMetadata.block: segmenter_metadata,
+_KINDS: dict[str, type[Metadata]] = {
+    kind.block: kind for kind in (ModelMetadata, SegmenterMetadata)
 }
-"""Name of the block -> what reads it."""
+"""Name of the block -> what it describes."""

@@ -10,7 +10,8 @@ thing. There is no loop over draws.
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from maskwise.weighted import Floats, ranking, share
+
 Codes = NDArray[np.int64]
 
 METRICS = (
@@ -79,18 +80,18 @@ def confusion(probabilities: Floats, truth: Codes, weights: Floats) -> Floats:
 
 def accuracy(table: Floats) -> Floats:
     """Weight on the diagonal over all weight."""
-    return _share(np.trace(table, axis1=1, axis2=2), table.sum(axis=(1, 2)))
+    return share(np.trace(table, axis1=1, axis2=2), table.sum(axis=(1, 2)))
 
 
 def balanced_accuracy(table: Floats) -> Floats:
     """Mean recall of the classes that have weight."""
-    return _mean_over_classes(_share(_diagonal(table), table.sum(axis=2)))
+    return _mean_over_classes(share(_diagonal(table), table.sum(axis=2)))
 
 
 def macro_f1(table: Floats) -> Floats:
     """Mean F1 of the classes that have weight or were predicted."""
     both = table.sum(axis=1) + table.sum(axis=2)  # 2 TP + FP + FN
-    return _mean_over_classes(_share(2 * _diagonal(table), both))
+    return _mean_over_classes(share(2 * _diagonal(table), both))
 
 
 def calibration_error(
@@ -104,7 +105,7 @@ def calibration_error(
     highest = probabilities.max(axis=1)
     excess = (probabilities.argmax(axis=1) == truth) - highest
     by_bin = _bins(highest, bins) * excess[:, None]  # (n, bins)
-    return _share(np.abs(weights.T @ by_bin).sum(axis=1), weights.sum(axis=0))
+    return share(np.abs(weights.T @ by_bin).sum(axis=1), weights.sum(axis=0))
 
 
 def calibration_error_if_perfect(
@@ -142,8 +143,7 @@ def _bins(highest: Floats, bins: int) -> NDArray[np.bool_]:
 def _rankings(probabilities: Floats, truth: Codes, weights: Floats) -> tuple[Floats, Floats]:
     """Return macro one-vs-rest AUROC and average precision, means over the classes there."""
     both = [
-        _ranking(probabilities[:, k], truth == k, weights)
-        for k in range(probabilities.shape[1])
+        ranking(probabilities[:, k], truth == k, weights) for k in range(probabilities.shape[1])
     ]
     areas, precisions = zip(*both, strict=True)
     return _mean_over_classes(np.stack(areas, axis=1)), _mean_over_classes(
@@ -151,48 +151,11 @@ def _rankings(probabilities: Floats, truth: Codes, weights: Floats) -> tuple[Flo
     )
 
 
-def _ranking(
-    scores: Floats, positive: NDArray[np.bool_], weights: Floats
-) -> tuple[Floats, Floats]:
-    """Return AUROC and average precision of one class, each ``(D,)``.
-
-    One sort serves all draws: a draw only weighs the sorted rows anew. Rows of equal score make
-    one threshold.
-    """
-    order = np.argsort(-scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
-    here = weights[order]  # (n, D), then (thresholds, D)
-    hits = here * positive[order][:, None]
-    if len(starts) < len(order):
-        here, hits = (np.add.reduceat(rows, starts, axis=0) for rows in (here, hits))
-    # Only thresholds with positives add anything: the rest is not computed.
-    some = np.flatnonzero(np.logical_or.reduceat(positive[order], starts))
-    taken = here.cumsum(axis=0)
-    everything = taken[-1]
-    here, hits, taken = here[some], hits[some], taken[some]
-    found = hits.cumsum(axis=0)
-    positives = hits.sum(axis=0)
-    negatives = everything - positives
-    negatives[negatives < 1e-9 * everything] = 0.0  # what rounding leaves of none at all
-    # Of each positive: the negatives below it, and half of those beside it.
-    won = (hits * (negatives - (taken - found) + (here - hits) / 2)).sum(axis=0)
-    precision = np.divide(found, taken, out=np.zeros_like(found), where=taken > 0)
-    area = _share(won, positives * negatives)
-    return area, _share((hits * precision).sum(axis=0), positives)
-
-
 def _diagonal(table: Floats) -> Floats:
     return np.diagonal(table, axis1=1, axis2=2)
-
-
-def _share(part: Floats, whole: Floats) -> Floats:
-    """Divide; NaN where there is nothing to divide by."""
-    shares: Floats = np.full(np.shape(whole), np.nan)
-    np.divide(part, whole, out=shares, where=whole > 0)
-    return shares
 
 
 def _mean_over_classes(values: Floats) -> Floats:
     """Average ``(D, K)`` over the classes where a value is defined."""
     defined = ~np.isnan(values)
-    return _share(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(float))
+    return share(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(float))

@@ -41,13 +41,6 @@ class Moves:
         return pictures[image[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
 
 
-def augment(
-    images: Tensor, config: Augmentation, laterality: Laterality, generator: np.random.Generator
-) -> Tensor:
-    """Shift and flip images ``(B, C, H, W)``, each for itself; see ``draw_moves``."""
-    return draw_moves(images, config, laterality, generator).apply(images)
-
-
 def draw_moves(
     images: Tensor, config: Augmentation, laterality: Laterality, generator: np.random.Generator
 ) -> Moves:

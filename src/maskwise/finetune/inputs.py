@@ -3,14 +3,12 @@
 from typing import cast
 
 import pandas as pd
-import torch
 from torch import nn
 
 from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store
 from maskwise.errors import UserError
-from maskwise.finetune.run import FinetuneRun
 
 
 def own_metadata(encoder: nn.Module, store: Store) -> EncoderMetadata:
@@ -42,15 +40,3 @@ def split_rows(store: Store, splits: pd.DataFrame, seed: int) -> pd.DataFrame:
     own = for_seed(splits, seed)
     rows = store.rows(own["image_id"])
     return own[["image_id", "group", "split", "fold"]].assign(row=rows)
-
-
-def device_of(run: FinetuneRun) -> torch.device:
-    """Return the device that the options ask for.
-
-    Raises:
-        UserError: if it is a GPU, and there is none.
-    """
-    name, available = run.config.device, torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UserError("finetune.device: cuda, but torch sees no GPU here; say auto or cpu")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")

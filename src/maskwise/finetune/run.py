@@ -1,10 +1,11 @@
 """What a run of the stage is asked to do: YAML becomes these."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from maskwise.bounds import BatchSize, LearningRate, Length, Steps
 from maskwise.config import Choice, parse
+from maskwise.device import Device
 from maskwise.finetune.contracts import Mode, TaskConfig
 from maskwise.finetune.diagnosis.probe import ProbeConfig
 from maskwise.finetune.models import Keep
@@ -22,7 +23,7 @@ class FinetuneConfig:
     """``subset``: validation labels shrink with the fraction; ``full``: they do not."""
     keep: Keep = "best"
     """Which models are written."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     full: FullConfig = field(default_factory=FullConfig)
 

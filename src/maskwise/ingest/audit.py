@@ -23,6 +23,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
 from maskwise.seeds import stream
+from maskwise.weighted import Floats, ranking
 
 DRAWS = 500
 FOLDS = 3
@@ -36,7 +37,6 @@ BYTES = ("bytes", "bytes_per_pixel")
 """Facts that depend on what is shown, where a file is compressed."""
 _SEED = 0
 
-Floats = NDArray[np.float64]
 Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 """Rows to learn from and rows to judge by."""
 
@@ -177,21 +177,11 @@ def macro_auroc(scores: Floats, truth: NDArray[np.int64], weights: NDArray[Any])
     ``scores`` is ``(N, K)``, a row's sum 1, ``truth`` ``(N,)``, ``weights`` ``(B, N)``; ties
     count one half; NaN where a class has no weight.
     """
-    total = np.zeros(len(weights))
     number = scores.shape[1]
     asked = range(number) if number > 2 else [1]  # of two, one is the other turned round
-    for k in asked:
-        order = np.argsort(scores[:, k], kind="stable")
-        ordered = scores[order, k]
-        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        positive = np.where(truth[order] == k, weights[:, order], 0.0)
-        negative = weights[:, order] - positive
-        p = np.add.reduceat(positive, starts, axis=1)
-        q = np.add.reduceat(negative, starts, axis=1)
-        above = (p * (np.cumsum(q, axis=1) - q / 2)).sum(axis=1)
-        pairs = p.sum(axis=1) * q.sum(axis=1)
-        total += np.divide(above, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
-    mean: Floats = total / len(asked)
+    columns = np.ascontiguousarray(weights.T, dtype=np.float64)
+    areas = [ranking(scores[:, k], truth == k, columns)[0] for k in asked]
+    mean: Floats = np.mean(areas, axis=0)
     return mean
 
 

@@ -71,7 +71,7 @@ class Measured(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Look:
+class Job:
     """What a worker must know beside its tasks."""
 
     raw: Path
@@ -88,22 +88,22 @@ class Found(NamedTuple):
     rejects: list[Reject]
 
 
-def measure(look: Look, task: Task) -> Found:
+def measure(job: Job, task: Task) -> Found:
     """Measure the images of ``task``, one in memory at a time."""
     measured: list[Measured] = []
     rejects: list[Reject] = []
     try:
-        check_volume(look.raw, task.path, task.masks, task.classes, look.reading)
+        check_volume(job.raw, task.path, task.masks, task.classes, job.reading)
     except RejectedError as error:
         return Found([], [error.reject._replace(path=task.path)])
     frame, frames = task.frame, task.frame + task.frames
     while frame < frames:
         try:
-            image, frames_there = _measure(look, task, frame)
+            image, frames_there = _measure(job, task, frame)
             measured.append(image)
             frames = max(frames, frames_there)
         except RejectedError as error:
-            frames = max(frames, _promised(look, task))
+            frames = max(frames, _promised(job, task))
             rejects.append(_name(error.reject, task, frame, frames - task.frame))
         frame += 1
     return Found(measured, rejects)
@@ -115,12 +115,12 @@ def lost(task: Task, loss: Loss) -> Found:
     return Found([], [Reject(task.path, loss.reason, f"{loss.detail}{advice}")])
 
 
-def _promised(look: Look, task: Task) -> int:
+def _promised(job: Job, task: Task) -> int:
     """Return how many frames a file promises of which one is refused: others may be sound."""
     if task.frames > 1 or claimed_format(task.path) == "NIFTI":
         return 0  # the listing knows
     try:
-        return frames_in(look.raw, task.path, look.max_pixels)
+        return frames_in(job.raw, task.path, job.max_pixels)
     except RejectedError:
         return 0
 
@@ -131,11 +131,11 @@ def _name(reject: Reject, task: Task, frame: int, frames: int) -> Reject:
     return reject._replace(path=task.path, detail=f"{which}{reject.detail}")
 
 
-def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
-    data, decoded = read_frame(look.raw, task.path, frame, look.max_pixels, look.reading)
+def _measure(job: Job, task: Task, frame: int) -> tuple[Measured, int]:
+    data, decoded = read_frame(job.raw, task.path, frame, job.max_pixels, job.reading)
     grey, intensities = _grey(decoded, task.path)
     height, width, channels = decoded.pixels.shape
-    share, remarks = _lesion_share(look, task, frame, (height, width))
+    share, remarks = _lesion_share(job, task, frame, (height, width))
     measured = Measured(
         row=task.row,
         frame=frame,
@@ -155,7 +155,7 @@ def _measure(look: Look, task: Task, frame: int) -> tuple[Measured, int]:
         intensity_max=intensities[3],
         blank=_is_blank(grey, decoded.pixels.dtype, intensities),
         lesion_share=share,
-        place=without_names(decoded.place, look.key_file),
+        place=without_names(decoded.place, job.key_file),
         remarks=(*decoded.remarks, *remarks),
     )
     return measured, decoded.frames
@@ -214,13 +214,13 @@ def _hash_pixels(pixels: NDArray[Any]) -> str:
 
 
 def _lesion_share(
-    look: Look, task: Task, frame: int, size: tuple[int, int]
+    job: Job, task: Task, frame: int, size: tuple[int, int]
 ) -> tuple[float, tuple[Remark, ...]]:
     """Return the share of the pixels that is lesion, and what was decided about the masks."""
     if not task.masks:
         return float("nan"), ()
     try:
-        lesion = read_lesion(look.raw, task.masks, frame, look.max_pixels, look.reading)
+        lesion = read_lesion(job.raw, task.masks, frame, job.max_pixels, job.reading)
     except RejectedError as error:
         path, reason, detail = error.reject
         reason = AS_A_MASK.get(reason, "damaged_mask")

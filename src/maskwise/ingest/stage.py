@@ -30,7 +30,7 @@ from maskwise.ingest.groups import Groups, group_images
 from maskwise.ingest.joining import join
 from maskwise.ingest.labels import alike_labels, alike_warnings
 from maskwise.ingest.listing import MEASURED
-from maskwise.ingest.measure import Look, Measured, Task, lost, measure
+from maskwise.ingest.measure import Job, Measured, Task, lost, measure
 from maskwise.ingest.overlap import MaskComparison
 from maskwise.ingest.summary import describe, describe_rejects, describe_remarks, plain, warn
 from maskwise.progress import bar, note, planning
@@ -118,7 +118,7 @@ def _measure(
     workers = min(workers_for(sum(frames), config.workers), max(1, len(chunks)))
     key_file = config.identity_key.expanduser().absolute()
     had_key = os.path.exists(key_file)
-    work = partial(measure, Look(raw, config.max_pixels, key_file, reading))
+    work = partial(measure, Job(raw, config.max_pixels, key_file, reading))
     measured: list[Measured] = []
     rejects: list[Reject] = []
     start = time.perf_counter()

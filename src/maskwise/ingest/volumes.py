@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from maskwise.scans.decode import claimed_format
-from maskwise.scans.masks import check_whole, settled
+from maskwise.scans.lesions import check_whole, settled
 from maskwise.scans.pictures import volume_reader
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import AS_A_MASK, RejectedError

@@ -99,11 +99,7 @@ def _collect(study: Study, recipe: str) -> Node:
     replicates = study.replicates(recipe)
     return Node(
         bind(collect_predictions, replicates=replicates),
-        [
-            replicate.dataset(artefact)
-            for replicate in replicates
-            for artefact in ("predictions", "subsets")
-        ],
+        [each for one in replicates for each in one.datasets("predictions", "subsets")],
         study.collected(recipe, "predictions"),
         name="collect_predictions",
         namespace=recipe,

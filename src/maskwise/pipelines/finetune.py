@@ -36,10 +36,7 @@ def finetune(
 
 def create_pipeline(study: Study) -> Pipeline:
     """The stage of one source: one node per replicate, in the replicate's namespace."""
-    replicates = [
-        replicate for recipe in study.recipes for replicate in study.replicates(recipe)
-    ]
-    return Pipeline([_node(study, replicate) for replicate in replicates])
+    return Pipeline([_node(study, replicate) for replicate in study.all_replicates])
 
 
 def _node(study: Study, replicate: Replicate) -> Node:
@@ -53,11 +50,7 @@ def _node(study: Study, replicate: Replicate) -> Node:
             study.parameters("finetune"),
             "params:finetune",
         ],
-        [
-            replicate.dataset("subsets"),
-            replicate.dataset("predictions"),
-            replicate.dataset("models"),
-        ],
+        replicate.datasets("subsets", "predictions", "models"),
         name="finetune",
         namespace=replicate.namespace,
         tags="finetune",

@@ -42,10 +42,7 @@ def pretrain(
 
 def create_pipeline(study: Study, project: Path) -> Pipeline:
     """The stage of one source: one node per replicate, in the replicate's namespace."""
-    replicates = [
-        replicate for recipe in study.recipes for replicate in study.replicates(recipe)
-    ]
-    return Pipeline([_node(study, replicate, project) for replicate in replicates])
+    return Pipeline([_node(study, replicate, project) for replicate in study.all_replicates])
 
 
 def _node(study: Study, replicate: Replicate, project: Path) -> Node:
@@ -58,11 +55,7 @@ def _node(study: Study, replicate: Replicate, project: Path) -> Node:
             study.parameters("pretrain"),
             "params:pretrain",
         ],
-        [
-            replicate.dataset("encoder"),
-            replicate.dataset("history"),
-            replicate.dataset("gallery"),
-        ],
+        replicate.datasets("encoder", "history", "gallery"),
         name="pretrain",
         namespace=replicate.namespace,
         tags="pretrain",

@@ -95,10 +95,10 @@ def create_pipeline(study: Study) -> Pipeline:
 
 
 def _collect(study: Study, recipe: str) -> Node:
-    replicates, artefacts = study.replicates(recipe), ("history", "gallery", "models")
+    replicates = study.replicates(recipe)
     return Node(
         bind(collect_training, replicates=replicates),
-        [replicate.dataset(artefact) for replicate in replicates for artefact in artefacts],
+        [each for one in replicates for each in one.datasets("history", "gallery", "models")],
         study.collected(recipe, "training"),
         name="collect_training",
         namespace=recipe,

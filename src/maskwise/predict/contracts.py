@@ -79,7 +79,7 @@ class Card:
     """Data URI of what the model saw."""
 
 
-class Kind(Protocol):
+class ModelKind(Protocol):
     """One kind of model, around a network that is loaded."""
 
     @property

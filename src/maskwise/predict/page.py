@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskwise.artefacts.model import Metadata
-from maskwise.predict.contracts import Card, Kind, Refused
+from maskwise.predict.contracts import Card, ModelKind, Refused
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def thumbnail(intensities: NDArray[np.float32]) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
-def render(kind: Kind, summary: Summary, cards: list[Card]) -> str:
+def render(kind: ModelKind, summary: Summary, cards: list[Card]) -> str:
     """Return the page as HTML, in the words of the kind of model."""
     environment = Environment(
         loader=PackageLoader("maskwise.predict"),

@@ -16,9 +16,10 @@ import torch
 from maskwise.artefacts.model import Metadata, ModelMetadata, SegmenterMetadata, load_model
 from maskwise.bounds import Within
 from maskwise.config import choose, parse
+from maskwise.device import choose_device
 from maskwise.errors import UserError, hint, shown
 from maskwise.predict.classes import Classes
-from maskwise.predict.contracts import Answers, Card, Kind, Look, Refused, Scan
+from maskwise.predict.contracts import Answers, Card, Look, ModelKind, Refused, Scan
 from maskwise.predict.outlines import Outlines
 from maskwise.predict.page import Summary, called, render, thumbnail
 from maskwise.predict.reading import (
@@ -41,7 +42,7 @@ from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
 log = logging.getLogger(__name__)
 
 SCANS_AT_ONCE = 64
-KINDS: dict[str, Callable[[Any, Any], Kind]] = {
+MODEL_KINDS: dict[str, Callable[[Any, Any], ModelKind]] = {
     ModelMetadata.block: Classes,
     SegmenterMetadata.block: Outlines,
 }
@@ -119,8 +120,8 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
     network = load_model(model)
     metadata = cast(Metadata, network.metadata)
     _check(config, metadata, model)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind = KINDS[metadata.block](network.to(device), metadata)
+    device = choose_device()
+    kind = MODEL_KINDS[metadata.block](network.to(device), metadata)
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         found = find_scans(scans, config.column, config.root, config.reading, pool)
         run = _Run(kind, metadata, device, found, config, pool)
@@ -170,7 +171,7 @@ def _check(config: PredictConfig, metadata: Metadata, model: Path) -> None:
 class _Run:
     """What all scans share."""
 
-    kind: Kind
+    kind: ModelKind
     metadata: Metadata
     device: torch.device
     found: Scans

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from maskwise.device import Device, choose_device
 from maskwise.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -31,10 +31,7 @@ def build_fabric(device: Device, precision: Precision) -> "Fabric":
     # It takes a second to import, and every run looks at its options, which stand here too.
     from lightning_fabric import Fabric
 
-    cuda = torch.cuda.is_available()
-    if device == "cuda" and not cuda:
-        raise UserError("pretrain.device: this machine has no CUDA device; use auto or cpu")
-    chosen = "cuda" if cuda and device != "cpu" else "cpu"
+    chosen = choose_device(device, "pretrain.device").type
     fast = _has_bfloat16(chosen)
     if precision == "bfloat16" and not fast:
         raise UserError(

@@ -5,8 +5,6 @@ What A3C's name promises (Mnih et al., ICML 2016; updates as Hogwild's, Recht et
 runs never give the same weights to the last bit.
 """
 
-import multiprocessing
-import os
 import queue
 import signal
 import threading
@@ -27,7 +25,7 @@ from maskwise.masks import Grid
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.contracts import Objective, SharedPolicy
 from maskwise.pretrain.phases import Timeline
-from maskwise.workers import deaf_to_interrupts
+from maskwise.workers import deaf_to_interrupts, leave_with_parent
 
 Assemble = Callable[[], tuple[Objective, Any, Batches]]
 """Builds objective, policy and batches anew in a worker; picklable."""
@@ -147,7 +145,7 @@ def _work(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> Non
     """Teach until the phase ends; a worker's whole life."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     try:
         torch.set_num_threads(shift.threads)
         results.put(("left", rank, _teach(rank, shift, tickets, results, stop)))
@@ -190,13 +188,6 @@ def mask_generator(rank: int, shift: Shift) -> Generator:
     if rank == 0:
         return generator.set_state(shift.mask_generator)
     return generator.manual_seed(seeds.torch_seed(shift.seed, "mask", rank))
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def check_shareable(

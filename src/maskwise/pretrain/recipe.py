@@ -7,21 +7,17 @@ from typing import Annotated, Any
 
 from maskwise.bounds import BatchSize, Length, Side, Steps, Within
 from maskwise.config import Choice, parse
+from maskwise.device import Device
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.contract import EncoderConfig
 from maskwise.errors import UserError, hint, shown
 from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.checkpoint import SecondRun
 from maskwise.pretrain.contracts import ObjectiveConfig, PolicyConfig
-from maskwise.pretrain.hardware import Device, Precision
+from maskwise.pretrain.hardware import Precision
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.optimisation import OptimisationConfig
-from maskwise.pretrain.phases import (
-    SCHEDULES,
-    AlternatingConfig,
-    ScheduleConfig,
-    Timeline,
-)
+from maskwise.pretrain.phases import SCHEDULES, AlternatingConfig, ScheduleConfig, Timeline
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
 

@@ -7,11 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.artefacts.outlines import (
-    MODEL_OUTLINES,
-    ModelOutlines,
-    read_model_outlines,
-)
+from maskwise.artefacts.outlines import MODEL_OUTLINES, ModelOutlines, read_model_outlines
 from maskwise.report.facts import Facts
 
 EMPTY_MASKS = {

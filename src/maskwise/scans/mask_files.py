@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwise.scans.decode import Decoded, check_frame, claimed_format
-from maskwise.scans.masks import Lesion, classes_in, classes_of, known, lesion_of, settled
+from maskwise.scans.lesions import Lesion, classes_in, classes_of, known, lesion_of, settled
 from maskwise.scans.pictures import (
     MAX_PIXELS,
     dicom_reader,
@@ -54,7 +54,7 @@ def read_mask(
     """Return the union ``(H, W)`` of the masks in ``paths``; True = lesion.
 
     1-bit, grey, RGB, RGBA and 16-bit masks give the same answer, by the rule of
-    ``scans/masks.py``. Raises what ``read_lesion`` raises.
+    ``scans/lesions.py``. Raises what ``read_lesion`` raises.
     """
     return read_lesion(raw, paths, frame, max_pixels, reading).mask
 

@@ -19,6 +19,7 @@ from maskwise.evaluate.scales import Scale
 from maskwise.evaluate.tasks.contract import Asides
 from maskwise.evaluate.tasks.diagnosis import origin
 from maskwise.evaluate.weighing import Weights
+from maskwise.weighted import share
 
 Floats = NDArray[np.float64]
 
@@ -227,12 +228,12 @@ def overlaps(tp: Floats, fp: Floats, fn: Floats, empty: EmptyMasks) -> dict[str,
     there is nothing, NaN elsewhere.
     """
     neither = _NEITHER[empty]
-    dice, shown = _share(2 * tp, 2 * tp + fp + fn, neither), tp + fn > 0
+    dice, shown = share(2 * tp, 2 * tp + fp + fn, neither), tp + fn > 0
     return {
         "dice": dice,
-        "iou": _share(tp, tp + fp + fn, neither),
-        "sensitivity": _share(tp, tp + fn, float("nan")),
-        "precision": _share(tp, tp + fp, float("nan")),
+        "iou": share(tp, tp + fp + fn, neither),
+        "sensitivity": share(tp, tp + fn),
+        "precision": share(tp, tp + fp),
         "lesion_dice": np.where(shown, dice, np.nan),
         "false_alarms": np.where(shown, np.nan, (fp > 0).astype(np.float64)),
     }
@@ -242,7 +243,7 @@ def mean_defined(values: Floats, weights: Floats) -> Floats:
     """Average ``(r, K)`` over rows that are no NaN, by ``weights`` ``(r, D)``: ``(D, K)``."""
     defined = ~np.isnan(values)
     total = weights.T @ np.where(defined, values, 0.0)
-    return _share(total, weights.T @ defined.astype(np.float64), float("nan"))
+    return share(total, weights.T @ defined.astype(np.float64))
 
 
 def read(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Lesion | None:
@@ -269,10 +270,3 @@ def read(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Lesio
         distance_unit=str(test["distance_unit"].iloc[0]),
         config=config,
     )
-
-
-def _share(part: Floats, whole: Floats, otherwise: float) -> Floats:
-    """Divide; ``otherwise`` where there is nothing to divide by."""
-    shares: Floats = np.full(np.shape(whole), otherwise)
-    np.divide(part, whole, out=shares, where=whole > 0)
-    return shares

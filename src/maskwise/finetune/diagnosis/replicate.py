@@ -16,8 +16,8 @@ from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.model import ModelMetadata, build_classifier
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
+from maskwise.device import choose_device
 from maskwise.encoders.classifier import Classifier
-from maskwise.errors import UserError
 from maskwise.finetune.contracts import Finetuned, Mode
 from maskwise.finetune.diagnosis import probe
 from maskwise.finetune.diagnosis.features import Features, extract
@@ -26,11 +26,12 @@ from maskwise.finetune.diagnosis.heads import LinearHead
 from maskwise.finetune.diagnosis.task import Diagnosis, DiagnosisConfig
 from maskwise.finetune.diagnosis.temperature import fit_temperature, log_loss
 from maskwise.finetune.diagnosis.training import Lesson, fine_tune, predict_logits
-from maskwise.finetune.inputs import device_of, learns, own_metadata, split_rows
+from maskwise.finetune.inputs import learns, own_metadata, split_rows
 from maskwise.finetune.models import Models
 from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.subsets import draw_subsets
-from maskwise.progress import bar, note
+from maskwise.finetune.training import at_every_rate, refuse_infinite
+from maskwise.progress import Bar
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def prepare(
     trainable = learns(encoder)
     # An encoder without parameters has no features to pool: every place counts for itself.
     pooling = run.config.probe.pooling if trainable else "places"
-    device = device_of(run)
+    device = choose_device(run.config.device, "finetune.device")
     rows = labelled["row"].to_numpy()
     return Replicate(
         encoder=encoder,
@@ -173,17 +174,12 @@ def learn_full(replicate: Replicate, labels: Labels) -> Learnt:
     head = _fit(replicate, labels, choice)
     if replicate.run.config.full.head == "fresh":
         head = replace(head, weight=head.weight * 0, bias=head.bias * 0)
-    held_out, tried, run = labels.part("validation"), [], replicate.run
+    held_out, tried = labels.part("validation"), []
     for rate, model in _trained(replicate, labels, stages, head):
         logits = predict_logits(
             model, replicate.store, replicate.labelled["row"].to_numpy(), replicate.device
         )
-        if not np.isfinite(logits).all():
-            raise UserError(
-                f"{run.source}.finetune.learning_rates: at {rate:g} the network's answers "
-                f"({run.recipe}, seed {run.seed}, {labels.fraction:g} of the labels) "
-                "are no longer finite; take a smaller one"
-            )
+        refuse_infinite(replicate.run, rate, labels.fraction, bool(np.isfinite(logits).all()))
         loss = log_loss(logits[held_out["position"]], held_out["target"].to_numpy())
         tried.append((loss, rate, model, logits))
     loss, rate, model, logits = min(tried, key=lambda one: one[0])
@@ -218,29 +214,26 @@ def predictions(replicate: Replicate, learnt: Learnt) -> pd.DataFrame:
 def _trained(
     replicate: Replicate, labels: Labels, stages: probe.Stages, head: LinearHead
 ) -> Iterator[tuple[float, Classifier]]:
-    """Train once a learning rate, all under one bar."""
-    budget, train = replicate.run.budget, labels.part("train")
+    """Train once a learning rate."""
+    run, train = replicate.run, labels.part("train")
     targets = train["target"].to_numpy()
     start = Classifier(replicate.encoder, stages, replicate.pooling, *head.weight.shape[::-1])
-    name = f"{replicate.run.recipe}.s{replicate.run.seed}, {labels.fraction:.0%} of the labels"
-    steps = budget.steps * len(budget.learning_rates)
-    with bar("finetune", name, steps, budget.batch_size) as shown:
-        for rate in budget.learning_rates:
-            lesson = Lesson(
-                store=replicate.store,
-                rows=train["row"].to_numpy(),
-                targets=targets,
-                weights=replicate.task.weights(targets),
-                laterality=replicate.store.header.laterality,
-                steps=budget.steps,
-                batch_size=budget.batch_size,
-                learning_rate=rate,
-                seed=replicate.run.seed,
-                device=replicate.device,
-            )
-            model = fine_tune(start, head, lesson, replicate.run.config.full, shown)
-            note(finetune_images_per_second=shown.images_per_second)
-            yield rate, model
+
+    def train_at(rate: float, shown: Bar) -> Classifier:
+        lesson = Lesson(
+            store=replicate.store,
+            rows=train["row"].to_numpy(),
+            steps=run.budget.steps,
+            batch_size=run.budget.batch_size,
+            learning_rate=rate,
+            seed=run.seed,
+            device=replicate.device,
+            targets=targets,
+            weights=replicate.task.weights(targets),
+        )
+        return fine_tune(start, head, lesson, run.config.full, shown)
+
+    return at_every_rate(run, f"{labels.fraction:.0%} of the labels", train_at)
 
 
 def _labelled(store: Store, rows: pd.DataFrame, task: Diagnosis) -> pd.DataFrame:

@@ -6,42 +6,27 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from maskwise.artefacts.store import Laterality, Store
+from maskwise.artefacts.store import Store
 from maskwise.encoders.classifier import Classifier
-from maskwise.finetune.augmentation import augment
+from maskwise.finetune import training
+from maskwise.finetune.augmentation import Moves
 from maskwise.finetune.diagnosis.features import IMAGES_AT_ONCE
 from maskwise.finetune.diagnosis.heads import LinearHead, TrainableHead
-from maskwise.finetune.optimisation import (
-    FullConfig,
-    batches,
-    build_optimiser,
-    schedule,
-    to_training,
-)
+from maskwise.finetune.optimisation import FullConfig, to_training
 from maskwise.progress import Bar
-from maskwise.seeds import stream
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What one network learns from."""
+class Lesson(training.Lesson):
+    """What one network learns."""
 
-    store: Store
-    rows: NDArray[np.int64]
-    """``(n,)`` of the store."""
     targets: NDArray[np.int64]
     """``(n,)`` class indices."""
     weights: NDArray[np.float64]
     """``(K,)`` of the classes, by class index."""
-    laterality: Laterality
-    steps: int
-    batch_size: int
-    learning_rate: float
-    seed: int
-    device: torch.device
 
 
 def fine_tune(
@@ -51,30 +36,15 @@ def fine_tune(
     network = copy.deepcopy(model)
     trainable = TrainableHead(head)
     network.head = trainable
-    # Convolutions are faster with channels last; `augment` returns images in that order.
-    network.to(lesson.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     to_training(network)
-    optimiser = build_optimiser(network.encoder, network.head, lesson.learning_rate, config)
-    rates = [group["lr"] for group in optimiser.param_groups]
     weights = torch.tensor(lesson.weights, dtype=torch.float32, device=lesson.device)
-    plan = batches(len(lesson.rows), lesson.steps, lesson.batch_size, lesson.seed)
-    for step, picked in enumerate(plan):
-        for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * schedule(step, lesson.steps, config.warm_up)
-        images = torch.from_numpy(lesson.store.normalised(lesson.rows[picked])).to(
-            lesson.device
-        )
-        draws = stream(lesson.seed, "finetune", "augmentation", step)
-        images = augment(images, config.augmentation, lesson.laterality, draws)
+
+    def loss_of(logits: Tensor, picked: NDArray[np.int64], moves: Moves) -> Tensor:
         targets = torch.from_numpy(lesson.targets[picked]).to(lesson.device)
-        optimiser.zero_grad()
-        loss = cross_entropy(network(images), targets, weights)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        optimiser.step()
-        bar.step()
+        return cross_entropy(logits, targets, weights)
+
+    training.train(network, trainable, loss_of, lesson, config, bar)
     network.head = trainable.frozen().folded()
-    network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return network.eval()
 
 

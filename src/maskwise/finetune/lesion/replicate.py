@@ -15,10 +15,10 @@ from maskwise.artefacts.model import SegmenterMetadata
 from maskwise.artefacts.outlines import ModelOutlines, pack
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
+from maskwise.device import choose_device
 from maskwise.encoders.segmenter import Segmenter
-from maskwise.errors import UserError
 from maskwise.finetune.contracts import Finetuned, Mode
-from maskwise.finetune.inputs import device_of, learns, own_metadata, split_rows
+from maskwise.finetune.inputs import learns, own_metadata, split_rows
 from maskwise.finetune.lesion.measures import (
     Spacing,
     Units,
@@ -33,7 +33,8 @@ from maskwise.finetune.lesion.subsets import draw_outlined
 from maskwise.finetune.lesion.training import Lesson, loss_on, predict, train
 from maskwise.finetune.models import Models
 from maskwise.finetune.run import FinetuneRun
-from maskwise.progress import bar, note
+from maskwise.finetune.training import at_every_rate, refuse_infinite
+from maskwise.progress import Bar
 
 log = logging.getLogger(__name__)
 
@@ -123,21 +124,16 @@ def prepare(
         subsets=subsets[list(SUBSETS)],
         modes=modes if learns(encoder) else ("probe",),
         run=run,
-        device=device_of(run),
+        device=choose_device(run.config.device, "finetune.device"),
     )
 
 
 def learn_one(replicate: Replicate, fraction: float, mode: Mode) -> Learnt:
     """Train once a learning rate; the loss on validation images chooses."""
-    held_out, tried, run = replicate.rows(fraction, "validation"), [], replicate.run
+    held_out, tried = replicate.rows(fraction, "validation"), []
     for rate, model in _trained(replicate, fraction, mode):
         loss = loss_on(model, replicate.store, replicate.outlines, held_out, replicate.device)
-        if not np.isfinite(loss):
-            raise UserError(
-                f"{run.source}.finetune.learning_rates: at {rate:g} the network's answers "
-                f"({run.recipe}, seed {run.seed}, {fraction:g} of the labels) are no "
-                "longer finite; take a smaller one"
-            )
+        refuse_infinite(replicate.run, rate, fraction, bool(np.isfinite(loss)))
         tried.append((loss, rate, model))
     loss, rate, model = min(tried, key=lambda one: one[0])
     log.info(
@@ -207,26 +203,24 @@ def _measured(
 def _trained(
     replicate: Replicate, fraction: float, mode: Mode
 ) -> Iterator[tuple[float, Segmenter]]:
-    """Train once a learning rate, all under one bar."""
-    budget, run = replicate.run.budget, replicate.run
-    name = f"{run.recipe}.s{run.seed}, {mode}, {fraction:.0%} of the labels"
-    steps = budget.steps * len(budget.learning_rates)
-    with bar("finetune", name, steps, budget.batch_size) as shown:
-        for rate in budget.learning_rates:
-            lesson = Lesson(
-                store=replicate.store,
-                outlines=replicate.outlines,
-                rows=replicate.rows(fraction, "train"),
-                mode=mode,
-                steps=budget.steps,
-                batch_size=budget.batch_size,
-                learning_rate=rate,
-                seed=run.seed,
-                device=replicate.device,
-            )
-            model = train(replicate.start, lesson, run.config.full, shown)
-            note(finetune_images_per_second=shown.images_per_second)
-            yield rate, model
+    """Train once a learning rate."""
+    run = replicate.run
+
+    def train_at(rate: float, shown: Bar) -> Segmenter:
+        lesson = Lesson(
+            store=replicate.store,
+            rows=replicate.rows(fraction, "train"),
+            steps=run.budget.steps,
+            batch_size=run.budget.batch_size,
+            learning_rate=rate,
+            seed=run.seed,
+            device=replicate.device,
+            outlines=replicate.outlines,
+            mode=mode,
+        )
+        return train(replicate.start, lesson, run.config.full, shown)
+
+    return at_every_rate(run, f"{mode}, {fraction:.0%} of the labels", train_at)
 
 
 def _outlines(

@@ -7,69 +7,47 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from maskwise.artefacts.store import Store
 from maskwise.encoders.segmenter import Segmenter
-from maskwise.finetune.augmentation import draw_moves
+from maskwise.finetune import training
+from maskwise.finetune.augmentation import Moves
 from maskwise.finetune.contracts import Mode
 from maskwise.finetune.lesion.outlines import Outlines
-from maskwise.finetune.optimisation import (
-    FullConfig,
-    batches,
-    build_optimiser,
-    schedule,
-    to_training,
-)
+from maskwise.finetune.optimisation import FullConfig, to_training
 from maskwise.progress import Bar
-from maskwise.seeds import stream
 
 IMAGES_AT_ONCE = 64
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What one network learns from."""
+class Lesson(training.Lesson):
+    """What one network learns."""
 
-    store: Store
     outlines: Outlines
-    rows: NDArray[np.int64]
-    """``(n,)`` of the store."""
     mode: Mode
     """``probe``: the encoder stays as it is, statistics and all."""
-    steps: int
-    batch_size: int
-    learning_rate: float
-    seed: int
-    device: torch.device
+
+    def truths(self, picked: NDArray[np.int64], moves: Moves) -> Tensor:
+        """Return the outlines ``(B, 1, H, W)`` of a step's images, moved as these were."""
+        classes = self.outlines.of(self.rows[picked]).astype(np.int64)
+        return moves.apply(torch.from_numpy(classes).to(self.device)[:, None])
 
 
 def train(start: Segmenter, lesson: Lesson, config: FullConfig, bar: Bar) -> Segmenter:
     """Return a trained copy of ``start``."""
-    network = copy.deepcopy(start)
-    # Convolutions are faster with channels last; moved images come in that order.
-    network.to(lesson.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network, loss_of_classes = copy.deepcopy(start), build_loss()
     to_training(network)
     if lesson.mode == "probe":
         network.encoder.eval().requires_grad_(False)
-    loss_of = build_loss()
-    rate, decoder = lesson.learning_rate, network.decoder
-    optimiser = build_optimiser(network.encoder, decoder, rate, config)
-    rates = [group["lr"] for group in optimiser.param_groups]
-    plan = batches(len(lesson.rows), lesson.steps, lesson.batch_size, lesson.seed)
-    for step, picked in enumerate(plan):
-        for group, full_rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = full_rate * schedule(step, lesson.steps, config.warm_up)
-        images, truths = draw_batch(lesson, lesson.rows[picked], config, step)
-        optimiser.zero_grad()
-        loss = loss_of(network(images), truths)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        optimiser.step()
-        bar.step()
+
+    def loss_of(logits: Tensor, picked: NDArray[np.int64], moves: Moves) -> Tensor:
+        return loss_of_classes(logits, lesson.truths(picked, moves))
+
+    training.train(network, network.decoder, loss_of, lesson, config, bar)
     network.requires_grad_(True)
-    network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return network.eval()
 
 
@@ -114,15 +92,3 @@ def loss_on(
         truths = torch.from_numpy(outlines.of(rows[block]).astype(np.int64))[:, None]
         total += float(loss_of(logits, truths)) * len(logits)
     return total / len(rows)
-
-
-def draw_batch(
-    lesson: Lesson, rows: NDArray[np.int64], config: FullConfig, step: int
-) -> tuple[Tensor, Tensor]:
-    """Return images ``(B, C, H, W)`` and their outlines ``(B, 1, H, W)``, moved alike."""
-    images = torch.from_numpy(lesson.store.normalised(rows)).to(lesson.device)
-    truths = torch.from_numpy(lesson.outlines.of(rows).astype(np.int64)).to(lesson.device)
-    draws = stream(lesson.seed, "finetune", "augmentation", step)
-    laterality = lesson.store.header.laterality
-    moves = draw_moves(images, config.augmentation, laterality, draws)
-    return moves.apply(images), moves.apply(truths[:, None])

@@ -12,11 +12,7 @@ from maskwise.bounds import PartShare
 from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import PlaceMap, Setting
 from maskwise.pretrain.diagnostics.lift import local_variance
-from maskwise.pretrain.policies.cells import (
-    hidden_cells,
-    ranked,
-    uniform,
-)
+from maskwise.pretrain.policies.cells import hidden_cells, ranked, uniform
 from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 

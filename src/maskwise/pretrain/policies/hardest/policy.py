@@ -13,11 +13,7 @@ from torch import Generator, Tensor
 from maskwise.bounds import LearningRate, PartShare, Share
 from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
-from maskwise.pretrain.policies.cells import (
-    hidden_cells,
-    ranked,
-    uniform,
-)
+from maskwise.pretrain.policies.cells import hidden_cells, ranked, uniform
 from maskwise.pretrain.policies.hardest.predictor import Predictor
 from maskwise.pretrain.policies.hardest.teacher import Momentum, Teacher
 

@@ -1,0 +1,99 @@
+"""Training by steps as every task does it; a task adds its loss."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from maskwise.artefacts.store import Store
+from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.segmenter import Segmenter
+from maskwise.errors import UserError
+from maskwise.finetune.augmentation import Moves, draw_moves
+from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
+from maskwise.finetune.run import FinetuneRun
+from maskwise.progress import Bar, bar, note
+from maskwise.seeds import stream
+
+Network = TypeVar("Network", Classifier, Segmenter)
+LossOf = Callable[[Tensor, NDArray[np.int64], Moves], Tensor]
+"""Of the logits, of the positions of a step's images among the lesson's rows, and of how they
+were moved."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one network learns from; a task adds what there is to learn."""
+
+    store: Store
+    rows: NDArray[np.int64]
+    """``(n,)`` of the store."""
+    steps: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+    device: torch.device
+
+
+def train(
+    network: Classifier | Segmenter,
+    head: nn.Module,
+    loss_of: LossOf,
+    lesson: Lesson,
+    config: FullConfig,
+    shown: Bar,
+) -> None:
+    """Train ``network`` itself, on the device; ``head`` is what lies on the encoder."""
+    # Convolutions are faster with channels last; moved images come in that order.
+    network.to(lesson.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = build_optimiser(network.encoder, head, lesson.learning_rate, config)
+    rates = [group["lr"] for group in optimiser.param_groups]
+    plan = batches(len(lesson.rows), lesson.steps, lesson.batch_size, lesson.seed)
+    for step, picked in enumerate(plan):
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * schedule(step, lesson.steps, config.warm_up)
+        images, moves = draw_images(lesson, picked, config, step)
+        optimiser.zero_grad()
+        loss = loss_of(network(images), picked, moves)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        optimiser.step()
+        shown.step()
+    network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def draw_images(
+    lesson: Lesson, picked: NDArray[np.int64], config: FullConfig, step: int
+) -> tuple[Tensor, Moves]:
+    """Return the images ``(B, C, H, W)`` of a step, moved, and how they were."""
+    images = torch.from_numpy(lesson.store.normalised(lesson.rows[picked])).to(lesson.device)
+    draws = stream(lesson.seed, "finetune", "augmentation", step)
+    moves = draw_moves(images, config.augmentation, lesson.store.header.laterality, draws)
+    return moves.apply(images), moves
+
+
+def at_every_rate(
+    run: FinetuneRun, what: str, train_at: Callable[[float, Bar], Network]
+) -> Iterator[tuple[float, Network]]:
+    """Train once a learning rate, all under one bar that names ``what`` is trained."""
+    budget, name = run.budget, f"{run.recipe}.s{run.seed}, {what}"
+    steps = budget.steps * len(budget.learning_rates)
+    with bar("finetune", name, steps, budget.batch_size) as shown:
+        for rate in budget.learning_rates:
+            model = train_at(rate, shown)
+            note(finetune_images_per_second=shown.images_per_second)
+            yield rate, model
+
+
+def refuse_infinite(run: FinetuneRun, rate: float, fraction: float, finite: bool) -> None:
+    """Raise ``UserError`` where a network's answers are not ``finite`` any more."""
+    if not finite:
+        raise UserError(
+            f"{run.source}.finetune.learning_rates: at {rate:g} the network's answers "
+            f"({run.recipe}, seed {run.seed}, {fraction:g} of the labels) are no longer "
+            "finite; take a smaller one"
+        )
