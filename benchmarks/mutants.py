@@ -119,10 +119,10 @@ def page(results: list[tuple[Fault, str]]) -> str:
     lines = [
         "# Faults that the tests notice",
         "",
-        f"{len(results)} faults of one line each, chosen by hand over {len(stages)} packages and",
+        f"{len(results)} faults of one line, chosen by hand over {len(stages)} packages, were",
         "planted one at a time; the tests named in `benchmarks/mutants.yml` ran on each.",
-        f"**{len(results) - len(survivors)} of {len(results)} were noticed.** Whoever wrote the",
-        "tests chose the faults, too; those of others would be noticed less often.",
+        f"**{len(results) - len(survivors)} of {len(results)} were noticed.** Who wrote",
+        "the tests chose the faults, too; those of others would be noticed less often.",
         "",
         "Made by `python benchmarks/mutants.py`.",
         "",
