@@ -1,4 +1,4 @@
-# The whole interface: run, test, check, viz, lineage. Needs CPython 3.11 to 3.13 and make; no GPU.
+# The whole interface: run, test, check, viz, lineage; coverage is for CI. Needs CPython 3.11 to 3.13 and make; no GPU.
 # The newest of the three that runs; a command of that name may be a shim that only refuses.
 # `make PYTHON=python3.11` names another, for a .venv that is not there yet.
 PYTHON ?= $(or $(firstword $(foreach name,python3.13 python3.12 python3.11,$(shell \
@@ -10,13 +10,18 @@ CODE := src tests benchmarks notebooks .ci
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: run test check format viz lineage
+.PHONY: run test coverage check format viz lineage
 
 run: $(READY)
 	$(BIN)/kedro run
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
+
+# Half as long again. What commands of their own run, such as `kedro run`, is not counted.
+coverage: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup --cov \
+		--cov-report=term:skip-covered --cov-report=markdown:coverage.md
 
 check: $(READY)
 	$(BIN)/ruff check $(CODE)

@@ -70,7 +70,13 @@ def test_no_command_holds_text_that_a_stranger_could_write() -> None:
 
 def test_both_run_the_same_scripts() -> None:
     commands = "\n".join(step.get("run", "") for step in workflow_steps())
-    for script in (".ci/run", ".ci/versions.py", ".ci/reproduce", "maskwise.lineage site"):
+    for script in (
+        ".ci/run",
+        ".ci/versions.py",
+        ".ci/reproduce",
+        "maskwise.lineage site",
+        "make PYTHON=python3.11 coverage",
+    ):
         assert script in commands
         assert script in gitlab_twin()
 
