@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -259,6 +260,31 @@ def test_nothing_but_tensors_and_plain_containers_is_unpickled(tmp_path: Path) -
 def test_a_checkpoint_s_name_follows_from_everything_that_shapes_the_result() -> None:
     assert fingerprint({"a": 1}, [2]) == fingerprint({"a": 1}, [2])
     assert len({fingerprint({"a": 1}), fingerprint({"a": 2}), fingerprint({"b": 1})}) == 3
+
+
+@pytest.mark.parametrize("file", ["pretrain/loop.py", "encoders/norm.py", "masks.py"])
+def test_a_checkpoint_s_name_follows_from_the_code_that_shapes_the_result(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "maskwise"
+    shutil.copytree(SOURCE / "maskwise", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(maskwise, "__file__", str(copy / "__init__.py"))
+    before = fingerprint()
+    assert before == fingerprint()
+    with (copy / file).open("a", encoding="utf-8") as code:
+        code.write("# changed\n")
+    assert fingerprint() != before
+
+
+def test_a_run_on_other_images_has_a_checkpoint_of_its_own(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    other = replace(store, header=replace(store.header, data_hash="other"))
+    names = []
+    for images in (store, other, store):
+        run = make_run(tmp_path / "run", RANDOM_BOX)
+        with pretraining(images, splits, run):
+            names.append([path.name for path in run.checkpoints.glob("*.pt")])
+    assert names[0] == names[2] != names[1]
 
 
 def test_a_folder_that_may_not_be_written_is_named_before_any_step(unprivileged: Path) -> None:
