@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from maskwise.artefacts.store import Store, StoreHeader, open_store, writing_store
 from maskwise.encoders import ENCODERS
+from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.masks import Grid, boxes, to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Setting
 from maskwise.pretrain.diagnostics import Probe, draw, measure, pack
@@ -198,6 +199,19 @@ def test_a_policy_that_hides_nothing_has_a_hidden_share_and_no_more(tmp_path: Pa
     probe = Probe.build(store, splits, GRID, 0)
     figures = measure(probe, NoneConfig().build(a_setting()), Generator())
     assert figures == {"hidden_share": 0.0}
+
+
+def test_drawing_the_probe_teaches_the_network_s_statistics_nothing(tmp_path: Path) -> None:
+    store, splits = a_store(tmp_path / "store")
+    probe = Probe.build(store, splits, GRID, 0)
+    policy = RandomBoxConfig(box=(3, 3)).build(a_setting())
+    encoder = ContextCnnConfig(widths=(8, 8), convolutions=(1, 1), norm="batch").build(1)
+    objective = ContextEncoderConfig().build(a_setting(), encoder)
+    before = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
+    draw(probe, policy, objective, Generator().manual_seed(0))
+    after = objective.state_dict()
+    assert any("running_mean" in name for name in before)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
 
 
 def test_the_gallery_shows_images_lesions_masks_maps_and_answers(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from maskwise.config import parse
 from maskwise.encoders.context_cnn import ContextCnnConfig
+from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Batch
 from maskwise.pretrain.objectives.simclr import Simclr, SimclrConfig, contrast
 from pretrain.toys import make_setting
@@ -123,3 +124,41 @@ def test_hiding_cells_changes_the_task_and_hiding_none_does_not() -> None:
     mask[:, :2] = True
     assert objective(batch(), mask).loss != bare
     assert objective(batch(), NOTHING).error_map.isnan().all()
+
+
+def test_a_mask_hides_cells_of_one_view_and_leaves_the_other_whole() -> None:
+    objective, seen = build(), []
+    objective.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    mask = NOTHING.clone()
+    mask[:, 1:3, 2] = True
+    objective(batch(), mask)
+    hidden = to_pixels(mask, 32, 32)
+    first, second = seen[0].chunk(2)
+    assert (first[hidden] == 0).all()
+    assert (first[~hidden] == 0).float().mean() < 0.01
+    assert (second == 0).float().mean() < 0.01
+
+
+def test_uniformity_is_that_of_pairs_of_different_images() -> None:
+    objective, seen = build(), []
+    objective.projector.register_forward_hook(lambda module, given, out: seen.append(out))
+    figures = objective(batch(), NOTHING).figures
+    unit = [each.double() / each.double().norm() for each in seen[0].detach()]
+    apart = [
+        math.exp(-2 * float((unit[i] - unit[j]).square().sum()))
+        for i in range(4)
+        for j in range(i)
+    ]
+    assert float(figures["uniformity"]) == pytest.approx(
+        math.log(sum(apart) / len(apart)), 1e-4
+    )
+
+
+def test_the_two_views_of_an_image_are_strangers() -> None:
+    objective, seen = build(), []
+    objective.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    objective(batch(), NOTHING)
+    first, second = seen[0].chunk(2)
+    assert all(
+        not torch.allclose(*views, atol=0.1) for views in zip(first, second, strict=True)
+    )
