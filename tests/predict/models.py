@@ -9,12 +9,14 @@ import torch
 
 from finetune.patches import SMALL, metadata, small_encoder
 from maskwise.artefacts.model import (
+    Metadata,
     ModelMetadata,
     SegmenterMetadata,
     build_segmenter,
     write_model,
 )
 from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.metadata import EncoderMetadata
 
 SIDE = 16
 """Of the images that they take, pixels."""
@@ -67,9 +69,13 @@ def save_segmenter(path: Path) -> Path:
 
 def seeing(geometry: dict[str, Any], width: int = SIDE) -> SegmenterMetadata:
     """Describe a segmenter that sees scans otherwise, ``SIDE`` pixels high."""
-    return replace(
-        SEGMENTER, encoder=replace(SEGMENTER.encoder, geometry=geometry, width=width)
-    )
+    return replace(SEGMENTER, encoder=seen_by(SEGMENTER, geometry=geometry, width=width))
+
+
+def seen_by(described: Metadata, **changes: Any) -> EncoderMetadata:
+    """Return what a model says of its encoder, images being prepared otherwise."""
+    preparation = replace(described.encoder.preparation, **changes)
+    return replace(described.encoder, preparation=preparation)
 
 
 def save_stubborn(path: Path, answer: int, described: SegmenterMetadata = SEGMENTER) -> Path:

@@ -45,7 +45,7 @@ def test_every_class_of_a_model_can_order_its_page(
 ) -> None:
     path = write(kind, tmp_path)
     prefix = {"model": "p", "segmenter": "area"}[kind]
-    for name in load_model(path).metadata.classes:  # type: ignore[union-attr]
+    for name in load_model(path).metadata.classes:
         result = predict(path, scans, PredictConfig(sort_by=name), names=True)
         order = result.table.sort_values(f"{prefix}_{name}", ascending=False, kind="stable")
         assert shown(result.page) == [int(path.split("scan ")[1][0]) for path in order["path"]]

@@ -23,7 +23,7 @@ from maskwise.artefacts.encoder import read_tensors, write_tensors
 from maskwise.errors import UserError
 from maskwise.predict.stage import PredictConfig, parse_request, predict
 from predict.drawn import draw, refusal, shown
-from predict.models import CLASSIFIER, SIDE, save_classifier
+from predict.models import CLASSIFIER, SIDE, save_classifier, seen_by
 from sources.dicom import save as save_dicom
 from sources.dicom import slice_of
 from sources.volume import write as write_volume
@@ -198,7 +198,7 @@ def test_what_cannot_be_read_is_listed_with_the_reason_and_costs_no_other_scan(
 def test_a_scan_whose_values_mean_nothing_is_refused_alone(
     tmp_path: Path, wrong: float, said: str
 ) -> None:
-    encoder = replace(CLASSIFIER.encoder, intensity={"name": "percentile"})
+    encoder = seen_by(CLASSIFIER, intensity={"name": "percentile"})
     model = save_classifier(replace(CLASSIFIER, encoder=encoder), tmp_path / "m.safetensors")
     voxels = np.random.default_rng(0).normal(size=(SIDE, SIDE, 1))
     write_volume(tmp_path / "scans" / "good.nii", voxels)
@@ -244,16 +244,14 @@ def test_another_modality_is_refused(model: Path, scans: Path) -> None:
 
 
 def test_a_model_whose_normalisation_is_damaged_is_refused_once(
-    tmp_path: Path, scans: Path
+    model: Path, scans: Path
 ) -> None:
-    encoder = replace(
-        CLASSIFIER.encoder, intensity={"name": "window", "low": math.nan, "high": 1}
-    )
-    damaged = save_classifier(replace(CLASSIFIER, encoder=encoder), tmp_path / "m.safetensors")
-    with pytest.raises(
-        UserError, match=r"^\S+m\.safetensors: intensity\.low: is nan, but must"
-    ):
-        predict(damaged, scans, PredictConfig())
+    tensors, blocks = read_tensors(model)
+    window = {"name": "window", "low": math.nan, "high": 1}
+    blocks["model"]["encoder"]["preparation"]["intensity"] = window
+    write_tensors(tensors, blocks, model)
+    with pytest.raises(UserError, match=r"^\S+safetensors: .*intensity\.low: is nan, but must"):
+        predict(model, scans, PredictConfig())
 
 
 def test_the_models_own_modality_is_welcome(model: Path, scans: Path) -> None:
@@ -293,7 +291,7 @@ def test_a_grey_scan_stored_as_rgb_is_a_grey_scan(model: Path, tmp_path: Path) -
 def test_a_grey_scan_is_refused_by_a_model_of_three_channels(
     scans: Path, tmp_path: Path
 ) -> None:
-    encoder = replace(CLASSIFIER.encoder, channels=3, mean=(MEAN,) * 3, std=(STD,) * 3)
+    encoder = seen_by(CLASSIFIER, channels=3, mean=(MEAN,) * 3, std=(STD,) * 3)
     model = save_classifier(
         replace(CLASSIFIER, encoder=encoder), tmp_path / "three.safetensors", channels=3
     )
@@ -309,7 +307,7 @@ def test_a_scan_too_small_for_the_model_is_refused(model: Path, scans: Path) -> 
 
 
 def test_a_scan_too_large_for_a_model_that_pads_is_refused(scans: Path, tmp_path: Path) -> None:
-    encoder = replace(CLASSIFIER.encoder, geometry={"name": "pad"})
+    encoder = seen_by(CLASSIFIER, geometry={"name": "pad"})
     model = save_classifier(replace(CLASSIFIER, encoder=encoder), tmp_path / "pad.safetensors")
     draw(scans / "large.png", (SIDE + 1, SIDE))
     draw(scans / "small.png", (3, 3))

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from pydicom.uid import UID
 
 from maskwise.predict.contracts import Scan
-from maskwise.predict.reading import Trained, Way, read_scan
+from maskwise.predict.reading import Way, read_scan
 from maskwise.predict.stage import PredictConfig, predict
 from maskwise.preprocess.fill import Job, Task, fill_image
-from maskwise.scans.images import to_network
 from maskwise.scans.pictures import read_frame
 from predict.models import CLASSIFIER, SIDE, save_classifier
 from sources.dicom import save, slice_of
@@ -65,18 +64,10 @@ def test_a_grey_network_sees_the_luminance_that_a_clip_has_in_training_and_later
     tmp_path: Path,
 ) -> None:
     frames = write_clip(tmp_path / "clip.dcm")
-    blocks = ENCODER.geometry, ENCODER.intensity, 1, ENCODER.height, ENCODER.width
-    trained = Trained(
-        modality=ENCODER.modality,
-        channels=1,
-        height=ENCODER.height,
-        width=ENCODER.width,
-        geometry=ENCODER.geometry,
-        intensity=ENCODER.intensity,
-    )
+    trained = ENCODER.preparation
     way = Way(tmp_path, trained, "grey")
     for number, frame in enumerate(frames):
-        expected = to_network(frame[..., :1], *blocks)
+        expected = trained.intensities(frame[..., :1])
         look = read_scan(way, Scan("clip.dcm", number, None))
         assert np.array_equal(look.intensities, expected)
         stored = _stored(tmp_path, number)
@@ -88,17 +79,7 @@ def _stored(folder: Path, number: int) -> NDArray[np.uint16]:
     images = folder / f"images{number}.npy"
     np.save(images, np.zeros((1, 1, SIDE, SIDE), np.uint16))
     data = read_frame(folder, "clip.dcm", number, 10**6)[0]  # as ingest hashes it
-    job = Job(
-        folder,
-        images,
-        None,
-        dict(ENCODER.geometry),
-        dict(ENCODER.intensity),
-        1,
-        SIDE,
-        SIDE,
-        10**6,
-    )
+    job = Job(folder, images, None, ENCODER.preparation, 10**6)
     digest = hashlib.sha256(data).hexdigest()
     fill_image(job, Task(0, "clip.dcm", number, digest, [], False))
     return np.asarray(np.load(images)[0])

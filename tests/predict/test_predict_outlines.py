@@ -17,9 +17,9 @@ from maskwise.artefacts.model import SegmenterMetadata
 from maskwise.predict.outlines import trace
 from maskwise.predict.page import write_area
 from maskwise.predict.stage import PredictConfig, Predicted, predict
-from maskwise.scans.images import to_network
 from predict.drawn import draw, shown
 from predict.models import SEGMENTER, SIDE, save_segmenter, save_stubborn, seeing
+from preparations import preparation
 from sources.dicom import save as save_dicom
 from sources.dicom import slice_of
 
@@ -34,7 +34,7 @@ def model(tmp_path: Path) -> Path:
 def probabilities(model: Path, pixels: NDArray[np.uint8]) -> torch.Tensor:
     """Return what the model says of a scan, ``(1, 3, SIDE, SIDE)``."""
     network: Any = load_model(model)
-    seen = to_network(pixels, {"name": "resize"}, {"name": "range"}, 1, SIDE, SIDE)
+    seen = preparation(SIDE).intensities(pixels)
     with torch.inference_mode():
         answer = network.probabilities(torch.from_numpy((seen - MEAN) / STD)[None])
     assert isinstance(answer, torch.Tensor)

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pandas as pd
-from torch import nn
 
 from maskwise.artefacts.store import Store
 from maskwise.config import parse
+from maskwise.encoders.contract import Encoder
 from maskwise.finetune.contracts import Finetuned
 from maskwise.finetune.run import Budget, FinetuneConfig, FinetuneRun
 from maskwise.finetune.tasks import learner
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def finetune(
-    encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
+    encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun
 ) -> Finetuned:
     """Learn the source's task from every fraction of its labels, on top of ``encoder``.
 

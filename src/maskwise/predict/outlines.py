@@ -14,7 +14,6 @@ from maskwise.artefacts.model import SegmenterMetadata
 from maskwise.artefacts.outlines import from_png, to_png
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.predict.contracts import Answers, Figure, Look
-from maskwise.scans.images import area_to_network, from_network
 
 NOTHING = "no lesion"
 """The prediction for a scan in which nothing is outlined."""
@@ -64,10 +63,10 @@ class Outlines:
     def figures(
         self, row: "pd.Series[float]", files: Mapping[str, bytes]
     ) -> tuple[Figure, ...]:
-        classes, seen = from_png(files[str(row["outline"])]), self.metadata.encoder
+        classes, seen = from_png(files[str(row["outline"])]), self.metadata.encoder.preparation
         figures = []
         for number, name in enumerate(self.metadata.classes, start=1):
-            area = area_to_network(classes == number, seen.geometry, seen.height, seen.width)
+            area = seen.areas(classes == number)
             colour = COLOURS[(number - 1) % len(COLOURS)]
             figures.append(Figure(name, float(row[f"area_{name}"]), trace(area), colour))
         return tuple(figures)
@@ -79,16 +78,16 @@ class Outlines:
 
         Class by class, for at its own size a scan may be a hundred times what the network sees.
         """
-        geometry = self.metadata.encoder.geometry
+        preparation = self.metadata.encoder.preparation
         classes = np.zeros(shape, np.uint8)
         highest, total = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         for number, plane in enumerate(probabilities[1:], start=1):
-            chance = from_network(plane, geometry, shape)
+            chance = preparation.restored(plane, shape)
             total += chance
             classes[chance > highest] = number
             np.maximum(highest, chance, out=highest)
         classes[1 - total >= highest] = 0
-        seen = from_network(np.ones_like(probabilities[0]), geometry, shape) > 0
+        seen = preparation.restored(np.ones_like(probabilities[0]), shape) > 0
         counts = np.bincount(classes.ravel(), minlength=1 + len(self.numbers))[1:]
         shares = counts / np.count_nonzero(seen)
         return classes, dict(zip(self.numbers, shares.tolist(), strict=True))

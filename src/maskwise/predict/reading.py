@@ -3,7 +3,6 @@
 Worker processes import this module, so it knows nothing that needs torch or pandas.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 
 from maskwise.errors import UserError, cut
 from maskwise.predict.contracts import Look, Refused, Scan
+from maskwise.preparation import Preparation
 from maskwise.scans.decode import Decoded, check_values, claimed_format
-from maskwise.scans.images import to_network
 from maskwise.scans.pictures import (
     MAX_PIXELS,
     archive_reader,
@@ -45,23 +44,12 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What the model was trained on, as its file says."""
-
-    modality: str
-    channels: int
-    height: int
-    width: int
-    geometry: Mapping[str, Any]
-    intensity: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Way:
     """How all scans of a run are read."""
 
     root: Path
-    trained: Trained
+    preparation: Preparation
+    """As the model's file says."""
     colour: Colour = "refuse"
     reading: Reading = DEFAULT
 
@@ -88,28 +76,20 @@ def read_scan(way: Way, scan: Scan) -> Look:
         RefusedError: if the scan cannot be read, or is of another modality, channel count or
             size than the model's training images.
     """
-    metadata = way.trained
-    check_modality(scan.modality, metadata.modality)
+    preparation = way.preparation
+    check_modality(scan.modality, preparation.modality)
     decoded = _decode(way, scan)
-    pixels = decoded.pixels
-    _check_size(pixels, metadata)
+    _check_size(decoded.pixels, preparation)
+    pixels = _with_channels(decoded.pixels, preparation.channels, way.colour)
     try:
-        intensities = to_network(
-            _with_channels(pixels, metadata.channels, way.colour),
-            metadata.geometry,
-            metadata.intensity,
-            metadata.channels,
-            metadata.height,
-            metadata.width,
-            background=decoded.background,
-        )
+        intensities = preparation.intensities(pixels, decoded.background)
     except UserError as error:  # it is told no file's name, and quotes none
         raise RefusedError(str(error)) from None
     return Look(intensities, (pixels.shape[0], pixels.shape[1]))
 
 
 def _decode(way: Way, scan: Scan) -> Decoded:
-    grey = way.trained.channels == 1 and way.colour == "grey"
+    grey = way.preparation.channels == 1 and way.colour == "grey"
     read = read_grey if grey else read_frame
     try:
         decoded = read(way.root, scan.path, scan.frame, MAX_PIXELS, way.reading)[1]
@@ -149,14 +129,14 @@ def _with_channels(pixels: NDArray[Any], channels: int, colour: Colour) -> NDArr
     raise RefusedError(f"the scan has {found} channels, the model takes {channels}{advice}")
 
 
-def _check_size(pixels: NDArray[Any], metadata: Trained) -> None:
+def _check_size(pixels: NDArray[Any], trained: Preparation) -> None:
     height, width = pixels.shape[:2]
-    if metadata.geometry.get("name") == "pad":
+    if trained.geometry["name"] == "pad":
         return  # Nothing is enlarged, and what is too large is refused there.
-    if max(metadata.height / height, metadata.width / width) > LARGEST_ENLARGEMENT:
+    if max(trained.height / height, trained.width / width) > LARGEST_ENLARGEMENT:
         raise RefusedError(
-            f"the scan has {height} x {width} pixels, the model takes {metadata.height} x "
-            f"{metadata.width}: so small a scan lacks the detail that it was trained on"
+            f"the scan has {height} x {width} pixels, the model takes {trained.height} x "
+            f"{trained.width}: so small a scan lacks the detail that it was trained on"
         )
 
 

@@ -15,7 +15,7 @@ import torch
 
 from maskwise.artefacts.model import Metadata, ModelMetadata, SegmenterMetadata, load_model
 from maskwise.bounds import Within
-from maskwise.config import choose, parse
+from maskwise.config import parse
 from maskwise.errors import UserError, hint, shown
 from maskwise.predict.classes import Classes
 from maskwise.predict.contracts import Answers, Card, Kind, Look, Refused, Scan
@@ -25,7 +25,6 @@ from maskwise.predict.reading import (
     AT_ONCE,
     Colour,
     RefusedError,
-    Trained,
     Way,
     check_modality,
     see,
@@ -33,8 +32,6 @@ from maskwise.predict.reading import (
 )
 from maskwise.predict.scans import Scans, find_scans
 from maskwise.progress import bar, note
-from maskwise.scans.geometry import GEOMETRIES
-from maskwise.scans.intensity import INTENSITIES
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
 
@@ -153,12 +150,9 @@ def _check_answers(table: pd.DataFrame, looked_at: int, scans: Path, model: Path
 
 def _check(config: PredictConfig, metadata: Metadata, model: Path) -> None:
     try:
-        check_modality(config.modality, metadata.encoder.modality)
+        check_modality(config.modality, metadata.encoder.preparation.modality)
     except RefusedError as error:
         raise UserError(f"predict.modality: {error} ({model})") from None
-    # Of a damaged model; otherwise each scan would be refused with it.
-    choose(GEOMETRIES, metadata.encoder.geometry, f"{model}: geometry")
-    choose(INTENSITIES, metadata.encoder.intensity, f"{model}: intensity")
     if config.sort_by is not None and config.sort_by not in metadata.classes:
         raise UserError(
             f"predict.sort_by: the model has no class {shown(config.sort_by)}; "
@@ -179,27 +173,16 @@ class _Run:
 
     def read(self, chunks: Iterable[Sequence[Scan]]) -> Iterator[Look | Refused]:
         """Yield what the network sees of each scan, or the reason why it sees nothing."""
-        encoder = self.metadata.encoder
-        trained = Trained(
-            modality=encoder.modality,
-            channels=encoder.channels,
-            height=encoder.height,
-            width=encoder.width,
-            geometry=encoder.geometry,
-            intensity=encoder.intensity,
-        )
-        way = Way(self.found.root, trained, self.config.colour, self.config.reading)
+        seen = self.metadata.encoder.preparation
+        way = Way(self.found.root, seen, self.config.colour, self.config.reading)
         return chain.from_iterable(self.pool.map(partial(see, way), chunks, unseen))
 
     def answer(self, seen: Mapping[int, Look]) -> Answers:
         """Let the model look at scans, by their row in the table, which the answers keep."""
         rows, looks = list(seen), list(seen.values())
-        mean, std = (
-            np.asarray(values, np.float32)[:, None, None]
-            for values in (self.metadata.encoder.mean, self.metadata.encoder.std)
-        )
         intensities = np.stack([look.intensities for look in looks])
-        images = torch.from_numpy((intensities - mean) / std).to(self.device)
+        normalised = self.metadata.encoder.preparation.normalised(intensities)
+        images = torch.from_numpy(normalised).to(self.device)
         with torch.inference_mode():
             answers = self.kind.answer(images, looks, rows)
         return replace(answers, table=answers.table.set_axis(rows))

@@ -10,13 +10,13 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
-from torch import nn
 
-from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.model import ModelMetadata, build_classifier
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
 from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError
 from maskwise.finetune.contracts import Finetuned, Mode
 from maskwise.finetune.diagnosis import probe
@@ -57,7 +57,7 @@ class Labels:
 class Cell:
     """What all fractions of a cell share."""
 
-    encoder: nn.Module
+    encoder: Encoder
     metadata: EncoderMetadata
     store: Store
     task: Diagnosis
@@ -103,9 +103,7 @@ class Learnt:
     """What was chosen for it, beside what the metadata say."""
 
 
-def learn(
-    encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
-) -> Finetuned:
+def learn(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Finetuned:
     """Fit the probe and fine-tune everything, at every fraction of the labels."""
     cell = prepare(encoder, store, splits, run)
     models, tables = Models(run.config.keep), []
@@ -119,7 +117,7 @@ def learn(
     return Finetuned(cell.subsets, pd.concat(tables, ignore_index=True), models.write)
 
 
-def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Cell:
+def prepare(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Cell:
     """Read labels, draw the subsets, extract the frozen encoder's features."""
     metadata, store = own_metadata(encoder, store), store.for_seed(run.seed)
     config = cast(DiagnosisConfig, run.budget.task)

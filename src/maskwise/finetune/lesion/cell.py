@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from maskwise.artefacts.contours import Contours, pack
-from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.model import SegmenterMetadata
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
 from maskwise.finetune.contracts import Finetuned, Mode
@@ -79,9 +79,7 @@ class Learnt:
     learning_rate: float
 
 
-def learn(
-    encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
-) -> Finetuned:
+def learn(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Finetuned:
     """Train a segmenter on the frozen encoder and one as a whole, at every fraction."""
     cell = prepare(encoder, store, splits, run)
     models, tables, largest = Models(run.config.keep), [], max(cell.fractions)
@@ -97,7 +95,7 @@ def learn(
     return Finetuned(cell.subsets, pd.concat(tables, ignore_index=True), models.write)
 
 
-def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Cell:
+def prepare(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Cell:
     """Find the outlined images, draw the subsets, put a decoder on the encoder."""
     metadata, store = own_metadata(encoder, store), store.for_seed(run.seed)
     outlines = read_outlines(store, f"{run.source}.finetune.task")
@@ -107,7 +105,7 @@ def prepare(encoder: nn.Module, store: Store, splits: pd.DataFrame, run: Finetun
     images = images.assign(label=outlines.kinds(images["row"].to_numpy()))
     subsets = draw_outlined(images, run.fractions, run.config.validation, run.seed)
     subsets = subsets.assign(source=run.source, recipe=run.recipe, seed=run.seed)
-    start, decoder = build_start(encoder, metadata, len(outlines.classes), run)
+    start, decoder = build_start(encoder, store.header.preparation, len(outlines.classes), run)
     modes = tuple(sorted(run.config.modes, reverse=True))  # probe, then full
     return Cell(
         metadata=metadata,

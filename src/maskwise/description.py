@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 from maskwise.bounds import Length, Within
-from maskwise.errors import listed, shown
+from maskwise.errors import cut, hint, listed, shown
 from maskwise.kinds import members, nullable, option_kinds, plain, stated
 
 D = TypeVar("D")
@@ -40,6 +40,34 @@ def from_json(kind: type[D], block: Any) -> D:
             raise ValueError(f"{kind.__name__} {word} {listed(sorted(map(str, wrong)), 10)}")
     kinds = option_kinds(kind)
     return kind(**{name: _value(kinds[name], value, name) for name, value in block.items()})
+
+
+def choose_from(choices: Mapping[str, type[D]], block: Any, where: str) -> D:
+    """Build the dataclass that the ``name`` in a block picks, of the block's other entries.
+
+    Raises:
+        ValueError: as ``maskwise.config.choose`` does, beginning with ``where``.
+    """
+    name = block.get("name") if isinstance(block, Mapping) else None
+    if not isinstance(name, str) or name not in choices:
+        raise ValueError(f"{where}.name: there is no {shown(name)}; {hint(str(name), choices)}")
+    config = choices[name]
+    given: dict[str, Any] = {}
+    known = option_kinds(config)
+    for key, value in block.items():
+        if key == "name":
+            continue
+        if key not in known:
+            told = f"there is no such option; {hint(str(key), known)}"
+            raise ValueError(f"{where}.{cut(str(key))}: {told}")
+        given[key] = _value(known[key], value, f"{where}.{key}:")
+    for field in fields(cast(Any, config)):
+        if _needed(field) and field.name not in given:
+            raise ValueError(f"{where}.{field.name}: missing")
+    try:
+        return config(**given)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _needed(field: Field[Any]) -> bool:

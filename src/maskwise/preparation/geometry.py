@@ -1,22 +1,21 @@
 """How a raw image comes to the network's size: resize, crop or pad, by name.
 
-Every geometry is a frozen config whose ``apply`` takes one plane ``(h, w)`` float32 and a
-Pillow resampling filter, and returns ``(height, width)`` float32. An image goes through it
-with a triangle filter, its mask with a box filter, so that both keep the same places.
+Every geometry is a frozen config whose ``apply`` takes one plane ``(h, w)`` float32 and the
+name of a filter, and returns ``(height, width)`` float32. An image goes through it with a
+triangle filter, its mask with a box filter, so that both keep the same places.
 ``restore`` is the way back for what a network says of places: from ``(height, width)`` to
 ``(h, w)``, bilinear.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from maskwise.errors import UserError
+from maskwise.preparation.resampling import Filter, Plane, resized
 
-Plane = NDArray[np.float32]
 Fill = Literal["black", "edge"]
 """What lies outside the image: intensity 0, or the nearest pixel of the border repeated."""
 
@@ -24,7 +23,7 @@ Fill = Literal["black", "edge"]
 class Geometry(Protocol):
     """What a geometry's YAML name stands for."""
 
-    def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
+    def apply(self, plane: Plane, height: int, width: int, kind: Filter) -> Plane:
         """Bring ``plane`` to ``height`` x ``width`` pixels."""
 
     def restore(self, plane: Plane, shape: tuple[int, int]) -> Plane:
@@ -48,18 +47,18 @@ class Resize:
     aspect: Literal["stretch", "keep"] = "stretch"
     fill: Fill = "black"
 
-    def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
+    def apply(self, plane: Plane, height: int, width: int, kind: Filter) -> Plane:
         if self.aspect == "stretch":
-            return _scaled(plane, height, width, resample)
+            return resized(plane, height, width, kind)
         factor = min(height / plane.shape[0], width / plane.shape[1])
-        inner = _scaled(plane, *_sides(plane.shape, factor), resample)
+        inner = resized(plane, *_sides(plane.shape, factor), kind)
         return _centred(inner, height, width, self.fill)
 
     def restore(self, plane: Plane, shape: tuple[int, int]) -> Plane:
         if self.aspect == "keep":
             factor = min(plane.shape[0] / shape[0], plane.shape[1] / shape[1])
             plane = _centred(plane, *_sides(shape, factor), "black")  # cuts off the fill
-        return _scaled(plane, *shape, Image.Resampling.BILINEAR)
+        return resized(plane, *shape, "triangle")
 
     def span(self, shape: tuple[int, int], height: int, width: int) -> tuple[float, float]:
         if self.aspect == "stretch":
@@ -71,15 +70,15 @@ class Resize:
 class Crop:
     """Scale until the shorter side fits, aspect kept, and take the centre."""
 
-    def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
+    def apply(self, plane: Plane, height: int, width: int, kind: Filter) -> Plane:
         factor = max(height / plane.shape[0], width / plane.shape[1])
-        scaled = _scaled(plane, *_sides(plane.shape, factor), resample)
+        scaled = resized(plane, *_sides(plane.shape, factor), kind)
         return _centred(scaled, height, width, "edge")
 
     def restore(self, plane: Plane, shape: tuple[int, int]) -> Plane:
         sides = _sides(shape, max(plane.shape[0] / shape[0], plane.shape[1] / shape[1]))
         # The edge is repeated first, or what was cut away would dim the border of what was not.
-        whole = _scaled(_centred(plane, *sides, "edge"), *shape, Image.Resampling.BILINEAR)
+        whole = resized(_centred(plane, *sides, "edge"), *shape, "triangle")
         rows, columns = map(_seen, plane.shape, sides, shape)
         return whole * (rows[:, None] & columns)
 
@@ -98,7 +97,7 @@ class Pad:
     fill: Fill = "black"
     larger: Literal["refuse", "crop"] = "refuse"
 
-    def apply(self, plane: Plane, height: int, width: int, resample: int) -> Plane:
+    def apply(self, plane: Plane, height: int, width: int, kind: Filter) -> Plane:
         if self.larger == "refuse" and (plane.shape[0] > height or plane.shape[1] > width):
             raise UserError(
                 f"an image of {plane.shape[0]} x {plane.shape[1]} pixels does not fit "
@@ -114,7 +113,7 @@ class Pad:
         return 1.0, 1.0
 
 
-GEOMETRIES: dict[str, type[Any]] = {"resize": Resize, "crop": Crop, "pad": Pad}
+GEOMETRIES: dict[str, type[Geometry]] = {"resize": Resize, "crop": Crop, "pad": Pad}
 
 
 def _sides(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
@@ -129,15 +128,8 @@ def _span(shape: tuple[int, int], factor: float) -> tuple[float, float]:
 def _seen(seen: int, scaled: int, side: int) -> NDArray[np.bool_]:
     """Return ``(side,)``: which pixels lie in the ``seen`` in the middle of ``scaled``."""
     strip = _centred(np.ones((1, seen), np.float32), 1, scaled, "black")
-    inside: NDArray[np.bool_] = _scaled(strip, 1, side, Image.Resampling.BOX)[0] >= 0.5
+    inside: NDArray[np.bool_] = resized(strip, 1, side, "box")[0] >= 0.5
     return inside
-
-
-def _scaled(plane: Plane, height: int, width: int, resample: int) -> Plane:
-    if plane.shape == (height, width):
-        return plane
-    image = Image.fromarray(np.ascontiguousarray(plane))  # mode F
-    return np.asarray(image.resize((width, height), Image.Resampling(resample)))
 
 
 def _centred(plane: Plane, height: int, width: int, fill: Fill) -> Plane:

@@ -41,7 +41,9 @@ class Range:
                 f"intensity `range` needs unsigned integers, but the image holds "
                 f"{image.dtype}: take `percentile`, or `window` with its two ends"
             )
-        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+        values = image.astype(np.float32)
+        values /= np.float32(np.iinfo(image.dtype).max)
+        return values
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,11 @@ class Percentile:
         return _stretched(image, float(low), float(high))
 
 
-INTENSITIES: dict[str, type[Any]] = {"range": Range, "window": Window, "percentile": Percentile}
+INTENSITIES: dict[str, type[Intensity]] = {
+    "range": Range,
+    "window": Window,
+    "percentile": Percentile,
+}
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "ultrasound": {"name": "range"},

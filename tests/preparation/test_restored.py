@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maskwise.scans.geometry import GEOMETRIES
-from maskwise.scans.images import from_network, mask_to_network, pixel_span
+from maskwise.preparation.geometry import GEOMETRIES
+from preparations import shaped
 
 PAD = {"name": "pad", "larger": "crop"}
 SCALED: list[dict[str, Any]] = [
@@ -24,8 +24,9 @@ SIDES = st.tuples(st.integers(1, 24), st.integers(1, 24))
 def there_and_back(
     mask: NDArray[np.bool_], block: dict[str, Any], height: int, width: int
 ) -> NDArray[np.bool_]:
-    seen = mask_to_network(mask, block, height, width)
-    back: NDArray[np.bool_] = from_network(seen.astype(np.float32), block, mask.shape) >= 0.5
+    prepare = shaped(block, height, width)
+    seen = prepare.mask(mask).astype(np.float32)
+    back: NDArray[np.bool_] = prepare.restored(seen, mask.shape) >= 0.5
     return back
 
 
@@ -61,7 +62,7 @@ def test_an_odd_pixel_goes_back_to_the_side_that_it_came_from(
 ) -> None:
     plane = np.zeros(network, np.float32)
     plane[tuple(np.transpose(found))] = [0.25, 0.75]
-    back = from_network(plane, PAD, (5, 4))
+    back = shaped(PAD, *network).restored(plane, (5, 4))
     top, bottom = (0, 4) if network[0] == 8 else (1, 2)
     assert np.argwhere(back).tolist() == [[top, 0], [bottom, 3]]
     assert (back[top, 0], back[bottom, 3]) == (0.25, 0.75)
@@ -74,9 +75,9 @@ def test_a_smooth_blob_comes_back_to_its_place_from_every_scaling(
 ) -> None:
     shape = data.draw(st.tuples(st.integers(20, 150), st.integers(20, 150)), "shape")
     network = data.draw(st.tuples(st.integers(24, 40), st.integers(24, 40)), "network")
-    seen = from_network(np.ones(network, np.float32), block, shape) > 0
+    seen = shaped(block, *network).restored(np.ones(network, np.float32), shape) > 0
     # Half axes of at least six of the coarser pixels, all of them within what is seen.
-    coarse = np.maximum(pixel_span(block, shape, *network), 1)
+    coarse = np.maximum(shaped(block, *network).span(shape), 1)
     first = np.argwhere(seen).min(axis=0)
     room = np.argwhere(seen).max(axis=0) + 1 - first
     assume((room >= 12 * coarse).all())
@@ -103,7 +104,7 @@ def test_a_smooth_blob_comes_back_to_its_place_from_every_scaling(
 def test_what_was_not_seen_is_nothing_and_dims_nothing_beside_it(
     block: dict[str, Any], expected: list[int]
 ) -> None:
-    back = from_network(np.ones((2, 2), np.float32), block, (4, 12))
+    back = shaped(block, 2, 2).restored(np.ones((2, 2), np.float32), (4, 12))
     assert back.tolist() == [expected] * 4
 
 
@@ -111,13 +112,13 @@ def test_what_fills_the_rest_of_the_network_s_image_does_not_come_back() -> None
     # 4 x 16 kept is 2 x 8 in 8 x 8: rows 3 and 4, with three of fill on either side.
     plane = np.full((8, 8), 1, np.float32)
     plane[3:5] = 0
-    back = from_network(plane, {"name": "resize", "aspect": "keep"}, (4, 16))
+    back = shaped({"name": "resize", "aspect": "keep"}, 8, 8).restored(plane, (4, 16))
     assert back.tolist() == [[0] * 16] * 4
 
 
 def test_between_the_network_s_pixels_lies_the_mean_by_distance() -> None:
     # Centres at 1 and 3 of four columns, whose own are at 0.5, 1.5, 2.5 and 3.5.
-    back = from_network(np.array([[0, 1]], np.float32), {"name": "resize"}, (1, 4))
+    back = shaped({"name": "resize"}, 1, 2).restored(np.array([[0, 1]], np.float32), (1, 4))
     assert back[0].tolist() == [0, 0.25, 0.75, 1]
 
 
@@ -128,7 +129,7 @@ def test_every_geometry_gives_back_the_scan_s_own_size(
 ) -> None:
     plane = np.random.default_rng(0).random((16, 24), np.float32)
     block = PAD if name == "pad" else {"name": name}
-    back = from_network(plane, block, shape)
+    back = shaped(block, 16, 24).restored(plane, shape)
     assert back.shape == shape
     assert back.dtype == np.float32
     assert back.min() >= 0
