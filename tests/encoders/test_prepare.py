@@ -1,5 +1,8 @@
 """An encoder in a script of one's own: it prepares raw images, and pools what it sees."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from finetune.patches import MEAN, STD, small_encoder
+from maskwise.artefacts.encoder import write_encoder
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.context_cnn import ContextCnnConfig
@@ -124,3 +128,22 @@ def test_another_modality_is_refused() -> None:
     message = "the modality is mr, but the network was trained on ct"
     with pytest.raises(UserError, match=message):
         CT.prepared(image(8, 8), modality="mr")
+
+
+def test_torch_and_numpy_are_enough_to_load_prepare_and_pool(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.safetensors"
+    encoder = small_encoder()
+    write_encoder(encoder, encoder.metadata, path)
+    absent = ("pandas", "pydantic", "PIL", "sklearn", "kedro", "scipy", "matplotlib", "yaml")
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({absent!r}))\n"
+        "import numpy, maskwise\n"
+        "encoder = maskwise.load_encoder(sys.argv[1])\n"
+        "scan = numpy.ma.masked_less(numpy.arange(30 * 40).reshape(30, 40) % 256, 3)\n"
+        "images = encoder.prepare(scan.astype('uint8'), modality='ultrasound')\n"
+        "assert encoder.pooled(images).shape == (1, encoder.width)\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

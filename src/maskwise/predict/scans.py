@@ -12,6 +12,7 @@ from maskwise.errors import UserError
 from maskwise.predict.contracts import Refused, Scan
 from maskwise.predict.reading import AT_ONCE, count_frames, explained
 from maskwise.scans.folder import find_images, pair_masks
+from maskwise.scans.one import ROOT, below_root
 from maskwise.scans.paths import Folder
 from maskwise.scans.raw import check_raw
 from maskwise.scans.reading import DEFAULT, Reading
@@ -69,6 +70,19 @@ def find_scans(
             f"a column {column!r}; to read a workbook, {SAVE_AS_CSV}"
         )
     return _of_table(place, column, root or place.parent)
+
+
+def is_scan(place: Path) -> bool:
+    """Say whether ``place`` is a scan itself, no folder or table of them."""
+    return place.suffix.lower() not in TABLES and not place.is_dir() and place.exists()
+
+
+def list_scans(files: Iterable[Path], reading: Reading, pool: Pool | None = None) -> Scans:
+    """List the images of files that somebody named: they may lie, or lead, anywhere."""
+    paths = list(dict.fromkeys(map(below_root, files)))
+    counted = _counted(ROOT, paths, pool, reading)
+    scans = tuple(Scan(path, frame, None) for path, n in counted for frame in range(n))
+    return Scans(ROOT, scans, ())
 
 
 def _of_folder(folder: Path, pool: Pool | None, reading: Reading) -> Scans:

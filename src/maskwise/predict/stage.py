@@ -16,6 +16,8 @@ import torch
 from maskwise.artefacts.model import Metadata, ModelMetadata, SegmenterMetadata, load_model
 from maskwise.bounds import Within
 from maskwise.config import parse
+from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, shown
 from maskwise.predict.classes import Classes
 from maskwise.predict.contracts import Answers, Card, Kind, Look, Refused, Scan
@@ -30,14 +32,16 @@ from maskwise.predict.reading import (
     see,
     unseen,
 )
-from maskwise.predict.scans import Scans, find_scans
+from maskwise.predict.scans import Scans, find_scans, is_scan, list_scans
 from maskwise.progress import bar, note
+from maskwise.scans.one import below_root
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
 
 log = logging.getLogger(__name__)
 
 SCANS_AT_ONCE = 64
+Network = Classifier | Segmenter
 KINDS: dict[str, Callable[[Any, Any], Kind]] = {
     ModelMetadata.block: Classes,
     SegmenterMetadata.block: Outlines,
@@ -113,23 +117,49 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
         UserError: if there is no model or no scan, if the modality is another, if all scans
             are refused, or if the model answers a scan with no number.
     """
-    network = load_model(model)
-    metadata = cast(Metadata, network.metadata)
-    _check(config, metadata, model)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind = KINDS[metadata.block](network.to(device), metadata)
+    network = load_model(model).to(available_device())
+    metadata: Metadata = network.metadata
+    _check(config, metadata, str(model))
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         found = find_scans(scans, config.column, config.root, config.reading, pool)
-        run = _Run(kind, metadata, device, found, config, pool)
+        run = _Run.of(network, found, config, pool)
         table, refused, outlines = _answers(run)
-        _check_answers(table, len(found.scans), scans, model)
+        _check_answers(table, len(found.scans), scans, str(model))
+        kind = run.kind
         seen = kind.order(table[table["refused"].eq("")], config.sort_by)
         cards = _cards(run, seen.assign(called=called(seen, names)), outlines)
     summary = Summary(metadata, model.name, scans.name, table, refused, config.sort_by, names)
     return Predicted(table, outlines, render(kind, summary, cards))
 
 
-def _check_answers(table: pd.DataFrame, looked_at: int, scans: Path, model: Path) -> None:
+def tabulate(
+    places: Sequence[Path], network: Network, config: PredictConfig, name: str
+) -> pd.DataFrame:
+    """Return the table alone: of a folder, a table or a file of scans, or of several files.
+
+    ``network`` is looked through where it is; ``name`` is what messages call it. Raises what
+    ``predict`` does.
+    """
+    _check(config, network.metadata, name)
+    with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
+        if len(places) == 1 and not is_scan(places[0]):
+            found = find_scans(places[0], config.column, config.root, config.reading, pool)
+            table = _answers(_Run.of(network, found, config, pool))[0]
+        else:
+            found = list_scans(places, config.reading, pool)
+            table = _answers(_Run.of(network, found, config, pool))[0]
+            named = {below_root(place): str(place) for place in places}
+            table["path"] = table["path"].map(named)
+    _check_answers(table, len(found.scans), places[0], name)
+    return table
+
+
+def available_device() -> torch.device:
+    """Return where a model is run that was loaded for this alone."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _check_answers(table: pd.DataFrame, looked_at: int, scans: Path, model: str) -> None:
     """Refuse answers that are none; say how many of the first ``looked_at`` rows are."""
     refused = table["refused"].ne("")
     if refused[:looked_at].all():
@@ -148,7 +178,7 @@ def _check_answers(table: pd.DataFrame, looked_at: int, scans: Path, model: Path
     )  # fmt: skip
 
 
-def _check(config: PredictConfig, metadata: Metadata, model: Path) -> None:
+def _check(config: PredictConfig, metadata: Metadata, model: str) -> None:
     try:
         check_modality(config.modality, metadata.encoder.preparation.modality)
     except RefusedError as error:
@@ -170,6 +200,13 @@ class _Run:
     found: Scans
     config: PredictConfig
     pool: Pool
+
+    @classmethod
+    def of(cls, network: Network, found: Scans, config: PredictConfig, pool: Pool) -> "_Run":
+        metadata: Metadata = network.metadata
+        weight = next(network.parameters())  # a head or a decoder has some
+        kind = KINDS[metadata.block](network, metadata)
+        return cls(kind, metadata, weight.device, found, config, pool)
 
     def read(self, chunks: Iterable[Sequence[Scan]]) -> Iterator[Look | Refused]:
         """Yield what the network sees of each scan, or the reason why it sees nothing."""
