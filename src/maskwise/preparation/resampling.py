@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import Literal
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 Plane = NDArray[np.float32]
@@ -20,8 +21,8 @@ alike (BOX)."""
 
 _REACH: dict[Filter, float] = {"triangle": 1.0, "box": 0.5}
 """How far a filter reaches, in pixels of the smaller of the two planes."""
-_AT_ONCE = 2**18
-"""Numbers that are weighed at once, two megabytes: they should stay in a core's cache."""
+_AT_ONCE = 2**17
+"""Numbers that are weighed at once, a megabyte: they should stay in a core's cache."""
 
 
 def resized(plane: Plane, height: int, width: int, kind: Filter) -> Plane:
@@ -41,16 +42,21 @@ def _rows(plane: Plane, new: int, kind: Filter) -> Plane:
     old, m = plane.shape
     if old == new:
         return plane
-    rows, weights = _taps(old, new, kind)
+    if m == 1:  # of a single column einsum adds the taps in another order
+        return _rows(plane.repeat(2, axis=1), new, kind)[:, :1]
+    pieces, weights = _taps(old, new, kind)
     result = np.empty((new, m), np.float32)
-    step = min(m, max(16, _AT_ONCE // weights.size))
+    step = min(m, max(16, _AT_ONCE // pieces.size))
+    part, under, sums = _SCRATCH.shaped((old, step), (*pieces.shape, step), (new, step))
+    # (new, 1 or 2, taps, step): row n is made of the piece n, or of n and the one behind.
+    piece, tap, column = under.strides
+    seen = as_strided(under, (*weights.shape, step), (piece, piece, tap, column))
     for first in range(0, m, step):
-        width = min(step, m - first)
-        part, under, sums = _SCRATCH.shaped((old, width), (*rows.shape, width), (new, width))
-        part[...] = plane[:, first : first + width]
-        part.take(rows, axis=0, out=under, mode="clip")
+        columns = slice(min(first, m - step), min(first + step, m))
+        part[...] = plane[:, columns]
+        part.take(pieces, axis=0, out=under, mode="clip")
         # einsum adds tap by tap, as Pillow does; a product of matrices has an order of its own.
-        result[:, first : first + width] = np.einsum("tnm,tn->nm", under, weights, out=sums)
+        result[:, columns] = np.einsum("nptm,npt->nm", seen, weights, out=sums)
     return result
 
 
@@ -74,7 +80,7 @@ _SCRATCH = _Scratch()
 
 @lru_cache(maxsize=256)
 def _taps(old: int, new: int, kind: Filter) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return which rows each new one is made of, and their weights, both ``(taps, new)``.
+    """Return rows in pieces ``(pieces, taps)``, and weights ``(new, 1 or 2, taps)`` of them.
 
     As ``precompute_coeffs`` of Pillow's ``Resample.c``, operation by operation.
     """
@@ -84,15 +90,39 @@ def _taps(old: int, new: int, kind: Filter) -> tuple[NDArray[np.int64], NDArray[
     centre = (np.arange(new) + 0.5) * scale
     first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
     end = np.minimum((centre + reach + 0.5).astype(np.int64), old)
-    rows = first + np.arange((end - first).max())[:, None]
-    distance = (rows - centre + 0.5) * (1.0 / shrinking)
+    rows = first[:, None] + np.arange((end - first).max())
+    distance = (rows - centre[:, None] + 0.5) * (1.0 / shrinking)
     if kind == "box":
         weights = ((distance > -0.5) & (distance <= 0.5)).astype(np.float64)
     else:
         weights = np.maximum(1.0 - np.abs(distance), 0.0)
-    weights *= rows < end
+    weights *= rows < end[:, None]
     total = np.zeros(new)
-    for tap in weights:
+    for tap in weights.T:
         total += tap
-    weights /= np.where(total == 0, 1.0, total)
-    return np.minimum(rows, old - 1), weights
+    weights /= np.where(total == 0, 1.0, total)[:, None]
+    halved = _halved(first, end, weights, scale) if kind == "triangle" and scale > 1 else None
+    return (np.minimum(rows, old - 1), weights[:, None]) if halved is None else halved
+
+
+def _halved(
+    first: NDArray[np.int64], end: NDArray[np.int64], weights: NDArray[np.float64], scale: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """Return pieces and weights of windows that overlap by half, so that no row is taken twice.
+
+    A piece reaches from the start of a window to that of the next. None where two of them are
+    not a whole window, as its ends are rounded.
+    """
+    new, old = len(first), int(end[-1])
+    starts = (np.arange(new + 2) + 0.5) * scale - scale + 0.5
+    borders = np.clip(np.floor(starts).astype(np.int64), 0, old)
+    pieces = borders[:-1, None] + np.arange((borders[1:] - borders[:-1]).max())
+    own = pieces < borders[1:, None]
+    rows = np.stack([pieces[:-1], pieces[1:]], axis=1)  # (new, 2, taps)
+    inside = np.stack([own[:-1], own[1:]], axis=1)
+    inside &= (rows >= first[:, None, None]) & (rows < end[:, None, None])
+    if np.count_nonzero(inside) < (end - first).sum():
+        return None
+    place = np.where(inside, rows - first[:, None, None], 0)
+    found = weights[np.arange(new)[:, None, None], place]
+    return np.minimum(pieces, old - 1), np.where(inside, found, 0.0)
