@@ -34,6 +34,7 @@ def by_pillow(
 @example(size=(2000, 3), new=(8, 8), seed=0)
 @example(size=(5, 4), new=(1, 1), seed=3)  # a single sum
 @example(size=(600, 40), new=(600, 12), seed=0)  # parts that do not divide the whole
+@example(size=(512, 512), new=(64, 64), seed=0)  # rows that are moved apart
 @settings(max_examples=150, deadline=None)
 def test_a_plane_becomes_what_pillow_makes_of_it_to_the_bit(
     kind: Filter, size: tuple[int, int], new: tuple[int, int], seed: int

@@ -24,6 +24,12 @@ _REACH: dict[Filter, float] = {"triangle": 1.0, "box": 0.5}
 _AT_ONCE = 2**17
 """Numbers that are weighed at once, a megabyte: they should stay in a core's cache."""
 
+_CROWDED = 512
+"""Bytes: numbers that lie such a multiple apart get into each other's way in the cache, as the
+columns of an image of 512 pixels do."""
+_APART = 8
+"""Numbers by which they are moved apart."""
+
 
 def resized(plane: Plane, height: int, width: int, kind: Filter) -> Plane:
     """Return ``plane`` ``(h, w)`` as ``(height, width)``; sums are in double precision.
@@ -46,14 +52,20 @@ def _rows(plane: Plane, new: int, kind: Filter) -> Plane:
         return _rows(plane.repeat(2, axis=1), new, kind)[:, :1]
     pieces, weights = _taps(old, new, kind)
     result = np.empty((new, m), np.float32)
-    step = min(m, max(16, _AT_ONCE // pieces.size))
-    part, under, sums = _SCRATCH.shaped((old, step), (*pieces.shape, step), (new, step))
+    step = math.ceil(m / math.ceil(m / max(16, _AT_ONCE // pieces.size)))
+    part, under, sums, apart = _SCRATCH.shaped(
+        (old, step), (*pieces.shape, step), (new, step), (step, old + _APART)
+    )
     # (new, 1 or 2, taps, step): row n is made of the piece n, or of n and the one behind.
     piece, tap, column = under.strides
     seen = as_strided(under, (*weights.shape, step), (piece, piece, tap, column))
     for first in range(0, m, step):
         columns = slice(min(first, m - step), min(first + step, m))
-        part[...] = plane[:, columns]
+        if plane.strides[1] % _CROWDED:
+            part[...] = plane[:, columns]
+        else:
+            apart[:, :old] = plane[:, columns].T
+            part[...] = apart[:, :old].T
         part.take(pieces, axis=0, out=under, mode="clip")
         # einsum adds tap by tap, as Pillow does; a product of matrices has an order of its own.
         result[:, columns] = np.einsum("nptm,npt->nm", seen, weights, out=sums)
