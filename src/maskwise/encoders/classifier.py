@@ -51,7 +51,7 @@ class Classifier(nn.Module):
             raise UserError(
                 f"images: {images.shape[2]} x {images.shape[3]} pixels were given, of which "
                 f"the encoder makes {features.shape[1]} features, but the last layer takes "
-                f"{self.features}; give images of the size in metadata.encoder"
+                f"{self.features}; give images of the size in metadata.encoder.preparation"
             )
         return cast(Tensor, self.head(features))
 
