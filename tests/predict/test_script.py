@@ -71,10 +71,16 @@ def test_one_file_is_enough_and_what_cannot_be_read_keeps_its_row(
         maskwise.predict(tmp_path / "notes.png", model)
 
 
-def test_a_loaded_model_stays_as_it_is(model: Path, scans: Path) -> None:
+def test_a_loaded_model_looks_without_learning_and_stays_as_it_is(
+    model: Path, scans: Path
+) -> None:
     network = maskwise.load_model(model).train()
     before = {name: each.clone() for name, each in network.state_dict().items()}
+    learning: list[bool] = []
+    network.register_forward_pre_hook(lambda module, _: learning.append(module.training))
     table = maskwise.predict(scans, network)
+    assert learning
+    assert not any(learning)
     assert network.training
     assert all(torch.equal(before[name], each) for name, each in network.state_dict().items())
     pd.testing.assert_frame_equal(table, maskwise.predict(scans, model))
