@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from maskwise.artefacts.store import Store, StoreHeader, open_store, writing_store
+from maskwise.preparation import Preparation
 from steps import noise, supervised_step, where
 from turns import by_turns, ratio
 
@@ -32,15 +33,17 @@ def write_store(path: Path, images: int, side: int) -> Store:
         index = pd.DataFrame({"image_id": [f"i{n}" for n in range(images)], "group": "g"})
         index = index.assign(has_mask=False, scale=1 / 255, offset=0.0)
         header = StoreHeader(
-            channels=1,
-            height=side,
-            width=side,
-            mean=(0.5,),
-            std=(0.29,),
-            modality="other",
+            preparation=Preparation(
+                channels=1,
+                height=side,
+                width=side,
+                geometry={"name": "resize"},
+                intensity={"name": "range"},
+                mean=(0.5,),
+                std=(0.29,),
+                modality="other",
+            ),
             laterality="free",
-            intensity={"name": "range"},
-            geometry={"name": "resize"},
             largest_rounding_error=0.0,
             data_hash="noise",
         )

@@ -17,7 +17,7 @@ from maskwise.finetune.run import FinetuneConfig
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig
 from maskwise.pipelines import parsing
-from maskwise.predict.stage import PredictConfig
+from maskwise.prediction.stage import PredictConfig
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
 from maskwise.report.inputs import ReportConfig

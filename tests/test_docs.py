@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from finetune.patches import small_encoder
 from maskwise.annotations import option_kinds
+from maskwise.artefacts.encoder import write_encoder
 from maskwise.config import choose
 from maskwise.scans.reading import DEFAULT
 from project import PROJECT
@@ -111,6 +113,37 @@ def test_a_part_of_your_own_as_the_how_to_writes_it_runs(title: str, code: str) 
     for config in own:
         assert is_dataclass(config)
         option_kinds(config)
+
+
+def snippet(page: str, title: str) -> str:
+    """Return the first Python block of the section ``title``."""
+    text = (PROJECT / page).read_text(encoding="utf-8").partition(f"\n## {title}\n")[2]
+    found = re.search(r"^```python\n(.*?)^```", text.partition("\n## ")[0], re.M | re.DOTALL)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        ("README.md", "Use the encoder"),
+        ("docs/how-to.md", "The encoder in a script of your own"),
+    ],
+)
+def test_the_encoder_is_used_as_the_pages_write_it(
+    page: str, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = snippet(page, title)
+    named = re.findall(r'"(data/[^"]+)"', code)
+    assert [Path(path).suffix for path in named] == [".safetensors", ".png"]
+    encoder = small_encoder()
+    write_encoder(encoder, encoder.metadata, tmp_path / named[0])
+    (tmp_path / named[1]).parent.mkdir(parents=True)
+    save(scan(1), tmp_path / named[1])
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": title}
+    exec(compile(code, page, "exec"), names)
+    assert names["features"].shape == (1, encoder.width)
 
 
 def test_the_source_of_the_how_to_lists_a_miniature(tmp_path: Path) -> None:

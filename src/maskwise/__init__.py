@@ -2,27 +2,119 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import nn
+    import pandas as pd
+    from numpy.typing import NDArray
 
-__all__ = ["__version__", "load_encoder", "load_model"]
+    from maskwise.encoders.classifier import Classifier
+    from maskwise.encoders.contract import Encoder
+    from maskwise.encoders.segmenter import Segmenter
+    from maskwise.scans.reading import Reading
+
+__all__ = ["__version__", "load_encoder", "load_model", "predict", "read"]
 __version__ = "0.1.0"
 
+# torch takes seconds to import, and `kedro --help` imports this package: so imports are late.
 
-def load_encoder(path: str | Path) -> nn.Module:
+
+def load_encoder(path: str | Path) -> Encoder:
     """Return the pre-trained encoder in ``path``; see ``maskwise.artefacts.encoder``."""
-    # torch takes seconds to import, and `kedro --help` imports this package.
     from maskwise.artefacts.encoder import load_encoder
 
     return load_encoder(path)
 
 
-def load_model(path: str | Path) -> nn.Module:
+def load_model(path: str | Path) -> Classifier | Segmenter:
     """Return the fine-tuned model in ``path``; see ``maskwise.artefacts.model``."""
     from maskwise.artefacts.model import load_model
 
     return load_model(path)
+
+
+def read(
+    path: str | Path,
+    frame: int = 0,
+    *,
+    axis: str | None = None,
+    volume: int | None = None,
+    key: str | None = None,
+    grey: bool = False,
+    reading: Reading | Mapping[str, Any] | None = None,
+) -> NDArray[Any]:
+    """Return the raw values of one image, as ingest reads it: PNG to DICOM, NIfTI, ``.npz``.
+
+    ``(h, w)``, or of colour ``(h, w, 3)``, in the units of the file (Hounsfield units of CT);
+    ``encoder.prepare`` takes it as it is. Where the file says which pixels were not measured,
+    it is a masked array. Needs the extra ``pipeline``.
+
+    Args:
+        path: the file.
+        frame: which of its images, as a manifest and a table of predictions count them.
+        axis: of a NIfTI file, ``axial``, ``coronal`` or ``sagittal``; frames then count the
+            slices along it.
+        volume: which volume of a 4-D NIfTI file, from 0.
+        key: of an archive, ``train_images``, ``val_images`` or ``test_images``; frames then
+            count what it holds.
+        grey: take luminance alone where the file stores it apart (DICOM's YBR), as preprocess
+            does for networks of one channel.
+        reading: how files are read that leave a choice, ``{"nan": "background"}``: the options
+            of ``maskwise.scans.reading.Reading``.
+
+    Raises:
+        UserError: if there is no such image, or it would be rejected by ingest.
+    """
+    with _pipeline_extra("maskwise.read"):
+        from maskwise.scans.one import read
+
+        return read(
+            path,
+            frame,
+            axis=axis,
+            volume=volume,
+            key=key,
+            grey=grey,
+            reading={} if reading is None else reading,
+        )
+
+
+def predict(
+    paths: str | Path | Sequence[str | Path],
+    model: str | Path | Classifier | Segmenter,
+    **options: Any,
+) -> pd.DataFrame:
+    """Return what a model says of scans that nobody labelled, one row per image.
+
+    The table is that of the stage ``predict``: ``path``, ``frame``, ``prediction``, then of a
+    classifier ``p_<class>`` (calibrated), of a segmenter ``area_<class>``, and ``refused``, the
+    reason why there is no prediction. Needs the extra ``pipeline``.
+
+    Args:
+        paths: a folder, a table with a column of paths, a file, or a list of files.
+        model: its file, or what ``load_model`` returned, which stays where and as it is.
+        options: of ``maskwise.prediction.stage.PredictConfig``, such as ``colour="grey"``.
+
+    Raises:
+        UserError: if an option is wrong, there is no model or no scan, or all were refused.
+    """
+    with _pipeline_extra("maskwise.predict"):
+        from maskwise.prediction.script import predict
+
+        return predict(paths, model, options)
+
+
+@contextmanager
+def _pipeline_extra(what: str) -> Iterator[None]:
+    from maskwise.errors import UserError
+
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f'{what} needs {error.name}, which is not there: pip install "maskwise[pipeline]"'
+        ) from None

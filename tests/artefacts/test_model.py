@@ -20,8 +20,9 @@ from maskwise import load_encoder, load_model
 from maskwise.artefacts.encoder import FORMAT, read_tensors, write_encoder, write_tensors
 from maskwise.artefacts.model import ModelMetadata, write_model
 from maskwise.artefacts.model import load_model as load_classifier
-from maskwise.encoders.classifier import Classifier, pool
+from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.pixels import PixelsConfig
+from maskwise.encoders.pooling import pool
 from maskwise.errors import UserError
 
 OPTIONS: dict[str, object] = {"widths": (8, 16), "convolutions": (1, 1)}
@@ -144,9 +145,9 @@ def test_a_model_of_an_architecture_from_the_future_is_refused(path: Path) -> No
         (lambda m: m["encoder"].update(architecture=[]), r"architecture is \[\]"),
         (lambda m: m["encoder"].update(arguments={"depth": 3}), "knows no depth"),
         (lambda m: m["encoder"]["arguments"].update(convolutions=[10**9, 1]), "convolutions"),
-        (lambda m: m["encoder"].update(mean=[0.1, 0.2, 0.3]), "for 1 channels"),
-        (lambda m: m["encoder"].update(std=[0.0]), r"std\[0\] is 0.0"),
-        (lambda m: m["encoder"].update(height=10**6), "height is 1000000"),
+        (lambda m: m["encoder"]["preparation"].update(mean=[0.1, 0.2, 0.3]), "for 1 channels"),
+        (lambda m: m["encoder"]["preparation"].update(std=[0.0]), r"std\[0\] is 0.0"),
+        (lambda m: m["encoder"]["preparation"].update(height=10**6), "height is 1000000"),
         (lambda m: m.update(images=-1), "images is -1"),
         (lambda m: m["encoder"]["arguments"].update(stride=7), "stride is 7"),
         (

@@ -13,21 +13,15 @@ from numpy.typing import NDArray
 
 from maskwise.artefacts.store import Store, StoreHeader, open_store, writing_store
 from maskwise.errors import UserError
+from preparations import preparation
 
 N, SHAPE = 5, (5, 1, 8, 8)
 
 
 def header(**changes: Any) -> StoreHeader:
     values: dict[str, Any] = {
-        "channels": 1,
-        "height": 8,
-        "width": 8,
-        "mean": (0.25,),
-        "std": (0.5,),
-        "modality": "ultrasound",
+        "preparation": preparation(8, mean=(0.25,), std=(0.5,)),
         "laterality": "fixed",
-        "intensity": {"name": "range"},
-        "geometry": {"name": "resize", "aspect": "stretch", "fill": "black"},
         "largest_rounding_error": 0.001,
         "data_hash": "0" * 64,
     }
@@ -122,7 +116,7 @@ def test_numpy_alone_can_read_it(tmp_path: Path) -> None:
     write(tmp_path / "store")
     assert np.array_equal(np.load(tmp_path / "store" / "images.npy"), pixels())
     block = json.loads((tmp_path / "store" / "store.json").read_text())
-    assert block["mean"] == [0.25]
+    assert block["preparation"]["mean"] == [0.25]
 
 
 def test_an_opened_store_cannot_be_written(tmp_path: Path) -> None:
@@ -160,7 +154,8 @@ def test_each_seed_is_normalised_by_the_images_it_trains_on(tmp_path: Path) -> N
         "fold_std": ((1.0,), (2.0,), (3.0,)),
     }
     store = write(tmp_path / "store", **folds)
-    assert (store.for_seed(4).header.mean, store.for_seed(4).header.std) == ((0.2,), (2.0,))
+    own = store.for_seed(4).header.preparation
+    assert (own.mean, own.std) == ((0.2,), (2.0,))
     plain = write(tmp_path / "plain")
     assert plain.for_seed(4) is plain
 
@@ -199,6 +194,6 @@ def test_the_space_is_there_before_the_first_pixel_is_written(tmp_path: Path) ->
         reserved = [
             path.stat().st_blocks * 512 for path in (writer.images, writer.masks) if path
         ]
-        writer.finish(pd.concat([index()] * 13).head(64), header(height=64, width=64))
+        writer.finish(pd.concat([index()] * 13).head(64), header(preparation=preparation(64)))
     assert min(reserved) >= np.prod(shape)
     assert len(reserved) == 2

@@ -2,16 +2,18 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 import maskwise
 from maskwise.artefacts.encoder import (
-    EncoderMetadata,
     decoder_of,
     fill,
     keep_decoder,
@@ -19,9 +21,13 @@ from maskwise.artefacts.encoder import (
     read_tensors,
     write_encoder,
 )
+from maskwise.encoders import ENCODERS
 from maskwise.encoders.context_cnn import ContextCnnConfig
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.pixels import PixelsConfig
 from maskwise.errors import UserError
+from preparations import preparation
 
 SMALL = ContextCnnConfig(widths=(8, 8), convolutions=(1, 1), norm="batch")
 IMAGES = torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -31,14 +37,7 @@ def metadata(**changes: Any) -> EncoderMetadata:
     values: dict[str, Any] = {
         "architecture": "context_cnn",
         "arguments": {"widths": (8, 8), "convolutions": (1, 1), "norm": "batch"},
-        "channels": 1,
-        "height": 32,
-        "width": 32,
-        "mean": (0.4,),
-        "std": (0.2,),
-        "modality": "ultrasound",
-        "intensity": {"name": "range"},
-        "geometry": {"name": "pad"},
+        "preparation": preparation(32, mean=(0.4,), std=(0.2,), geometry={"name": "pad"}),
         "source": "toy",
         "recipe": "random_box",
         "seed": 3,
@@ -87,6 +86,62 @@ def test_an_encoder_without_parameters_can_be_written_and_loaded(tmp_path: Path)
     path = tmp_path / "pixels.safetensors"
     write_encoder(PixelsConfig().build(1), metadata(architecture="pixels", arguments={}), path)
     assert maskwise.load_encoder(path)(IMAGES)[0].shape == (2, 1, 8, 8)
+
+
+class Counting(Encoder):
+    """Adds to each place its number, which it knows of itself and no file holds."""
+
+    channels, strides = (1,), (1,)
+    places: torch.Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(channels, 1, 1))
+        self.register_buffer("places", torch.arange(32.0), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [images * self.scale + self.places]
+
+
+@dataclass(frozen=True)
+class CountingConfig:
+    """Has no options."""
+
+    def build(self, channels: int) -> Counting:
+        return Counting(channels)
+
+    def adapt(
+        self, tensors: Mapping[str, torch.Tensor], channels: int
+    ) -> dict[str, torch.Tensor]:
+        return dict(tensors)
+
+
+def test_what_an_encoder_knows_and_no_file_holds_is_right_again_when_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENCODERS, "counting", CountingConfig)
+    encoder = Counting(1)
+    path = tmp_path / "encoder.safetensors"
+    write_encoder(encoder, metadata(architecture="counting", arguments={}), path)
+    assert maskwise.load_encoder(path)(IMAGES)[0].equal(encoder(IMAGES)[0])
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_comes_back_from_its_file_to_the_bit(name: str, tmp_path: Path) -> None:
+    encoder = ENCODERS[name]().build(1)
+    encoder(IMAGES)  # moves running statistics
+    write_encoder(
+        encoder, metadata(architecture=name, arguments={}), tmp_path / "e.safetensors"
+    )
+    loaded = maskwise.load_encoder(tmp_path / "e.safetensors")
+    for ours, theirs in zip(loaded(IMAGES), encoder.eval()(IMAGES), strict=True):
+        assert ours.equal(theirs)
+
+
+def test_loading_an_encoder_draws_no_number_from_the_global_generator(written: Path) -> None:
+    before = torch.random.get_rng_state()
+    maskwise.load_encoder(written)
+    assert torch.random.get_rng_state().equal(before)
 
 
 def test_filling_accounts_for_every_tensor() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from finetune.patches import SMALL, metadata, small_encoder
 from maskwise import load_model
 from maskwise.artefacts.model import SegmenterMetadata, build_segmenter, write_model
+from maskwise.encoders.contract import Encoder
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
 
@@ -30,7 +31,7 @@ class Brightness(nn.Module):
         return torch.cat([-features[-1], features[-1]], dim=1)
 
 
-class Same(nn.Module):
+class Same(Encoder):
     """The image is its only feature map."""
 
     channels, strides = (1,), (1,)

@@ -57,8 +57,8 @@ def write_blobs(
         if folds:
             described = replace(
                 described,
-                fold_mean=(described.mean,) * folds,
-                fold_std=(described.std,) * folds,
+                fold_mean=(described.preparation.mean,) * folds,
+                fold_std=(described.preparation.std,) * folds,
             )
         writer.finish(index, described)
     edges = np.cumsum([share for _, share in SPLIT_SHARES])

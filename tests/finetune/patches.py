@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
-from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.store import Store, StoreHeader, open_store, writing_store
 from maskwise.encoders import ENCODERS
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.metadata import EncoderMetadata
+from preparations import preparation
 
 MEAN, STD = 0.5, 0.2
 SPLIT_SHARES = (("train", 0.6), ("validation", 0.2), ("test", 0.2))
@@ -55,15 +56,8 @@ def write_patches(
 def header(side: int) -> StoreHeader:
     """Describe a store of grey images of ``side`` x ``side`` pixels."""
     return StoreHeader(
-        channels=1,
-        height=side,
-        width=side,
-        mean=(MEAN,),
-        std=(STD,),
-        modality="ultrasound",
+        preparation=preparation(side, mean=(MEAN,), std=(STD,)),
         laterality="free",
-        intensity={"name": "range"},
-        geometry={"name": "resize"},
         largest_rounding_error=0.0,
         data_hash="d",
     )
@@ -71,13 +65,13 @@ def header(side: int) -> StoreHeader:
 
 def small_encoder(
     architecture: str = "context_cnn", seed: int = 0, channels: int = 1
-) -> nn.Module:
+) -> Encoder:
     """Build an encoder with its metadata, as ``load_encoder`` would return it."""
     arguments = SMALL[architecture]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = ENCODERS[architecture](**arguments).build(channels)
-    encoder.metadata = metadata(architecture, dict(arguments))  # type: ignore[assignment]
+    encoder.metadata = metadata(architecture, dict(arguments))
     return encoder.eval()
 
 
@@ -95,14 +89,7 @@ def metadata(
     return EncoderMetadata(
         architecture=architecture,
         arguments=arguments,
-        channels=1,
-        height=side,
-        width=side,
-        mean=(MEAN,),
-        std=(STD,),
-        modality="ultrasound",
-        intensity={"name": "range"},
-        geometry={"name": "resize"},
+        preparation=preparation(side, mean=(MEAN,), std=(STD,)),
         source="patches",
         recipe="scratch",
         seed=0,

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
 
 from finetune.blobs import write_blobs
 from finetune.patches import metadata, small_encoder
@@ -19,6 +18,7 @@ from maskwise.artefacts.encoder import decoder_of, keep_decoder
 from maskwise.artefacts.outlines import read_model_outlines
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
+from maskwise.encoders.contract import Encoder
 from maskwise.encoders.decoder import Decoder
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
@@ -214,7 +214,8 @@ def test_an_outline_moves_with_its_image() -> None:
 
 def test_a_batch_holds_images_and_outlines_that_moved_alike(blobs: Blobs) -> None:
     store, rows = blobs[0], np.arange(20)
-    header = replace(store.header, mean=(0.0,), std=(1.0,))
+    own = replace(store.header.preparation, mean=(0.0,), std=(1.0,))
+    header = replace(store.header, preparation=own)
     masks = np.asarray(store.masks)
     drawn = replace(store, images=masks[:, None].astype(np.uint8) * 255, header=header)
     given = replace(lesson(blobs, "full"), store=drawn)
@@ -308,7 +309,7 @@ def test_a_store_without_outlines_is_refused(blobs: Blobs) -> None:
 
 def test_an_encoder_of_another_split_is_refused(blobs: Blobs) -> None:
     encoder = small_encoder()
-    encoder.metadata = replace(metadata("context_cnn", {}), data_hash="old")  # type: ignore[assignment]
+    encoder.metadata = replace(metadata("context_cnn", {}), data_hash="old")
     with pytest.raises(UserError, match="another split, and may have seen this test part"):
         finetune(encoder, *blobs, RUN)
 
@@ -363,7 +364,7 @@ def test_a_source_says_that_it_wants_lesions_outlined() -> None:
     assert budget.planned_steps(3, FinetuneConfig()) == 3 * 2 * 7
 
 
-def with_decoder(skips: bool = True) -> nn.Module:
+def with_decoder(skips: bool = True) -> Encoder:
     """Return an encoder beside the decoder of an autoencoder, as its file would give them."""
     encoder = small_encoder()
     shape: Any = encoder
@@ -388,8 +389,7 @@ def test_a_decoder_that_was_pre_trained_is_where_learning_starts_if_asked_for(
     encoder = with_decoder() if kept else small_encoder()
     budget = replace(RUN.budget, task=LesionConfig(decoder=option))
     run = replace(RUN, budget=budget)
-    meta: Any = encoder.metadata
-    start, said = build_start(encoder, meta, classes=1, run=run)
+    start, said = build_start(encoder, encoder.metadata.preparation, classes=1, run=run)
     pretrained, weights = decoder_of(with_decoder()), start.decoder.state_dict()
     assert said == found
     assert weights["ups.0.weight"].equal(pretrained["ups.0.weight"]) == (found == "pretrained")

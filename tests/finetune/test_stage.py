@@ -230,7 +230,7 @@ def test_balanced_class_weights_find_more_of_the_rare_class(patches: Patches) ->
 def test_an_encoder_of_another_split_is_refused(patches: Patches) -> None:
     encoder = small_encoder()
     stale = replace(metadata("context_cnn", {}), data_hash="of last week")
-    encoder.metadata = stale  # type: ignore[assignment]
+    encoder.metadata = stale
     with pytest.raises(UserError, match="another split, and may have seen this test part"):
         finetune(encoder, *patches, RUN)
 

@@ -46,7 +46,7 @@ def augment(
 def start(architecture: str = "context_cnn") -> tuple[Classifier, LinearHead]:
     encoder = small_encoder(architecture)
     features = FEATURES[architecture]
-    stages = tuple(range(len(encoder.channels)))  # type: ignore[arg-type]
+    stages = tuple(range(len(encoder.channels)))
     head = LinearHead(
         np.zeros(features), np.ones(features), np.ones((2, features)), np.zeros(2)
     )

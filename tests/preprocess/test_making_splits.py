@@ -280,7 +280,7 @@ def test_a_refused_option_is_named(options: dict[str, object], message: str) -> 
 
 def test_the_normalisation_follows_the_modality_unless_it_is_named() -> None:
     names = [
-        source(modality="mr", intensity=block).complete_intensity()["name"]
+        source(modality="mr", intensity=block).preparation().intensity["name"]
         for block in (None, {"name": "range"})
     ]
     assert names == ["percentile", "range"]

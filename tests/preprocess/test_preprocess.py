@@ -21,7 +21,7 @@ from maskwise.errors import UserError
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import quantise
 from maskwise.preprocess.stage import preprocess
-from maskwise.scans.images import mask_to_network, to_network
+from preparations import preparation
 from preprocess.miniature import looked_at_again, pixels_of, source, write_raw
 
 ONE = PreprocessConfig(workers=1)
@@ -42,7 +42,7 @@ def run(
 
 def expected(i: int) -> NDArray[np.float32]:
     """Return image ``i`` as a network should see it, before its mean is taken off."""
-    return to_network(pixels_of(i), {"name": "resize"}, {"name": "range"}, 1, 16, 16)
+    return preparation().intensities(pixels_of(i))
 
 
 def test_the_store_holds_every_image_to_within_half_a_grey_level(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_masks_are_united_and_brought_to_the_images_place(tmp_path: Path) -> Non
     lesion = np.zeros((20, 30), bool)
     lesion[5:15, 3:13] = lesion[5:15, 15:25] = True
     assert store.masks is not None
-    assert np.array_equal(store.masks[0], mask_to_network(lesion, {"name": "resize"}, 16, 16))
+    assert np.array_equal(store.masks[0], preparation().mask(lesion))
     assert store.index["has_mask"].tolist() == [(i // 2) % 3 != 2 for i in range(24)]
     assert not store.masks[4:6].any()
 
@@ -203,10 +203,10 @@ def test_a_lesion_that_the_crop_cuts_away_is_counted(
 def test_mean_and_std_are_those_of_the_training_images_alone(tmp_path: Path) -> None:
     store, splits = run(tmp_path)
     pixels = store.intensities(np.flatnonzero(splits["split"] == "train")).astype(np.float64)
-    assert store.header.mean == pytest.approx([pixels.mean()], abs=1e-7)
-    assert store.header.std == pytest.approx([pixels.std()], abs=1e-7)
+    assert store.header.preparation.mean == pytest.approx([pixels.mean()], abs=1e-7)
+    assert store.header.preparation.std == pytest.approx([pixels.std()], abs=1e-7)
     everything = store.intensities(np.arange(24))
-    assert store.header.mean != pytest.approx([everything.mean()], abs=1e-5)
+    assert store.header.preparation.mean != pytest.approx([everything.mean()], abs=1e-5)
 
 
 def test_with_folds_each_seed_takes_the_mean_of_its_own_training_images(
@@ -216,7 +216,9 @@ def test_with_folds_each_seed_takes_the_mean_of_its_own_training_images(
     for seed in (1, 6):
         own = for_seed(splits, seed)
         pixels = store.intensities(np.flatnonzero(own["split"] == "train"))
-        assert store.for_seed(seed).header.mean == pytest.approx([pixels.mean()], abs=1e-6)
+        assert store.for_seed(seed).header.preparation.mean == pytest.approx(
+            [pixels.mean()], abs=1e-6
+        )
 
 
 def test_a_colour_store_has_a_mean_a_channel(tmp_path: Path) -> None:
@@ -226,16 +228,20 @@ def test_a_colour_store_has_a_mean_a_channel(tmp_path: Path) -> None:
         Image.fromarray(colour).save(tmp_path / "raw" / f"{i:05d}.png")
     manifest = looked_at_again(tmp_path / "raw", manifest)
     store, _ = run(tmp_path, source(channels=3), manifest=manifest)
-    red, green, blue = store.header.mean
+    said = store.header.preparation
+    red, green, blue = said.mean
     assert green == pytest.approx(red / 2, abs=0.01)
-    assert (blue, store.header.std[2]) == (0.0, 1.0)  # a channel of one level is left alone
+    assert (blue, said.std[2]) == (
+        0.0,
+        1.0,
+    )  # a channel of one level is left alone
 
 
 def test_the_header_says_how_to_prepare_images_to_come(tmp_path: Path) -> None:
-    header = run(tmp_path, source(modality="mr"))[0].header
-    assert header.geometry == {"name": "resize", "aspect": "stretch", "fill": "black"}
-    assert header.intensity == {"name": "percentile", "low": 0.5, "high": 99.5}
-    image = to_network(pixels_of(5), header.geometry, header.intensity, 1, 16, 16)
+    said = run(tmp_path, source(modality="mr"))[0].header.preparation
+    assert said.geometry == {"name": "resize", "aspect": "stretch", "fill": "black"}
+    assert said.intensity == {"name": "percentile", "low": 0.5, "high": 99.5}
+    image = said.intensities(pixels_of(5))
     stored = open_store(tmp_path / "store").intensities(np.array([5]))[0]
     assert np.abs(image - stored).max() <= 0.5 / 255 + 1e-6
 

@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from maskwise.config import parse
 from maskwise.encoders import ENCODERS
+from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.masks import cell_means, to_pixels
 from maskwise.pretrain.contracts import Batch
@@ -32,7 +33,7 @@ VARIANTS: list[Mapping[str, Any]] = [
 ]
 
 
-class Patches(nn.Module):
+class Patches(Encoder):
     """An encoder without a convolution: patches become tokens that attend to one another."""
 
     channels, strides = (16, 16), (8, 8)
@@ -55,7 +56,7 @@ class Patches(nn.Module):
 
 
 def build(
-    block: Mapping[str, Any] | None = None, encoder: nn.Module | None = None, **where: Any
+    block: Mapping[str, Any] | None = None, encoder: Encoder | None = None, **where: Any
 ) -> Autoencoder:
     torch.manual_seed(0)
     setting = make_setting(**{"grid": GRID, **where})

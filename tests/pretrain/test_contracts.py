@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from maskwise.config import choose
 from maskwise.encoders.context_cnn import ContextCnnConfig
@@ -202,7 +202,7 @@ def test_a_policy_that_breaks_the_contract_is_found_out(
 def an_objective(name: str) -> Objective:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        encoder: nn.Module = ContextCnnConfig(widths=(8, 8), convolutions=(1, 1)).build(1)
+        encoder = ContextCnnConfig(widths=(8, 8), convolutions=(1, 1)).build(1)
         return choose(OBJECTIVES, {"name": name}, "objective").build(SETTING, encoder)
 
 

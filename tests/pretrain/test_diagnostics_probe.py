@@ -20,6 +20,7 @@ from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
 from maskwise.pretrain.policies.dqn.places import Places
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
+from preparations import preparation
 from pretrain.dqn_toys import a_policy
 from pretrain.toys import make_setting
 
@@ -31,15 +32,8 @@ def a_store(path: Path, number: int = 60, masks: bool = True) -> tuple[Store, pd
     """Write images with a bright square each, every fourth without; thirds are the splits."""
     rng = np.random.default_rng(0)
     header = StoreHeader(
-        channels=1,
-        height=32,
-        width=32,
-        mean=(0.5,),
-        std=(0.25,),
-        modality="other",
+        preparation=preparation(32, mean=(0.5,), std=(0.25,), modality="other"),
         laterality="free",
-        intensity={},
-        geometry={},
         largest_rounding_error=0.0,
         data_hash="x",
     )

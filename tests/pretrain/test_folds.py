@@ -55,4 +55,8 @@ def test_each_seed_is_normalised_by_its_own_training_images(
         pretrain(store, splits, make_run(tmp_path / str(seed), RANDOM_BOX, seed=seed))
         for seed in (0, 2, 4)
     ]
-    assert [result.metadata.mean for result in results] == [means[0], means[2], means[1]]
+    assert [result.metadata.preparation.mean for result in results] == [
+        means[0],
+        means[2],
+        means[1],
+    ]

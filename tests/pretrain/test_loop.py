@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 
 from maskwise import progress
 from maskwise.artefacts.store import Laterality, Store
+from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.augmentation import AugmentationConfig
@@ -171,7 +172,7 @@ def test_a_policy_is_built_for_the_images_of_the_store(tmp_path: Path) -> None:
     pretrain(store, splits, with_policy(run, Asked(box=(2, 2))))
     setting = Asked.settings.pop()
     assert (setting.channels, setting.height, setting.width) == (1, 32, 32)
-    assert (setting.mean, setting.std) == (store.header.mean, store.header.std)
+    assert (setting.mean, setting.std) == ((0.5,), (0.25,))
     assert (setting.modality, setting.laterality) == ("mr", "fixed")
     assert (setting.rows, setting.batch_size, setting.steps_per_epoch) == (24, 4, 3.0)
     index, seeds = torch.arange(4), torch.zeros(4, dtype=torch.int64)
@@ -299,7 +300,7 @@ class Spied(ContextEncoder):
 class SpiedConfig(ContextEncoderConfig):
     """See ``Spied``."""
 
-    def build(self, setting: Setting, encoder: nn.Module) -> ContextEncoder:
+    def build(self, setting: Setting, encoder: Encoder) -> ContextEncoder:
         return Spied(self, setting, encoder)
 
 

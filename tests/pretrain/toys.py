@@ -11,6 +11,7 @@ from maskwise.artefacts.store import Laterality, Store, StoreHeader, open_store,
 from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
 from maskwise.pretrain.replicate import Pretrained, PretrainRun, pretraining
+from preparations import preparation
 
 SMALL = {"name": "context_cnn", "widths": [8, 8], "convolutions": [1, 1]}
 """An encoder that needs no time."""
@@ -75,15 +76,14 @@ def make_store(
         }
     )
     header = StoreHeader(
-        channels=channels,
-        height=side,
-        width=side,
-        mean=(0.5,) * channels,
-        std=(0.25,) * channels,
-        modality=modality,
+        preparation=preparation(
+            side,
+            channels,
+            mean=(0.5,) * channels,
+            std=(0.25,) * channels,
+            modality=modality,
+        ),
         laterality=laterality,
-        intensity={},
-        geometry={},
         largest_rounding_error=0.0,
         data_hash="toy",
     )

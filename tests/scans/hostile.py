@@ -17,7 +17,7 @@ from maskwise.artefacts.rejects import write_rejects
 from maskwise.errors import UserError
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
-from maskwise.predict.stage import PredictConfig, predict
+from maskwise.prediction.stage import PredictConfig, predict
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.stage import preprocess
 

@@ -17,13 +17,13 @@ from maskwise.config import choose
 from maskwise.errors import UserError
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
-from maskwise.predict.scans import find_scans
+from maskwise.prediction.scans import find_scans
 from maskwise.scans.decode import Decoded
-from maskwise.scans.images import to_network
 from maskwise.scans.mask_files import read_classes, read_mask
 from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
+from preparations import preparation
 from shared import SHARED
 
 CASES = SHARED.parent / "cases"
@@ -221,9 +221,13 @@ def _is_readable(root: Path, path: str) -> bool:
 def _shown(decoded: Decoded) -> NDArray[np.float32]:
     """Return the intensities ``(H, W)`` that a network gets, at the image's own size."""
     height, width = decoded.pixels.shape[:2]
-    blocks = {"name": "pad"}, {"name": "percentile", "low": 0, "high": 100}
-    shown = to_network(decoded.pixels, *blocks, 1, height, width, background=decoded.background)
-    return np.asarray(shown[0])
+    as_it_is = preparation(
+        geometry={"name": "pad"},
+        intensity={"name": "percentile", "low": 0, "high": 100},
+        height=height,
+        width=width,
+    )
+    return np.asarray(as_it_is.intensities(decoded.pixels, decoded.background)[0])
 
 
 def _check_rows(result: Ingested, entry: Entry) -> None:

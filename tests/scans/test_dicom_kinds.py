@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, ImplicitVRLittleEndian, generate_uid
 
-from maskwise.predict.scans import find_scans
+from maskwise.prediction.scans import find_scans
 from maskwise.scans.dicom_file import begins_as_dicom, meta_information
 from maskwise.scans.mask_files import read_mask
 from maskwise.scans.pictures import read_frame, read_image

@@ -6,7 +6,7 @@ import pandas as pd
 
 from maskwise.artefacts.manifest import read_manifest, write_manifest
 from maskwise.artefacts.rejects import read_rejects
-from predict.models import CLASSIFIER, save_classifier
+from prediction.models import CLASSIFIER, save_classifier
 from scans.hostile import HARM, run, take, write_scans
 
 WHY = {

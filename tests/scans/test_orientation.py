@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
-from maskwise.predict.scans import find_scans
+from maskwise.prediction.scans import find_scans
 from maskwise.scans.mask_files import read_mask
 from maskwise.scans.pictures import read_frame, read_image
 from scans.handmade import Order, chunk, exif, jpeg_with, png, tiff

@@ -6,9 +6,9 @@ Needs torch and safetensors only. All or nothing: every tensor is accounted for,
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,53 +16,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from maskwise.artefacts.atomic import replacing
-from maskwise.artefacts.description import from_json
-from maskwise.bounds import MOST_CHANNELS, Length, Positive, Seed, Side, Within
+from maskwise.description import from_json
 from maskwise.encoders import ENCODERS
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError, cut, hint, listed, shown
+from maskwise.preparation import Preparation, upgraded
 
-Mean = Annotated[float, Within(-(10**6), 10**6)]
-FORMAT = "maskwise/1"
+FORMAT = "maskwise/2"
+READABLE = (FORMAT, "maskwise/1")
+"""The latter is of version 0.1, and ``upgraded``."""
 DECODER = "decoder."
 """Prefix of tensors that may stand beside the encoder's: of the decoder that it was
 pre-trained with."""
 MOST_TENSORS = 10
 """Named in a message."""
 M = TypeVar("M", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class EncoderMetadata:
-    """What a user of the encoder must know."""
-
-    architecture: str
-    """Name in ``maskwise.encoders.ENCODERS``."""
-    arguments: dict[str, Any]
-    """The architecture's options."""
-    channels: Annotated[int, Within(1, MOST_CHANNELS)]
-    height: Side
-    """Pixels."""
-    width: Side
-    """Pixels."""
-    mean: Annotated[tuple[Mean, ...], Length(1, MOST_CHANNELS)]
-    """A channel; a network sees ``(v - mean) / std`` of intensities v in [0, 1]."""
-    std: Annotated[tuple[Positive, ...], Length(1, MOST_CHANNELS)]
-    modality: str
-    intensity: dict[str, Any]
-    geometry: dict[str, Any]
-    source: str
-    recipe: str
-    seed: Seed
-    data_hash: str
-    version: str
-    """Of the package that wrote the file."""
-
-    def check(self) -> None:
-        """Raise ``ValueError`` where figures cannot be right together."""
-        for name in ("mean", "std"):
-            values = getattr(self, name)
-            if len(values) != self.channels:
-                raise ValueError(f"{name} is {shown(values)} for {self.channels} channels")
 
 
 def write_encoder(encoder: nn.Module, metadata: EncoderMetadata, path: Path) -> None:
@@ -85,10 +54,11 @@ def decoder_of(encoder: nn.Module) -> dict[str, Tensor]:
     return dict(vars(encoder).get("decoder_tensors", {}))
 
 
-def load_encoder(path: str | Path) -> nn.Module:
+def load_encoder(path: str | Path) -> Encoder:
     """Return the encoder in ``path``, in eval mode, its ``metadata`` an attribute.
 
-    Its forward takes normalised images ``(B, C, H, W)`` and returns a feature map a stage.
+    ``prepare(array)`` makes of a raw image the batch of one, ``(1, C, H, W)``, that it takes;
+    it returns a feature map a stage, and ``pooled(images)`` numbers an image.
     ``decoder_of(encoder)`` holds the weights of a decoder, if the file has them.
 
     Raises:
@@ -101,8 +71,9 @@ def load_encoder(path: str | Path) -> nn.Module:
     with usable(path):
         metadata = encoder_metadata(blocks["encoder"])
         own = {name: each for name, each in tensors.items() if not name.startswith(DECODER)}
-        encoder = rebuild(lambda: build_encoder(metadata, str(path)), own, metadata, str(path))
-    encoder.metadata = metadata  # type: ignore[assignment]
+        seen = metadata.preparation
+        encoder = rebuild(lambda: build_encoder(metadata, str(path)), own, seen, str(path))
+    encoder.metadata = metadata
     beside = set(tensors) - set(own)
     if beside:
         keep_decoder(encoder, {name.removeprefix(DECODER): tensors[name] for name in beside})
@@ -126,8 +97,7 @@ def usable(path: Path) -> Iterator[None]:
 
 def encoder_metadata(block: Mapping[str, Any]) -> EncoderMetadata:
     """Build the metadata from its JSON block; ``ValueError`` where it is wrong."""
-    metadata = from_json(EncoderMetadata, block)
-    metadata.check()
+    metadata = from_json(EncoderMetadata, upgraded(block))
     arguments = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in metadata.arguments.items()
@@ -136,12 +106,13 @@ def encoder_metadata(block: Mapping[str, Any]) -> EncoderMetadata:
 
 
 def rebuild(
-    build: Callable[[], M], tensors: Mapping[str, Tensor], seen: EncoderMetadata, where: str
+    build: Callable[[], M], tensors: Mapping[str, Tensor], seen: Preparation, where: str
 ) -> M:
     """Return the module that ``build`` makes, in eval mode, with the weights of ``tensors``.
 
     It is built, and shown an image of the size that it was trained on, without memory first: a
-    description that is wrong must not take all there is.
+    description that is wrong must not take all there is. Then it is built anew, for whatever
+    it computes when it is built and no file holds.
     """
     with torch.device("meta"):
         module = build().eval()
@@ -152,12 +123,14 @@ def rebuild(
             module(image)
     except (RuntimeError, IndexError):  # what torch says of it names no figure of the file
         raise ValueError("its layers do not fit one another, or its image") from None
-    module.to_empty(device="cpu")
+    # The fresh weights are drawn from torch's global generator, which is not ours.
+    with torch.random.fork_rng(devices=()), torch.device("cpu"):
+        module = build().eval()
     module.load_state_dict(dict(tensors))
     return module
 
 
-def build_encoder(metadata: EncoderMetadata, where: str) -> nn.Module:
+def build_encoder(metadata: EncoderMetadata, where: str) -> Encoder:
     """Build the architecture that ``metadata`` names, with fresh weights."""
     if metadata.architecture not in ENCODERS:
         raise UserError(
@@ -165,7 +138,7 @@ def build_encoder(metadata: EncoderMetadata, where: str) -> nn.Module:
             f"maskwise does not have; {hint(metadata.architecture, ENCODERS)}"
         )
     config = from_json(ENCODERS[metadata.architecture], metadata.arguments)
-    return config.build(metadata.channels)
+    return config.build(metadata.preparation.channels)
 
 
 def write_tensors(tensors: Mapping[str, Tensor], blocks: Mapping[str, Any], path: Path) -> None:
@@ -206,7 +179,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UserError(
             f"{path}: is no readable safetensors file ({cut(str(error), 400)})"
         ) from None
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in READABLE:
         raise UserError(f"{path}: was not written by maskwise ({FORMAT}); export it again")
     with usable(path):
         return tensors, {k: json.loads(v) for k, v in metadata.items() if k != "format"}
@@ -244,7 +217,7 @@ def origin(path: Path) -> EncoderMetadata | None:
         return None
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
-    if metadata.get("format") != FORMAT or "encoder" not in metadata:
+    if metadata.get("format") not in READABLE or "encoder" not in metadata:
         return None
     with usable(path):
         return encoder_metadata(json.loads(metadata["encoder"]))

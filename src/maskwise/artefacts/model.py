@@ -13,9 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 from torch import nn
 
-from maskwise.artefacts.description import from_json
 from maskwise.artefacts.encoder import (
-    EncoderMetadata,
     account,
     build_encoder,
     encoder_metadata,
@@ -25,9 +23,13 @@ from maskwise.artefacts.encoder import (
     write_tensors,
 )
 from maskwise.bounds import Length, Positive, Share, Within
+from maskwise.description import from_json
 from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, shown
+from maskwise.preparation import upgraded
 
 log = logging.getLogger(__name__)
 
@@ -126,10 +128,11 @@ def load_model(path: str | Path) -> Classifier | Segmenter:
         raise UserError(f"{path}: holds {found}")
     with usable(path):
         metadata = _metadata(_KINDS[kind], blocks[kind])
-        seen = metadata.encoder
+        seen = metadata.encoder.preparation
         model = rebuild(lambda: _build(metadata, str(path)), tensors, seen, str(path))
     log.info("%s: loaded %s", path, account(model))
-    model.metadata = metadata  # type: ignore[assignment]
+    model.encoder.metadata = metadata.encoder
+    model.metadata = metadata
     return model
 
 
@@ -140,13 +143,13 @@ def _build(metadata: Metadata, where: str) -> Classifier | Segmenter:
     return build_classifier(encoder, metadata)
 
 
-def build_segmenter(encoder: nn.Module, metadata: SegmenterMetadata) -> Segmenter:
+def build_segmenter(encoder: Encoder, metadata: SegmenterMetadata) -> Segmenter:
     """Build the model that ``metadata`` describes around ``encoder``, its decoder fresh."""
-    size = (metadata.encoder.height, metadata.encoder.width)
-    return Segmenter(encoder, len(metadata.classes), size)
+    seen = metadata.encoder.preparation
+    return Segmenter(encoder, len(metadata.classes), (seen.height, seen.width))
 
 
-def build_classifier(encoder: nn.Module, metadata: ModelMetadata) -> Classifier:
+def build_classifier(encoder: Encoder, metadata: ModelMetadata) -> Classifier:
     """Build the model that ``metadata`` describes around ``encoder``, its head fresh."""
     return Classifier(
         encoder,
@@ -160,10 +163,16 @@ def build_classifier(encoder: nn.Module, metadata: ModelMetadata) -> Classifier:
 
 def _metadata(kind: type[Metadata], block: Mapping[str, Any]) -> Metadata:
     """Build the metadata from its JSON block; ``ValueError`` where it is wrong."""
-    metadata = from_json(kind, block)
+    metadata = from_json(kind, _upgraded(block))
     if len(set(metadata.classes)) < len(metadata.classes):
         raise ValueError(f"classes is {shown(metadata.classes)}, not different names")
     return replace(metadata, encoder=encoder_metadata(block["encoder"]))
+
+
+def _upgraded(block: Any) -> Any:
+    if not isinstance(block, Mapping) or "encoder" not in block:
+        return block
+    return {**block, "encoder": upgraded(block["encoder"])}
 
 
 _KINDS: dict[str, type[Metadata]] = {

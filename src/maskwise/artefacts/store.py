@@ -9,7 +9,7 @@ background and i = the i-th of them; ``index.parquet`` (``image_id``, ``group``,
 Where it is known, the index says how large and where an image is: ``spacing_y``, ``spacing_x``
 (mm a stored pixel), ``volume``, ``slice``, ``spacing_z`` (mm from slice to slice).
 Intensity ``v`` of a stored pixel ``p`` is ``p * scale + offset`` in [0, 1]; a network sees
-``(v - mean) / std``.
+``(v - mean) / std``. ``Preparation`` holds both, and how an image became one.
 """
 
 import json
@@ -27,7 +27,9 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from maskwise.artefacts.atomic import replacing_folder
+from maskwise.description import from_json
 from maskwise.errors import UserError
+from maskwise.preparation import Preparation, upgraded
 
 Laterality = Literal["free", "fixed"]
 """``fixed`` where left and right mean something: no image is then mirrored in training."""
@@ -40,18 +42,9 @@ PLACE_COLUMNS = ("spacing_y", "spacing_x", "volume", "slice", "spacing_z")
 class StoreHeader:
     """``store.json``: what a network must know of the images."""
 
-    channels: int
-    height: int
-    width: int
-    mean: tuple[float, ...]
-    """A channel, of the intensities of the *training* images."""
-    std: tuple[float, ...]
-    modality: str
+    preparation: Preparation
+    """Of these images and of those to come; mean and std are of the *training* images."""
     laterality: Laterality
-    intensity: dict[str, Any]
-    """Name and options of the intensity normalisation, for images to come."""
-    geometry: dict[str, Any]
-    """Name and options of crop, pad or resize, for images to come."""
     largest_rounding_error: float
     """Of an intensity in [0, 1], by storing integers."""
     data_hash: str
@@ -98,7 +91,8 @@ class Store:
         if not folds:
             return self
         mean, std = self.header.fold_mean[seed % folds], self.header.fold_std[seed % folds]
-        return replace(self, header=replace(self.header, mean=mean, std=std))
+        own = replace(self.header.preparation, mean=mean, std=std)
+        return replace(self, header=replace(self.header, preparation=own))
 
     def lesions(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Gather ``(B, H, W)``: where something is outlined."""
@@ -116,9 +110,7 @@ class Store:
     def normalised(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Gather ``(B, C, H, W)`` float32 as a network sees them."""
         images = self.intensities(rows)
-        images -= np.asarray(self.header.mean, np.float32)[:, None, None]
-        images /= np.asarray(self.header.std, np.float32)[:, None, None]
-        return images
+        return self.header.preparation.normalised(images, out=images)
 
     @cached_property
     def _pixels(self) -> NDArray[Any]:
@@ -141,7 +133,8 @@ def _column(values: pd.Series) -> NDArray[np.float32]:
 def open_store(path: Path) -> Store:
     """Open a store read-only, or raise ``UserError`` saying what is missing or inconsistent."""
     try:
-        header = _header(json.loads((path / "store.json").read_text(encoding="utf-8")))
+        block = json.loads((path / "store.json").read_text(encoding="utf-8"))
+        header = from_json(StoreHeader, upgraded(block))
         images = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
         index = pd.read_parquet(path / "index.parquet")
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -158,21 +151,14 @@ def open_store(path: Path) -> Store:
                 f"{path}: masks.npy holds {masks.dtype}, but store.json names "
                 f"{len(header.mask_classes)} classes; run preprocess again"
             )
-    expected = (len(index), header.channels, header.height, header.width)
+    seen = header.preparation
+    expected = (len(index), seen.channels, seen.height, seen.width)
     if images.shape != expected:
         raise UserError(
             f"{path}: images.npy is {images.shape}, but index and header say {expected}; "
             "run preprocess again"
         )
     return Store(path, images, masks, index, header)
-
-
-def _header(block: dict[str, Any]) -> StoreHeader:
-    for key in ("mean", "std"):
-        block[key] = tuple(block[key])
-        block[f"fold_{key}"] = tuple(tuple(fold) for fold in block[f"fold_{key}"])
-    block["mask_classes"] = tuple(block.get("mask_classes", ()))
-    return StoreHeader(**block)
 
 
 def _block(header: StoreHeader) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 """An encoder with a linear layer on its pooled features. It needs torch only."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.inputs import prepared
+from maskwise.encoders.pooling import pool
 from maskwise.errors import UserError
 
 
@@ -12,7 +16,7 @@ class Classifier(nn.Module):
     """Pool the features of some stages over the image, and weigh them up linearly.
 
     Args:
-        encoder: keeps the contract of ``maskwise.encoders.contract``.
+        encoder: whose features they are.
         stages: positions in the encoder's list of feature maps, finest first.
         pooling: a name that ``pool`` knows.
         features: how many pooled features those stages have together.
@@ -20,9 +24,12 @@ class Classifier(nn.Module):
         temperature: by which ``probabilities`` divides the logits.
     """
 
+    metadata: Any
+    """Of one that was loaded: ``maskwise.artefacts.model.ModelMetadata``."""
+
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         stages: tuple[int, ...],
         pooling: str,
         features: int,
@@ -44,7 +51,7 @@ class Classifier(nn.Module):
             raise UserError(
                 f"images: {images.shape[2]} x {images.shape[3]} pixels were given, of which "
                 f"the encoder makes {features.shape[1]} features, but the last layer takes "
-                f"{self.features}; give images of the size in metadata.encoder"
+                f"{self.features}; give images of the size in metadata.encoder.preparation"
             )
         return cast(Tensor, self.head(features))
 
@@ -53,17 +60,6 @@ class Classifier(nn.Module):
         logits = cast(Tensor, self(images))
         return (logits / self.temperature).softmax(dim=1)
 
-
-def pool(features: Tensor, pooling: str) -> Tensor:
-    """Turn a feature map ``(B, C, h, w)`` into numbers an image.
-
-    ``mean`` over the places, ``(B, C)``; ``mean_max``, mean and maximum side by side,
-    ``(B, 2 C)``; ``places``, every place for itself, ``(B, C h w)``.
-    """
-    if pooling == "mean":
-        return features.mean(dim=(2, 3))
-    if pooling == "mean_max":
-        return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
-    if pooling == "places":
-        return features.flatten(1)
-    raise ValueError(f"there is no pooling {pooling!r}")
+    def prepare(self, array: NDArray[Any], modality: str | None = None) -> Tensor:
+        """Return a raw image as the model takes it, as ``Encoder.prepare`` does."""
+        return prepared(self.encoder, self, array, modality)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from torch import Tensor, nn
 
 from maskwise.bounds import Length, Width, Within
+from maskwise.encoders.contract import Encoder
 from maskwise.encoders.inputs import check_images
 from maskwise.encoders.norm import Norm, build_norm, check_widths
 
@@ -60,7 +61,7 @@ class ContextCnnConfig:
         return dict(tensors)
 
 
-class ContextCnn(nn.Module):
+class ContextCnn(Encoder):
     """The encoder; its features are taken in front of the pooling that follows them."""
 
     def __init__(self, config: ContextCnnConfig, channels: int) -> None:

@@ -1,30 +1,68 @@
-"""What every encoder promises. It needs torch only."""
+"""What every encoder promises. It needs torch and NumPy only."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from maskwise.encoders.inputs import prepared
+from maskwise.encoders.metadata import EncoderMetadata
+from maskwise.encoders.pooling import pool
 
-class Encoder(Protocol):
-    """A plain ``nn.Module`` that turns images into one feature map a stage, finest first."""
+
+class Encoder(nn.Module, ABC):
+    """Turns images into one feature map a stage, finest first."""
 
     channels: tuple[int, ...]
     """Channels of each stage's features."""
     strides: tuple[int, ...]
     """Pixels of the image a feature of each stage covers, one side; the last is the total."""
+    metadata: EncoderMetadata
+    """Of one that was pre-trained or loaded; one that was merely built has none."""
 
-    def __call__(self, images: Tensor) -> list[Tensor]:
+    @abstractmethod
+    def forward(self, images: Tensor) -> list[Tensor]:
         """``(B, C, H, W)`` to ``[(B, channels[i], H / strides[i], W / strides[i]), ...]``.
 
         Raises ``UserError`` (``inputs.check_images``) for what is no such batch of images.
         """
 
+    if TYPE_CHECKING:
+
+        def __call__(self, images: Tensor) -> list[Tensor]: ...
+
+    @property
+    def width(self) -> int:
+        """How many features an image has in ``pooled(images)``."""
+        return self.channels[-1]
+
+    def pooled(self, images: Tensor, stage: int = -1, pooling: str = "mean") -> Tensor:
+        """Turn normalised images ``(B, C, H, W)`` into features ``(B, width)``.
+
+        They are the mean over the places of the last stage, or of ``stage`` (0 = the finest);
+        ``pooling`` is a name that ``maskwise.encoders.pooling.pool`` knows.
+        """
+        return pool(self(images)[stage], pooling)
+
+    def prepare(self, array: NDArray[Any], modality: str | None = None) -> Tensor:
+        """Return a raw image ``(h, w)`` or ``(h, w, c)`` as the network takes it.
+
+        Made exactly as those that it was trained on, normalised, ``(1, C, H, W)``, on the
+        device of the weights; ``maskwise.preparation.Preparation.prepared`` says more.
+
+        Raises:
+            UserError: if it is no such image, or is of another modality or channel count; or
+                if the encoder was merely built, and knows of no preparation.
+        """
+        return prepared(self, self, array, modality)
+
 
 class EncoderConfig(Protocol):
     """What an encoder's YAML name stands for; a frozen dataclass of plain values."""
 
-    def build(self, channels: int) -> nn.Module: ...
+    def build(self, channels: int) -> Encoder: ...
 
     def adapt(self, tensors: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
         """Rename, fold or drop tensors of a checkpoint published elsewhere, so that it fits."""

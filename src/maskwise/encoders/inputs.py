@@ -1,9 +1,31 @@
 """What a network can see: other images are refused in a sentence of ours, not by torch."""
 
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError
+
+
+def prepared(
+    encoder: nn.Module, module: nn.Module, array: NDArray[Any], modality: str | None
+) -> Tensor:
+    """Return a raw image as ``module`` takes it, ``(1, C, H, W)``, on its device.
+
+    Prepared as ``encoder``, which is or is in ``module``, has learnt to see images.
+    """
+    metadata = vars(encoder).get("metadata")
+    if not isinstance(metadata, EncoderMetadata):
+        raise UserError(
+            "encoder.metadata: missing, so that nothing is known of the images that it takes; "
+            "load one with maskwise.load_encoder or load_model"
+        )
+    image = torch.from_numpy(metadata.preparation.prepared(array, modality))[None]
+    weight = next(module.parameters(), None)
+    return image if weight is None else image.to(weight.device, weight.dtype)
 
 
 def check_images(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from maskwise.encoders.contract import Encoder
 from maskwise.encoders.inputs import check_images
 
 SIDE = 8
@@ -21,7 +22,7 @@ class PixelsConfig:
         return dict(tensors)
 
 
-class Pixels(nn.Module):
+class Pixels(Encoder):
     """``(B, C, H, W)`` to ``[(B, C, 8, 8)]``; no parameters, so nothing to train."""
 
     def __init__(self, channels: int) -> None:

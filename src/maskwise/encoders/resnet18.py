@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwise.bounds import Within
+from maskwise.encoders.contract import Encoder
 from maskwise.encoders.inputs import check_images
 from maskwise.encoders.norm import Norm, build_norm, check_widths
 
@@ -51,7 +52,7 @@ class Resnet18Config:
         return fitted
 
 
-class Resnet18(nn.Module):
+class Resnet18(Encoder):
     """The encoder; one feature map after each of ``layer1`` to ``layer4``."""
 
     def __init__(self, config: Resnet18Config, channels: int) -> None:

@@ -4,12 +4,14 @@ Images larger than the network's are seen through a window that slides over them
 MONAI's, imported where it is wanted.
 """
 
-from typing import cast
+from typing import Any, cast
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from maskwise.encoders.contract import Encoder
 from maskwise.encoders.decoder import Decoder
-from maskwise.encoders.inputs import check_images
+from maskwise.encoders.inputs import check_images, prepared
 from maskwise.errors import UserError
 
 WINDOWS_AT_ONCE = 16
@@ -19,17 +21,18 @@ class Segmenter(nn.Module):
     """A U-Net: the encoder, and a lean decoder past the features met on the way down.
 
     Args:
-        encoder: keeps the contract of ``maskwise.encoders.contract``.
+        encoder: whose features they are.
         classes: how many there are beside the background.
         size: height and width in pixels of the images that it is trained on.
     """
 
-    encoder: nn.Module
+    encoder: Encoder
+    metadata: Any
+    """Of one that was loaded: ``maskwise.artefacts.model.SegmenterMetadata``."""
 
-    def __init__(self, encoder: nn.Module, classes: int, size: tuple[int, int]) -> None:
+    def __init__(self, encoder: Encoder, classes: int, size: tuple[int, int]) -> None:
         super().__init__()
-        widths: tuple[int, ...] = encoder.channels  # type: ignore[assignment]
-        strides: tuple[int, ...] = encoder.strides  # type: ignore[assignment]
+        strides = encoder.strides
         if any(side % strides[-1] for side in size):
             raise UserError(
                 f"encoder.stride: {strides[-1]} does not divide an image of {size[0]} x "
@@ -37,7 +40,7 @@ class Segmenter(nn.Module):
                 "another stride, or another size in the source's block `preprocess`"
             )
         self.encoder = encoder
-        self.decoder = Decoder("lean", True, widths, strides, 1 + classes)
+        self.decoder = Decoder("lean", True, encoder.channels, strides, 1 + classes)
         self.size = size
         # One level is not joined to a finer one, and is drawn larger as a whole.
         self._stride = strides[-1] if len(set(strides)) > 1 else 1
@@ -76,6 +79,10 @@ class Segmenter(nn.Module):
     def outline(self, images: Tensor) -> Tensor:
         """Return the likeliest class of every pixel, int64 ``(B, H, W)``; 0 = background."""
         return self.probabilities(images).argmax(dim=1)
+
+    def prepare(self, array: NDArray[Any], modality: str | None = None) -> Tensor:
+        """Return a raw image as the model takes it, as ``Encoder.prepare`` does."""
+        return prepared(self.encoder, self, array, modality)
 
     def _through_a_window(self, images: Tensor) -> Tensor:
         try:

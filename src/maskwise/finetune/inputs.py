@@ -1,23 +1,22 @@
 """What every task checks and opens before it learns."""
 
-from typing import cast
-
 import pandas as pd
 from torch import nn
 
-from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError
 
 
-def own_metadata(encoder: nn.Module, store: Store) -> EncoderMetadata:
+def own_metadata(encoder: Encoder, store: Store) -> EncoderMetadata:
     """Return the encoder's metadata.
 
     Raises:
         UserError: if it was trained on another split, and may have seen this one's test part.
     """
-    metadata = cast(EncoderMetadata, encoder.metadata)
+    metadata = encoder.metadata
     if metadata.data_hash != store.header.data_hash:
         raise UserError(
             f"{store.path}: the encoder ({metadata.recipe}, seed {metadata.seed}) was trained "

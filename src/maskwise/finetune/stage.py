@@ -1,9 +1,9 @@
 """The stage: one encoder, all label fractions, the source's task."""
 
 import pandas as pd
-from torch import nn
 
 from maskwise.artefacts.store import Store
+from maskwise.encoders.contract import Encoder
 from maskwise.finetune.contracts import Finetuned
 from maskwise.finetune.run import Budget, FinetuneConfig, FinetuneRun, parse_budget
 from maskwise.finetune.tasks import learner
@@ -19,7 +19,7 @@ __all__ = [
 
 
 def finetune(
-    encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
+    encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun
 ) -> Finetuned:
     """Learn the source's task from every fraction of its labels, on top of ``encoder``.
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
-from torch import nn
 
 from maskwise.artefacts.store import Store
+from maskwise.encoders.contract import Encoder
 from maskwise.finetune.contracts import Finetuned, TaskConfig
 from maskwise.finetune.diagnosis.replicate import learn as learn_diagnosis
 from maskwise.finetune.diagnosis.task import DiagnosisConfig
@@ -14,7 +14,7 @@ from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.lesion.replicate import learn as learn_lesion
 from maskwise.finetune.run import FinetuneRun
 
-Learn = Callable[[nn.Module, Store, pd.DataFrame, FinetuneRun], Finetuned]
+Learn = Callable[[Encoder, Store, pd.DataFrame, FinetuneRun], Finetuned]
 """Encoder, store, splits and run in; what was learnt at every fraction of the labels out."""
 
 

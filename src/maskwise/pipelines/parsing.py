@@ -108,7 +108,7 @@ def rankings() -> list[str]:
 def predict(block: Any, where: str) -> Any:
     """Options of predict; which model and which scans, only a run of it must say."""
     from maskwise.config import parse
-    from maskwise.predict.stage import PredictConfig, options_of
+    from maskwise.prediction.stage import PredictConfig, options_of
 
     return parse(PredictConfig, options_of(block, where), where)
 

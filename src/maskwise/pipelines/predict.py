@@ -9,7 +9,7 @@ from maskwise.pipelines import parsing
 
 def predict(request: dict[str, Any], pages: dict[str, Any]) -> tuple[Any, Any, str]:
     """Let the model look at every scan; ``pages`` says whether pages name files."""
-    from maskwise.predict import stage
+    from maskwise.prediction import stage
 
     model, scans, config = stage.parse_request(request, "predict")
     names = parsing.report(pages, "report").names

@@ -36,7 +36,7 @@ def pretrain(
         checkpoints=project / config.checkpoints / replicate.checkpoints,
     )
     result = until_saved(pretraining(store, splits, run))
-    result.encoder.metadata = result.metadata  # type: ignore[assignment]
+    result.encoder.metadata = result.metadata
     return result.encoder, result.history, result.gallery
 
 

@@ -1,16 +1,17 @@
 """The options of preprocess: a source's own, and those common to all sources."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
 from maskwise.artefacts.store import Laterality
 from maskwise.bounds import LARGEST, Decay, PartShare, Seed, Within, Workers
-from maskwise.config import Choice
+from maskwise.config import Choice, choose
 from maskwise.errors import hint
+from maskwise.preparation import Preparation
+from maskwise.preparation.geometry import GEOMETRIES
+from maskwise.preparation.intensity import DEFAULTS, INTENSITIES
 from maskwise.scans.decode import PIXEL_LIMIT
-from maskwise.scans.geometry import GEOMETRIES
-from maskwise.scans.images import complete_block
-from maskwise.scans.intensity import DEFAULTS, INTENSITIES
 from maskwise.scans.pictures import MAX_PIXELS
 from maskwise.workers import LONGEST, SECONDS_PER_FILE
 
@@ -75,14 +76,19 @@ class SourcePreprocessConfig:
             return 0.0 if self.label is None else 0.15
         return self.test_share
 
-    def complete_geometry(self) -> dict[str, Any]:
-        """Return the geometry's block with its defaults written out."""
-        return complete_block(GEOMETRIES, self.geometry, "geometry")
-
-    def complete_intensity(self) -> dict[str, Any]:
-        """Return the normalisation's block with its defaults written out."""
-        block = DEFAULTS[self.modality] if self.intensity is None else self.intensity
-        return complete_block(INTENSITIES, block, "intensity")
+    def preparation(self) -> Preparation:
+        """Return what becomes of each image, with mean 0 and std 1 until they are known."""
+        intensity = DEFAULTS[self.modality] if self.intensity is None else self.intensity
+        return Preparation(
+            channels=self.channels,
+            height=self.height,
+            width=self.width,
+            geometry=_complete(GEOMETRIES, self.geometry, "geometry"),
+            intensity=_complete(INTENSITIES, intensity, "intensity"),
+            mean=(0.0,) * self.channels,
+            std=(1.0,) * self.channels,
+            modality=self.modality,
+        )
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,11 @@ class PreprocessConfig:
     """Refuse to decode an image of more pixels (a decompression bomb)."""
     seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
     """An image that takes longer to read ends the run by name."""
+
+
+def _complete(choices: Mapping[str, type[Any]], block: Any, where: str) -> dict[str, Any]:
+    """Write a block's defaults out, so that an artefact says all it stands for."""
+    return {"name": block["name"], **asdict(choose(choices, block, where))}
 
 
 def _refuse(*rules: tuple[bool, str]) -> None:

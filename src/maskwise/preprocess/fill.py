@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwise.errors import UserError
+from maskwise.preparation import Preparation
 from maskwise.scans.decode import check_values
-from maskwise.scans.images import classes_to_network, mask_to_network, to_network
 from maskwise.scans.mask_files import read_classes, read_mask
 from maskwise.scans.pictures import read_frame, read_grey
 from maskwise.scans.reading import DEFAULT, Reading
@@ -32,11 +32,7 @@ class Job:
     """``images.npy``, to be filled."""
     masks: Path | None
     """``masks.npy``, to be filled."""
-    geometry: dict[str, Any]
-    intensity: dict[str, Any]
-    channels: int
-    height: int
-    width: int
+    preparation: Preparation
     max_pixels: int
     classes: int = 0
     """Of the masks, where they are of several; 0 = a lesion or none."""
@@ -99,8 +95,8 @@ def fill_image(job: Job, task: Task) -> Filled:
     digest, lost = hashlib.sha256(images[task.row].tobytes()), False
     if job.masks and task.masks:
         mask = _mask(job, task.masks, task.frame)
-        shape = classes_to_network if job.classes else mask_to_network
-        small = shape(mask, job.geometry, job.height, job.width)
+        prepare = job.preparation.classes if job.classes else job.preparation.mask
+        small: NDArray[Any] = prepare(mask)
         _mapped(job.masks)[task.row] = small
         lost = bool(mask.any() and not small.any())
         digest.update(small.tobytes())
@@ -159,7 +155,7 @@ def quantise(
 
 
 def _image(job: Job, path: str, frame: int, sha256: str) -> NDArray[np.float32]:
-    read = read_grey if job.channels == 1 else read_frame
+    read = read_grey if job.preparation.channels == 1 else read_frame
     try:
         data, decoded = read(job.raw, path, frame, job.max_pixels, job.reading)
     except UserError as error:
@@ -173,15 +169,7 @@ def _image(job: Job, path: str, frame: int, sha256: str) -> NDArray[np.float32]:
     except UserError as error:
         raise UserError(f"{error}; run ingest again, which leaves it out") from None
     try:
-        return to_network(
-            decoded.pixels,
-            job.geometry,
-            job.intensity,
-            job.channels,
-            job.height,
-            job.width,
-            background=decoded.background,
-        )
+        return job.preparation.intensities(decoded.pixels, decoded.background)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 

@@ -25,7 +25,6 @@ from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
 from maskwise.preprocess.splits import make_splits
 from maskwise.progress import bar, note, planning
-from maskwise.scans.images import pixel_span
 from maskwise.workers import Pool, workers_for
 
 log = logging.getLogger(__name__)
@@ -145,11 +144,7 @@ def _write_store(
             raw=raw,
             images=writer.images,
             masks=writer.masks,
-            geometry=source.complete_geometry(),
-            intensity=source.complete_intensity(),
-            channels=source.channels,
-            height=source.height,
-            width=source.width,
+            preparation=source.preparation(),
             max_pixels=config.max_pixels,
             classes=len(classes),
             reading=reading_of(manifest),
@@ -205,9 +200,7 @@ def _places(manifest: pd.DataFrame, job: Job) -> pd.DataFrame:
     places = manifest[known].reset_index(drop=True)
     if {"spacing_y", "spacing_x"} & {*known}:
         sizes = list(zip(manifest["height"], manifest["width"], strict=True))
-        spans = {
-            size: pixel_span(job.geometry, size, job.height, job.width) for size in {*sizes}
-        }
+        spans = {size: job.preparation.span(size) for size in {*sizes}}
         for axis, name in enumerate(("spacing_y", "spacing_x")):
             if name in places:
                 places[name] *= [spans[size][axis] for size in sizes]
@@ -233,15 +226,8 @@ def _header(
             rows = table.iloc[first : first + ROWS]
             account.digest.update(rows.to_csv(index=False).encode())
     return StoreHeader(
-        channels=job.channels,
-        height=job.height,
-        width=job.width,
-        mean=mean,
-        std=std,
-        modality=source.modality,
+        preparation=replace(job.preparation, mean=mean, std=std),
         laterality=source.laterality,
-        intensity=job.intensity,
-        geometry=job.geometry,
         largest_rounding_error=account.rounding_error,
         data_hash=account.digest.hexdigest(),
         fold_mean=tuple(mean for mean, _ in by_fold),

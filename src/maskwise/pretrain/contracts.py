@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 from torch import Generator, Tensor, nn
 
 from maskwise.artefacts.store import Laterality
+from maskwise.encoders.contract import Encoder
 from maskwise.masks import Grid
 
 
@@ -124,7 +125,7 @@ class SharedPolicy(Protocol):
 class Objective(Protocol):
     """The network around the encoder, with its loss; an ``nn.Module``."""
 
-    encoder: nn.Module
+    encoder: Encoder
 
     def __call__(self, batch: Batch, mask: Tensor) -> Outcome:
         """Do the objective's task on the images with ``mask`` hidden."""
@@ -180,4 +181,4 @@ class ObjectiveConfig(Protocol):
     needs_training: ClassVar[bool]
     """Whether the loop has anything to do."""
 
-    def build(self, setting: Setting, encoder: nn.Module) -> Objective: ...
+    def build(self, setting: Setting, encoder: Encoder) -> Objective: ...

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from maskwise.encoders.contract import EncoderConfig
+from maskwise.encoders.contract import Encoder, EncoderConfig
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.recipe import Recipe
@@ -54,7 +54,7 @@ def _look(recipe: Recipe, setting: Setting) -> None:
 
 
 @lru_cache(maxsize=8)
-def _seeing(config: EncoderConfig, shape: tuple[int, ...], trains: bool) -> nn.Module:
+def _seeing(config: EncoderConfig, shape: tuple[int, ...], trains: bool) -> Encoder:
     """Return an encoder without memory that has seen images ``shape``; recipes share theirs."""
     with torch.device("meta"):
         encoder = config.build(shape[1]).train(trains)

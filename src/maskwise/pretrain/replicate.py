@@ -16,7 +16,6 @@ from torch import nn
 import maskwise
 from maskwise import seeds
 from maskwise.artefacts.encoder import (
-    EncoderMetadata,
     fill,
     keep_decoder,
     origin,
@@ -26,6 +25,8 @@ from maskwise.artefacts.encoder import (
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store, open_store
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError
 from maskwise.masks import check_grid
 from maskwise.pretrain.batches import Batches
@@ -69,7 +70,7 @@ class PretrainRun:
 class Pretrained:
     """What the stage hands on."""
 
-    encoder: nn.Module
+    encoder: Encoder
     metadata: EncoderMetadata
     history: pd.DataFrame
     gallery: Gallery
@@ -86,9 +87,8 @@ def pretraining(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Iterato
         UserError: if recipe, budget and images do not go together, the replicate is at work in
             another process, or training was stopped or diverged.
     """
-    header = store.header
-    where = f"{run.source}.pretrain.grid"
-    check_grid(run.budget.grid, header.height, header.width, where)
+    seen = store.header.preparation
+    check_grid(run.budget.grid, seen.height, seen.width, f"{run.source}.pretrain.grid")
     checkpoint = Checkpoint(run.checkpoints, _key(store, run))
     with checkpoint.lock(run.config.second_run, run.replicate):
         if not checkpoint.path.exists():
@@ -103,7 +103,7 @@ def _pretrain(
     store: Store, splits: pd.DataFrame, run: PretrainRun, checkpoint: Checkpoint
 ) -> Pretrained:
     encoder = _initialised(
-        run, "encoder", lambda: run.recipe.encoder.build(store.header.channels)
+        run, "encoder", lambda: run.recipe.encoder.build(store.header.preparation.channels)
     )
     probe = Probe.build(store, splits, run.budget.grid, run.seed)
     if run.recipe.trains:
@@ -119,7 +119,7 @@ def _train(
     store: Store,
     splits: pd.DataFrame,
     run: PretrainRun,
-    encoder: nn.Module,
+    encoder: Encoder,
     probe: Probe,
     checkpoint: Checkpoint,
 ) -> tuple[pd.DataFrame, Gallery]:
@@ -178,7 +178,7 @@ def _decoder(objective: Objective) -> nn.Module:
 
 
 def _networks(
-    store: Store, run: PretrainRun, encoder: nn.Module, batches: Batches
+    store: Store, run: PretrainRun, encoder: Encoder, batches: Batches
 ) -> tuple[Objective, Policy[Any]]:
     setting = _setting(store, run, batches)
     return build_networks(
@@ -192,7 +192,7 @@ def _assemble(
     """Build a replicate's parts anew in another process, which maps the store for itself."""
     store = open_store(path).for_seed(run.seed)
     encoder = _initialised(
-        run, "encoder", lambda: run.recipe.encoder.build(store.header.channels)
+        run, "encoder", lambda: run.recipe.encoder.build(store.header.preparation.channels)
     )
     batches = _batches(store, splits, run, torch.device("cpu"))
     return *_networks(store, run, encoder, batches), batches
@@ -202,7 +202,7 @@ def build_networks(
     recipe: Recipe,
     name: str,
     setting: Setting,
-    encoder: nn.Module,
+    encoder: Encoder,
     initialised: Callable[[str, Callable[[], Any]], Any],
 ) -> tuple[Objective, Policy[Any]]:
     """Build objective and policy, or raise ``UserError`` where they do not suit the images."""
@@ -250,30 +250,32 @@ def _batches(
 
 
 def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
-    header = store.header
+    seen = store.header.preparation
     return Setting(
-        channels=header.channels,
-        height=header.height,
-        width=header.width,
+        channels=seen.channels,
+        height=seen.height,
+        width=seen.width,
         grid=run.budget.grid,
         steps_per_epoch=batches.steps_per_epoch,
         batch_size=run.budget.batch_size,
-        modality=header.modality,
+        modality=seen.modality,
         images=batches.images,
-        mean=header.mean,
-        std=header.std,
-        laterality=header.laterality,
+        mean=seen.mean,
+        std=seen.std,
+        laterality=store.header.laterality,
         rows=len(store),
     )
 
 
-def _load_weights(encoder: nn.Module, store: Store, run: PretrainRun) -> None:
+def _load_weights(encoder: Encoder, store: Store, run: PretrainRun) -> None:
     objective = run.recipe.objective
     if not isinstance(objective, NoObjectiveConfig) or objective.weights is None:
         return
     path = Path(str(objective.weights).replace("{seed}", str(run.seed)))
     where = f"{run.recipe_name}.objective.weights: {path}"
-    tensors = run.recipe.encoder.adapt(read_checkpoint(path, where), store.header.channels)
+    tensors = run.recipe.encoder.adapt(
+        read_checkpoint(path, where), store.header.preparation.channels
+    )
     _check_origin(origin(path), store, run, where)
     log.info(
         "pretrain %s: loaded %s of %s.", run.replicate, fill(encoder, tensors, where), where
@@ -303,22 +305,14 @@ def _check_origin(
 
 
 def _metadata(store: Store, run: PretrainRun) -> EncoderMetadata:
-    header = store.header
     return EncoderMetadata(
         architecture=run.recipe.names["encoder"],
         arguments=asdict(cast(Any, run.recipe.encoder)),
-        channels=header.channels,
-        height=header.height,
-        width=header.width,
-        mean=header.mean,
-        std=header.std,
-        modality=header.modality,
-        intensity=header.intensity,
-        geometry=header.geometry,
+        preparation=store.header.preparation,
         source=run.source,
         recipe=run.recipe_name,
         seed=run.seed,
-        data_hash=header.data_hash,
+        data_hash=store.header.data_hash,
         version=maskwise.__version__,
     )
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maskwise.artefacts.store import Store
-from maskwise.encoders.classifier import pool
+from maskwise.encoders.pooling import pool
 
 IMAGES_AT_ONCE = 256
 

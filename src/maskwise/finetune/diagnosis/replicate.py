@@ -10,14 +10,14 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
-from torch import nn
 
-from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.model import ModelMetadata, build_classifier
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
 from maskwise.device import choose_device
 from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.finetune.contracts import Finetuned, Mode
 from maskwise.finetune.diagnosis import probe
 from maskwise.finetune.diagnosis.features import Features, extract
@@ -58,7 +58,7 @@ class Labels:
 class Replicate:
     """What all fractions of a replicate share."""
 
-    encoder: nn.Module
+    encoder: Encoder
     metadata: EncoderMetadata
     store: Store
     task: Diagnosis
@@ -104,9 +104,7 @@ class Learnt:
     """What was chosen for it, beside what the metadata say."""
 
 
-def learn(
-    encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
-) -> Finetuned:
+def learn(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Finetuned:
     """Fit the probe and fine-tune everything, at every fraction of the labels."""
     replicate = prepare(encoder, store, splits, run)
     models, tables = Models(run.config.keep), []
@@ -121,7 +119,7 @@ def learn(
 
 
 def prepare(
-    encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
+    encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun
 ) -> Replicate:
     """Read labels, draw the subsets, extract the frozen encoder's features."""
     metadata, store = own_metadata(encoder, store), store.for_seed(run.seed)

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from maskwise.artefacts.encoder import EncoderMetadata
 from maskwise.artefacts.model import SegmenterMetadata
 from maskwise.artefacts.outlines import ModelOutlines, pack
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
 from maskwise.device import choose_device
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.finetune.contracts import Finetuned, Mode
 from maskwise.finetune.inputs import learns, own_metadata, split_rows
@@ -80,9 +80,7 @@ class Learnt:
     learning_rate: float
 
 
-def learn(
-    encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
-) -> Finetuned:
+def learn(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Finetuned:
     """Train a segmenter on the frozen encoder and one as a whole, at every fraction."""
     replicate = prepare(encoder, store, splits, run)
     models, tables, largest = Models(run.config.keep), [], max(replicate.fractions)
@@ -99,7 +97,7 @@ def learn(
 
 
 def prepare(
-    encoder: nn.Module, store: Store, splits: pd.DataFrame, run: FinetuneRun
+    encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun
 ) -> Replicate:
     """Find the outlined images, draw the subsets, put a decoder on the encoder."""
     metadata, store = own_metadata(encoder, store), store.for_seed(run.seed)
@@ -110,7 +108,7 @@ def prepare(
     images = images.assign(label=outlines.kinds(images["row"].to_numpy()))
     subsets = draw_outlined(images, run.fractions, run.config.validation, run.seed)
     subsets = subsets.assign(source=run.source, recipe=run.recipe, seed=run.seed)
-    start, decoder = build_start(encoder, metadata, len(outlines.classes), run)
+    start, decoder = build_start(encoder, store.header.preparation, len(outlines.classes), run)
     modes = tuple(sorted(run.config.modes, reverse=True))  # probe, then full
     return Replicate(
         metadata=metadata,

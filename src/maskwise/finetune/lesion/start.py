@@ -4,13 +4,14 @@ import logging
 from typing import cast
 
 import torch
-from torch import nn
 
-from maskwise.artefacts.encoder import EncoderMetadata, check_fit, decoder_of
+from maskwise.artefacts.encoder import check_fit, decoder_of
+from maskwise.encoders.contract import Encoder
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
 from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.run import FinetuneRun
+from maskwise.preparation import Preparation
 from maskwise.seeds import torch_seed
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ LAST = "head."
 
 
 def build_start(
-    encoder: nn.Module, metadata: EncoderMetadata, classes: int, run: FinetuneRun
+    encoder: Encoder, seen: Preparation, classes: int, run: FinetuneRun
 ) -> tuple[Segmenter, str]:
     """Put a decoder on the encoder; say whether it is ``fresh`` or ``pretrained``.
 
@@ -31,7 +32,7 @@ def build_start(
     """
     with torch.random.fork_rng(devices=[]):  # layers draw from torch's global generator
         torch.manual_seed(torch_seed(run.seed, "finetune", "decoder"))
-        start = Segmenter(encoder, classes, (metadata.height, metadata.width))
+        start = Segmenter(encoder, classes, (seen.height, seen.width))
     kept = decoder_of(encoder)
     if cast(LesionConfig, run.budget.task).decoder == "fresh":
         return start, "fresh"

@@ -72,8 +72,8 @@ class Probe:
             image_ids=store.index["image_id"].to_numpy()[rows].astype(str),
             mean_image=_mean_image(store, averaged),
             grid=grid,
-            mean=torch.tensor(store.header.mean)[:, None, None],
-            std=torch.tensor(store.header.std)[:, None, None],
+            mean=torch.tensor(store.header.preparation.mean)[:, None, None],
+            std=torch.tensor(store.header.preparation.std)[:, None, None],
             counts=bootstrap_counts(
                 len(np.unique(groups)), seeds.stream(seed, "probe", "bootstrap")
             ),

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.masks import Grid, cell_means, to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
@@ -34,14 +35,14 @@ class AutoencoderConfig:
     loss_region: Literal["hidden", "all"] = "hidden"
     """``all``: visible cells are in the loss too; the error map is of hidden ones always."""
 
-    def build(self, setting: Setting, encoder: nn.Module) -> "Autoencoder":
+    def build(self, setting: Setting, encoder: Encoder) -> "Autoencoder":
         return Autoencoder(self, setting, encoder)
 
 
 class Autoencoder(Inpainter):
     """Fills cells in, each from its neighbours; nothing lies between encoder and decoder."""
 
-    def __init__(self, config: AutoencoderConfig, setting: Setting, encoder: nn.Module) -> None:
+    def __init__(self, config: AutoencoderConfig, setting: Setting, encoder: Encoder) -> None:
         values = setting.channels * setting.height * setting.width
         if config.target == "cell_normalised" and values == setting.grid[0] * setting.grid[1]:
             raise UserError(

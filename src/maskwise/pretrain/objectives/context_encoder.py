@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwise.bounds import LARGEST, Positive, Within
+from maskwise.encoders.contract import Encoder
 from maskwise.encoders.decoder import DecoderName
 from maskwise.masks import cell_means, to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
@@ -42,7 +43,7 @@ class ContextEncoderConfig:
     overlap_weight: Positive = 10.0
     """Of an error in that rim, against 1 in the hole."""
 
-    def build(self, setting: Setting, encoder: nn.Module) -> "ContextEncoder":
+    def build(self, setting: Setting, encoder: Encoder) -> "ContextEncoder":
         return ContextEncoder(self, setting, encoder)
 
 
@@ -50,7 +51,7 @@ class ContextEncoder(Inpainter):
     """Fills holes in, a bottleneck wide enough to cross them in its middle."""
 
     def __init__(
-        self, config: ContextEncoderConfig, setting: Setting, encoder: nn.Module
+        self, config: ContextEncoderConfig, setting: Setting, encoder: Encoder
     ) -> None:
         super().__init__(setting, encoder, config.bottleneck, config.decoder, config.skips)
         self.config = config

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from maskwise.encoders.contract import Encoder
 from maskwise.encoders.decoder import Decoder, DecoderName
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Setting
@@ -17,19 +18,19 @@ class Inpainter(nn.Module):
     marked in a channel of their own, so that the encoder fits images as they are.
     """
 
-    encoder: nn.Module
+    encoder: Encoder
 
     def __init__(
         self,
         setting: Setting,
-        encoder: nn.Module,
+        encoder: Encoder,
         bottleneck: Bottleneck,
         decoder: DecoderName,
         skips: bool,
     ) -> None:
         super().__init__()
-        widths: tuple[int, ...] = encoder.channels  # type: ignore[assignment]
-        strides: tuple[int, ...] = encoder.strides  # type: ignore[assignment]
+        widths = encoder.channels
+        strides = encoder.strides
         total = strides[-1]
         if setting.height % total or setting.width % total:
             raise UserError(

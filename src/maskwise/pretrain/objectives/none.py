@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
 
@@ -21,16 +22,16 @@ class NoneConfig:
     """A local checkpoint for the encoder: a state dict (``.pth``) or ``.safetensors``; in its
     path ``{seed}`` stands for the replicate's seed."""
 
-    def build(self, setting: Setting, encoder: nn.Module) -> "NoObjective":
+    def build(self, setting: Setting, encoder: Encoder) -> "NoObjective":
         return NoObjective(encoder)
 
 
 class NoObjective(nn.Module):
     """Holds the encoder; there is nothing to do with images."""
 
-    encoder: nn.Module
+    encoder: Encoder
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwise.bounds import Within
+from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
@@ -32,7 +33,7 @@ class SimclrConfig:
     """Width of what is compared."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
 
-    def build(self, setting: Setting, encoder: nn.Module) -> "Simclr":
+    def build(self, setting: Setting, encoder: Encoder) -> "Simclr":
         if setting.batch_size < 2:
             raise UserError(
                 "objective.name: simclr tells an image from the others of its batch, but sees "
@@ -45,13 +46,13 @@ class SimclrConfig:
 class Simclr(nn.Module):
     """The encoder, its last features averaged over the image, and a projector."""
 
-    encoder: nn.Module
+    encoder: Encoder
 
-    def __init__(self, config: SimclrConfig, setting: Setting, encoder: nn.Module) -> None:
+    def __init__(self, config: SimclrConfig, setting: Setting, encoder: Encoder) -> None:
         super().__init__()
         self.config = config
         self.encoder = encoder
-        widths: tuple[int, ...] = encoder.channels  # type: ignore[assignment]
+        widths = encoder.channels
         self.projector = nn.Sequential(
             nn.Linear(widths[-1], config.hidden),
             nn.ReLU(),

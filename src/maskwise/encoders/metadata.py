@@ -1,0 +1,25 @@
+"""What an encoder's file says of it. Needs nothing but NumPy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from maskwise.bounds import Seed
+from maskwise.preparation import Preparation
+
+
+@dataclass(frozen=True)
+class EncoderMetadata:
+    """What a user of the encoder must know."""
+
+    architecture: str
+    """Name in ``maskwise.encoders.ENCODERS``."""
+    arguments: dict[str, Any]
+    """The architecture's options."""
+    preparation: Preparation
+    """Size, channels and normalisation of the images that it was trained on."""
+    source: str
+    recipe: str
+    seed: Seed
+    data_hash: str
+    version: str
+    """Of the package that wrote the file."""

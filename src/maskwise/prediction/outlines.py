@@ -1,0 +1,116 @@
+"""A model that outlines: of each scan a PNG, and how much of it is what."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskwise.artefacts.model import SegmenterMetadata
+from maskwise.artefacts.outlines import from_png, to_png
+from maskwise.encoders.segmenter import Segmenter
+from maskwise.prediction.contracts import Answers, Figure, Look
+
+NOTHING = "no lesion"
+"""The prediction for a scan in which nothing is outlined."""
+COLOURS = ("#56b4e9", "#e69f00", "#f0e442", "#cc79a7", "#d55e00", "#009e73")
+"""Of Okabe and Ito, those that stand out from black."""
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Columns ``area_<class>``, shares of what was seen of a scan, and ``outline``, a file."""
+
+    network: Segmenter
+    metadata: SegmenterMetadata
+    template: ClassVar[str] = "outlines.html.jinja"
+    texts: ClassVar[tuple[str, ...]] = ("outline",)
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        return tuple(f"area_{name}" for name in self.metadata.classes)
+
+    def answer(self, images: Tensor, looks: Sequence[Look], rows: Sequence[int]) -> Answers:
+        answers = self.network.probabilities(images).float().cpu().numpy()
+        table: list[dict[str, str | float]] = []
+        files: dict[str, bytes] = {}
+        for probabilities, look, row in zip(answers, looks, rows, strict=True):
+            if not np.isfinite(probabilities).all():
+                table.append({"prediction": "", "outline": ""})
+                continue
+            classes, areas = self._restored(probabilities, look.shape)
+            # Paths may hold what no file name can; a row's number cannot.
+            name = f"{row:06d}.png"
+            files[name] = to_png(classes)
+            table.append({"prediction": self._kind(areas), **areas, "outline": name})
+        return Answers(pd.DataFrame(table), files)
+
+    def order(self, table: pd.DataFrame, sort_by: str | None) -> pd.DataFrame:
+        """Order by the area of ``sort_by``, or of all that is outlined: the largest first."""
+        columns = list(self.numbers) if sort_by is None else [f"area_{sort_by}"]
+        areas = table[columns].sum(axis=1)
+        return table.loc[areas.sort_values(ascending=False, kind="stable").index]
+
+    def tally(self, predictions: "pd.Series[str]") -> list[tuple[str, int]]:
+        """Count what was found, the commonest first."""
+        counts = predictions.value_counts()
+        return [(str(name), int(number)) for name, number in counts.items()]
+
+    def figures(
+        self, row: "pd.Series[float]", files: Mapping[str, bytes]
+    ) -> tuple[Figure, ...]:
+        classes, seen = from_png(files[str(row["outline"])]), self.metadata.encoder.preparation
+        figures = []
+        for number, name in enumerate(self.metadata.classes, start=1):
+            area = seen.areas(classes == number)
+            colour = COLOURS[(number - 1) % len(COLOURS)]
+            figures.append(Figure(name, float(row[f"area_{name}"]), trace(area), colour))
+        return tuple(figures)
+
+    def _restored(
+        self, probabilities: NDArray[np.float32], shape: tuple[int, int]
+    ) -> tuple[NDArray[np.uint8], dict[str, float]]:
+        """Return the likeliest class of each of the scan's pixels, and each column's area.
+
+        Class by class, for at its own size a scan may be a hundred times what the network sees.
+        """
+        preparation = self.metadata.encoder.preparation
+        classes = np.zeros(shape, np.uint8)
+        highest, total = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        for number, plane in enumerate(probabilities[1:], start=1):
+            chance = preparation.restored(plane, shape)
+            total += chance
+            classes[chance > highest] = number
+            np.maximum(highest, chance, out=highest)
+        classes[1 - total >= highest] = 0
+        seen = preparation.restored(np.ones_like(probabilities[0]), shape) > 0
+        counts = np.bincount(classes.ravel(), minlength=1 + len(self.numbers))[1:]
+        shares = counts / np.count_nonzero(seen)
+        return classes, dict(zip(self.numbers, shares.tolist(), strict=True))
+
+    def _kind(self, areas: Mapping[str, float]) -> str:
+        found = zip(self.metadata.classes, areas.values(), strict=True)
+        return " + ".join(name for name, area in found if area > 0) or NOTHING
+
+
+def trace(area: NDArray[np.float32]) -> str:
+    """Return the rim of what covers ``area`` of each pixel, ``(H, W)``, as an SVG's path.
+
+    Pixel (y, x) reaches from (x, y) to (x + 1, y + 1).
+    """
+    from matplotlib.figure import (
+        Figure as Drawing,
+    )  # late: every run looks at predict's options
+
+    # A mere speck covers less than half of any pixel; it is drawn, too.
+    level = min(0.5, float(area.max()) / 2)
+    if level == 0:
+        return ""
+    # Without a border of nothing, the line of what touches the image's would stay open.
+    y, x = (np.arange(-1, side + 1) + 0.5 for side in area.shape)
+    drawn = Drawing().add_subplot().contour(x, y, np.pad(area, 1), [level])
+    rims = [np.asarray(rim) for path in drawn.get_paths() for rim in path.to_polygons()]
+    return "".join(f"M{'L'.join(f'{x:.2f} {y:.2f}' for x, y in rim[:-1])}Z" for rim in rims)

@@ -1,0 +1,43 @@
+"""Predictions in a script: a table, and nothing on the disk."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from maskwise.artefacts.model import load_model
+from maskwise.config import parse
+from maskwise.device import choose_device
+from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.segmenter import Segmenter
+from maskwise.errors import UserError, shown
+from maskwise.prediction.stage import Network, PredictConfig, tabulate
+
+
+def predict(
+    paths: str | Path | Sequence[str | Path],
+    model: str | Path | Classifier | Segmenter,
+    options: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Return the table that ``maskwise.predict`` describes.
+
+    An outline's file is the stage's; without one, there is no column that names it.
+    """
+    config = parse(PredictConfig, options, "predict")
+    places = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not places or not all(isinstance(place, str | Path) for place in places):
+        raise UserError(f"paths: {shown(paths)} is no folder, table, file or list of files")
+    if isinstance(model, str | Path):
+        network: Network = load_model(model)
+        network.to(choose_device())
+        name = str(model)
+    else:
+        network, name = model, "the model"
+    learning = network.training
+    network.eval()
+    try:
+        table = tabulate([Path(place) for place in places], network, config, name)
+    finally:
+        network.train(learning)
+    return table.drop(columns="outline", errors="ignore")
