@@ -6,6 +6,7 @@ import torch
 from scipy.stats import chisquare
 from torch import Generator
 
+from maskwise.pretrain.policies.dqn.episode import any_best, first_best
 from maskwise.pretrain.policies.dqn.policy import Dqn
 from pretrain.dqn_toys import a_policy
 from pretrain.policy_toys import GRID, a_batch, step
@@ -117,3 +118,20 @@ def test_the_release_never_explores_a_place_where_the_box_overhangs() -> None:
     proposals = [policy.propose(a_batch(IMAGES), (4, 4), generator) for _ in range(20)]
     chosen = torch.cat([proposal.episode.chosen[0] for proposal in proposals]).unique()
     assert chosen.tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]  # 3 x 3 of the 4 x 4 places
+
+
+def test_a_cell_is_new_in_the_first_box_that_hides_it_and_in_no_other() -> None:
+    block = {**RANDOM, "boxes": 3, "least_new": 0.25}
+    policy = a_policy(IMAGES, **block)
+    episode = policy.propose(a_batch(IMAGES), GRID, Generator().manual_seed(0)).episode
+    times = episode.fresh.sum(0)
+    assert times.equal(episode.hidden[-1].long())
+    assert (episode.hidden[1:-1].sum((2, 3)) < episode.hidden[2:].sum((2, 3))).all()
+
+
+def test_a_place_that_is_not_allowed_is_never_the_best() -> None:
+    q = torch.arange(12.0).repeat(5, 1)
+    allowed = torch.ones(5, 12, dtype=torch.bool)
+    allowed[:, 8:] = False
+    assert first_best(q, allowed).tolist() == [7] * 5
+    assert any_best(q, allowed, torch.arange(5), key=3).tolist() == [7] * 5
