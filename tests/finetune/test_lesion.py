@@ -24,8 +24,9 @@ from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
 from maskwise.finetune.augmentation import Augmentation, draw_moves
 from maskwise.finetune.contracts import Mode
+from maskwise.finetune.lesion import training
 from maskwise.finetune.lesion.config import LesionConfig
-from maskwise.finetune.lesion.outlines import NOTHING, Outlines
+from maskwise.finetune.lesion.outlines import NOTHING, Outlines, read_outlines
 from maskwise.finetune.lesion.start import build_start
 from maskwise.finetune.lesion.subsets import draw_outlined
 from maskwise.finetune.lesion.training import Lesson, train
@@ -254,6 +255,21 @@ def test_validation_chooses_the_learning_rate(blobs: Blobs, tmp_path: Path) -> N
     )
     index = json.loads((tmp_path / "m" / "index.json").read_text())["models"]
     assert {one["learning_rate"] for one in index} == {1e-2}
+
+
+def test_the_loss_is_the_mean_of_images_also_where_the_last_block_is_not_full(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = blobs
+    outlines, model = read_outlines(store, "blobs"), Segmenter(small_encoder(), 1, (16, 16))
+    rows, device = np.arange(10), torch.device("cpu")
+    monkeypatch.setattr(training, "IMAGES_AT_ONCE", 8)
+    blocks = [
+        training.loss_on(model, store, outlines, part, device) for part in (rows[:8], rows[8:])
+    ]
+    whole = training.loss_on(model, store, outlines, rows, device)
+    assert blocks[0] != pytest.approx(blocks[1])
+    assert whole == pytest.approx((8 * blocks[0] + 2 * blocks[1]) / 10)
 
 
 def test_a_model_outlines_as_its_row_says(

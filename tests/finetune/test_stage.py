@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from finetune.patches import metadata, small_encoder, write_patches
 from maskwise import load_model
+from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
 from maskwise.config import parse
@@ -138,6 +139,22 @@ def test_recipes_share_the_images_of_every_fraction(
     pd.testing.assert_frame_equal(
         other.subsets.drop(columns="recipe"), replicate.subsets.drop(columns="recipe")
     )
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_with_folds_a_seed_learns_from_and_predicts_its_own_parts(
+    patches: Patches, seed: int
+) -> None:
+    store, splits = patches
+    fold = pd.factorize(splits["group"])[0] % 3
+    folded = splits.assign(split="train", fold=fold)
+    own = for_seed(folded, seed).set_index("image_id")["split"]
+    found = finetune(small_encoder(), store, folded, replace(RUN, seed=seed, fractions=(1.0,)))
+    predicted = found.predictions.drop_duplicates("image_id").set_index("image_id")["split"]
+    learnt = found.subsets.query("fraction == 1").set_index("image_id")["role"]
+    assert set(predicted.index) == set(own.index[own != "train"])
+    assert (predicted == own[predicted.index]).all()
+    assert (learnt == own[learnt.index]).all()
 
 
 def test_the_test_part_chooses_nothing(patches: Patches, tmp_path: Path) -> None:

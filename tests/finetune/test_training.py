@@ -12,7 +12,7 @@ from maskwise.artefacts.store import Laterality
 from maskwise.encoders.classifier import Classifier
 from maskwise.finetune.augmentation import Augmentation, draw_moves
 from maskwise.finetune.diagnosis.heads import LinearHead
-from maskwise.finetune.diagnosis.training import Lesson, fine_tune
+from maskwise.finetune.diagnosis.training import Lesson, fine_tune, predict_logits
 from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
 from maskwise.progress import bar
 
@@ -84,6 +84,16 @@ def test_weight_decay_alone_shrinks_the_weights(tmp_path: Path) -> None:
         for decay in (0.0, 50.0)
     )
     assert decayed.norm() < 0.95 * plain.norm()
+
+
+def test_a_class_of_more_weight_is_called_oftener(tmp_path: Path) -> None:
+    def lead_of_the_second(weights: list[float]) -> float:
+        given = lesson(tmp_path / str(weights), weights=np.array(weights), steps=20)
+        logits = predict_logits(trained(given, FullConfig()), given.store, given.rows, CPU)
+        return float(np.diff(logits, axis=1).mean())
+
+    assert lead_of_the_second([1.0, 20.0]) > lead_of_the_second([1.0, 1.0]) + 0.1
+    assert lead_of_the_second([20.0, 1.0]) < lead_of_the_second([1.0, 1.0]) - 0.1
 
 
 def test_an_encoder_rate_of_zero_trains_the_linear_layer_alone(tmp_path: Path) -> None:
