@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from finetune.blobs import write_blobs
 from finetune.patches import metadata, small_encoder
@@ -263,11 +264,13 @@ def test_the_loss_is_the_mean_of_images_also_where_the_last_block_is_not_full(
     store, _ = blobs
     outlines, model = read_outlines(store, "blobs"), Segmenter(small_encoder(), 1, (16, 16))
     rows, device = np.arange(10), torch.device("cpu")
-    monkeypatch.setattr(training, "IMAGES_AT_ONCE", 8)
-    blocks = [
-        training.loss_on(model, store, outlines, part, device) for part in (rows[:8], rows[8:])
-    ]
-    whole = training.loss_on(model, store, outlines, rows, device)
+
+    def loss(part: NDArray[np.int64], at_once: int) -> float:
+        monkeypatch.setattr(training, "IMAGES_AT_ONCE", at_once)
+        return training.loss_on(model, store, outlines, part, device)
+
+    blocks = loss(rows[:8], 8), loss(rows[8:], 2)
+    whole = loss(rows, 8)
     assert blocks[0] != pytest.approx(blocks[1])
     assert whole == pytest.approx((8 * blocks[0] + 2 * blocks[1]) / 10)
 
