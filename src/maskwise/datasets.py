@@ -24,6 +24,9 @@ PREVIEW_ROWS = 20
 class ArtefactDataset(AbstractDataset[Any, Any]):
     """One file or folder at ``filepath``; subclasses add ``read`` and ``save``."""
 
+    outdated = False
+    """Whether it was made before something that it rests on, and so counts as missing."""
+
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
         self.metadata = metadata
@@ -57,7 +60,7 @@ class ArtefactDataset(AbstractDataset[Any, Any]):
         return {"filepath": str(self._filepath)}
 
     def _exists(self) -> bool:
-        return self._filepath.exists()
+        return self._filepath.exists() and not self.outdated
 
 
 class RawFolder(ArtefactDataset):
@@ -201,12 +204,14 @@ class StoreDataset(ArtefactDataset):
 
 
 class EncoderDataset(ArtefactDataset):
-    """An encoder with its ``metadata`` as an attribute, both ways."""
+    """An encoder with its ``metadata`` as an attribute; loaded, it knows its ``path`` too."""
 
     def read(self) -> Any:
         from maskwise.artefacts.encoder import load_encoder
 
-        return load_encoder(self._filepath)
+        encoder = load_encoder(self._filepath)
+        vars(encoder)["path"] = self._filepath
+        return encoder
 
     def save(self, data: Any) -> None:
         from maskwise.artefacts.encoder import write_encoder

@@ -141,7 +141,7 @@ def check_together(parameters: Mapping[str, Any], study: Study) -> None:
     budget = pretrain_source(parameters[source]["pretrain"], f"{source}.pretrain")
     check_grid(budget.grid, images.height, images.width, f"{source}.pretrain.grid")
     _rehearse(parameters, study, images, budget)
-    if "finetune" in parameters[source]:
+    if study.finetunes and "finetune" in parameters[source]:
         _check_outlines(parameters, study, images)
     if study.generated:
         _check_generates(parameters[source]["ingest"], source)
