@@ -346,6 +346,40 @@ def test_a_block_finetune_that_is_not_used_may_name_a_label_that_no_image_has() 
         check_task(parameters, STUDIES["phantom"], ["image_id"])
 
 
+@pytest.mark.parametrize(
+    ("source", "changed", "said"),
+    [
+        (
+            "busi",
+            {"preprocess": {"modality": "mr"}},
+            "busi.preprocess.modality: is 'mr', but busi.ingest.name is 'busi', whose scans "
+            "are ultrasound; the two describe the same scans, so mend the one that is wrong",
+        ),
+        (
+            "breastmnist",
+            {"ingest": {"modality": "CT"}},
+            "breastmnist.preprocess.modality: is 'ultrasound', but breastmnist.ingest.modality "
+            "is 'CT'; the two describe the same scans, so mend the one that is wrong",
+        ),
+    ],
+)
+def test_two_modalities_that_contradict_each_other_are_refused_in_one_sentence(
+    source: str, changed: dict[str, Any], said: str
+) -> None:
+    assert refusal(source, **{source: changed}) == said
+
+
+@pytest.mark.parametrize(
+    ("ingested", "prepared"),
+    [("CT", "ct"), ("MRI", "mr"), ("US", "ultrasound"), ("unknown", "ct"), ("fundus", "other")],
+)
+def test_modalities_that_differ_in_spelling_or_that_nobody_knows_are_let_by(
+    ingested: str, prepared: str
+) -> None:
+    changed = {"ingest": {"modality": ingested}, "preprocess": {"modality": prepared}}
+    check_parameters(load(breastmnist=changed), [STUDIES["breastmnist"]], KNOWN)
+
+
 class File(JsonDataset):
     """A file with a time of its own."""
 
