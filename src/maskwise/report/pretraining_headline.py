@@ -43,11 +43,11 @@ def encoders(facts: PretrainingFacts) -> Table:
             history, file = facts.histories(name).get(seed), facts.inputs.encoders[(name, seed)]
             told = (_NONE, _NONE, _NONE)
             if history is not None:
-                images, groups = facts.trained_on(name, seed)
+                images, _ = facts.trained_on(name, seed)
                 loss = " to ".join(map(significant, _ends([history])))
-                told = (f"{images:,} ({groups:,})", _figures(history), loss)
+                told = (f"{images:,}", f"{int(history.iloc[-1]['step']):,}", loss)
             rows.append((Cell(style.title, style=style), str(seed), *told, file.path))
-    head = ("recipe", "seed", "images (groups)", "steps (epochs)", "loss", "file")
+    head = ("recipe", "seed", "images", "steps", "loss", "file")
     return Table("The encoders, and where they lie", head, rows)
 
 
@@ -66,11 +66,6 @@ def _length(histories: Iterable[pd.DataFrame]) -> str:
         f"{number_range(min(steps), max(steps))} step{'' if max(steps) == 1 else 's'} "
         f"({number_range(min(epochs), max(epochs))} epoch{'' if max(epochs) == 1 else 's'})"
     )
-
-
-def _figures(history: pd.DataFrame) -> str:
-    last = history.iloc[-1]
-    return f"{int(last['step']):,} ({int(last['epoch']):,})"
 
 
 def _course(seeds: Mapping[int, pd.DataFrame]) -> str:
