@@ -696,13 +696,13 @@ def test_the_peak_of_memory_counts_what_was_freed_again() -> None:
     with AnonymousMemory() as small:
         pass
     with AnonymousMemory() as large:
-        block = np.ones(2**26, np.uint8)
-        seen = large.peak
+        # Larger than what the tests before may have left to be freed in the meantime.
+        block = np.ones(2**29, np.uint8)
         deadline = time.monotonic() + 30
-        while large.peak < seen + 2**25 and time.monotonic() < deadline:
-            block += 1
+        while large.peak < small.peak + 2**27 and time.monotonic() < deadline:
+            block[: 2**20] += 1
         del block
-    assert large.peak > small.peak + 2**25
+    assert large.peak > small.peak + 2**27
 
 
 def test_a_second_run_of_a_node_at_work_leaves_with_a_message(tmp_path: Path) -> None:

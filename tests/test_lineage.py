@@ -28,6 +28,7 @@ GLUE = {
     "bounds.py",
     "replicates.py",
     "config.py",
+    "description.py",
     "device.py",
     "errors.py",
     "pipelines",
