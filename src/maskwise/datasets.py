@@ -10,7 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
@@ -92,55 +92,45 @@ class RawFolder(ArtefactDataset):
 class TableDataset(ArtefactDataset):
     """A CSV or Parquet table, by its suffix."""
 
-    def read(self) -> Any:
-        from maskwise.artefacts.tables import read_table
+    columns: ClassVar[str] = ""
+    """Name in ``artefacts.tables`` of those that must be there."""
 
-        return read_table(self._filepath, self._columns())
+    def read(self) -> Any:
+        from maskwise.artefacts import tables
+
+        return tables.read_table(self._filepath, getattr(tables, self.columns, ()))
 
     def save(self, data: Any) -> None:
-        from maskwise.artefacts.tables import write_table
+        from maskwise.artefacts import tables
 
-        write_table(data, self._filepath, self._columns())
+        tables.write_table(data, self._filepath, getattr(tables, self.columns, ()))
 
     def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
         return _table_preview(self.load(), nrows)
-
-    def _columns(self) -> tuple[str, ...]:
-        return ()
 
 
 class SubsetsDataset(TableDataset):
     """Which images each label fraction of a replicate used."""
 
-    def _columns(self) -> tuple[str, ...]:
-        from maskwise.artefacts.tables import SUBSETS
-
-        return SUBSETS
+    columns = "SUBSETS"
 
 
 class PredictionsDataset(TableDataset):
     """A replicate's predictions, one row per image x fraction x mode."""
 
-    def _columns(self) -> tuple[str, ...]:
-        from maskwise.artefacts.tables import PREDICTIONS
-
-        return PREDICTIONS
+    columns = "PREDICTIONS"
 
 
 class HistoryDataset(TableDataset):
     """A replicate's pre-training, one row per epoch."""
 
-    def _columns(self) -> tuple[str, ...]:
-        return ("epoch",)
+    columns = "HISTORY"
 
 
 class PairedDataset(TableDataset):
     """The comparisons of recipes."""
 
-    def _columns(self) -> tuple[str, ...]:
-        from maskwise.artefacts.tables import PAIRED
-
-        return PAIRED
+    columns = "PAIRED"
 
 
 class ManifestDataset(TableDataset):

@@ -88,7 +88,7 @@ def test_a_run_without_labels_ends_with_its_report_and_where_its_encoders_lie(
     for line, recipe in ((dqn, "dqn"), (scratch, "scratch")):
         told = re.search(rf"The encoder of recipe {recipe}, seed 0, is in (.+)$", line)
         assert told
-        assert maskwise.load_encoder(told[1]).metadata.recipe == recipe  # type: ignore[union-attr]
+        assert maskwise.load_encoder(told[1]).metadata.recipe == recipe
 
 
 def test_nothing_is_fine_tuned_or_scored_without_labels(pretrained: Finished) -> None:
