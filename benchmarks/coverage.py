@@ -195,7 +195,15 @@ ARMS: dict[str, Arm] = {
     "5 folds as in lgg": Folds("lgg"),
     "5 folds as in busi_segmentation": Folds("busi_segmentation"),
     "5 folds as in hippocampus, two networks each": Folds("hippocampus", networks=2),
-    "5 folds as in hippocampus, networks correlated by .1": Folds("hippocampus", shared=0.1),
+    "5 folds as in hippocampus, networks correlated by .2": Folds("hippocampus", shared=0.2),
+    "5 folds as in lgg, networks correlated by .2": Folds("lgg", shared=0.2),
+    "5 folds as in busi_segmentation, networks correlated by .2": Folds(
+        "busi_segmentation", shared=0.2
+    ),
+    "5 folds as in hippocampus, two networks each, correlated by .2": Folds(
+        "hippocampus", networks=2, shared=0.2
+    ),
+    "5 folds as in hippocampus, networks correlated by .5": Folds("hippocampus", shared=0.5),
     "2 seeds x 60 groups, AUROC .86": Seeds(2, 0.86),
     "1 seed x 60 groups, AUROC .86": Seeds(1, 0.86),
 }

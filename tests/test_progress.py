@@ -73,7 +73,7 @@ def test_it_also_says_how_long_the_whole_run_will_take(
         for _ in range(20):
             bar.step()
         assert plan.done_steps == 30
-    assert "at this speed the whole run takes about" in caplog.messages[0]
+    assert "at this speed all training takes about" in caplog.messages[0]
 
 
 def test_a_resumed_bar_begins_where_the_run_stopped(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,9 @@ from maskwise.replicates import Study, address, parse_studies, read_studies
 
 log = logging.getLogger(__name__)
 
+PARAMETERS = "params:"
+"""How Kedro's names of options begin."""
+
 JOINING = frozenset({"evaluate", "report"})
 """Stages that speak of all replicates, and so are made again when there is one more."""
 MOST_ENCODERS = 8
@@ -45,6 +48,7 @@ class MaskwiseHooks:
         self._machine: dict[str, Any] = {}
         self._watch: run_facts.Watch | None = None
         self._unsaved: set[str] = set()
+        self._options: dict[str, Any] = {}
         self._saved: set[str] = set()
         self._run, self._node = ExitStack(), ExitStack()
 
@@ -87,11 +91,15 @@ class MaskwiseHooks:
         self._abandon(KeyboardInterrupt())
         self._check_task(inputs)
         self._catalog, self._unsaved = catalog, set(node.outputs)
+        self._options = {
+            name.removeprefix(PARAMETERS): value
+            for name, value in inputs.items()
+            # What predict is asked for names scans, and so perhaps patients.
+            if name.startswith(PARAMETERS) and "predict" not in node.tags
+        }
         self._node.enter_context(saving())
         paths = self._paths(node)
-        if (
-            paths and "pretrain" not in node.tags
-        ):  # a replicate of it can also wait: it has its own
+        if paths and "pretrain" not in node.tags:  # which can also wait: it has its own
             self._node.enter_context(run_facts.alone(paths[0], _address(node)))
         if paths:
             log.info("%s", _address(node))
@@ -108,7 +116,8 @@ class MaskwiseHooks:
             facts, self._watch = self._watch.stop(), None
             log.info("%s took %.1f s", _address(node), facts["seconds"])
             folder = self._paths(node)[0].parent
-            run_facts.write_facts(folder, _address(node), {**self._machine, **facts})
+            facts |= {**self._machine, "options": self._options}
+            run_facts.write_facts(folder, _address(node), facts)
         self._node.close()
 
     @hook_impl

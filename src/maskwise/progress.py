@@ -125,7 +125,7 @@ class Bar:
         )
         if self._plan is not None and self._plan.total_steps > self._plan.done_steps:
             whole = (self._plan.total_steps - self._plan.done_steps) * seconds
-            message += f"; at this speed the whole run takes about {spoken(whole)} more"
+            message += f"; at this speed all training takes about {spoken(whole)} more"
         log.info("%s", message)
 
 

@@ -86,8 +86,8 @@ def test_choosing_by_next_to_nothing_is_distrusted(chosen: dict[str, int], words
     inputs = study()
     scores = {**inputs.scores, "validation": {"0.1": chosen}}
 
-    assert words in doubts(replace(inputs, scores=scores))["Chosen by next to nothing"]
-    assert "Chosen by next to nothing" not in doubts(inputs)
+    assert words in doubts(replace(inputs, scores=scores))["Calibrated on next to nothing"]
+    assert "Calibrated on next to nothing" not in doubts(inputs)
 
 
 def test_duplicates_are_not_said_to_be_together_where_the_split_divides_them() -> None:

@@ -75,8 +75,9 @@ class Validation:
             where = f"{100 * fraction:g} % of the labels: some seed was validated on"
             if n < FEW_VALIDATION:
                 notes.append(
-                    f"{where} {n} images, fewer than {FEW_VALIDATION}: epoch and learning rate "
-                    "were chosen by chance."
+                    f"{where} {n} images, fewer than {FEW_VALIDATION}: its probabilities were "
+                    "calibrated, and a learning rate was chosen where several were tried, "
+                    "almost by chance."
                 )
             if self.classes is not None and self.classes[fraction] < 2:
                 notes.append(
@@ -216,8 +217,8 @@ def _folds(arrangement: Arrangement) -> list[str]:
         f"{folds} folds, each tested by {each} of its own. A fold is scored by itself and a "
         "figure is the mean of the folds; the repetition is the fold's network, not its test "
         f"group. Intervals are Student's with {folds - 1} degrees of freedom, and the variance "
-        "of networks is enlarged because their training images overlap (Nadeau and Bengio "
-        f"2003, n_test / n_train = 1 / {folds - 1})."
+        "is enlarged because the networks' training images overlap (Nadeau and Bengio 2003, "
+        f"n_test / n_train = 1 / {folds - 1}, nominal)."
     ]
     if networks == 1:
         notes.append(

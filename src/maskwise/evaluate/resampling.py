@@ -11,8 +11,10 @@ must not count twice: of the bootstrap only what the networks *share* is added. 
 share nothing, for each is tested on images of its own; then Student's part is everything.
 
 The networks of folds are trained on overlapping images and so are not independent. Nadeau and
-Bengio (2003) add n_test / n_train to 1 / k; here to the networks' own variance alone, for the
-test images of folds do not overlap.
+Bengio (2003) add n_test / n_train to 1 / k; here of the networks' own variance alone, for the
+test images of folds do not overlap. Where folds happen to differ by less than their luck with
+test images, that luck is taken instead: an interval of both kinds of chance is never narrower
+than one of the test images alone.
 
 Under ``LEAST`` repetitions training's part is not told at all.
 """
@@ -48,7 +50,11 @@ class Draws:
 
     @property
     def overlap(self) -> float:
-        """n_test / n_train of folds, 0 where there are none."""
+        """n_test / n_train of folds, 0 where there are none.
+
+        Nominal: the part that chooses and calibrates counts as trained on, and of folds those
+        that are there.
+        """
         return 1 / (len(self.sizes) - 1) if len(self.sizes) > 1 else 0.0
 
     @property
@@ -133,7 +139,9 @@ def resample(values: Floats, draws: Draws, groups: int | None = None) -> Resampl
     count, own = draws.repetitions, _own_luck(values[:, 1:][:, defined], few)
     seen = float(values[:, 0].var(ddof=1))
     networks = max(0.0, seen - own)
-    training = Part(seen / count + draws.overlap * networks, count - 1.0)
+    # Of folds, luck with test images is all in here: no less than the bootstrap finds.
+    whole = max(seen, own) / count + draws.overlap * networks if draws.overlap else seen / count
+    training = Part(whole, count - 1.0)
     shared = Part(max(0.0, test.variance - own / count), freedom)
     # The bootstrap's own draws, made as narrow as what the networks share.
     narrow = np.sqrt(shared.variance / spread) if spread > 0 else 0.0

@@ -73,12 +73,18 @@ class Checkpoint:
         try:
             with explained(self.folder / "lock"):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                lock.acquire(blocking=second_run == "wait")
+                lock.acquire(blocking=False)
         except Timeout:
-            raise UserError(
-                f"pretrain {replicate}: another run of this replicate is at work (it holds "
-                f"{lock.lock_file}); wait until it ends, or set pretrain.second_run: wait"
-            ) from None
+            if second_run != "wait":
+                raise UserError(
+                    f"pretrain {replicate}: another run of this replicate is at work (it holds "
+                    f"{lock.lock_file}); wait until it ends, or set pretrain.second_run: wait"
+                ) from None
+            log.info(
+                "pretrain %s: waiting for the run that is at work on this replicate (it holds "
+                "%s).", replicate, lock.lock_file,
+            )  # fmt: skip
+            lock.acquire()
         try:
             yield
         finally:

@@ -14,6 +14,8 @@ FEW_GROUPS = 30
 FEW_SEEDS = 10
 FEW_VALIDATION = 10
 GIVEN_AWAY = 0.6
+GUESSING = 0.5
+"""AUROC of what knows nothing."""
 MANY_REJECTS = 0.01
 MANY_EMPTY = 0.2
 _OWN = "/checkpoints/"
@@ -161,7 +163,7 @@ def _stuck(facts: Facts) -> Iterator[Caution]:
 
 
 def _validated(facts: Facts) -> Iterator[Caution]:
-    """Say where epochs and learning rates were chosen by next to nothing."""
+    """Say where calibration and learning rates hang on next to nothing."""
     chosen = facts.inputs.scores["validation"].get(str(facts.fraction))
     if chosen is None:
         return
@@ -169,10 +171,11 @@ def _validated(facts: Facts) -> Iterator[Caution]:
     if chosen["n_images"] < FEW_VALIDATION or one_class:
         alone = ", of one class alone" if one_class else ""
         yield Caution(
-            74,
-            "Chosen by next to nothing",
-            f"With {labels(facts.fraction)} epoch and learning rate of some seed were chosen "
-            f"by {count(chosen['n_images'], 'validation image')}{alone}.",
+            84,
+            "Calibrated on next to nothing",
+            f"With {labels(facts.fraction)} the probabilities of some seed were calibrated, "
+            "and its learning rate was chosen where several were tried, on "
+            f"{count(chosen['n_images'], 'validation image')}{alone}.",
         )
 
 
@@ -194,6 +197,43 @@ def _seeds(facts: Facts) -> Iterator[Caution]:
             f"What another training would give is told from {times} repetitions, by Student's "
             f"distribution: the intervals are wide, and more {unit}s may show what these "
             "cannot.",
+        )
+
+
+def _guessing(facts: Facts) -> Iterator[Caution]:
+    """Say where even the best recipe may be no better than guessing."""
+    if facts.metric != "macro_auroc":
+        return
+    rows = facts.scores.query(
+        "metric == @facts.metric and mode == @facts.mode and fraction == @facts.fraction"
+    )
+    best = rows.loc[rows["value"].idxmax()]
+    if best["low"] <= GUESSING:
+        yield Caution(
+            86,
+            "Perhaps no better than guessing",
+            f"Guessing gives {facts.metric_name} of 0.5. The best recipe with "
+            f"{labels(facts.fraction)}, {facts.title(best['recipe'])}, reached "
+            f"{number(best['value'])} {interval(best['low'], best['high'])}.",
+        )
+
+
+def _changed(facts: PretrainingFacts) -> Iterator[Caution]:
+    """Say where the options printed are not those that the encoders were trained with."""
+    asked = facts.inputs.settings.get("pretrain", {}).get("steps")
+    ran = {
+        int(history["step"].max())
+        for (recipe, _), history in facts.inputs.histories.items()
+        # With a schedule of its own a recipe takes other steps than the source's budget.
+        if len(history) and "schedule" not in facts.inputs.recipes[recipe]
+    }
+    if asked is not None and ran - {asked}:
+        yield Caution(
+            88,
+            "Options have changed since",
+            f"Encoders were trained for {listing(f'{n:,}' for n in sorted(ran))} steps, and "
+            f"{asked:,} are configured now. The options on this page are those of now; "
+            "`run.json` beside each output has those with which it was made.",
         )
 
 
@@ -224,7 +264,7 @@ def _uncertain(facts: Facts) -> Iterator[Caution]:
     verdict = judge(row)
     if verdict == "unclear":
         yield Caution(
-            80,
+            58,
             "The difference may be nothing",
             f"The interval of {facts.title(row['recipe'])}'s difference from "
             f"{facts.title(row['against'])} includes 0. That is not proof of equality: a "
@@ -232,7 +272,7 @@ def _uncertain(facts: Facts) -> Iterator[Caution]:
         )
     if verdict in ("perhaps", "perhaps_harms") and facts.comparisons:
         yield Caution(
-            80,
+            59,
             "Not sure after correction",
             "The difference's own interval excludes 0, but several comparisons were made and "
             "one of them would look so by chance too often.",
@@ -294,7 +334,7 @@ def _duplicates(facts: PretrainingFacts) -> Iterator[Caution]:
 def _no_patients(facts: PretrainingFacts) -> Iterator[Caution]:
     if facts.data.patients is None and not facts.inputs.generated:
         yield Caution(
-            65,
+            79,
             "No patient is named",
             "The files do not say which images belong to one patient. Only duplicates could "
             "be kept together, so the same patient may be on both sides of the split.",
@@ -408,6 +448,8 @@ RULES: tuple[Callable[[Facts], Iterator[Caution]], ...] = (
     _transductive,
     _generated,
     _stuck,
+    _changed,
+    _guessing,
     _leak,
     _file_facts,
     _slice_numbers,
@@ -432,6 +474,7 @@ RULES: tuple[Callable[[Facts], Iterator[Caution]], ...] = (
 PRETRAINING_RULES: tuple[Callable[[PretrainingFacts], Iterator[Caution]], ...] = (
     _generated,
     _untested,
+    _changed,
     _duplicates,
     _no_patients,
     _training,

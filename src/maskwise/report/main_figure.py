@@ -7,6 +7,9 @@ from maskwise.report.figures import label_efficiency
 from maskwise.report.formatting import interval, number, share
 from maskwise.report.pictures import Picture, as_svg, png_bytes
 
+GUESSING = {"macro_auroc": 0.5}
+"""Metric -> what knows nothing reaches, whatever the classes' shares."""
+
 
 def efficiency(facts: Facts, metric: str, mode: str) -> Picture:
     """Draw one metric in one mode."""
@@ -21,14 +24,18 @@ def main_png(facts: Facts) -> bytes:
     axis = facts.metric_name
     if not facts.tells_training:
         axis += f"\n({facts.trainings};\nbars: test images only)"
-    figure = label_efficiency.draw(table, facts.sizes, facts.styles, titles, axis)
+    figure = label_efficiency.draw(
+        table, facts.sizes, facts.styles, titles, axis, GUESSING.get(facts.metric)
+    )
     return png_bytes(figure)
 
 
 def _picture(facts: Facts, metric: str, rows: pd.DataFrame, mode: str) -> Picture:
     name, title = facts.in_print(metric), facts.mode_name(mode)
     heading = {mode: f"{name[0].upper()}{name[1:]}, {title.lower()}"}
-    figure = label_efficiency.draw(rows, facts.sizes, facts.styles, heading, name)
+    figure = label_efficiency.draw(
+        rows, facts.sizes, facts.styles, heading, name, GUESSING.get(metric)
+    )
     values = "; ".join(
         f"{facts.title(row['recipe'])} at {share(row['fraction'])}: {number(row['value'])} "
         f"{interval(row['low'], row['high'])}"

@@ -19,6 +19,7 @@ def draw(
     styles: Mapping[str, Style],
     titles: Mapping[str, str],
     axis: str,
+    guessing: float | None = None,
 ) -> Figure:
     """Draw one panel per mode.
 
@@ -28,6 +29,7 @@ def draw(
         styles: one style per recipe, in the order of the legend.
         titles: one title per mode, in the order of the panels.
         axis: name of the metric.
+        guessing: what knows nothing reaches, drawn as a line; None = there is no such value.
     """
     modes = [mode for mode in titles if mode in set(scores["mode"])]
     with drawing():
@@ -37,6 +39,18 @@ def draw(
             rows = scores[scores["mode"] == mode]
             _panel(panel, rows, sizes, styles)
             panel.set_title(titles[mode])
+            if guessing is not None:
+                panel.axhline(guessing, color="#777777", linestyle="--", linewidth=1, zorder=0)
+                panel.annotate(
+                    "guessing",
+                    (1, guessing),
+                    xycoords=("axes fraction", "data"),
+                    xytext=(-3, 2),
+                    textcoords="offset points",
+                    ha="right",
+                    color="#555555",
+                    fontsize=8,
+                )
         panels[0].set_ylabel(axis)
         _legend(figure, panels, columns=2 * len(modes))
     return figure

@@ -164,4 +164,8 @@ def _settings(facts: PretrainingFacts) -> Table:
         if isinstance(block, Mapping)
         for key, value in block.items()
     ]
-    return Table(f"Source {facts.inputs.source}", ("stage", "option", "value"), rows)
+    caption = (
+        f"Source {facts.inputs.source}, as configured when this page was made; the options "
+        "with which each stage ran are in run.json beside what it made"
+    )
+    return Table(caption, ("stage", "option", "value"), rows)
