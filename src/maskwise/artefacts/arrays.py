@@ -31,11 +31,11 @@ def read_arrays(kind: Callable[..., Record], path: Path, stage: str) -> Record:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in names if name in arrays}
     except Exception as error:
-        # Damaged archives raise what they like: BadZipFile, zlib.error, KeyError, …
+        # Damaged archives raise anything: BadZipFile, zlib.error, KeyError, …
         raise UserError(f"{path}: cannot be read ({error}); run {stage} again") from None
     if missing := set(names) - set(found):
         raise UserError(
-            f"{path}: has no {' and no '.join(sorted(missing))}, for another version wrote it; "
-            f"run {stage} again"
+            f"{path}: has no {' and no '.join(sorted(missing))}, because another version wrote "
+            f"it; run {stage} again"
         )
     return kind(**found)

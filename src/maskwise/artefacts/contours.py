@@ -67,8 +67,8 @@ def read_contours(path: Path) -> Contours:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Contours(**{f.name: arrays[f.name] for f in fields(Contours)})
-    except MemoryError:  # says nothing of the file
+    except MemoryError:  # says nothing about the file
         raise
     except Exception as error:
-        # Damaged archives raise what they like: BadZipFile, zlib.error, KeyError, …
+        # Damaged archives raise anything: BadZipFile, zlib.error, KeyError, …
         raise UserError(f"{path}: cannot be read ({error}); run finetune again") from None
