@@ -11,10 +11,10 @@ must not count twice: of the bootstrap only what the networks *share* is added. 
 share nothing, for each is tested on images of its own; then Student's part is everything.
 
 The networks of folds are trained on overlapping images and so are not independent. Nadeau and
-Bengio (2003) add n_test / n_train to 1 / k; here to the networks' own variance alone, for the
-test images of folds do not overlap.
+Bengio (2003) add n_test / n_train to 1 / k; here to the networks' own variance alone, because
+the test images of folds do not overlap.
 
-Under ``LEAST`` repetitions training's part is not told at all.
+Under ``LEAST`` repetitions training's part is not estimated at all.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ LEVEL = 0.95
 LEAST = 3
 """Repetitions from which the chance of training is estimated, and a p is given."""
 _DIGITS = 12
-"""Figures are rounded to so many decimals, for equal scores summed in another order."""
+"""Figures are rounded to so many decimals, because equal scores may be summed in another
+order."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def resample(values: Floats, draws: Draws, groups: int | None = None) -> Resampl
         values: the metric ``(R, 1 + B)``; column 0 is of the data themselves. Draws in which
             a repetition has no value are left out.
         draws: what was drawn.
-        groups: how many groups the metric hangs on, such as those of the rarest class; by
+        groups: how many groups the metric depends on, such as those of the rarest class; by
             default all.
     """
     values = np.round(values, _DIGITS)

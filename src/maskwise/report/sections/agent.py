@@ -35,14 +35,14 @@ _READING = (
     "Mask lift says how much more of a lesion is hidden than of the image: 1 is indifference. "
     "Boxes that lie inside the image favour its middle, so the figures to beat are those of "
     "masks of the same kind put anywhere, in the centre, and where variance is highest. "
-    "Content lift takes away what the same masks would hide on images of other groups: what is "
-    "left depends on the image. That is not yet learning: an agent that learnt nothing has "
-    "some random taste, for bright places say, which depends on the image too and gives "
-    "content lift of either sign. The interval of one seed, over images, does not know of it; "
-    "only seeds that "
-    "agree, or a control told the rewards of other images, tell the two apart. Lesion outlines "
-    "were used for this measure alone; no network saw them. All is measured on at most 256 "
-    "validation images with lesions, never on test images."
+    "Content lift takes away what the same masks would hide on images of other groups: what "
+    "is left depends on the image. That is not yet learning: an agent that learnt nothing has "
+    "some random preference, such as for bright places, which depends on the image too and "
+    "gives content lift of either sign. The interval of one seed, over images, does not "
+    "reflect it; only seeds that agree, or a control told the rewards of other images, can "
+    "tell the two apart. Lesion outlines were used for this measure alone; no network saw "
+    "them. Everything is measured on at most 256 validation images with lesions, never on "
+    "test images."
 )
 _WITH_INTERVAL = {
     "lift": "mask lift",

@@ -28,7 +28,7 @@ def _overview(facts: Facts) -> str:
         f"For {listing(map(facts.title, facts.transductive))} the test images, without their "
         "labels, took part in pre-training."
         if facts.transductive
-        else "The test images took part in nothing until they were scored."
+        else "The test images were not used until they were scored."
     )
     return (
         f"{count(len(facts.styles), 'recipe')} ran on the source {facts.inputs.source}, each "
@@ -81,7 +81,7 @@ def _compute(facts: Facts) -> str:
     ]
     if doubled:
         text += (
-            f"Of each image {listing(doubled)} sees two views a step, so equal steps are not "
+            f"{listing(doubled)} sees two views of each image per step, so equal steps are not "
             "equal computing. "
         )
     return text
