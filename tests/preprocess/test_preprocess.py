@@ -365,7 +365,7 @@ def test_an_image_without_a_mean_is_named_and_never_stored(
     Image.fromarray(pixels).save(tmp_path / "raw" / "00003.tif")
     manifest = looked_at_again(tmp_path / "raw", manifest)
     block = {"name": name, "low": 0, "high": 90}
-    with pytest.raises(UserError, match=r"00003\.tif: holds that are not finite .*again"):
+    with pytest.raises(UserError, match=r"00003\.tif: holds values .* not finite .*again"):
         run(tmp_path, source(intensity=block), manifest=manifest)
     assert not (tmp_path / "store").exists()
 
