@@ -4,7 +4,7 @@ import ast
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from finetune.patches import small_encoder
-from maskwise.annotations import option_kinds
+from maskwise.annotations import members, option_kinds, stated
 from maskwise.artefacts.encoder import write_encoder
-from maskwise.config import choose
+from maskwise.config import Choice, choose
+from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.scans.reading import DEFAULT
 from project import PROJECT
 from sources.drawing import save, scan
@@ -156,3 +157,43 @@ def test_the_source_of_the_how_to_lists_a_miniature(tmp_path: Path) -> None:
     assert list(listing.images["label_diagnosis"]) == ["malignant"]
     assert [reject.reason for reject in listing.rejects] == ["missing_label"]
     assert source.reading == DEFAULT
+
+
+def preprocess_rows(number: int) -> dict[str, str]:
+    """Return the rows of one of the two tables of the block `preprocess`, by their options."""
+    page = (PROJECT / "docs/sources.md").read_text(encoding="utf-8")
+    section = page.partition("## What images become: the block `preprocess`\n")[2]
+    table = section.partition("\n## ")[0].split("| option | default | means |\n")[number]
+    rows = re.findall(r"^\| (`.+?) \|(.*)\|$", table, re.MULTILINE)
+    return {name: row for names, row in rows for name in re.findall("`(.+?)`", names)}
+
+
+def written(value: Any) -> str:
+    """Return a default as YAML has it."""
+    return yaml.safe_dump(value).removesuffix("\n...\n").strip()
+
+
+@pytest.mark.parametrize(
+    ("config", "table"), [(SourcePreprocessConfig, 1), (PreprocessConfig, 2)]
+)
+def test_every_option_of_preprocess_stands_in_the_page_with_its_default(
+    config: Any, table: int
+) -> None:
+    rows, chosen = preprocess_rows(table), 0
+    for option in fields(config):
+        assert option.name in rows
+        kind = option_kinds(config)[option.name]
+        choices = [each for member in members(kind) for each in stated(member, Choice)]
+        if option.default is not MISSING:
+            default = option.default
+            shown = f"{default:g}" if isinstance(default, float) else written(default)
+            assert f" `{shown}` |" in rows[option.name]
+        for choice in choices:
+            for name, its in choice.choices().items():
+                row = rows[f"{option.name}: {name}"]
+                for inner in fields(its):
+                    assert f"`{inner.name}" in row, (name, inner.name)
+                    if inner.default is not MISSING:
+                        assert written(inner.default) in row
+                chosen += 1
+    assert chosen == (6 if config is SourcePreprocessConfig else 0)

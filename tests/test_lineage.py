@@ -1,6 +1,8 @@
 """The DVC graph is the Kedro graph: the same inputs, outputs and parameters, stage by stage."""
 
 import ast
+import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +15,20 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
-from maskwise.pipeline_registry import PROJECT, register_pipelines
-from maskwise.replicates import EXPERIMENT, read_studies
+from maskwise.dvc_stages import write_stages
+from maskwise.pipeline_registry import PROJECT, source_pipeline
+from maskwise.replicates import EXPERIMENT, Study, read_studies
+from project import Project, copy_project
 
 RECIPES = Path("conf/base/recipes")
+_LISTS = ("recipes", "seeds")
 GLUE = {
     "__init__.py",
     "annotations.py",
     "bounds.py",
     "replicates.py",
     "config.py",
+    "description.py",
     "device.py",
     "errors.py",
     "pipelines",
@@ -36,6 +42,7 @@ GLUE = {
 class Graphs:
     """The project as DVC and as Kedro see it."""
 
+    study: Study
     stages: dict[str, PipelineStage]
     pipelines: dict[str, Pipeline]
     catalog: Any
@@ -54,20 +61,46 @@ class Graphs:
         return None if path is None else Path(path).relative_to(PROJECT)
 
 
-@pytest.fixture(scope="module")
-def graphs() -> Iterator[Graphs]:
+@pytest.fixture(scope="module", params=["reproduced", "without labels"])
+def graphs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Graphs]:
+    """Yield both views of the sources under `reproduce`, and of a study without labels."""
     bootstrap_project(PROJECT)
+    project, study = PROJECT, read_studies(PROJECT)["phantom"]
+    if request.param == "without labels":
+        project = copy_project(tmp_path_factory.mktemp("lineage") / "project").root
+        study = without_labels(project)
     with (
         pytest.MonkeyPatch.context() as patch,
         KedroSession.create(project_path=PROJECT, env="base") as session,
-        Repo(PROJECT) as repo,
+        Repo(project) as repo,
+        warnings.catch_warnings(),
     ):
-        patch.chdir(PROJECT)  # DVC calls its stages as seen from where one stands
+        warnings.filterwarnings("ignore", message=".*dataset names contain '.' characters")
+        patch.chdir(project)
+        stages = [stage for stage in repo.index.stages if stage.cmd]
         yield Graphs(
-            stages={stage.addressing: stage for stage in repo.index.stages if stage.cmd},
-            pipelines=register_pipelines(),
+            study=study,
+            stages={stage.name: stage for stage in stages if study.source in words(stage.name)},
+            pipelines={study.source: source_pipeline(study, PROJECT)},
             catalog=session.load_context().catalog,  # type: ignore[attr-defined]
         )
+
+
+def words(address: str) -> list[str]:
+    """Return stage, source, recipe and seed of a DVC stage's name."""
+    return re.split("[@-]", address)
+
+
+def without_labels(project: Path) -> Study:
+    """Give a source of the copy at ``project`` no fraction, and DVC stages; return it."""
+    name = "phantom_study"
+    Project(project).edit(
+        "conf/base/experiment.yml", **{f"experiment__sources__{name}__fractions": []}
+    )
+    write_stages(project, name)
+    return read_studies(project)[name]
 
 
 def covers(dependency: Path, path: Path) -> bool:
@@ -92,15 +125,17 @@ def parameters(stage: PipelineStage) -> set[str]:
 def test_dvc_has_a_stage_for_every_stage_and_replicate_of_the_reproduced_sources(
     graphs: Graphs,
 ) -> None:
-    studies = read_studies(PROJECT)
-    expected = {"generate@phantom"}
-    for stage in ("ingest", "preprocess", "evaluate", "report"):
-        expected.add(f"{stage}@phantom")
-    for recipe in studies["phantom"].recipes:
-        for seed in studies["phantom"].seeds:
-            expected |= {
-                f"{stage}@phantom-{recipe}-{seed}" for stage in ("pretrain", "finetune")
-            }
+    study, labelled = graphs.study, graphs.study.finetunes
+    whole = {"generate", "ingest", "preprocess", "report"} | (
+        {"evaluate"} if labelled else set()
+    )
+    expected = {f"{stage}@{study.source}" for stage in whole}
+    for stage in ("pretrain", "finetune") if labelled else ("pretrain",):
+        expected |= {
+            f"{stage}@{study.source}-{recipe}-{seed}"
+            for recipe in study.recipes
+            for seed in study.seeds
+        }
     assert set(graphs.stages) == expected
 
 
@@ -129,12 +164,18 @@ def test_whatever_data_dvc_depends_on_kedro_reads(graphs: Graphs) -> None:
                 )
 
 
+def replicates_of(study: Study) -> set[str]:
+    """Return what decides which replicates a source has, its own lists among it."""
+    own = f"sources.{study.source}"
+    lists = [f"{own}.{key}" if study.source == "phantom_study" else key for key in _LISTS]
+    return {f"params:experiment.{key}" for key in (*lists, own)}
+
+
 def test_dvc_and_kedro_take_the_same_parameters(graphs: Graphs) -> None:
-    studies = read_studies(PROJECT)
-    recipes = {f"params:{recipe}" for study in studies.values() for recipe in study.recipes}
+    recipes = {f"params:{recipe}" for recipe in graphs.study.recipes}
     for address, stage in graphs.stages.items():
         inputs = {name for name in graphs.nodes(address).inputs() if name.startswith("params:")}
-        declared = parameters(stage) - {"params:experiment.recipes", "params:experiment.seeds"}
+        declared = parameters(stage) - replicates_of(graphs.study)
         if RECIPES in dependencies(stage):
             inputs -= recipes
         assert declared == inputs, address
@@ -145,7 +186,7 @@ def test_stages_that_join_replicates_depend_on_which_replicates_there_are(
 ) -> None:
     for address, stage in graphs.stages.items():
         if address.startswith(("evaluate@", "report@")):
-            assert {"params:experiment.recipes", "params:experiment.seeds"} <= parameters(stage)
+            assert replicates_of(graphs.study) <= parameters(stage)
 
 
 def test_every_file_of_code_and_of_parameters_that_dvc_names_exists(graphs: Graphs) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from kedro.pipeline import Pipeline
 
 from maskwise.errors import UserError
-from maskwise.pipeline_registry import PROJECT, register_pipelines
+from maskwise.pipeline_registry import PROJECT, register_pipelines, source_pipeline
 from maskwise.replicates import read_studies
 from maskwise.session import check_environment, check_request, check_runtime
 
@@ -48,14 +49,24 @@ def test_only_a_generated_source_generates(pipelines: dict[str, Pipeline]) -> No
     assert "busi.raw" in pipelines["busi"].inputs()
 
 
+@pytest.mark.filterwarnings("ignore:.*dataset names contain")
 def test_whatever_a_replicate_writes_is_read_in_its_own_recipe(
     pipelines: dict[str, Pipeline],
 ) -> None:
-    pipeline = pipelines["phantom"]
-    for recipe in read_studies(PROJECT)["phantom"].recipes:
-        inside = pipeline.only_nodes_with_namespaces([recipe])
-        written = {name for name in inside.all_outputs() if ".s0." in name}
-        assert written <= inside.all_inputs()
+    study = read_studies(PROJECT)["phantom"]
+    without_labels = source_pipeline(replace(study, fractions=()), PROJECT)
+    for pipeline in (pipelines["phantom"], without_labels):
+        for recipe in study.recipes:
+            inside = pipeline.only_nodes_with_namespaces([recipe])
+            written = {name for name in inside.all_outputs() if ".s0." in name}
+            assert written <= inside.all_inputs()
+
+
+@pytest.mark.filterwarnings("ignore:.*dataset names contain")
+def test_a_source_without_labels_has_the_stages_that_need_none() -> None:
+    study = replace(read_studies(PROJECT)["phantom"], fractions=())
+    tags = {tag for node in source_pipeline(study, PROJECT).nodes for tag in node.tags}
+    assert tags == STAGES - {"finetune", "evaluate"}
 
 
 @pytest.mark.parametrize(

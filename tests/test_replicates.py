@@ -34,6 +34,13 @@ def test_a_source_may_have_its_own_seeds_and_fractions() -> None:
     assert study.fractions_parameter == "params:experiment.sources.busi.fractions"
 
 
+def test_a_source_without_labels_says_so_by_having_no_fraction() -> None:
+    sources: dict[str, Any] = {"phantom": {}, "flat": {"fractions": []}}
+    studies = parse_studies({**BLOCK, "sources": sources})
+    assert studies["phantom"].finetunes
+    assert not studies["flat"].finetunes
+
+
 def test_repeats_train_several_networks_of_every_seed_and_so_of_every_fold() -> None:
     sources = {"phantom": {}, "lgg": {"seeds": [0, 1, 2, 3, 4], "repeats": 2}}
     study = parse_studies({**BLOCK, "sources": sources})["lgg"]
@@ -103,6 +110,8 @@ def test_raw_files_that_the_project_makes_and_those_of_the_user_have_different_n
             r"experiment\.sources\.5: a source's name is text",
         ),
         ({"fractions": [0.1]}, "hold 1.0"),
+        ({"fractions": []}, r"a source without labels says `fractions: \[\]` of itself"),
+        ({"sources": {"phantom": {"fractions": []}}}, "stands under `reproduce`"),
         ({"fractions": [1.0, 2.0]}, "lie in"),
         ({"seeds": 3}, r"experiment\.seeds: should be a list of whole numbers, .*, but is 3"),
         ({"seeds": [True]}, r"experiment\.seeds: should be a list of whole numbers"),

@@ -257,6 +257,15 @@ def test_a_signal_waits_for_the_start_of_a_worker_to_end_whichever_thread_it_rea
     assert started == ["the worker"]
 
 
+@pytest.fixture
+def _hearing() -> Iterator[None]:
+    """Hear of Ctrl-C, to which a job in the background is deaf."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_hearing")
 def test_the_parent_hears_of_ctrl_c_again_when_its_workers_have_started() -> None:
     with Pool(2) as pool:
         assert list(pool.map(double, [[0], [1]], said)) == [[0], [2]]

@@ -78,8 +78,6 @@ class Length:
         return no_info_before_validator_function(checked, handler(source))
 
 
-Bound = Within | Length
-
 LARGEST = 4_096
 """Pixels per side, channels of a layer: no larger number describes a network."""
 MOST_CHANNELS = 64

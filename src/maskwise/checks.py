@@ -15,7 +15,7 @@ from kedro.pipeline import Pipeline
 
 from maskwise.errors import UserError, cut, hint, joined, shown
 from maskwise.pipelines import parsing
-from maskwise.replicates import RAW_ROOT, Study
+from maskwise.replicates import EXPERIMENT, RAW_ROOT, Study
 
 STAGES = ("ingest", "preprocess", "pretrain", "finetune", "evaluate", "report", "predict")
 """Each has a file ``conf/base/parameters_<stage>.yml`` with one block of that name."""
@@ -123,7 +123,7 @@ def _attempts(
         yield partial(_attempt, _only_known, found, source)
         block = parameters.get(source)
         for stage, parse_source in parsing.SOURCE_BLOCKS.items():
-            if isinstance(block, Mapping) and not _needless(block, stage):
+            if isinstance(block, Mapping) and not _needless(block, stage, study):
                 found = partial(_block, block, stage, source)
                 yield partial(_attempt, parse_source, found, f"{source}.{stage}")
         for recipe in study.recipes:
@@ -180,9 +180,11 @@ def _refuse(problems: Iterable[str]) -> None:
         raise UserError(joined(found))
 
 
-def _needless(block: Mapping[str, Any], stage: str) -> bool:
+def _needless(block: Mapping[str, Any], stage: str, study: Study) -> bool:
     """Return whether a source without labels leaves out what only labels need."""
-    return stage == "finetune" and stage not in block and not _labelled(block)
+    if stage != "finetune" or stage in block:
+        return False
+    return not study.finetunes or not _labelled(block)
 
 
 def _labelled(block: Mapping[str, Any]) -> bool:
@@ -201,8 +203,9 @@ def check_labels(parameters: Mapping[str, Any], study: Study, stages: Iterable[s
     source = study.source
     if "finetune" in stages and _lacks_label(parameters[source], source):
         raise UserError(
-            f"{source}.preprocess.label: null, so there is nothing to fine-tune for; to "
-            "pre-train without labels, add --tags ingest,preprocess,pretrain, or name a label"
+            f"{source}.preprocess.label: null, so there is nothing to fine-tune for; for "
+            "pre-training and its report alone write `fractions: []` under "
+            f"experiment.sources.{source} in {EXPERIMENT}, or name a label"
         )
 
 
@@ -272,7 +275,7 @@ def check_writable(
         ) from None
 
 
-def check_task(parameters: Mapping[str, Any], source: str, columns: Iterable[str]) -> None:
+def check_task(parameters: Mapping[str, Any], study: Study, columns: Iterable[str]) -> None:
     """Raise ``UserError`` where the source's task learns a label that its images do not have.
 
     Which labels there are, only its files say; so this is looked at when they were read, and
@@ -280,13 +283,13 @@ def check_task(parameters: Mapping[str, Any], source: str, columns: Iterable[str
 
     Args:
         parameters: All parameters, checked.
-        source: Whose task it is.
+        study: The source whose task it is.
         columns: Of the source's manifest, or of its store's index.
     """
-    block = parameters[source]
-    if _needless(block, "finetune"):
+    block = parameters[study.source]
+    if not study.finetunes or _needless(block, "finetune", study):
         return
-    where = f"{source}.finetune"
+    where = f"{study.source}.finetune"
     # A task that learns no label has no such option.
     label = getattr(parsing.finetune_source(block["finetune"], where).task, "label", None)
     known = [name.removeprefix("label_") for name in columns if name.startswith("label_")]

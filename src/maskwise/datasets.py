@@ -10,7 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from kedro.io import AbstractDataset
 from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
@@ -23,6 +23,9 @@ PREVIEW_ROWS = 20
 
 class ArtefactDataset(AbstractDataset[Any, Any]):
     """One file or folder at ``filepath``; subclasses add ``read`` and ``save``."""
+
+    outdated = False
+    """Whether it was made before something that it rests on, and so counts as missing."""
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
         self._filepath = Path(filepath)
@@ -57,7 +60,7 @@ class ArtefactDataset(AbstractDataset[Any, Any]):
         return {"filepath": str(self._filepath)}
 
     def _exists(self) -> bool:
-        return self._filepath.exists()
+        return self._filepath.exists() and not self.outdated
 
 
 class RawFolder(ArtefactDataset):
@@ -89,55 +92,45 @@ class RawFolder(ArtefactDataset):
 class TableDataset(ArtefactDataset):
     """A CSV or Parquet table, by its suffix."""
 
-    def read(self) -> Any:
-        from maskwise.artefacts.tables import read_table
+    columns: ClassVar[str] = ""
+    """Name in ``artefacts.tables`` of those that must be there."""
 
-        return read_table(self._filepath, self._columns())
+    def read(self) -> Any:
+        from maskwise.artefacts import tables
+
+        return tables.read_table(self._filepath, getattr(tables, self.columns, ()))
 
     def save(self, data: Any) -> None:
-        from maskwise.artefacts.tables import write_table
+        from maskwise.artefacts import tables
 
-        write_table(data, self._filepath, self._columns())
+        tables.write_table(data, self._filepath, getattr(tables, self.columns, ()))
 
     def preview(self, nrows: int = PREVIEW_ROWS) -> TablePreview:
         return _table_preview(self.load(), nrows)
-
-    def _columns(self) -> tuple[str, ...]:
-        return ()
 
 
 class SubsetsDataset(TableDataset):
     """Which images each label fraction of a replicate used."""
 
-    def _columns(self) -> tuple[str, ...]:
-        from maskwise.artefacts.tables import SUBSETS
-
-        return SUBSETS
+    columns = "SUBSETS"
 
 
 class PredictionsDataset(TableDataset):
     """A replicate's predictions, one row per image x fraction x mode."""
 
-    def _columns(self) -> tuple[str, ...]:
-        from maskwise.artefacts.tables import PREDICTIONS
-
-        return PREDICTIONS
+    columns = "PREDICTIONS"
 
 
 class HistoryDataset(TableDataset):
     """A replicate's pre-training, one row per epoch."""
 
-    def _columns(self) -> tuple[str, ...]:
-        return ("epoch",)
+    columns = "HISTORY"
 
 
 class PairedDataset(TableDataset):
     """The comparisons of recipes."""
 
-    def _columns(self) -> tuple[str, ...]:
-        from maskwise.artefacts.tables import PAIRED
-
-        return PAIRED
+    columns = "PAIRED"
 
 
 class ManifestDataset(TableDataset):
@@ -201,12 +194,14 @@ class StoreDataset(ArtefactDataset):
 
 
 class EncoderDataset(ArtefactDataset):
-    """An encoder with its ``metadata`` as an attribute, both ways."""
+    """An encoder with its ``metadata`` as an attribute; loaded, it knows its ``path`` too."""
 
     def read(self) -> Any:
         from maskwise.artefacts.encoder import load_encoder
 
-        return load_encoder(self._filepath)
+        encoder = load_encoder(self._filepath)
+        vars(encoder)["path"] = self._filepath
+        return encoder
 
     def save(self, data: Any) -> None:
         from maskwise.artefacts.encoder import write_encoder

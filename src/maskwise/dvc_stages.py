@@ -3,12 +3,13 @@
 ``dvc.yaml`` takes one product, sources x recipes x seeds, for all that stands under
 ``reproduce``: its templates cannot look a list up by the name of a source. So such a source has
 a file of its own, ``studies/<source>/dvc.yaml``: ``dvc.yaml`` with the source's name put in.
-The lists stay in ``experiment.yml``, where both Kedro and DVC read them at every run.
+The lists stay in ``experiment.yml``, where both Kedro and DVC read them at every run. A source
+without labels (``fractions: []``) has neither finetune nor evaluate, and another report.
 """
 
 import re
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import yaml
@@ -19,6 +20,12 @@ from maskwise.errors import UserError, hint
 from maskwise.replicates import EXPERIMENT, Study, read_studies
 
 _LISTS = ("recipes", "seeds", "fractions")
+_NEED_LABELS = ("finetune", "evaluate")
+_NOT_SHOWN = re.compile(
+    r"^ *- data/\S+/(store|predictions|scores\.json|paired\.csv|label_efficiency\.png)\n",
+    re.MULTILINE,
+)
+"""What the report of a source without labels neither reads nor writes."""
 _STAGE = re.compile(r"^  \w+:\n", re.MULTILINE)
 
 
@@ -52,8 +59,8 @@ def stages(common: str, study: Study, own: Collection[str]) -> str:
     """
     source = study.source
     _, head, body = common.partition("stages:\n")
-    parts = _parts(body)
-    body = "".join(part for part in parts if study.generated or ".generated}" not in part)
+    parts = [part for part in _parts(body) if study.generated or ".generated}" not in part]
+    body = "".join(parts if study.finetunes else _of_pretraining(parts))
     body = re.sub(r"\$\{experiment\.(reproduce|generated)\}", f"[{source}]", body)
     for key in own:
         body = re.sub(rf"\bexperiment\.{key}\b", f"experiment.sources.{source}.{key}", body)
@@ -69,6 +76,16 @@ def _parts(body: str) -> list[str]:
     begins = [match.start() for match in _STAGE.finditer(body)]
     parts = [body[a:b] for a, b in zip(begins, [*begins[1:], len(body)], strict=True)]
     return [_STAGE.sub(lambda name: f"{name[0]}    wdir: ../..\n", part) for part in parts]
+
+
+def _of_pretraining(parts: Iterable[str]) -> Iterator[str]:
+    """Yield the stages that need no label; the report reads encoders in place of models."""
+    for part in parts:
+        name = part.partition(":")[0].strip()
+        if name == "report":
+            yield _NOT_SHOWN.sub("", part).replace("}/models\n", "}/encoders\n")
+        elif name not in _NEED_LABELS:
+            yield part
 
 
 def main() -> None:

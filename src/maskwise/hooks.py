@@ -1,6 +1,9 @@
-"""Around a run: checks before, one line per node, ``run.json``, the report's path."""
+"""Around a run: checks before, one line per node, ``run.json``, where the results are."""
 
 import logging
+import math
+import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,9 +26,14 @@ from maskwise.checks import (
 from maskwise.pipelines import parsing
 from maskwise.pipelines.saving import saving
 from maskwise.progress import planning
-from maskwise.replicates import Study, address, read_studies
+from maskwise.replicates import Study, address, parse_studies, read_studies
 
 log = logging.getLogger(__name__)
+
+JOINING = frozenset({"evaluate", "report"})
+"""Stages that speak of all replicates, and so are made again when there is one more."""
+MOST_ENCODERS = 8
+"""Named one by one when a run ends."""
 
 
 class MaskwiseHooks:
@@ -37,6 +45,7 @@ class MaskwiseHooks:
         self._machine: dict[str, Any] = {}
         self._watch: run_facts.Watch | None = None
         self._unsaved: set[str] = set()
+        self._saved: set[str] = set()
         self._run, self._node = ExitStack(), ExitStack()
 
     @hook_impl
@@ -65,6 +74,9 @@ class MaskwiseHooks:
         name = (run_params["pipeline_names"] or ["__default__"])[0]
         shown = chosen[0].source if name == "__default__" and chosen else name
         check_inputs(pipeline, pipelines[name], catalog, shown, context.env)
+        if run_params["only_missing_outputs"]:
+            mark_outdated(pipeline, catalog)
+        self._saved = set()
         self._machine = run_facts.describe_machine(context.project_path)
         self._run.enter_context(planning(_steps(pipeline, studies, context.params)))
 
@@ -89,6 +101,7 @@ class MaskwiseHooks:
     def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
         """After a node's last output, write ``run.json`` beside its first."""
         self._unsaved.discard(dataset_name)
+        self._saved.add(dataset_name)
         if self._unsaved:
             return
         if self._watch is not None:
@@ -100,12 +113,23 @@ class MaskwiseHooks:
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
-        """End with the line that a reader looks for."""
+        """End with the lines that a reader looks for."""
         self._run.close()
         for name in sorted(pipeline.all_outputs()):
             kind = name.rpartition(".")[2]
             if kind in ("report", "page"):
-                log.info("The %s is in %s", kind, catalog.get(name)._filepath)
+                path = catalog.get(name)._filepath
+                if name in self._saved:
+                    log.info("The %s is in %s", kind, path)
+                else:
+                    log.info(
+                        "The %s of an earlier run is in %s; nothing that it is made of is "
+                        "newer",
+                        kind,
+                        path,
+                    )
+        for line in _encoders(pipeline, catalog):
+            log.info("%s", line)
 
     @hook_impl
     def on_pipeline_error(self, error: Exception) -> None:
@@ -118,7 +142,8 @@ class MaskwiseHooks:
             source, _, kind = name.partition(".")
             table = {"manifest": artefact, "store": getattr(artefact, "index", None)}.get(kind)
             if table is not None:
-                check_task(self._context.params, source, table.columns)
+                study = parse_studies(self._context.params["experiment"])[source]
+                check_task(self._context.params, study, table.columns)
 
     def _abandon(self, error: BaseException) -> None:
         if self._watch is not None:
@@ -130,6 +155,50 @@ class MaskwiseHooks:
         """Return where the node's outputs lie; nothing for one that joins tables in memory."""
         found = [getattr(self._catalog.get(name), "_filepath", None) for name in node.outputs]
         return [path for path in found if path is not None]
+
+
+def mark_outdated(pipeline: Pipeline, catalog: Any) -> None:
+    """Let a run of what is missing make again what joins replicates and is older than they are.
+
+    Kedro would train a new seed, and leave scores and page as they are without it.
+    """
+    changed: dict[str, float] = {}
+    for node in pipeline.nodes:  # in the order in which they run
+        rests_on = (changed.get(name, _changed(name, catalog)) for name in node.inputs)
+        newest = max(rests_on, default=-math.inf)
+        written = {name: _changed(name, catalog) for name in node.outputs}
+        written = {name: when for name, when in written.items() if when > -math.inf}
+        if node.tags & JOINING and written and newest > min(written.values()):
+            for name in written:
+                catalog.get(name).outdated = True
+            written = dict.fromkeys(written, math.inf)
+        # What stays in memory is as new as what it is made of.
+        changed |= {name: written.get(name, newest) for name in node.outputs}
+
+
+def _changed(name: str, catalog: Any) -> float:
+    """Return when a data set changed: infinite where it is yet to be made, -inf in memory."""
+    path = getattr(catalog.get(name), "_filepath", None)
+    if path is None:
+        return -math.inf
+    return float(path.stat().st_mtime) if path.exists() else math.inf
+
+
+def _encoders(pipeline: Pipeline, catalog: Any) -> Iterator[str]:
+    """Yield where the encoders lie that a run ends with, those that it does not fine-tune."""
+    tuned = {name for node in pipeline.nodes if "finetune" in node.tags for name in node.inputs}
+    ends = sorted(name for name in pipeline.all_outputs() if name.endswith(".encoder"))
+    paths = {name: catalog.get(name)._filepath for name in ends if name not in tuned}
+    if len(paths) > MOST_ENCODERS:
+        folder = os.path.commonpath(list(paths.values()))
+        yield (
+            f"The encoders of {len(paths)} replicates are in {folder}, each as "
+            "RECIPE/sSEED/encoder.safetensors"
+        )
+        return
+    for name, path in paths.items():
+        _, recipe, seed, _ = name.split(".")
+        yield f"The encoder of recipe {recipe}, seed {seed.removeprefix('s')}, is in {path}"
 
 
 def _address(node: Node) -> str:

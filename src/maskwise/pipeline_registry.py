@@ -39,12 +39,17 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def source_pipeline(study: Study, project: Path) -> Pipeline:
-    """Return all stages of one source."""
-    return (
+    """Return all stages of one source; without labels those that need none."""
+    pretraining = (
         generate.create_pipeline(study)
         + ingest.create_pipeline(study)
         + preprocess.create_pipeline(study)
         + pretrain.create_pipeline(study, project)
+    )
+    if not study.finetunes:
+        return pretraining + report.create_pretraining_pipeline(study, project)
+    return (
+        pretraining
         + finetune.create_pipeline(study)
         + evaluate.create_pipeline(study)
         + report.create_pipeline(study)

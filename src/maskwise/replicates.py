@@ -82,6 +82,11 @@ class Study:
     fractions_parameter: str
     """Catalog name of the parameter that holds ``fractions``."""
 
+    @property
+    def finetunes(self) -> bool:
+        """Whether anything follows pre-training; a source without labels has no fraction."""
+        return bool(self.fractions)
+
     def replicates(self, recipe: str) -> tuple[Replicate, ...]:
         """Return the recipe's replicates, one per seed."""
         return tuple(Replicate(self.source, recipe, seed) for seed in self.seeds)
@@ -245,6 +250,11 @@ def _wrong_list(value: Any, key: str, where: str) -> Iterator[str]:
 def _wrong_together(block: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong about names that belong to one another, and about each study."""
     sources = block["sources"]
+    if not block["fractions"]:
+        yield (
+            "experiment.fractions: should hold 1.0 and what else there is to be; a source "
+            "without labels says `fractions: []` of itself, under experiment.sources"
+        )
     for key in ("reproduce", "generated"):
         for name in set(block[key]) - set(sources):
             what = f"there is no source {shown(name)}; {hint(name, sources)}"
@@ -321,6 +331,7 @@ def _wrong_in_study(study: Study) -> Iterator[str]:
             f"{where}: seeds are whole numbers from 0 to {LARGEST_SEED}, not "
             f"{shown(list(study.seeds))}"
         )
-    if 1.0 not in study.fractions or any(not 0 < share <= 1 for share in study.fractions):
+    within = all(0 < share <= 1 for share in study.fractions)
+    if study.fractions and (1.0 not in study.fractions or not within):
         given = shown(list(study.fractions))
         yield f"{where}: fractions lie in (0, 1] and hold 1.0, not {given}"

@@ -18,12 +18,14 @@ from kedro.pipeline import Pipeline
 from yaml import MarkedYAMLError
 
 from maskwise.errors import Terminated, UserError, hint, shown
-from maskwise.replicates import RAW_ROOT, read_yaml
+from maskwise.replicates import EXPERIMENT, RAW_ROOT, read_yaml
 
 log = logging.getLogger(__name__)
 
 _TWO_FILES = "Duplicate keys found in "
 """Kedro's words for a key that two files of one environment set."""
+NEED_LABELS = frozenset({"finetune", "evaluate"})
+"""Stages that a source without labels does not have."""
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code of a run that Ctrl-C ended, as shells have it."""
 TERMINATED = 128 + signal.SIGTERM
@@ -144,6 +146,12 @@ def check_request(registered: Any, options: dict[str, Any]) -> None:
     pipeline: Pipeline = registered[names[0]]
     _check_names("--namespaces", options.get("namespaces") or (), _namespaces(pipeline))
     tags = {tag for node in pipeline.nodes for tag in node.tags}
+    for name in options.get("tags") or ():
+        if name in NEED_LABELS - tags and "pretrain" in tags:
+            raise UserError(
+                f"--tags: {name} needs labels, and this source stops after pre-training, for "
+                f"{EXPERIMENT} says `fractions: []` of it"
+            )
     _check_names("--tags", options.get("tags") or (), tags)
     nodes = {node.name for node in pipeline.nodes}
     for option, key in (("nodes", "node_names"), ("from-nodes",) * 2, ("to-nodes",) * 2):

@@ -4,10 +4,12 @@ import errno
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -224,3 +226,24 @@ def test_a_full_disk_is_told_as_such_and_the_previous_output_stays(
         writer(temporary)
     assert read(path) == "first"
     assert [p.name for p in small_disk.iterdir()] == ["output"]
+
+
+def test_what_was_written_is_on_the_disk_before_it_takes_its_name(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[tuple[str, bool]] = []
+    sync, rename = os.fsync, os.replace
+
+    def noted_sync(handle: int) -> None:
+        events.append(("sync", stat.S_ISREG(os.fstat(handle).st_mode)))
+        sync(handle)
+
+    def noted_rename(origin: Any, target: Any) -> None:
+        events.append(("rename", False))
+        rename(origin, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_rename)
+    write(tmp_path / "output", "new", kind)
+    # The file, then its name; last the folder, which holds the name.
+    assert events == [("sync", True), ("rename", False), ("sync", False)]

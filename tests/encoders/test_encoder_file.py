@@ -20,6 +20,7 @@ from maskwise.artefacts.encoder import (
     read_checkpoint,
     read_tensors,
     write_encoder,
+    write_tensors,
 )
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.context_cnn import ContextCnnConfig
@@ -212,6 +213,17 @@ def test_an_architecture_that_this_version_lacks_is_named(tmp_path: Path) -> Non
 def test_writing_leaves_no_other_file_behind(written: Path) -> None:
     assert [path.name for path in written.parent.iterdir()] == [written.name]
     assert set(read_tensors(written)[1]) == {"encoder"}
+
+
+def test_equal_weights_are_equal_bytes_however_their_description_was_put_together(
+    tmp_path: Path,
+) -> None:
+    tensors, blocks = {"weight": torch.ones(3)}, {f"block_{i}": i for i in range(12)}
+    contents = set()
+    for order in (list(blocks), list(reversed(blocks))):
+        write_tensors(tensors, {name: blocks[name] for name in order}, tmp_path / "a")
+        contents.add((tmp_path / "a").read_bytes())
+    assert len(contents) == 1
 
 
 def test_loading_an_encoder_imports_neither_kedro_nor_pandas(written: Path) -> None:

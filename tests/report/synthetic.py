@@ -1,7 +1,7 @@
 """Artefacts of a small made-up study, in the shapes that the stages write."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +11,13 @@ import pandas as pd
 
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.tables import PAIRED
-from maskwise.report.inputs import ReportConfig, ReportInputs, Run
+from maskwise.report.inputs import (
+    EncoderFile,
+    PretrainingInputs,
+    ReportConfig,
+    ReportInputs,
+    Run,
+)
 
 CLASSES = ("normal", "benign", "malignant")
 TITLES = {
@@ -410,3 +416,35 @@ def _paired(
                     }
                 )
     return pd.DataFrame(rows, columns=list(PAIRED))
+
+
+def pretraining(
+    recipes: Sequence[str] = ("random_box", "dqn", "simclr"),
+    seeds: Sequence[int] = (0,),
+    **changes: Any,
+) -> PretrainingInputs:
+    """Make the inputs of a page without labels: 200 images train, 40 validate."""
+    labelled = study(seeds=seeds, recipes=recipes)
+    kept = {field.name: getattr(labelled, field.name) for field in fields(PretrainingInputs)}
+    splits = labelled.splits.assign(split=labelled.splits["split"].replace("test", "train"))
+    inputs = PretrainingInputs(
+        **{
+            **kept,
+            "manifest": labelled.manifest.drop(columns="label_diagnosis"),
+            "splits": splits,
+            "data_summary": {**labelled.data_summary, "file_facts_audit": {}},
+            "settings": {
+                **labelled.settings,
+                "preprocess": {"height": SIDE, "width": SIDE, "label": None},
+            },
+            "encoders": {
+                (recipe, seed): EncoderFile(
+                    f"data/06_models/phantom/encoders/{recipe}/s{seed}/encoder.safetensors",
+                    parameters=1234,
+                    width=112,
+                )
+                for recipe, seed in labelled.histories
+            },
+        }
+    )
+    return replace(inputs, **changes)

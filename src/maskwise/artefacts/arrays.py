@@ -30,6 +30,8 @@ def read_arrays(kind: Callable[..., Record], path: Path, stage: str) -> Record:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in names if name in arrays}
+    except MemoryError:  # says nothing of the file
+        raise
     except Exception as error:
         # Damaged archives raise anything: BadZipFile, zlib.error, KeyError, …
         raise UserError(f"{path}: cannot be read ({error}); run {stage} again") from None

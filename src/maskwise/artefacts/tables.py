@@ -57,6 +57,8 @@ the two (``volume``, ``group``), ``distance_unit`` ``mm`` or ``px``. Then, of ea
 volume where the store knows its slices' order and distance, else the mean over its images.
 Distances are computed for the test part only, because they take long."""
 
+HISTORY = ("epoch",)
+"""Of a replicate's pre-training; what else there is depends on the recipe."""
 PAIRED = (
     "mode",
     "fraction",

@@ -139,12 +139,42 @@ def check_together(parameters: Mapping[str, Any], study: Study) -> None:
     source = study.source
     images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
     budget = pretrain_source(parameters[source]["pretrain"], f"{source}.pretrain")
+    _check_modality(parameters[source], source)
     check_grid(budget.grid, images.height, images.width, f"{source}.pretrain.grid")
     _rehearse(parameters, study, images, budget)
-    if "finetune" in parameters[source]:
+    if study.finetunes and "finetune" in parameters[source]:
         _check_outlines(parameters, study, images)
     if study.generated:
         _check_generates(parameters[source]["ingest"], source)
+
+
+_CALLED = {"mri": "mr", "us": "ultrasound", "x-ray": "xray"}
+"""Other words of a source for what preprocess knows by one."""
+
+
+def _check_modality(blocks: Mapping[str, Any], source: str) -> None:
+    """Raise ``UserError`` where ingest and preprocess name two modalities.
+
+    Ingest takes any word, which the manifest repeats; one that preprocess does not know, as
+    ``unknown``, contradicts nothing.
+    """
+    from maskwise.errors import UserError, shown
+    from maskwise.preprocess.config import MODALITIES
+
+    block, prepared = blocks["ingest"], blocks["preprocess"].get("modality")
+    word = str(ingest_source(block, f"{source}.ingest").modality).strip().lower()
+    word = _CALLED.get(word, word)
+    if prepared is None or word == prepared or word not in MODALITIES:
+        return
+    said = (
+        f"{source}.ingest.modality is {shown(block['modality'])}"
+        if "modality" in block
+        else f"{source}.ingest.name is {shown(block['name'])}, whose scans are {word}"
+    )
+    raise UserError(
+        f"{source}.preprocess.modality: is {shown(prepared)}, but {said}; the two describe the "
+        "same scans, so mend the one that is wrong"
+    )
 
 
 def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: Any) -> None:

@@ -1,5 +1,6 @@
 """All artefacts in; one page out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,78 @@ from maskwise.pipelines.binding import bind
 from maskwise.pipelines.evaluate import Predicted, join
 from maskwise.replicates import Replicate, Study
 
-_OF_SOURCE = ("manifest", "rejects", "data_summary", "splits", "scores", "paired", "store")
+_OF_IMAGES = ("manifest", "rejects", "data_summary", "splits")
+_OF_SOURCE = (*_OF_IMAGES, "scores", "paired", "store")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """How the seeds of one recipe were pre-trained, by ``(recipe, seed)``."""
+
+    histories: dict[tuple[str, int], Any]
+    galleries: dict[tuple[str, int], Any]
+    encoders: dict[tuple[str, int], Any]
+    """``report.inputs.EncoderFile``."""
+
+
+def collect_pretraining(
+    *artefacts: Any, replicates: tuple[Replicate, ...], project: Path
+) -> Pretrained:
+    """Join the seeds of one recipe: each replicate's history, gallery and encoder."""
+    runs = [(replicate.recipe, replicate.seed) for replicate in replicates]
+    files = [_file(encoder, project) for encoder in artefacts[2::3]]
+    return Pretrained(
+        histories=dict(zip(runs, artefacts[::3], strict=True)),
+        galleries=dict(zip(runs, artefacts[1::3], strict=True)),
+        encoders=dict(zip(runs, files, strict=True)),
+    )
+
+
+def _file(encoder: Any, project: Path) -> Any:
+    from maskwise.report.inputs import EncoderFile
+
+    path: Path = encoder.path
+    return EncoderFile(
+        # As it is typed in the project's folder: the page names no machine.
+        path=str(path.relative_to(project) if path.is_relative_to(project) else path),
+        parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+        width=encoder.channels[-1],
+    )
+
+
+def report_pretraining(
+    options: dict[str, Any],
+    loop: dict[str, Any],
+    settings: dict[str, Any],
+    *artefacts: Any,
+    study: Study,
+) -> tuple[str, Any]:
+    """Draw the page; ``artefacts`` stand in the order of ``create_pretraining_pipeline``."""
+    from maskwise.pretrain.diagnostics.symptoms import warnings
+    from maskwise.report import page
+    from maskwise.report.inputs import PretrainingInputs
+
+    of_images = dict(zip(_OF_IMAGES, artefacts, strict=False))
+    rest = artefacts[len(_OF_IMAGES) :]
+    count = len(study.recipes)
+    trained: list[Pretrained] = list(rest[count:])
+    histories = {run: table for one in trained for run, table in one.histories.items()}
+    result = page.render_pretraining(
+        PretrainingInputs(
+            source=study.source,
+            generated=study.generated,
+            **of_images,
+            histories=histories,
+            galleries={run: one for each in trained for run, one in each.galleries.items()},
+            encoders={run: one for each in trained for run, one in each.encoders.items()},
+            recipes=dict(zip(study.recipes, rest[:count], strict=True)),
+            settings=settings,
+            deterministic=parsing.pretrain(loop, "pretrain").deterministic,
+            config=parsing.report(options, "report"),
+            warnings={run: warnings(table) for run, table in histories.items()},
+        )
+    )
+    return result.html, result.training
 
 
 @dataclass(frozen=True)
@@ -76,31 +148,58 @@ def report(
 
 def create_pipeline(study: Study) -> Pipeline:
     """The stage of one source, after one node per recipe that joins its seeds in memory."""
+    joined = [study.collected(recipe, "predictions") for recipe in study.recipes]
     node = Node(
         bind(report, study=study),
-        [
-            "params:report",
-            "params:pretrain",
-            f"params:{study.source}",
-            *(study.dataset(artefact) for artefact in _OF_SOURCE),
-            *(f"params:{recipe}" for recipe in study.recipes),
-            *(study.collected(recipe, "predictions") for recipe in study.recipes),
-            *(study.collected(recipe, "training") for recipe in study.recipes),
-        ],
+        [*_inputs(study, _OF_SOURCE), *joined, *_trained(study)],
         [study.dataset(artefact) for artefact in ("report", "figure", "training_curves")],
         name="report",
         tags="report",
     )
-    return Pipeline([*(_collect(study, recipe) for recipe in study.recipes), node])
+    artefacts = ("history", "gallery", "models")
+    return Pipeline([*_collecting(study, collect_training, artefacts), node])
 
 
-def _collect(study: Study, recipe: str) -> Node:
-    replicates = study.replicates(recipe)
-    return Node(
-        bind(collect_training, replicates=replicates),
-        [each for one in replicates for each in one.datasets("history", "gallery", "models")],
-        study.collected(recipe, "training"),
-        name="collect_training",
-        namespace=recipe,
+def create_pretraining_pipeline(study: Study, project: Path) -> Pipeline:
+    """The same of a source that stops after pre-training."""
+    node = Node(
+        bind(report_pretraining, study=study),
+        [*_inputs(study, _OF_IMAGES), *_trained(study)],
+        [study.dataset(artefact) for artefact in ("report", "training_curves")],
+        name="report",
         tags="report",
     )
+    artefacts = ("history", "gallery", "encoder")
+    return Pipeline(
+        [*_collecting(study, collect_pretraining, artefacts, project=project), node]
+    )
+
+
+def _inputs(study: Study, of_source: tuple[str, ...]) -> list[str]:
+    return [
+        "params:report",
+        "params:pretrain",
+        f"params:{study.source}",
+        *(study.dataset(artefact) for artefact in of_source),
+        *(f"params:{recipe}" for recipe in study.recipes),
+    ]
+
+
+def _trained(study: Study) -> list[str]:
+    return [study.collected(recipe, "training") for recipe in study.recipes]
+
+
+def _collecting(
+    study: Study, function: Callable[..., Any], artefacts: tuple[str, ...], **known: Any
+) -> list[Node]:
+    return [
+        Node(
+            bind(function, replicates=study.replicates(recipe), **known),
+            [name for one in study.replicates(recipe) for name in one.datasets(*artefacts)],
+            study.collected(recipe, "training"),
+            name="collect_training",
+            namespace=recipe,
+            tags="report",
+        )
+        for recipe in study.recipes
+    ]

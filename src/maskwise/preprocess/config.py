@@ -15,6 +15,9 @@ from maskwise.scans.decode import PIXEL_LIMIT
 from maskwise.scans.pictures import MAX_PIXELS
 from maskwise.workers import LONGEST, SECONDS_PER_FILE
 
+MODALITIES = tuple(DEFAULTS)
+"""What a source's scans may be called."""
+
 
 @dataclass(frozen=True)
 class SourcePreprocessConfig:

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from maskwise.report.facts import Facts
 from maskwise.report.formatting import count, interval, number, signed
+from maskwise.report.pretraining_facts import PretrainingFacts
 
 LEAST = 3
 """Seeds from which their chance is estimated."""
@@ -44,7 +44,7 @@ def over_seeds(values: Sequence[float]) -> OverSeeds:
     )
 
 
-def above_control(facts: Facts, recipe: str) -> tuple[str, OverSeeds] | None:
+def above_control(facts: PretrainingFacts, recipe: str) -> tuple[str, OverSeeds] | None:
     """Return the control with shuffled rewards, and how far the recipe lies above it.
 
     That is in content lift, seed by seed; None where no such control ran with its seeds.
@@ -59,7 +59,7 @@ def above_control(facts: Facts, recipe: str) -> tuple[str, OverSeeds] | None:
     return (control, over_seeds(list(differences))) if len(differences) else None
 
 
-def agent_sentence(facts: Facts, recipe: str) -> str:
+def agent_sentence(facts: PretrainingFacts, recipe: str) -> str:
     """Say where the recipe's masks lay, beside what needs no learning, and what that shows."""
     title, last = facts.title(recipe), facts.lifts(recipe)
     if last.empty:
@@ -121,7 +121,7 @@ def _finding(last: pd.DataFrame) -> str:
     return f"{shown}: not shown to follow the image"
 
 
-def _beside_control(facts: Facts, recipe: str) -> str:
+def _beside_control(facts: PretrainingFacts, recipe: str) -> str:
     found = above_control(facts, recipe)
     if found is None:
         return ""

@@ -1,12 +1,13 @@
 """What to distrust: rules over the facts, the gravest first."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from maskwise.artefacts.splits import count_folds
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import count, interval, labels, listing, number, share
 from maskwise.report.outlines import EMPTY_MASKS, count_lesions
+from maskwise.report.pretraining_facts import PretrainingFacts
 from maskwise.report.verdict import judge, leading
 
 FEW_GROUPS = 30
@@ -15,6 +16,8 @@ FEW_VALIDATION = 10
 GIVEN_AWAY = 0.6
 MANY_REJECTS = 0.01
 MANY_EMPTY = 0.2
+_OWN = "/checkpoints/"
+"""In the path of an encoder from the middle of a run, which is held against the same split."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,15 @@ class Caution:
 
 def cautions(facts: Facts) -> list[Caution]:
     """Return all reasons for doubt, the gravest first; there are always at least three."""
-    found = [caution for rule in RULES for caution in rule(facts)]
+    return _sorted(caution for rule in RULES for caution in rule(facts))
+
+
+def cautions_of_pretraining(facts: PretrainingFacts) -> list[Caution]:
+    """Return the same where no label was used; there are always at least three."""
+    return _sorted(caution for rule in PRETRAINING_RULES for caution in rule(facts))
+
+
+def _sorted(found: Iterable[Caution]) -> list[Caution]:
     return sorted(found, key=lambda caution: (-caution.weight, caution.title))
 
 
@@ -49,7 +60,7 @@ def _transductive(facts: Facts) -> Iterator[Caution]:
         yield Caution(100, "The test images were used", text)
 
 
-def _generated(facts: Facts) -> Iterator[Caution]:
+def _generated(facts: PretrainingFacts) -> Iterator[Caution]:
     if facts.inputs.generated:
         yield Caution(
             98,
@@ -265,7 +276,7 @@ def _contradictions(facts: Facts) -> Iterator[Caution]:
         )
 
 
-def _duplicates(facts: Facts) -> Iterator[Caution]:
+def _duplicates(facts: PretrainingFacts) -> Iterator[Caution]:
     images = facts.data.duplicate_images
     if images:
         kept = (
@@ -282,7 +293,7 @@ def _duplicates(facts: Facts) -> Iterator[Caution]:
         )
 
 
-def _no_patients(facts: Facts) -> Iterator[Caution]:
+def _no_patients(facts: PretrainingFacts) -> Iterator[Caution]:
     if facts.data.patients is None and not facts.inputs.generated:
         yield Caution(
             65,
@@ -292,7 +303,7 @@ def _no_patients(facts: Facts) -> Iterator[Caution]:
         )
 
 
-def _training(facts: Facts) -> Iterator[Caution]:
+def _training(facts: PretrainingFacts) -> Iterator[Caution]:
     told = [(run, text) for run, texts in facts.inputs.warnings.items() for text in texts]
     if told:
         (recipe, seed), text = told[0]
@@ -302,7 +313,7 @@ def _training(facts: Facts) -> Iterator[Caution]:
         )
 
 
-def _rejects(facts: Facts) -> Iterator[Caution]:
+def _rejects(facts: PretrainingFacts) -> Iterator[Caution]:
     rejected, used = facts.data.rejected, facts.data.images
     if rejected > MANY_REJECTS * (rejected + used):
         yield Caution(
@@ -352,7 +363,29 @@ def _empty(facts: Facts) -> Iterator[Caution]:
         )
 
 
-def _always(facts: Facts) -> Iterator[Caution]:
+def _elsewhere(facts: Facts) -> Iterator[Caution]:
+    for name in facts.styles:
+        file = facts.weights(name)
+        if file and _OWN not in file:
+            yield Caution(
+                64,
+                "Weights from elsewhere",
+                f"{facts.title(name)} was not pre-trained here: its encoder comes from "
+                f"`{file}`. If that was trained on images of the same patients, it may have "
+                "seen the test images.",
+            )
+
+
+def _untested(facts: PretrainingFacts) -> Iterator[Caution]:
+    yield Caution(
+        92,
+        "What the encoders are worth was not tested",
+        "A loss that falls shows that the task without labels was learnt, and not that the "
+        "features serve a diagnosis. Only labels tell that, and a few are enough to ask.",
+    )
+
+
+def _always(facts: PretrainingFacts) -> Iterator[Caution]:
     yield Caution(
         10,
         "One collection of images",
@@ -363,6 +396,9 @@ def _always(facts: Facts) -> Iterator[Caution]:
         "One size of network and budget",
         "What helps a small network trained for a short time need not help a large one.",
     )
+
+
+def _benefit(facts: Facts) -> Iterator[Caution]:
     yield Caution(
         6,
         "A score is not a benefit",
@@ -391,5 +427,16 @@ RULES: tuple[Callable[[Facts], Iterator[Caution]], ...] = (
     _validation,
     _validated,
     _empty,
+    _elsewhere,
+    _always,
+    _benefit,
+)
+PRETRAINING_RULES: tuple[Callable[[PretrainingFacts], Iterator[Caution]], ...] = (
+    _generated,
+    _untested,
+    _duplicates,
+    _no_patients,
+    _training,
+    _rejects,
     _always,
 )

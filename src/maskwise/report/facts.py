@@ -1,4 +1,4 @@
-"""What the artefacts say, read once: every section of the page speaks from this record."""
+"""What all artefacts say, read once: every section of the page speaks from this record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,24 +6,21 @@ from typing import Any
 
 import pandas as pd
 
-from maskwise.artefacts.gallery import Gallery
 from maskwise.errors import UserError, hint, shown
-from maskwise.report.data import DataFacts, read_data
+from maskwise.report.data import read_data
 from maskwise.report.formatting import labels, number_range
-from maskwise.report.inputs import ReportConfig, ReportInputs
+from maskwise.report.inputs import ReportInputs
+from maskwise.report.pretraining_facts import PretrainingFacts
 from maskwise.report.scores import in_print, read_scores, smaller_is_better
-from maskwise.report.styles import Style, styles
+from maskwise.report.styles import styles
 from maskwise.report.tasks import WORDS, Words
 
 
 @dataclass(frozen=True)
-class Facts:
-    """One source's results in the page's own terms."""
+class Facts(PretrainingFacts):
+    """And what came of the encoders with labels."""
 
     inputs: ReportInputs
-    data: DataFacts
-    styles: Mapping[str, Style]
-    """Recipes that were run, in the order of the study."""
     scores: pd.DataFrame
     """``scores.read_scores``."""
     metric: str
@@ -34,11 +31,6 @@ class Facts:
     """Of the first sentence: the smallest."""
     reference: str
     """Recipe that evaluate compares the others with; empty where it compared nothing."""
-
-    @property
-    def config(self) -> ReportConfig:
-        """The page's options."""
-        return self.inputs.config
 
     @property
     def task(self) -> str:
@@ -59,11 +51,6 @@ class Facts:
     def fractions(self) -> list[float]:
         """Shares of the labels, smallest first."""
         return sorted(set(self.scores["fraction"]))
-
-    @property
-    def seeds(self) -> list[int]:
-        """Seeds with predictions."""
-        return sorted(set(self.inputs.predictions["seed"]))
 
     @property
     def repetitions(self) -> int:
@@ -104,9 +91,7 @@ class Facts:
     @property
     def label_classes(self) -> list[str]:
         """Classes of the source's label, which need not be what is learnt."""
-        if self.task == "diagnosis":
-            return self.classes
-        return sorted(set(self.labelled_images["label"].astype(str)))
+        return self.classes if self.task == "diagnosis" else super().label_classes
 
     @property
     def metric_name(self) -> str:
@@ -117,18 +102,12 @@ class Facts:
         """Return what a metric is called in print."""
         return in_print(metric, self.inputs.scores)
 
-    def title(self, recipe: str) -> str:
-        """Return what a recipe is called in print."""
-        if recipe in self.styles:
-            return self.styles[recipe].title
-        return self.config.titles.get(recipe, recipe)
-
     def mode_name(self, mode: str) -> str:
         """Return what a mode is called in print, at the start of a sentence."""
         name = self.words.modes.get(mode, mode)
         return name[0].upper() + name[1:]
 
-    # What the recipes are.
+    # What was asked.
 
     @property
     def comparisons(self) -> int:
@@ -140,70 +119,6 @@ class Facts:
         """The day on which the primary comparisons were written down; empty without any."""
         primary = self.inputs.scores["primary"]
         return str(primary["written"]) if primary else ""
-
-    def is_pretrained(self, recipe: str) -> bool:
-        """Say whether the recipe's encoder has learnt anything before it met a label."""
-        block = self.inputs.recipes.get(recipe, {})
-        return _named(block, "objective") != "none" or bool(
-            dict(block.get("objective") or {}).get("weights")
-        )
-
-    @property
-    def masking(self) -> list[str]:
-        """Recipes that hide a part of the image."""
-        recipes = self.inputs.recipes
-        return [name for name in self.styles if _named(recipes[name], "policy") != "none"]
-
-    def learns_where(self, recipe: str) -> bool:
-        """Say whether the recipe's policy is an agent with a map of the image to show."""
-        found = self.gallery(recipe)
-        return found is not None and bool(found[1].learns) and bool(found[1].maps.size)
-
-    def shuffled(self, recipe: str) -> str | None:
-        """Return the recipe that differs in nothing but rewards taken from other images."""
-        block = self.inputs.recipes[recipe]
-        if _says(block, "told", "shuffled"):
-            return None
-        for name in self.styles:
-            other = self.inputs.recipes[name]
-            if _says(other, "told", "shuffled") and _without(other, "told") == block:
-                return name
-        return None
-
-    @property
-    def transductive(self) -> list[str]:
-        """Recipes whose pre-training saw the test images."""
-        return [
-            name
-            for name in self.styles
-            if _says(self.inputs.recipes[name], "transductive", True)
-        ]
-
-    def histories(self, recipe: str) -> dict[int, pd.DataFrame]:
-        """Return the recipe's history of each seed, those of no epoch left out."""
-        return {
-            seed: table
-            for (name, seed), table in sorted(self.inputs.histories.items())
-            if name == recipe and len(table)
-        }
-
-    def lifts(self, recipe: str) -> pd.DataFrame:
-        """Return what was measured last of the recipe's masks, one row per seed."""
-        rows = [
-            history.dropna(subset=["lift"]).iloc[-1:].assign(seed=seed)
-            for seed, history in self.histories(recipe).items()
-            if "lift" in history
-        ]
-        return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
-
-    def gallery(self, recipe: str) -> tuple[int, Gallery] | None:
-        """Return the first seed's gallery, None where nothing was drawn."""
-        for (name, seed), gallery in sorted(
-            self.inputs.galleries.items(), key=lambda it: it[0]
-        ):
-            if name == recipe and len(gallery.epochs) and len(gallery.images):
-                return seed, gallery
-        return None
 
     # What came out.
 
@@ -257,12 +172,6 @@ class Facts:
         most = [entry for entry in both if entry and 2 * entry["networks"] >= entry["of"]]
         return str(most[0]["what"]) if len(most) == len(both) else ""
 
-    @property
-    def divided(self) -> int:
-        """Number of groups that stand in several parts of the split that was used."""
-        parts = self.inputs.splits.groupby("group")[["split", "fold"]].nunique().max(axis=1)
-        return int((parts > 1).sum())
-
     def is_least(self, row: pd.Series) -> bool:
         """Say whether no draw contradicts a paired difference, so that its p is a bound."""
         scores = self.inputs.scores
@@ -289,16 +198,6 @@ class Facts:
         return test.assign(weight=1.0 / sizes)
 
     # What it rests on.
-
-    @property
-    def labelled_images(self) -> pd.DataFrame:
-        """Return ``image_id, group, split, label`` of every image that has a label."""
-        label = self.inputs.settings["preprocess"]["label"]
-        if label is None:
-            return self.inputs.splits.iloc[:0].assign(label=pd.Series(dtype=object))
-        column = f"label_{label}"
-        labels = self.inputs.manifest[["image_id", column]].rename(columns={column: "label"})
-        return self.inputs.splits.merge(labels, on="image_id").dropna(subset=["label"])
 
     def labelled(self, fraction: float, role: str = "train") -> pd.DataFrame:
         """Count what a fraction uses: ``seed, label, images, groups``."""
@@ -352,7 +251,7 @@ def read_facts(inputs: ReportInputs) -> Facts:
         metric, mode, fraction = (primary[key] for key in ("metric", "mode", "fraction"))
     return Facts(
         inputs=inputs,
-        data=read_data(inputs.data_summary, str(inputs.settings["preprocess"]["label"])),
+        data=read_data(inputs.data_summary, str(inputs.settings["preprocess"].get("label"))),
         styles=styles([name for name in inputs.recipes if name in ran], config.titles),
         scores=scores,
         metric=metric,
@@ -367,27 +266,3 @@ def _primary(inputs: ReportInputs) -> Mapping[str, Any]:
     """Return what was named beforehand if anything of it was run, else nothing."""
     primary = inputs.scores["primary"] if inputs.paired["primary"].any() else None
     return primary or {}
-
-
-def _named(block: Mapping[str, Any], part: str) -> str:
-    return str(dict(block.get(part) or {}).get("name", "none"))
-
-
-def _without(block: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return the block without ``key``, and without a part that held nothing else."""
-    left = {
-        name: _without(value, key) if isinstance(value, Mapping) else value
-        for name, value in block.items()
-        if name != key
-    }
-    return {name: value for name, value in left.items() if value or not block[name]}
-
-
-def _says(block: Mapping[str, Any], key: str, wanted: Any) -> bool:
-    """Say whether ``key`` has the value ``wanted`` anywhere in the recipe."""
-    return any(
-        value == wanted
-        if name == key
-        else isinstance(value, Mapping) and _says(value, key, wanted)
-        for name, value in block.items()
-    )

@@ -76,6 +76,11 @@ def listing(words: Iterable[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
+def capitalised(sentence: str) -> str:
+    """Begin a sentence with a capital letter, whatever name it begins with."""
+    return sentence[:1].upper() + sentence[1:]
+
+
 def number_range(low: int, high: int) -> str:
     """Write whole numbers that may differ between seeds: "46", "46 to 49"."""
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -34,8 +34,19 @@ class ReportConfig:
 
 
 @dataclass(frozen=True)
-class ReportInputs:
-    """The artefacts of one source, all recipes and seeds."""
+class EncoderFile:
+    """A pre-trained encoder, as the page speaks of it."""
+
+    path: str
+    """As it is typed in the project's folder."""
+    parameters: int
+    width: int
+    """Features of an image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingInputs:
+    """The artefacts of one source up to pre-training, all recipes and seeds."""
 
     source: str
     generated: bool
@@ -44,16 +55,8 @@ class ReportInputs:
     rejects: pd.DataFrame
     data_summary: Mapping[str, Any]
     splits: pd.DataFrame
-    subsets: pd.DataFrame
-    """``tables.SUBSETS``, of all replicates, with ``recipe`` and ``seed``."""
-    predictions: pd.DataFrame
-    """``tables.PREDICTIONS``, of all replicates."""
     histories: Mapping[Run, pd.DataFrame]
     galleries: Mapping[Run, Gallery]
-    scores: Mapping[str, Any]
-    """``scores.json``."""
-    paired: pd.DataFrame
-    """``tables.PAIRED``."""
     recipes: Mapping[str, Mapping[str, Any]]
     """The recipes' blocks, in the order of the study."""
     settings: Mapping[str, Mapping[str, Any]]
@@ -63,6 +66,22 @@ class ReportInputs:
     """Whether pre-training used reproducible kernels on a GPU, too."""
     warnings: Mapping[Run, Sequence[str]] = field(default_factory=dict)
     """What the diagnostics of each run warn of."""
+    encoders: Mapping[Run, EncoderFile] = field(default_factory=dict)
+    """Where the encoders lie; only the page of a study without labels says so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportInputs(PretrainingInputs):
+    """And those that labels made of them."""
+
+    subsets: pd.DataFrame
+    """``tables.SUBSETS``, of all replicates, with ``recipe`` and ``seed``."""
+    predictions: pd.DataFrame
+    """``tables.PREDICTIONS``, of all replicates."""
+    scores: Mapping[str, Any]
+    """``scores.json``."""
+    paired: pd.DataFrame
+    """``tables.PAIRED``."""
     models: Mapping[Run, Path] = field(default_factory=dict)
     """Folders of the fine-tuned models; where lesions are outlined they hold the outlines."""
     store: Store | None = None
@@ -70,12 +89,18 @@ class ReportInputs:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What ``render`` returns."""
+class PretrainingReport:
+    """What ``render_pretraining`` returns."""
 
     html: str
     """One self-contained page."""
-    figure: bytes
-    """The main figure, PNG."""
     training: pd.DataFrame
     """All histories below one another, ``recipe`` and ``seed`` first: DVC's plots read it."""
+
+
+@dataclass(frozen=True)
+class Report(PretrainingReport):
+    """What ``render`` returns."""
+
+    figure: bytes
+    """The main figure, PNG."""

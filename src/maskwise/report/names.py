@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from maskwise.report.inputs import ReportInputs
+from maskwise.report.inputs import PretrainingInputs
+
+Inputs = TypeVar("Inputs", bound=PretrainingInputs)
 
 
-def without_names(inputs: ReportInputs) -> ReportInputs:
+def without_names(inputs: Inputs) -> Inputs:
     """Return the inputs with each image called by its ``image_id``, a reject by its row.
 
     ``manifest.parquet`` and ``rejects.csv`` tell which file is meant.

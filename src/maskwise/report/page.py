@@ -1,20 +1,41 @@
 """All artefacts of a source in, one self-contained page out."""
 
 import re
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from maskwise.report.cautions import alarms, cautions
-from maskwise.report.facts import Facts, read_facts
+from maskwise.report import pretraining_headline
+from maskwise.report.agents import agent_sentence
+from maskwise.report.cautions import alarms, cautions, cautions_of_pretraining
+from maskwise.report.elements import Commands
+from maskwise.report.facts import read_facts
 from maskwise.report.headline import headline
-from maskwise.report.inputs import Report, ReportConfig, ReportInputs
+from maskwise.report.inputs import (
+    PretrainingInputs,
+    PretrainingReport,
+    Report,
+    ReportConfig,
+    ReportInputs,
+)
 from maskwise.report.main_figure import efficiency, main_png
 from maskwise.report.names import without_names
-from maskwise.report.sections import sections
+from maskwise.report.pretraining_facts import PretrainingFacts, read_pretraining
+from maskwise.report.sections import OF_PRETRAINING, sections
+from maskwise.report.sections.loading import snippet
+from maskwise.report.sections.training import losses
 
-__all__ = ["Report", "ReportConfig", "ReportInputs", "render"]
+__all__ = [
+    "PretrainingInputs",
+    "PretrainingReport",
+    "Report",
+    "ReportConfig",
+    "ReportInputs",
+    "render",
+    "render_pretraining",
+]
 
 FIRST_CAUTIONS = 3
 
@@ -26,10 +47,43 @@ def render(inputs: ReportInputs) -> Report:
         UserError: if an option of ``report`` names what the scores do not hold.
     """
     facts = read_facts(inputs if inputs.config.names else without_names(inputs))
-    return Report(html=_html(facts), figure=main_png(facts), training=_training(inputs))
+    html = _html(
+        "page.html.jinja",
+        facts,
+        title="which pre-training helps?",
+        headline=headline(facts),
+        alarms=alarms(facts),
+        cautions=cautions(facts)[:FIRST_CAUTIONS],
+        main_picture=efficiency(facts, facts.metric, facts.mode),
+        sections=[build(facts) for build in sections(facts.task)],
+    )
+    return Report(html=html, figure=main_png(facts), training=_training(inputs))
 
 
-def _html(facts: Facts) -> str:
+def render_pretraining(inputs: PretrainingInputs) -> PretrainingReport:
+    """Draw the page of a study without labels: its encoders, and how they came to be."""
+    facts = read_pretraining(inputs if inputs.config.names else without_names(inputs))
+    files = list(inputs.encoders.values())
+    html = _html(
+        "pretraining.html.jinja",
+        facts,
+        title="what was pre-trained",
+        sentence=pretraining_headline.headline(facts),
+        encoders=pretraining_headline.encoders(facts),
+        snippet=Commands(snippet(files[0].path)) if files else None,
+        cautions=cautions_of_pretraining(facts)[:FIRST_CAUTIONS],
+        agents=[
+            agent_sentence(facts, name)
+            for name in facts.masking
+            if facts.learns_where(name) and len(facts.lifts(name))
+        ],
+        curves=losses(facts),
+        sections=[build(facts) for build in OF_PRETRAINING],
+    )
+    return PretrainingReport(html=html, training=_training(inputs))
+
+
+def _html(template: str, facts: PretrainingFacts, **content: Any) -> str:
     loader = PackageLoader("maskwise.report")
     environment = Environment(
         loader=loader,
@@ -39,17 +93,13 @@ def _html(facts: Facts) -> str:
         lstrip_blocks=True,
     )
     environment.filters["prose"] = prose
-    return environment.get_template("page.html.jinja").render(
+    return environment.get_template(template).render(
         source=facts.inputs.source,
         generated=facts.inputs.generated,
-        headline=headline(facts),
-        alarms=alarms(facts),
-        cautions=cautions(facts)[:FIRST_CAUTIONS],
-        main_picture=efficiency(facts, facts.metric, facts.mode),
-        sections=[build(facts) for build in sections(facts.task)],
         # The package's own files, no word of the user's data in them.
         style=Markup(loader.get_source(environment, "style.css")[0]),
         script=Markup(loader.get_source(environment, "copy.js")[0]),
+        **content,
     )
 
 
@@ -58,7 +108,7 @@ def prose(text: str) -> Markup:
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _training(inputs: ReportInputs) -> pd.DataFrame:
+def _training(inputs: PretrainingInputs) -> pd.DataFrame:
     parts = []
     for (recipe, seed), history in sorted(inputs.histories.items()):
         part = history.copy()

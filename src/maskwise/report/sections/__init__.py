@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 
 from maskwise.report.elements import Section
 from maskwise.report.facts import Facts
+from maskwise.report.pretraining_facts import PretrainingFacts
 from maskwise.report.sections import (
     agent,
     classes,
     data,
     efficiency,
     glossary,
+    loading,
     making,
     methods,
     numbers,
@@ -46,3 +48,15 @@ _AFTER: tuple[Build, ...] = (
     glossary.build,
     making.build,
 )
+OF_PRETRAINING: tuple[Callable[[PretrainingFacts], Section], ...] = (
+    loading.build,
+    run.build_pretraining,
+    training.build,
+    agent.build,
+    reconstructions.build,
+    data.build,
+    warnings.build_pretraining,
+    glossary.build_pretraining,
+    making.build_pretraining,
+)
+"""The page of a study that stops after pre-training."""

@@ -19,10 +19,10 @@ from maskwise.report.elements import (
     Section,
     Table,
 )
-from maskwise.report.facts import Facts
 from maskwise.report.figures import agent_view, lift
 from maskwise.report.formatting import count, interval, listing, number, with_interval
 from maskwise.report.pictures import Picture, as_png, as_svg
+from maskwise.report.pretraining_facts import PretrainingFacts
 from maskwise.report.sections.training import drawing, series
 
 _BEHAVIOUR = {
@@ -43,6 +43,10 @@ _READING = (
     "tell the two apart. Lesion outlines were used for this measure alone; no network saw "
     "them. Everything is measured on at most 256 validation images with lesions, never on "
     "test images."
+)
+_UNMEASURED = (
+    "No validation image has an outlined lesion, so that nothing tells whether the masks lie "
+    "where lesions are. What is drawn here are validation images."
 )
 _WITH_INTERVAL = {
     "lift": "mask lift",
@@ -67,7 +71,7 @@ _COLUMNS = {
 }
 
 
-def build(facts: Facts) -> Section:
+def build(facts: PretrainingFacts) -> Section:
     """Show where masks fell over training, and whether they followed the image."""
     title = "What the agent looked at"
     masked = {name: facts.histories(name) for name in facts.masking}
@@ -76,14 +80,17 @@ def build(facts: Facts) -> Section:
             "No recipe of this page hides a part of the image, so there are no masks to show."
         )
         return Section("agent", title, [Paragraph(text)])
-    elements: list[Element] = [Paragraph(_READING)]
+    elements: list[Element] = []
     measured = {name: seeds for name in masked if (seeds := _measured(masked[name]))}
     if measured:
-        elements += [_table(facts, measured), *_over_seeds(facts, measured)]
+        elements += [
+            Paragraph(_READING),
+            _table(facts, measured),
+            *_over_seeds(facts, measured),
+        ]
         elements.append(Pictures(_lifts(facts, measured)))
     else:
-        text = "No validation image has an outlined lesion, so lift cannot be measured."
-        elements.append(Paragraph(text))
+        elements.append(Paragraph(_UNMEASURED))
     learning = [name for name in masked if facts.learns_where(name)]
     for name in learning:
         heading = f"{facts.title(name)}: masks and map over training"
@@ -96,7 +103,9 @@ def build(facts: Facts) -> Section:
     return Section("agent", title, elements)
 
 
-def _table(facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]) -> Table:
+def _table(
+    facts: PretrainingFacts, measured: Mapping[str, Mapping[int, pd.DataFrame]]
+) -> Table:
     rows: list[Row] = []
     for name, seeds in measured.items():
         for seed, history in seeds.items():
@@ -110,7 +119,7 @@ def _table(facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]) -> 
 
 
 def _over_seeds(
-    facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]
+    facts: PretrainingFacts, measured: Mapping[str, Mapping[int, pd.DataFrame]]
 ) -> list[Element]:
     """Set content lift over seeds beside each agent's control; nothing where one seed ran."""
     rows: list[Row] = []
@@ -135,7 +144,9 @@ def _lift(row: pd.Series, column: str) -> str:
     return f"{number(row.get(column), 2)} {interval(low, high, 2)}".strip()
 
 
-def _lifts(facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]) -> list[Picture]:
+def _lifts(
+    facts: PretrainingFacts, measured: Mapping[str, Mapping[int, pd.DataFrame]]
+) -> list[Picture]:
     pictures = []
     for name, seeds in measured.items():
         title = facts.title(name)
@@ -161,14 +172,16 @@ def _lifts(facts: Facts, measured: Mapping[str, Mapping[int, pd.DataFrame]]) -> 
     return pictures
 
 
-def _view(facts: Facts, name: str) -> list[Picture]:
+def _view(facts: PretrainingFacts, name: str) -> list[Picture]:
     found = facts.gallery(name)
     if found is None or not found[1].masks.size:
         return []
     seed, gallery = found
     moments = spread(len(gallery.epochs), facts.config.moments)
     title = facts.title(name)
-    legend = "orange is hidden, the blue outline is the lesion"
+    legend = "orange is hidden"
+    if gallery.lesions.any():
+        legend += ", the blue outline is the lesion"
     if gallery.maps.size:
         legend += (
             "; below each scan the policy's map, bright where it would rather hide (a map's "
@@ -186,7 +199,7 @@ def _view(facts: Facts, name: str) -> list[Picture]:
     ]
 
 
-def _behaviour(facts: Facts, name: str) -> list[Picture]:
+def _behaviour(facts: PretrainingFacts, name: str) -> list[Picture]:
     return [
         drawing(facts, name, (column, words), lines)
         for column, words in _BEHAVIOUR.items()

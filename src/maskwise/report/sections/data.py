@@ -7,8 +7,8 @@ import pandas as pd
 from maskwise.artefacts.splits import count_folds
 from maskwise.report.data import Audit
 from maskwise.report.elements import Element, Fold, Heading, Items, Paragraph, Section, Table
-from maskwise.report.facts import Facts
 from maskwise.report.formatting import count, interval, listing, number
+from maskwise.report.pretraining_facts import PretrainingFacts
 from maskwise.report.similar_images import similar_images
 
 SPLITS = ("train", "validation", "test")
@@ -16,7 +16,7 @@ SHOWN = 200
 """Files, or groups of them, that a list names; the artefacts hold all."""
 
 
-def build(facts: Facts) -> Section:
+def build(facts: PretrainingFacts) -> Section:
     """Describe the source and its defects."""
     elements: list[Element] = [
         Paragraph(_overview(facts)),
@@ -29,14 +29,16 @@ def build(facts: Facts) -> Section:
         Heading("Leak audit"),
         *_leak(facts),
         *_similar_images(facts),
-        Heading("What the files give away"),
-        Paragraph(_file_facts(facts)),
-        *(Paragraph(text) for text in _slice_numbers(facts)),
     ]
+    if facts.label is not None or facts.data.slice_audits:
+        elements.append(Heading("What the files give away"))
+    if facts.label is not None:
+        elements.append(Paragraph(_file_facts(facts)))
+    elements += [Paragraph(text) for text in _slice_numbers(facts)]
     return Section("data", "Data", elements)
 
 
-def _overview(facts: Facts) -> str:
+def _overview(facts: PretrainingFacts) -> str:
     data = facts.data
     patients = (
         "the source does not name patients"
@@ -50,7 +52,7 @@ def _overview(facts: Facts) -> str:
     )
 
 
-def _names(facts: Facts) -> list[Element]:
+def _names(facts: PretrainingFacts) -> list[Element]:
     if facts.config.names:
         return []
     text = (
@@ -61,7 +63,7 @@ def _names(facts: Facts) -> list[Element]:
     return [Paragraph(text)]
 
 
-def _counts(facts: Facts) -> Table:
+def _counts(facts: PretrainingFacts) -> Table:
     table = facts.labelled_images
     lines = [(name, *_line(table[table["label"] == name])) for name in facts.label_classes]
     if len(table):
@@ -80,7 +82,7 @@ def _line(rows: pd.DataFrame) -> tuple[str, ...]:
     return tuple(f"{len(part):,} ({part['group'].nunique():,})" for part in (*parts, rows))
 
 
-def _rejects(facts: Facts) -> list[Element]:
+def _rejects(facts: PretrainingFacts) -> list[Element]:
     rejects, read = facts.inputs.rejects, count(facts.data.images, "image")
     if rejects.empty:
         return [Paragraph(f"Nothing: all files could be used ({read}).")]
@@ -105,7 +107,7 @@ def _rejects(facts: Facts) -> list[Element]:
     ]
 
 
-def _duplicates(facts: Facts) -> list[Element]:
+def _duplicates(facts: PretrainingFacts) -> list[Element]:
     data = facts.data
     if not data.duplicate_sets:
         return [Paragraph("No image is an exact or near copy of another.")]
@@ -122,7 +124,7 @@ def _duplicates(facts: Facts) -> list[Element]:
     ]
 
 
-def _leak(facts: Facts) -> list[Element]:
+def _leak(facts: PretrainingFacts) -> list[Element]:
     data, splits, shared = facts.data, facts.inputs.splits, facts.divided
     ours = (
         f"Of {count(splits['group'].nunique(), 'group')}, "
@@ -141,8 +143,10 @@ def _leak(facts: Facts) -> list[Element]:
     return [Paragraph(text), *_named(leaking, data.leak.groups, data.leak.named)]
 
 
-def _similar_images(facts: Facts) -> list[Element]:
+def _similar_images(facts: PretrainingFacts) -> list[Element]:
     """Show what the threshold of near-copies leaves between test and training images."""
+    if not (facts.inputs.splits["split"] == "test").any():
+        return []
     found = similar_images(
         facts.inputs.manifest, facts.inputs.splits, facts.data.duplicate_distance
     )
@@ -179,7 +183,7 @@ def _first(number_of: int) -> str:
     return f" (the first {SHOWN} are named)" if number_of > SHOWN else ""
 
 
-def _file_facts(facts: Facts) -> str:
+def _file_facts(facts: PretrainingFacts) -> str:
     everything, header = facts.data.audit, facts.data.header_audit
     if everything is None:
         return f"Whether files give the label away could not be checked: {facts.data.no_audit}."
@@ -200,7 +204,7 @@ def _file_facts(facts: Facts) -> str:
     return text
 
 
-def _slice_numbers(facts: Facts) -> Iterator[str]:
+def _slice_numbers(facts: PretrainingFacts) -> Iterator[str]:
     for label, audit in facts.data.slice_audits.items():
         asked = f"on {count(audit.images, 'slice')} of {count(audit.groups, 'group')}"
         yield (

@@ -1,7 +1,10 @@
 """The words of the page."""
 
+from collections.abc import Sequence
+
 from maskwise.report.elements import Section, Terms
 from maskwise.report.facts import Facts
+from maskwise.report.pretraining_facts import PretrainingFacts
 
 _BEFORE = (
     ("source", "One collection of raw scans and the way it is read."),
@@ -31,6 +34,8 @@ _BEFORE = (
         "What the agent thinks of each place: how badly the network would fill in a box there "
         "(Q), or how much rather it would hide the cell.",
     ),
+)
+_LIFT = (
     (
         "mask lift",
         "Share of the lesion that is hidden, divided by the share of the image that is "
@@ -61,6 +66,8 @@ _BEFORE = (
         "oracle",
         "Lift of the best mask there is for each image, found with the lesion's outline.",
     ),
+)
+_POLICY = (
     (
         "position share",
         "Share of the map's variation that is the same in every image; 1 = it knows places "
@@ -86,6 +93,8 @@ _BEFORE = (
         "How widely the chosen places are spread: 1 = evenly, 0 = always the same place.",
     ),
     ("top share", "Share of the images in which the commonest place was chosen."),
+)
+_SCRATCH = (
     (
         "no pre-training",
         "The recipe scratch: the same network, started at random, trained on the labels only.",
@@ -126,5 +135,20 @@ _AFTER = (
 def build(facts: Facts) -> Section:
     """Explain them, those of the task among them."""
     own = facts.words.terms
-    terms = (*_BEFORE, *own["modes"], *_BETWEEN, *own["metrics"], *_AFTER)
+    before = (*_BEFORE, *_LIFT, *_POLICY, *_SCRATCH)
+    terms = (*before, *own["modes"], *_BETWEEN, *own["metrics"], *_AFTER)
+    return _section(terms)
+
+
+def build_pretraining(facts: PretrainingFacts) -> Section:
+    """Explain those of a page without labels; those of lift where any was measured."""
+    measured = any(len(facts.lifts(name)) for name in facts.masking)
+    seed = (
+        "seed",
+        "One repetition of training: initial weights, and the order and masks of it.",
+    )
+    return _section((*_BEFORE, *(_LIFT if measured else ()), *_POLICY, seed))
+
+
+def _section(terms: Sequence[tuple[str, str]]) -> Section:
     return Section("glossary", "Words used here", [Terms(terms)])

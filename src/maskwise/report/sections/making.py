@@ -4,10 +4,24 @@ from maskwise import __version__
 from maskwise.report.elements import Commands, Paragraph, Section
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import listing
+from maskwise.report.pretraining_facts import PretrainingFacts
 
 
 def build(facts: Facts) -> Section:
     """Name version, seeds and commands."""
+    scores = (
+        f"kedro run --pipelines {facts.inputs.source} --tags evaluate   # scores alone, "
+        "nothing retrained"
+    )
+    return _section(facts, facts.words.artefacts, [scores])
+
+
+def build_pretraining(facts: PretrainingFacts) -> Section:
+    """Name the same of a study that stops after pre-training."""
+    return _section(facts, "history.csv and gallery.npz", [])
+
+
+def _section(facts: PretrainingFacts, artefacts: str, scores: list[str]) -> Section:
     source = facts.inputs.source
     raw = "" if facts.inputs.generated else " --params raw_root=<folder of the raw files>"
     seeds = listing(str(seed) for seed in facts.seeds)
@@ -15,7 +29,7 @@ def build(facts: Facts) -> Section:
         f"Maskwise {__version__}; seeds {seeds}. The page holds no date and no name of a "
         "machine, so that the same inputs give the same file; commit, machine, speed and "
         "memory of each step stand in run.json beside its output. Every figure here is "
-        f"computed from {facts.words.artefacts} of the runs."
+        f"computed from {artefacts} of the runs."
     )
     again = (
         "Pre-training used reproducible kernels (pretrain.deterministic), so that the same "
@@ -28,8 +42,7 @@ def build(facts: Facts) -> Section:
     commands = Commands(
         [
             f"kedro run --pipelines {source}{raw}",
-            f"kedro run --pipelines {source} --tags evaluate   # scores alone, nothing "
-            "retrained",
+            *scores,
             f"kedro run --pipelines {source} --tags report     # this page alone",
         ]
     )

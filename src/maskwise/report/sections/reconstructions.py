@@ -3,16 +3,16 @@
 import pandas as pd
 
 from maskwise.report.elements import Cell, Element, Paragraph, Pictures, Section, Table
-from maskwise.report.facts import Facts
 from maskwise.report.figures import reconstructions
 from maskwise.report.formatting import count, number
 from maskwise.report.pictures import Picture, as_png
+from maskwise.report.pretraining_facts import PretrainingFacts
 from maskwise.report.sections.agent import pairs
 
 _ERRORS = ("error", "error_mean_image", "error_smooth_fill")
 
 
-def build(facts: Facts) -> Section:
+def build(facts: PretrainingFacts) -> Section:
     """Show the fillings and their errors."""
     title = "Reconstructions"
     drawn = [Pictures(found) for name in facts.masking if (found := _pictures(facts, name))]
@@ -46,7 +46,7 @@ def build(facts: Facts) -> Section:
     return Section("reconstructions", title, [*elements, *drawn])
 
 
-def _rows(facts: Facts, name: str) -> list[tuple[str | Cell, ...]]:
+def _rows(facts: PretrainingFacts, name: str) -> list[tuple[str | Cell, ...]]:
     rows: list[tuple[str | Cell, ...]] = []
     for seed, history in facts.histories(name).items():
         measured = _measured(history)
@@ -74,7 +74,7 @@ def _measured(history: pd.DataFrame) -> pd.DataFrame:
     return history.dropna(subset=list(_ERRORS))
 
 
-def _pictures(facts: Facts, name: str) -> list[Picture]:
+def _pictures(facts: PretrainingFacts, name: str) -> list[Picture]:
     found = facts.gallery(name)
     if found is None or not found[1].reconstructions.size or not found[1].masks.size:
         return []

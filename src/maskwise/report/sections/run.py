@@ -7,6 +7,7 @@ from maskwise.artefacts.splits import count_folds
 from maskwise.report.elements import Cell, Element, Fold, Paragraph, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import TIMES, count, listing, share
+from maskwise.report.pretraining_facts import PretrainingFacts
 
 _SNAPSHOT = "/step_"
 """In the name of an encoder that was kept in the middle of a run (``pretrain.snapshots``)."""
@@ -14,8 +15,17 @@ _SNAPSHOT = "/step_"
 
 def build(facts: Facts) -> Section:
     """Describe recipes, budget and repetitions."""
+    return _section(facts, _overview(facts))
+
+
+def build_pretraining(facts: PretrainingFacts) -> Section:
+    """Describe the same of a study that stops after pre-training."""
+    return _section(facts, _overview_of_pretraining(facts))
+
+
+def _section(facts: PretrainingFacts, overview: str) -> Section:
     pretrain = facts.inputs.settings.get("pretrain", {})
-    elements: list[Element] = [Paragraph(_overview(facts)), _recipes(facts)]
+    elements: list[Element] = [Paragraph(overview), _recipes(facts)]
     if pretrain:
         elements.append(Fold("The source's settings and its budget", [_settings(facts)]))
     return Section("run", "What was run", elements)
@@ -30,22 +40,43 @@ def _overview(facts: Facts) -> str:
         if facts.transductive
         else "The test images were not used until they were scored."
     )
+    varies = "A seed repeats initial weights, pre-training, the draw of labels and fine-tuning"
+    share_split = "all seeds share one split: the same groups train, the same others test."
     return (
-        f"{count(len(facts.styles), 'recipe')} ran on the source {facts.inputs.source}, each "
-        f"with {count(len(facts.seeds), 'seed')}. A recipe first trains an encoder on images "
+        f"{_ran(facts)} A recipe first trains an encoder on images "
         f"without their labels; the encoder then learns {facts.words.learns} from {shares} of "
-        f"the labels, by {modes}. {_seed(facts)} {_compute(facts)}{seen}"
+        f"the labels, by {modes}. {_seed(facts, varies, share_split)} {_compute(facts)}{seen}"
     )
 
 
-def _seed(facts: Facts) -> str:
-    varies = "A seed repeats initial weights, pre-training, the draw of labels and fine-tuning"
+def _overview_of_pretraining(facts: PretrainingFacts) -> str:
+    told = _seed(
+        facts,
+        "A seed repeats initial weights and pre-training",
+        "all seeds see the same images.",
+    )
+    return (
+        f"{_ran(facts)} A recipe trains an encoder on images without labels. Nothing was "
+        "fine-tuned and nothing tested: the study says `fractions: []`. Validation images "
+        f"took no part in training; masks and reconstructions are drawn of them. {told} "
+        f"{_compute(facts)}"
+    ).strip()
+
+
+def _ran(facts: PretrainingFacts) -> str:
+    return (
+        f"{count(len(facts.styles), 'recipe')} ran on the source {facts.inputs.source}, "
+        f"{'each ' if len(facts.styles) > 1 else ''}with {count(len(facts.seeds), 'seed')}."
+    )
+
+
+def _seed(facts: PretrainingFacts, varies: str, shared: str) -> str:
     if count_folds(facts.inputs.splits):
         return f"{varies}, and holds out another part of the data."
-    return f"{varies}; all seeds share one split: the same groups train, the same others test."
+    return f"{varies}; {shared}"
 
 
-def _compute(facts: Facts) -> str:
+def _compute(facts: PretrainingFacts) -> str:
     """Say what is equal between recipes, and what is not."""
     trained = {
         name: block
@@ -53,7 +84,7 @@ def _compute(facts: Facts) -> str:
         if name in facts.styles and dict(block.get("objective") or {}).get("name") != "none"
     }
     if len(trained) < 2:
-        return ""
+        return _elsewhere(facts)
     rates = {
         dict(block.get("optimisation") or {}).get("learning_rate") for block in trained.values()
     }
@@ -62,18 +93,8 @@ def _compute(facts: Facts) -> str:
         if len(rates) == 1
         else "learning rates of their own"
     )
-    text = f"All pre-trained recipes take the same number of steps, with {rate}. "
-    earlier = [
-        facts.title(name)
-        for name, block in facts.inputs.recipes.items()
-        if name in facts.styles
-        and _SNAPSHOT in str(dict(block.get("objective") or {}).get("weights", ""))
-    ]
-    if earlier:
-        text += (
-            f"Nothing was trained for {listing(earlier)}: the encoder of another recipe, as it "
-            "was after fewer steps. "
-        )
+    text = f"All recipes that train take the same number of steps, with {rate}. "
+    text += _elsewhere(facts)
     doubled = [
         facts.title(name)
         for name, block in trained.items()
@@ -87,7 +108,26 @@ def _compute(facts: Facts) -> str:
     return text
 
 
-def _recipes(facts: Facts) -> Table:
+def _elsewhere(facts: PretrainingFacts) -> str:
+    """Say of which encoders the weights were taken from a file, and from which."""
+    taken = {name: file for name in facts.styles if (file := facts.weights(name))}
+    earlier = [facts.title(name) for name, file in taken.items() if _SNAPSHOT in file]
+    text = ""
+    if earlier:
+        text += (
+            f"Nothing was trained for {listing(earlier)}: the encoder of another recipe, as it "
+            "was after fewer steps. "
+        )
+    for name, file in taken.items():
+        if _SNAPSHOT not in file:
+            text += (
+                f"Nothing was pre-trained here for {facts.title(name)}: its encoder begins "
+                f"with the weights in `{file}`. "
+            )
+    return text
+
+
+def _recipes(facts: PretrainingFacts) -> Table:
     rows = [
         (
             Cell(style.title, style=style),
@@ -95,7 +135,7 @@ def _recipes(facts: Facts) -> Table:
             _named(block, "objective"),
             _named(block, "policy"),
             _named(block, "encoder"),
-            listing(str(seed) for seed in _seeds(facts, recipe)),
+            listing(str(seed) for seed in facts.seeds_of(recipe)),
         )
         for recipe, style in facts.styles.items()
         for block in (facts.inputs.recipes.get(recipe, {}),)
@@ -117,12 +157,7 @@ def _short(value: Any) -> str:
     return f" {TIMES} ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _seeds(facts: Facts, recipe: str) -> list[int]:
-    table = facts.inputs.predictions
-    return sorted(set(table.loc[table["recipe"] == recipe, "seed"]))
-
-
-def _settings(facts: Facts) -> Table:
+def _settings(facts: PretrainingFacts) -> Table:
     rows = [
         (stage, key, _short(value))
         for stage, block in facts.inputs.settings.items()

@@ -3,10 +3,10 @@
 import pandas as pd
 
 from maskwise.report.elements import Element, Heading, Paragraph, Pictures, Section
-from maskwise.report.facts import Facts
 from maskwise.report.figures import curves
 from maskwise.report.formatting import count, significant
 from maskwise.report.pictures import Picture, as_svg
+from maskwise.report.pretraining_facts import PretrainingFacts
 
 _CURVES = {
     "loss": "loss",
@@ -18,18 +18,18 @@ _CURVES = {
 }
 
 
-def build(facts: Facts) -> Section:
+def build(facts: PretrainingFacts) -> Section:
     """Draw what was logged, one picture per recipe and quantity."""
     elements = [element for name in facts.styles for element in _recipe(facts, name)]
     text = (
         "Losses of different recipes measure different tasks: compare shapes, not heights."
         if elements
-        else "No recipe of this page was trained before it met the labels."
+        else "No recipe of this page was trained without labels."
     )
     return Section("training", "Training curves", [Paragraph(text), *elements])
 
 
-def _recipe(facts: Facts, name: str) -> list[Element]:
+def _recipe(facts: PretrainingFacts, name: str) -> list[Element]:
     pictures = [
         drawing(facts, name, (column, words), lines)
         for column, words in _CURVES.items()
@@ -40,7 +40,16 @@ def _recipe(facts: Facts, name: str) -> list[Element]:
     return [Heading(facts.title(name), facts.styles[name]), Pictures(pictures)]
 
 
-def series(facts: Facts, name: str, column: str) -> dict[str, pd.Series]:
+def losses(facts: PretrainingFacts) -> list[Picture]:
+    """Draw the loss of each recipe that trains, with the recipe's name."""
+    return [
+        drawing(facts, name, ("loss", f"loss of {facts.title(name)}"), lines)
+        for name in facts.styles
+        if (lines := series(facts, name, "loss"))
+    ]
+
+
+def series(facts: PretrainingFacts, name: str, column: str) -> dict[str, pd.Series]:
     """Return a logged figure over epochs, one series per seed that has it."""
     return {
         f"seed {seed}": history.set_index("epoch")[column].dropna()
@@ -50,7 +59,7 @@ def series(facts: Facts, name: str, column: str) -> dict[str, pd.Series]:
 
 
 def drawing(
-    facts: Facts, name: str, quantity: tuple[str, str], lines: dict[str, pd.Series]
+    facts: PretrainingFacts, name: str, quantity: tuple[str, str], lines: dict[str, pd.Series]
 ) -> Picture:
     """Draw one quantity ``(column, words)`` of one recipe."""
     column, words = quantity

@@ -1,15 +1,25 @@
 """Everything that speaks against believing the page."""
 
-from maskwise.report.cautions import cautions
+from collections.abc import Sequence
+
+from maskwise.report.cautions import Caution, cautions, cautions_of_pretraining
 from maskwise.report.elements import Element, Items, Paragraph, Section
 from maskwise.report.facts import Facts
+from maskwise.report.pretraining_facts import PretrainingFacts
 
 
 def build(facts: Facts) -> Section:
     """List all reasons for doubt, then what each run warned of."""
-    elements: list[Element] = [
-        Items([f"{each.title}. {each.text}" for each in cautions(facts)])
-    ]
+    return _section(facts, cautions(facts))
+
+
+def build_pretraining(facts: PretrainingFacts) -> Section:
+    """List the same where nothing was tested."""
+    return _section(facts, cautions_of_pretraining(facts))
+
+
+def _section(facts: PretrainingFacts, found: Sequence[Caution]) -> Section:
+    elements: list[Element] = [Items([f"{each.title}. {each.text}" for each in found])]
     told = [
         f"{facts.title(recipe)}, seed {seed}: {text}"
         for (recipe, seed), texts in facts.inputs.warnings.items()
