@@ -47,6 +47,6 @@ $(READY): pyproject.toml constraints.txt
 	3.13 with its modules venv and ensurepip. make PYTHON=path/to/python names one." >&2; exit 1; }
 	@echo "Installing into $(VENV), with `$(BIN)/python -V`: some 2.5 GB in all, which takes minutes. First torch:"
 	$(BIN)/python -m pip install -q --progress-bar on -c constraints.txt torch==2.13.0
-	@echo "Then everything else, without a word for some minutes more:"
+	@echo "Then everything else, mostly without output, for some minutes more:"
 	$(BIN)/python -m pip install -q --use-pep517 -c constraints.txt -e .[pipeline,develop]
 	touch $(READY)

@@ -86,7 +86,7 @@ def test_a_value_in_quotation_marks_may_hold_commas_and_blanks() -> None:
 
 @pytest.mark.parametrize("typed", ["raw_root=/x/a,b", "raw_root=/x/a,b=c", "raw_root=a,,=b"])
 def test_a_comma_in_a_path_is_told_how_to_be_written(typed: str) -> None:
-    with pytest.raises(UserError, match=r"no NAME=VALUE .* stands in quotation marks, as in"):
+    with pytest.raises(UserError, match=r"form NAME=VALUE.* in quotation marks, as in"):
         read_params(typed)
 
 
@@ -95,7 +95,7 @@ def test_a_comma_in_a_path_is_told_how_to_be_written(typed: str) -> None:
     [
         ("a.steps=010", "--params a.steps: 010 is the number 8 to YAML"),
         ("a.steps=1:30", "1:30 is the number 90 to YAML"),
-        ("a.grid=[8,8]", r"'\[8' is no YAML; commas divide .* a file of conf/local"),
+        ("a.grid=[8,8]", r"'\[8' is not YAML; commas separate .* a file of conf/local"),
         ("a.b=1,a.b.c=2", r"a\.b\.c: is set twice \(a\.b, a\.b\.c\)"),
         ("raw_root=a,raw_root=b", r"raw_root: is set twice"),
         ("raw_root=${x}", r"holds '\$\{'"),
@@ -110,7 +110,7 @@ def test_the_project_s_own_run_is_the_one_that_kedro_finds() -> None:
     assert find_run_command("maskwise") is run
     told = CliRunner().invoke(run, ["--params", "raw_root=a,b"])
     assert told.exit_code == 1
-    assert told.output.startswith("Error: --params: 'b' is no NAME=VALUE")
+    assert told.output.startswith("Error: --params: 'b' is not of the form NAME=VALUE")
 
 
 @pytest.mark.xdist_group("finished")

@@ -225,7 +225,7 @@ def test_a_key_or_number_deep_in_a_block_is_refused_before_any_stage(
         ),
         (
             {"random_box": {"encoder": {"norm": "batch", "stride": 32}, "optimisation": {}}},
-            r"^random_box\.encoder: batch norm learns from two values",
+            r"^random_box\.encoder: batch norm needs two or more values",
         ),
         (
             {"scratch": {"encoder": {"widths": [4096] * 8, "convolutions": [64] * 8}}},
@@ -307,7 +307,9 @@ def test_a_source_that_the_project_generates_refuses_a_raw_folder() -> None:
 
 
 def test_a_raw_folder_in_a_file_of_conf_is_refused_for_it_does_nothing() -> None:
-    with pytest.raises(UserError, match=r"raw_root: stands in a file of conf, where it does"):
+    with pytest.raises(
+        UserError, match=r"raw_root: stands in a file of conf, where it has no effect"
+    ):
         check_typed({"raw_root": "scans"}, {})
     check_typed({"raw_root": "scans"}, {"raw_root": "scans"})
 
@@ -562,7 +564,7 @@ def test_a_parameter_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path)
     )
     with (
         pytest.raises(
-            UserError, match=r"parameters_ingest\.yml, line 4: is no YAML \(expected"
+            UserError, match=r"parameters_ingest\.yml, line 4: is not YAML \(expected"
         ),
         telling(),
     ):
@@ -577,10 +579,13 @@ def test_a_parameter_file_that_is_no_yaml_is_named_with_its_line(tmp_path: Path)
             r"x\.yml, line 2: is not UTF-8: .*'ö' in Latin-1",
         ),
         ("a: 1\n".encode("utf-16"), r"x\.yml: is UTF-16 .*save it again in UTF-8"),
-        (b"a: 1\nb:\n\tc: 2\n", r"x\.yml, line 3: is no YAML"),
-        (b"a:\n  b: 1\n  c: 2\n  b: 3\n", r"x\.yml, line 4: is no YAML \('b' stands in line 2"),
-        (b"a: *b\n", r"x\.yml, line 1: is no YAML \(found undefined alias"),
-        (b"a: \x00\n", r"x\.yml.*: is no YAML"),
+        (b"a: 1\nb:\n\tc: 2\n", r"x\.yml, line 3: is not YAML"),
+        (
+            b"a:\n  b: 1\n  c: 2\n  b: 3\n",
+            r"x\.yml, line 4: is not YAML \('b' stands in line 2",
+        ),
+        (b"a: *b\n", r"x\.yml, line 1: is not YAML \(found undefined alias"),
+        (b"a: \x00\n", r"x\.yml.*: is not YAML"),
         (b"- a\n", r"x\.yml: should hold lines `name: value`, but is \['a'\]"),
     ],
 )

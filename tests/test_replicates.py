@@ -96,7 +96,7 @@ def test_raw_files_that_the_project_makes_and_those_of_the_user_have_different_n
         ({"recipes": ["my-recipe"]}, "'my-recipe' should hold only a-z, 0-9 and '_'"),
         ({"recipes": ["phantom"]}, "'phantom' is the name of a recipe and of a source"),
         ({"recipes": []}, "at least one recipe"),
-        ({"seeds": [1, 1]}, "1 stands twice"),
+        ({"seeds": [1, 1]}, "1 appears twice"),
         ({"seeds": [-1]}, "whole numbers from 0"),
         ({"seeds": [10**12]}, "whole numbers from 0 to 4294967295, not .1000000000000."),
         ({"fractions": [1.0, math.nan]}, "lie in"),
@@ -104,7 +104,7 @@ def test_raw_files_that_the_project_makes_and_those_of_the_user_have_different_n
         ({5: 1}, r"experiment\.5: there is no such option"),
         ({True: 1}, r"experiment\.true: there is no such option"),
         ({"SEEDS": [1]}, r"experiment\.SEEDS: .* mean 'seeds'"),
-        ({"seeds": [0] * 100_000}, "0 stands twice"),
+        ({"seeds": [0] * 100_000}, "0 appears twice"),
         (
             {"sources": {"phantom": {}, 5: {}}},
             r"experiment\.sources\.5: a source's name is text",
@@ -171,5 +171,5 @@ def test_an_experiment_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "conf/base/experiment.yml"
     path.parent.mkdir(parents=True)
     path.write_text("experiment: [")
-    with pytest.raises(UserError, match=r"experiment\.yml, line \d: is no YAML"):
+    with pytest.raises(UserError, match=r"experiment\.yml, line \d: is not YAML"):
         read_studies(tmp_path)

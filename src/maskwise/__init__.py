@@ -63,7 +63,7 @@ def read(
             count what it holds.
         grey: take luminance alone where the file stores it apart (DICOM's YBR), as preprocess
             does for networks of one channel.
-        reading: how files are read that leave a choice, ``{"nan": "background"}``: the options
+        reading: how ambiguous files are read, ``{"nan": "background"}``: the options
             of ``maskwise.scans.reading.Reading``.
 
     Raises:
@@ -88,7 +88,7 @@ def predict(
     model: str | Path | Classifier | Segmenter,
     **options: Any,
 ) -> pd.DataFrame:
-    """Return what a model says of scans that nobody labelled, one row per image.
+    """Return what a model says about scans that nobody labelled, one row per image.
 
     The table is that of the stage ``predict``: ``path``, ``frame``, ``prediction``, then of a
     classifier ``p_<class>`` (calibrated), of a segmenter ``area_<class>``, and ``refused``, the
@@ -116,5 +116,6 @@ def _pipeline_extra(what: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise UserError(
-            f'{what} needs {error.name}, which is not there: pip install "maskwise[pipeline]"'
+            f"{what} needs {error.name}, which is not installed: "
+            'pip install "maskwise[pipeline]"'
         ) from None

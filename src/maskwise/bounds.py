@@ -2,7 +2,7 @@
 
     rate: Annotated[float, Within(0, 1)] = 0.5
 
-``maskwise.config`` holds YAML against it, ``maskwise.artefacts.description`` JSON, both at
+``maskwise.config`` checks YAML against it, ``maskwise.artefacts.description`` JSON, both at
 every depth and before anything is built. Needs nothing but Python.
 """
 
@@ -79,7 +79,7 @@ class Length:
 
 
 LARGEST = 4_096
-"""Pixels a side, channels of a layer: no larger number describes a network."""
+"""Pixels per side, channels of a layer: no larger number describes a network."""
 MOST_CHANNELS = 64
 """Of an image."""
 MOST_STEPS = 10**7
@@ -107,7 +107,7 @@ Width = Annotated[int, Within(1, LARGEST)]
 PolicyWidth = Annotated[int, Within(1, 1_024)]
 """The same, of the small network of a policy."""
 Boxes = Annotated[int, Within(1, LARGEST)]
-"""That hide cells, an image."""
+"""That hide cells, per image."""
 Deviation = Annotated[float, Within(0, 100, above=True)]
 """Standard deviation in sides of the image; at the largest all places have long weighed the
 same."""

@@ -1,6 +1,6 @@
 """What is refused before any stage runs: wrong options anywhere, and inputs that are not there.
 
-All blocks are parsed, those of stages that this run leaves out too: DVC runs one stage a
+All blocks are parsed, those of stages that this run leaves out too: DVC runs one stage per
 process, and a misspelt key of `evaluate` must not come to light after an hour of `pretrain`.
 """
 
@@ -71,8 +71,8 @@ def check_typed(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> No
     """
     if RAW_ROOT in parameters and RAW_ROOT not in runtime:
         raise UserError(
-            f"{RAW_ROOT}: stands in a file of conf, where it does nothing; take it away there, "
-            f"and say --params {RAW_ROOT}=FOLDER"
+            f"{RAW_ROOT}: stands in a file of conf, where it has no effect; remove it there, "
+            f"and give --params {RAW_ROOT}=FOLDER"
         )
 
 
@@ -135,7 +135,7 @@ def _attempts(
 def _check_compared(parameters: Mapping[str, Any], known: Names) -> None:
     """Raise ``UserError`` where evaluate names a recipe or a source that has no file.
 
-    Evaluate passes over a recipe that was not run, and so it would pass over a misspelt one.
+    Evaluate ignores a recipe that was not run, and so it would ignore a misspelt one.
     """
     config = parsing.evaluate(parameters.get("evaluate", {}), "evaluate")
     named = [("against", config.against)]
@@ -270,8 +270,8 @@ def check_writable(
     except OSError as error:
         raise UserError(
             f"pretrain.checkpoints: {shown(str(config.checkpoints))}, where nothing can be "
-            f"saved ({folder}: {error.strerror}); name a folder that can be written, or give "
-            "yourself the right to"
+            f"saved ({folder}: {error.strerror}); name a folder that you can write to, or "
+            "change its permissions"
         ) from None
 
 

@@ -44,7 +44,7 @@ def read_params(text: str) -> dict[str, Any]:
     taken as typed, all other values as YAML has them.
 
     Raises:
-        UserError: for an item that has no value, a value that is no YAML, or a number that
+        UserError: for an item that has no value, a value that is not YAML, or a number that
             YAML takes for another than it looks like.
     """
     parameters = OmegaConf.create()
@@ -63,7 +63,7 @@ def read_params(text: str) -> dict[str, Any]:
         try:
             OmegaConf.update(parameters, key, value)
         except OmegaConfBaseException:
-            raise UserError(f"--params {key}: is no name of an option") from None
+            raise UserError(f"--params {key}: is not the name of an option") from None
         place = item.end()
         known.append(key)
     return _container(parameters)
@@ -75,8 +75,8 @@ def _container(parameters: DictConfig) -> dict[str, Any]:
 
 def _no_item(text: str) -> str:
     return (
-        f"--params: {text.strip()!r} is no NAME=VALUE of an option. Commas divide the items: a "
-        "value that holds one stands in quotation marks, as in --params "
+        f"--params: {text.strip()!r} is not of the form NAME=VALUE. Commas separate the items: "
+        "put a value that contains one in quotation marks, as in --params "
         f"'{RAW_ROOT}=\"scans, new\"'"
     )
 
@@ -96,8 +96,9 @@ def _value(key: str, text: str) -> Any:
         value = _container(OmegaConf.from_dotlist([f"value={text}"]))["value"]
     except (yaml.YAMLError, OmegaConfBaseException):
         raise UserError(
-            f"--params {key}: {text!r} is no YAML; commas divide the items, so that lists and "
-            "blocks stand in a file of conf/local; text with signs of YAML in quotation marks"
+            f"--params {key}: {text!r} is not YAML; commas separate the items, so write lists "
+            "and blocks into a file of conf/local, and put text with special characters of "
+            "YAML in quotation marks"
         ) from None
     if _OTHER_THAN_TYPED.fullmatch(text) and not isinstance(value, str):
         raise UserError(

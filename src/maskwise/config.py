@@ -1,4 +1,4 @@
-"""The edge: YAML becomes frozen dataclasses here, or one message names every key to mend.
+"""The edge: YAML becomes frozen dataclasses here, or one message names every key to correct.
 
 What an option may be stands at its field: its type, its bounds (``maskwise.bounds``), and of a
 block whose ``name`` says what it is, a ``Choice``.
@@ -99,8 +99,8 @@ def _options(config: type[Any]) -> set[str]:
 def _left_over(key: str, name: str) -> str:
     return (
         f"there is no such option of {shown(name)}, but of another name; options are merged "
-        f"over those of conf/base, so that one written there stays: write `{key}: null` beside "
-        f"`name` to take it away (in a file of conf/local, or with --params ….{key}=null)"
+        f"over those of conf/base, so an option written there remains: write `{key}: null` "
+        f"beside `name` to remove it (in a file of conf/local, or with --params ….{key}=null)"
     )
 
 

@@ -39,10 +39,10 @@ class ArtefactDataset(AbstractDataset[Any, Any]):
         """
         try:
             return self.read()
-        except (UserError, MemoryError):  # the latter says nothing of the file
+        except (UserError, MemoryError):  # the latter says nothing about the file
             raise
         except Exception as error:
-            # Damaged files raise what they like out of a parser: ArrowInvalid, BadZipFile, …
+            # Damaged files make a parser raise anything: ArrowInvalid, BadZipFile, …
             raise UserError(
                 f"{self._filepath}: cannot be read ({type(error).__name__}); {self._remedy()}"
             ) from error
@@ -267,7 +267,7 @@ class JsonDataset(ArtefactDataset):
 
 
 class SummaryDataset(JsonDataset):
-    """What ingest says of the data."""
+    """What ingest says about the data."""
 
     keys = (
         "images",

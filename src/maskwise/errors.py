@@ -1,4 +1,4 @@
-"""What is told in one message: what a user can mend, and that somebody asked to stop."""
+"""What is told in one message: what a user can put right, and that somebody asked to stop."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches

@@ -40,7 +40,7 @@ MOST_ENCODERS = 8
 
 
 class MaskwiseHooks:
-    """One object a process; Kedro calls it at the moments that its methods are named after."""
+    """One object per process; Kedro calls it at the moments that name its methods."""
 
     def __init__(self) -> None:
         self._context: Any = None

@@ -2,7 +2,7 @@
 
 What kedro-viz 12.5 builds asks Google for its fonts, lacks ``api/metadata`` (so that the
 console shows an error), names files of the machine that built it, and opens under a tour that
-covers a quarter of the page. All four are mended after the build.
+covers a quarter of the page. All four are corrected after the build.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What `kedro run --pipelines` knows: a pipeline a configured source, and `predict`.
+"""What `kedro run --pipelines` knows: one pipeline per configured source, and `predict`.
 
 Registered one by one: Kedro's `find_pipelines` imports only the folder that is named like the
 pipeline, and no folder is named like a source.

@@ -88,7 +88,7 @@ class Study:
         return bool(self.fractions)
 
     def replicates(self, recipe: str) -> tuple[Replicate, ...]:
-        """Return the recipe's replicates, one a seed."""
+        """Return the recipe's replicates, one per seed."""
         return tuple(Replicate(self.source, recipe, seed) for seed in self.seeds)
 
     @property
@@ -149,16 +149,18 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: is no YAML ({error.problem}); mend it there") from None
+        raise UserError(
+            f"{path}{line}: is not YAML ({error.problem}); correct it there"
+        ) from None
     except yaml.YAMLError as error:  # a character that no YAML may hold
-        raise UserError(f"{path}: is no YAML ({error}); mend it there") from None
+        raise UserError(f"{path}: is not YAML ({error}); correct it there") from None
     if not isinstance(document, dict | None):
         raise UserError(f"{path}: should hold lines `name: value`, but is {shown(document)}")
     return document or {}
 
 
 class _Loader(SafeLoader):
-    """Refuses a key that stands twice, of which PyYAML takes the last."""
+    """Refuses a key that appears twice, of which PyYAML takes the last."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         lines: dict[str, int] = {}
@@ -266,7 +268,7 @@ def _wrong_together(block: Mapping[str, Any]) -> Iterator[str]:
         if sources.get(name):
             yield (
                 f"experiment.sources.{cut(name)}: stands under `reproduce` and so takes the "
-                "common recipes, seeds and fractions; take its own away, or take it out of "
+                "common recipes, seeds and fractions; remove its own, or take it out of "
                 f"`reproduce` and give it stages for DVC: python -m maskwise.dvc_stages {name}"
             )
     for name, own in sources.items():
@@ -323,7 +325,7 @@ def _wrong_in_study(study: Study) -> Iterator[str]:
     for values in (study.recipes, study.seeds, study.fractions):
         repeated = [value for value, times in Counter(values).items() if times > 1]
         if repeated:
-            yield f"{where}: {listed(map(shown, repeated))} stands twice"
+            yield f"{where}: {listed(map(shown, repeated))} appears twice"
     if any(not 0 <= seed <= LARGEST_SEED for seed in study.seeds):
         yield (
             f"{where}: seeds are whole numbers from 0 to {LARGEST_SEED}, not "

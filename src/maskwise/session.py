@@ -1,4 +1,4 @@
-"""Runs as Kedro does, and tells what a user can mend as one message without a traceback."""
+"""Runs as Kedro does, and reports a user's mistakes as one message without a traceback."""
 
 import logging
 import re
@@ -39,8 +39,8 @@ class MaskwiseSession(KedroSession):
         """Run as ``KedroSession.run``; see there.
 
         Raises:
-            UserError: for what a user can mend; on the command line a ``click.ClickException``,
-                which is shown as one message with exit code 1.
+            UserError: for what a user can put right; on the command line a
+                ``click.ClickException``, which is shown as one message with exit code 1.
         """
         with telling():
             conf, env = Path(str(self._conf_source)), self.store.get("env")
@@ -106,7 +106,7 @@ def check_environment(conf: Path, name: str | None) -> None:
 
 
 def check_files(conf: Path, environments: Collection[str]) -> None:
-    """Raise ``UserError`` for a file of ``conf`` that is no YAML, naming file and line.
+    """Raise ``UserError`` for a file of ``conf`` that is not YAML, naming file and line.
 
     Kedro would name no line, or no file, or end in a traceback.
     """
@@ -127,8 +127,7 @@ def check_runtime(parameters: dict[str, Any]) -> None:
     if not isinstance(folder, str) or not folder:
         raise UserError(
             f"{RAW_ROOT}: should be the path of a folder, but is {folder!r}; in a file of "
-            f"--config a name that looks like a number or a word of YAML stands in quotation "
-            "marks"
+            "--config a name that looks like a number or a word of YAML needs quotation marks"
         )
 
 
@@ -217,4 +216,4 @@ def _broken_yaml(error: MarkedYAMLError) -> UserError:
     inner = error.__cause__ if isinstance(error.__cause__, MarkedYAMLError) else error
     if inner.problem_mark is not None:
         where += f", line {inner.problem_mark.line + 1}"
-    return UserError(f"{where}: is no YAML ({inner.problem or error}); mend it there")
+    return UserError(f"{where}: is not YAML ({inner.problem or error}); correct it there")

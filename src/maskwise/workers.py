@@ -33,7 +33,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AHEAD = 4
-"""Chunks a worker that are under way at once: bounds memory, hides uneven images."""
+"""Chunks per worker that are under way at once: bounds memory, hides uneven images."""
 _STARTS = 3
 """Workers that may die in a row without having begun anything."""
 _LIBRARIES = ("numpy", "PIL.Image", "imagehash", "scipy.fftpack")
@@ -49,7 +49,7 @@ def available_cores() -> int:
 
 
 def workers_for(images: int, asked: int | None) -> int:
-    """Return how many processes to take: ``asked``, or one a core where it pays."""
+    """Return how many processes to take: ``asked``, or one per core where it pays."""
     if asked is not None:
         return asked
     return max(1, min(available_cores(), images // WORTH_A_WORKER))
@@ -374,8 +374,8 @@ def deaf_to_interrupts(*others: signal.Signals) -> Iterator[None]:
 
     A terminal sends Ctrl-C to workers too, and one that is still importing would answer with a
     traceback, before any line of ours could tell it to leave that to its parent. It inherits
-    what is blocked here. The parent is not helped by that, for the system hands the signal to
-    another of its threads; and half a start would leave a worker that misses its orders.
+    what is blocked here. The parent is not helped by that, because the system hands the signal
+    to another of its threads; and half a start would leave a worker that misses its orders.
     """
     waiting: list[int] = []
     handlers: dict[signal.Signals, Any] = {}

@@ -96,7 +96,7 @@ def test_loading_says_how_many_tensors_found_their_place(
         ),
         (
             lambda t: t["head.bias"].fill_(torch.nan),
-            r"17 of 18.*\n.*damaged: head.bias holds values that are no finite numbers",
+            r"17 of 18.*\n.*damaged: head.bias holds values that are not finite numbers",
         ),
     ],
 )
@@ -240,7 +240,9 @@ def test_whatever_is_wrong_in_the_bytes_of_a_file_ends_in_one_short_message(
 @pytest.mark.parametrize("length", [2**60, 2**63, 2**64 - 1, 0])
 def test_a_file_whose_header_has_no_such_length_is_refused(path: Path, length: int) -> None:
     path.write_bytes(length.to_bytes(8, "little") + path.read_bytes()[8:])
-    with pytest.raises(UserError, match=r"best.safetensors: is no readable safetensors file"):
+    with pytest.raises(
+        UserError, match=r"best.safetensors: is not a readable safetensors file"
+    ):
         load_model(path)
 
 

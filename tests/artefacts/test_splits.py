@@ -30,7 +30,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     [
         (splits().drop(columns="fold"), "the columns fold are missing"),
         (splits(split="val"), "split 'val' is none of train, validation, test"),
-        (splits(image_id="i0"), "image i0 stands twice"),
+        (splits(image_id="i0"), "image i0 appears twice"),
     ],
 )
 def test_a_wrong_table_is_neither_written_nor_read(

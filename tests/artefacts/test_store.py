@@ -164,7 +164,7 @@ def test_each_seed_is_normalised_by_the_images_it_trains_on(tmp_path: Path) -> N
 def test_a_store_with_a_file_missing_is_refused(tmp_path: Path, name: str) -> None:
     write(tmp_path / "store")
     (tmp_path / "store" / name).unlink()
-    with pytest.raises(UserError, match="is no complete store"):
+    with pytest.raises(UserError, match="is not a complete store"):
         open_store(tmp_path / "store")
 
 

@@ -186,7 +186,9 @@ def test_nothing_is_loaded_when_anything_is_wrong() -> None:
 
 def test_a_truncated_file_is_named(written: Path) -> None:
     written.write_bytes(written.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"encoder ü %.safetensors: is no readable safetensors"):
+    with pytest.raises(
+        UserError, match=r"encoder ü %.safetensors: is not a readable safetensors"
+    ):
         maskwise.load_encoder(written)
 
 
@@ -254,7 +256,7 @@ class Surprise:
 @pytest.mark.parametrize("content", [Surprise(), {"a": 1}, [1, 2]])
 def test_a_checkpoint_of_anything_but_tensors_is_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match=r"weights: (is no readable checkpoint|holds)"):
+    with pytest.raises(UserError, match=r"weights: (is not a readable checkpoint|holds)"):
         read_checkpoint(tmp_path / "weights.pth", "weights")
 
 

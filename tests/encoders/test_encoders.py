@@ -173,7 +173,7 @@ WRONG: list[tuple[Any, str]] = [
         r"\(1, 64, 64\) was given, but \(B, C, H, W\) .*images\[None\]",
     ),
     (torch.zeros(64, 64), r"\(64, 64\) was given, but \(B, C, H, W\) is needed"),
-    (torch.zeros(2, 1, 0, 64), r"0 x 64 pixels were given, but .* needs \d or more a side"),
+    (torch.zeros(2, 1, 0, 64), r"0 x 64 pixels were given, but .* needs \d or more per side"),
     (torch.zeros(2, 1, 64, 64).byte(), "torch.uint8 was given, .* as torch.float32"),
     (np.zeros((2, 1, 64, 64)), "a ndarray was given, but a torch tensor is needed"),
 ]
@@ -203,7 +203,7 @@ def test_numbers_of_another_type_than_the_weights_are_refused_with_the_remedy(
 
 def test_one_image_whose_features_are_one_number_is_nothing_to_learn_batch_norm_from() -> None:
     encoder = parse(ContextCnnConfig, {"stride": 32, "norm": "batch"}, "encoder").build(1)
-    with pytest.raises(UserError, match=r"two values a channel .*batch_size.*norm: group"):
+    with pytest.raises(UserError, match=r"values per channel.*batch_size.*norm: group"):
         encoder(IMAGES[:1, :, :32, :32])
     assert encoder(IMAGES[:, :, :32, :32])[-1].shape == (2, 112, 1, 1)
     assert encoder.eval()(IMAGES[:1, :, :32, :32])[-1].shape == (1, 112, 1, 1)

@@ -79,8 +79,8 @@ def named(comparisons: Any, **options: Any) -> Primary:
     [
         ((), {}, "comparisons are 0, should be 1 to 3"),
         ((("a", "b"), ("a", "c"), ("a", "d"), ("a", "e")), {}, "comparisons are 4"),
-        ((("a", "a"),), {}, "'a' stands against itself"),
-        ((("a", "b"), ("b", "a")), {}, "a pair stands there twice"),
+        ((("a", "a"),), {}, "'a' is compared with itself"),
+        ((("a", "b"), ("b", "a")), {}, "a pair appears twice"),
         ((("a", "b"),), {"fraction": 0.0}, "fraction is 0.0"),
     ],
 )
@@ -94,7 +94,7 @@ def test_more_than_three_primary_comparisons_or_odd_ones_are_refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pairs": (("dqn", "dqn"),)}, "'dqn' stands against itself"),
+        ({"pairs": (("dqn", "dqn"),)}, "'dqn' is compared with itself"),
     ],
 )
 def test_a_refused_option_is_named(options: dict[str, object], message: str) -> None:

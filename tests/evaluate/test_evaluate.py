@@ -336,7 +336,7 @@ def test_two_networks_a_fold_are_averaged_and_stay_one_repetition() -> None:
     assert found == pytest.approx(np.mean(values), abs=1e-6)
     five = table[table["seed"] < 5]
     notes = evaluate(five, subsets_of(five), QUICK, "phantom").scores["notes"]
-    assert any("Not all folds have as many networks" in note for note in notes)
+    assert any("Not all folds have the same number of networks" in note for note in notes)
 
 
 def test_a_group_that_two_folds_test_is_refused() -> None:
@@ -487,7 +487,9 @@ def test_recipes_tested_on_different_images_are_refused() -> None:
 def test_numbers_that_are_no_probabilities_are_refused_by_image() -> None:
     table = study(scratch=1.0)
     table.loc[5, "p_benign"] = np.nan
-    with pytest.raises(UserError, match=r"scratch seed 0 .* image i00005: .* no probabilities"):
+    with pytest.raises(
+        UserError, match=r"scratch seed 0 .* image i00005: .* not probabilities"
+    ):
         evaluate(table, subsets_of(table), QUICK, "phantom")
 
 

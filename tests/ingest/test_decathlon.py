@@ -235,8 +235,12 @@ def shifted(raw: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason", "said"),
     [
-        (lambda raw: without_affine(raw, FIRST), "no_affine", "says not how the volume lies"),
-        (lambda raw: without_affine(raw, MASK), "mask_geometry", "says not how"),
+        (
+            lambda raw: without_affine(raw, FIRST),
+            "no_affine",
+            "does not say how the volume lies",
+        ),
+        (lambda raw: without_affine(raw, MASK), "mask_geometry", "does not say how"),
         (shifted, "mask_geometry", "mm from the image"),
         (
             lambda raw: replace_mask(raw, decathlon.labels()[:, :, :7]),
@@ -261,7 +265,7 @@ def shifted(raw: Path) -> None:
         (
             lambda raw: replace_mask(raw, decathlon.labels() * np.float32(0.5)),
             "fractional_mask",
-            "holds 0.5, which is no class",
+            "holds 0.5, which is not a class",
         ),
         (
             lambda raw: replace_mask(raw, np.full(decathlon.SHAPE, np.inf, np.float32)),
@@ -273,9 +277,9 @@ def shifted(raw: Path) -> None:
             "empty_mask",
             "outlines nothing",
         ),
-        (picture_for_mask, "mask_geometry", "is no NIfTI volume, as its image is"),
+        (picture_for_mask, "mask_geometry", "is not a NIfTI volume, though its image is"),
         (lambda raw: (raw / MASK).unlink(), "missing_mask", "no such file"),
-        (lambda raw: (raw / MASK).write_bytes(b"\x1f\x8b--"), "damaged_mask", "no readable"),
+        (lambda raw: (raw / MASK).write_bytes(b"\x1f\x8b--"), "damaged_mask", "not a readable"),
         (lambda raw: (raw / FIRST).unlink(), "missing_file", "no such file"),
         (
             lambda raw: (raw / FIRST).write_bytes((raw / FIRST).read_bytes()[:-500]),
@@ -339,7 +343,7 @@ def test_a_slice_with_numbers_that_are_none_is_named_and_the_others_stay(
     result = run(raw)
     details = [row.detail for row in result.rejects.itertuples()]
     assert [detail.split(" (")[0] for detail in details] == [
-        f"frame {k}: holds values that are no finite numbers" for k in (0, 5)
+        f"frame {k}: holds values that are not finite numbers" for k in (0, 5)
     ]
     assert "NaN in 0.83%" in details[0]  # 1 of 120
     assert "set `reading: {nan: background}`" in details[0]

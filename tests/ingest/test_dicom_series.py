@@ -134,7 +134,7 @@ def table(position: list[float], **columns: Any) -> pd.DataFrame:
         ([0, 5, 10, 15, 35, 40], "missing_slice", "3 slices are missing"),
         ([0, 5, 10, 17, 22], "uneven_slices", "lie 5 to 7 mm apart"),
         ([0, 1, 3, 6, 10], "uneven_slices", "lie 1 to 4 mm apart"),
-        ([0, 5, float("nan"), 10], "uneven_slices", "1 of 4 slices say not where they lie"),
+        ([0, 5, float("nan"), 10], "uneven_slices", "1 of 4 slices do not say where they lie"),
     ],
 )
 def test_a_series_that_is_no_even_stack_is_refused_whole(

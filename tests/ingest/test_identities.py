@@ -161,7 +161,7 @@ def test_whoever_makes_a_new_key_is_told_to_keep_it(
 ) -> None:
     raw = write_patients(tmp_path / "raw")
     run(raw, tmp_path / "key")
-    assert "is new, the key with which ids of patients became pseudonyms" in caplog.text
+    assert "is a new key, with which ids of patients became pseudonyms" in caplog.text
     caplog.clear()
     run(raw, tmp_path / "key")
     assert "pseudonyms" not in caplog.text
@@ -211,10 +211,10 @@ def test_no_worker_shows_or_keeps_the_key(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "is no key, which is 64 hexadecimal digits; put the right file back"),
-        ("12" * 31, "is no key, which is 64 hexadecimal digits"),
-        ("x" * 64, "is no key, which is 64 hexadecimal digits"),
-        ("ü" * 64, "is no key, which is 64 hexadecimal digits"),
+        ("", "is not a key, which is 64 hexadecimal digits; put the right file back"),
+        ("12" * 31, "is not a key, which is 64 hexadecimal digits"),
+        ("x" * 64, "is not a key, which is 64 hexadecimal digits"),
+        ("ü" * 64, "is not a key, which is 64 hexadecimal digits"),
     ],
 )
 def test_a_file_that_is_no_key_is_refused_and_left_alone(

@@ -409,7 +409,7 @@ def test_classes_that_differ_in_spelling_only_are_warned_of_with_their_counts(
     summary = run(folder).summary
     assert summary["alike_labels"] == {"diagnosis": [{"A": 6, "a": 7}]}
     assert any(
-        "diagnosis: 'A' (6) and 'a' (7) differ in spelling only" in sentence
+        "diagnosis: 'A' (6) and 'a' (7) differ only in spelling" in sentence
         for sentence in summary["warnings"]
     )
 

@@ -202,7 +202,7 @@ def test_a_mask_of_another_size_costs_its_slice_only(tmp_path: Path) -> None:
     [
         (None, r"data\.csv: is not in .*labels: \{\}"),
         ("Patient,grade\nTCGA_CS_4941,1\n", "has no column 'neoplasm_histologic_grade'"),
-        (lgg.TABLE + "TCGA_CS_4941,1,1,2\n", "the patient 'TCGA_CS_4941' stands twice"),
+        (lgg.TABLE + "TCGA_CS_4941,1,1,2\n", "the patient 'TCGA_CS_4941' appears twice"),
     ],
 )
 def test_a_table_that_does_not_hold_the_labels_stops_with_the_remedy(
@@ -220,7 +220,7 @@ def test_a_table_that_does_not_hold_the_labels_stops_with_the_remedy(
 
 
 def test_a_label_of_the_masks_name_is_refused() -> None:
-    with pytest.raises(UserError, match=r"labels\.diagnosis: is taken"):
+    with pytest.raises(UserError, match=r"labels\.diagnosis: is reserved"):
         choose(SOURCES, {"name": "lgg", "labels": {"diagnosis": "gender"}}, "t.ingest")
 
 

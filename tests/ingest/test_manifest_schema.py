@@ -92,7 +92,7 @@ def test_a_manifest_that_is_absent_or_no_parquet_says_what_to_run(tmp_path: Path
     with pytest.raises(UserError, match="no such file; run the stage ingest"):
         read_manifest(tmp_path / "m.parquet")
     (tmp_path / "m.parquet").write_text("no parquet", encoding="utf-8")
-    with pytest.raises(UserError, match="no readable manifest"):
+    with pytest.raises(UserError, match="not a readable manifest"):
         read_manifest(tmp_path / "m.parquet")
 
 

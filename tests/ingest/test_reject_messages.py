@@ -93,7 +93,7 @@ IN_A_FOLDER: dict[str, tuple[str, Spoil, str]] = {
         rf"more than 1,208,576 bytes \(by max_pixels = 10,000\){RAISE}",
     ),
     "a/bomb.png": ("too_large", bomb, f"more than 10,000 pixels{RAISE}"),
-    "a/pipe.png": ("not_a_file", os.mkfifo, "is no regular file"),
+    "a/pipe.png": ("not_a_file", os.mkfifo, "is not a regular file"),
     "a/out.png": (
         "link",
         lambda path: path.symlink_to("/etc/hostname"),
@@ -109,7 +109,7 @@ IN_A_FOLDER: dict[str, tuple[str, Spoil, str]] = {
     "stray.png": (
         "missing_label",
         lambda path: save(scan(9), path),
-        "lies in no class folder.*",
+        "is in no class folder.*",
     ),
     "a/alone_mask.png": (
         "mask_without_image",
@@ -150,7 +150,7 @@ IN_A_TABLE = {
     "torn.png": ("contradictory_rows", "row 3: rows 3, 4 differ in label_diagnosis"),
     "unnamed.png": (
         "missing_label",
-        "labels.csv does not name it; to take it unlabelled say `unlisted: keep`",
+        "labels.csv does not name it; to take it unlabelled set `unlisted: keep`",
     ),
 }
 

@@ -191,7 +191,7 @@ def test_a_pattern_that_fits_no_path_is_refused_and_one_that_fits_some_says_so(
     ("options", "said"),
     [
         ({"patient": "p[0-9]+"}, "needs a group"),
-        ({"patient": "(p"}, "no regular expression"),
+        ({"patient": "(p"}, "not a regular expression"),
         ({"mask_suffix": ""}, "every file would be a mask"),
         ({"layout": "clases"}, "layout"),
         ({"pateint": "(p)"}, "did you mean 'patient'"),
@@ -353,7 +353,7 @@ def test_a_word_for_no_label_means_unlabelled_and_is_counted(tmp_path: Path, wor
     assert labels(listing) == {"0.png": "a", **unlabelled}
     assert listing.no_label == {"diagnosis": {word: 2, "": 1}}
     assert (
-        f"3 rows count as unlabelled, for they say {word!r} (2), blank (1)"
+        f"3 rows count as unlabelled, because they say {word!r} (2), blank (1)"
         in (listing.warnings[0])
     )
 
@@ -522,13 +522,13 @@ def test_an_unknown_label_or_split_is_rejected_with_what_there_is(tmp_path: Path
     [
         ("path,d\n0.png,a\n", {"labels": {"diagnosis": "diagnosis"}}, "no column 'diagnosis'"),
         ("path,severty\n0.png,a\n", {"labels": {"d": "severity"}}, "did you mean 'severty'"),
-        ("path,d\n", {}, "has a header, but no row"),
+        ("path,d\n", {}, "has a header, but no rows"),
         ("", {}, "is empty"),
-        ("path,d,d\n0.png,a,b\n", {}, "the column 'd' stands twice"),
+        ("path,d,d\n0.png,a,b\n", {}, "the column 'd' appears twice"),
         ("id\n0\n", {"path": "{ids}.png"}, "did you mean 'id'"),
         ("id\n0\n", {"path": "{id:d}.png"}, "cannot be filled"),
         ("path\n0.png\n", {"table": "lables.csv"}, r"tables there: labels\.csv"),
-        ("path\n0.png\n", {"classes": {"d": {"a": "b"}}}, "is no label"),
+        ("path\n0.png\n", {"classes": {"d": {"a": "b"}}}, "is not a label"),
     ],
 )
 def test_a_table_that_does_not_fit_says_where_and_what_there_is(

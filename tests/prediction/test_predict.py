@@ -190,8 +190,8 @@ def test_what_cannot_be_read_is_listed_with_the_reason_and_costs_no_other_scan(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (np.nan, "holds values that are no finite numbers"),
-        (np.inf, "holds values that are no finite numbers"),
+        (np.nan, "holds values that are not finite numbers"),
+        (np.inf, "holds values that are not finite numbers"),
         (1.7e308, "holds values up to 1.7e+308, beyond what float32 can hold"),
     ],
 )

@@ -122,5 +122,5 @@ def test_a_wrong_option_is_named(
 
 @pytest.mark.parametrize("paths", [[], [1]])
 def test_what_is_no_path_is_refused(model: Path, paths: Any) -> None:
-    with pytest.raises(UserError, match=r"paths: \[1?\] is no folder, table, file or list"):
+    with pytest.raises(UserError, match=r"paths: \[1?\] is not a folder, table, file or list"):
         maskwise.predict(paths, model)

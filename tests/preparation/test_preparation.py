@@ -253,7 +253,7 @@ def test_a_flat_image_is_black_and_not_nan() -> None:
 def test_an_image_whose_values_cannot_be_scaled_is_refused_and_not_black(value: float) -> None:
     image = np.full((8, 8), 3e38, np.float32)
     image[0] = value
-    with pytest.raises(UserError, match="no finite numbers, or too far apart to be scaled"):
+    with pytest.raises(UserError, match="not finite numbers, or too far apart to be scaled"):
         seen(image, PAD, {"name": "percentile", "low": 12.0}, 1, 8, 8)
 
 

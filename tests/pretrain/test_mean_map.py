@@ -112,7 +112,7 @@ def test_processes_cannot_teach_the_policy_within() -> None:
 
 
 def test_a_policy_without_an_opinion_has_no_mean_map() -> None:
-    with pytest.raises(UserError, match=r"'random_box' has no opinion of a place"):
+    with pytest.raises(UserError, match=r"'random_box' has no opinion on places"):
         build({"name": "random_box"})
 
 

@@ -109,7 +109,7 @@ def test_an_error_in_a_worker_is_told_with_its_place(tmp_path: Path) -> None:
     run = make_run(tmp_path, recipe(1), steps=9)
     (tmp_path / "store" / "masks.npy").rename(tmp_path / "masks.npy")
     (tmp_path / "store" / "index.parquet").unlink()  # a worker opens the store for itself
-    with pytest.raises(UserError, match=r"worker 0 failed(.|\n)*is no complete store"):
+    with pytest.raises(UserError, match=r"worker 0 failed(.|\n)*is not a complete store"):
         pretrain(store, splits, run)
     assert not children()
 

@@ -169,7 +169,7 @@ def test_a_file_of_words_is_no_checkpoint(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
     (tmp_path / "x.pth").write_text("hello world")
     block = changed(SCRATCH, objective={"name": "none", "weights": str(tmp_path / "x.pth")})
-    with pytest.raises(UserError, match=r"x.pth: is no readable checkpoint of weights"):
+    with pytest.raises(UserError, match=r"x.pth: is not a readable checkpoint of weights"):
         pretrain(store, splits, make_run(tmp_path, block))
 
 

@@ -150,7 +150,7 @@ def test_one_seed_off_0_depends_on_the_image_and_proves_no_learning(lift: float)
 
     assert said.endswith(
         "where it hides depends on the image (one seed cannot tell learning from a random "
-        "taste)."
+        "preference)."
     )
 
 

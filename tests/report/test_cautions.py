@@ -53,7 +53,7 @@ def test_without_enough_trainings_nothing_is_more_than_a_perhaps() -> None:
     text = doubts(study(seeds=(0, 1)))["Only 2 seeds"]
 
     assert "cover only the choice of test images" in text
-    assert "nothing here is more than a perhaps" in text
+    assert "every answer here is “perhaps” at most" in text
 
 
 def test_a_study_that_named_nothing_beforehand_is_distrusted() -> None:
@@ -72,7 +72,7 @@ def test_networks_that_outline_nothing_stand_on_the_first_screen() -> None:
 
     assert next(iter(told)) == "Nothing was outlined"
     assert f"{what}, or the like, by 3 of 3 networks" in told["Nothing was outlined"]
-    assert "the like holds of 1 other recipe" in told["Nothing was outlined"]
+    assert "the same holds for 1 other recipe" in told["Nothing was outlined"]
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_choosing_by_next_to_nothing_is_distrusted(chosen: dict[str, int], words
     inputs = study()
     scores = {**inputs.scores, "validation": {"0.1": chosen}}
 
-    assert words in doubts(replace(inputs, scores=scores))["Calibrated on next to nothing"]
-    assert "Calibrated on next to nothing" not in doubts(inputs)
+    assert words in doubts(replace(inputs, scores=scores))["Calibrated on very few images"]
+    assert "Calibrated on very few images" not in doubts(inputs)
 
 
 def test_duplicates_are_not_said_to_be_together_where_the_split_divides_them() -> None:
@@ -236,8 +236,8 @@ def test_full_validation_labels_at_every_fraction_are_said() -> None:
     subsets = pd.concat([everything, everything.assign(fraction=0.1)])
     inputs = replace(inputs, subsets=subsets)
 
-    assert "More labels than it says" in doubts(inputs)
-    assert "More labels than it says" not in doubts(study())
+    assert "More labels than stated" in doubts(inputs)
+    assert "More labels than stated" not in doubts(study())
 
 
 def test_rejected_images_are_counted() -> None:

@@ -32,8 +32,8 @@ def test_a_clear_lead_is_told_with_recipe_n_size_and_certainty() -> None:
         "Yes, pre-training helped: with 10 % of the labels (12 training and 4 validation "
         "images), SimCLR reached a macro AUROC of 0.757 against 0.667 with no pre-training "
         "(difference +0.090 [0.060, 0.120]), on 80 test images of 40 groups with 3 seeds. "
-        "Better as well: Intelligent Masking (+0.050 [0.020, 0.080]). Asked as well, and not "
-        "clear: random boxes (+0.020 [-0.010, 0.050])."
+        "Better as well: Intelligent Masking (+0.050 [0.020, 0.080]). Also asked, without "
+        "a clear answer: random boxes (+0.020 [-0.010, 0.050])."
     )
     assert said.sureness == (
         "How sure: the 95 % interval excludes 0, and p = 0.004 after correction for the 3 "

@@ -143,7 +143,7 @@ def test_many_images_without_a_lesion_are_a_caution(outlined: ReportInputs) -> N
     predictions.loc[emptied, ["tp_lesion", "fn_lesion"]] = 0
     for given, expected in ((outlined, False), (replace(outlined, predictions=predictions), 1)):
         titles = {caution.title for caution in cautions(read_facts(given))}
-        assert ("Images without a lesion weigh in" in titles) == expected
+        assert ("Images without a lesion count" in titles) == expected
 
 
 def test_a_page_without_outlines_says_so(outlined: ReportInputs) -> None:

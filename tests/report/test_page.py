@@ -136,7 +136,7 @@ def test_a_page_is_made_of_what_evaluate_writes(small: ReportInputs) -> None:
 
     value = result.scores["scores"]["dqn"]["full"]["0.1"]["macro_auroc"]["value"]
     assert f"{value:.3f}" in html
-    assert "One seed: the intervals hold the chance of the test images alone" in html
+    assert "One seed: the intervals cover only the choice of test images" in html
 
 
 def test_the_calibration_error_is_shown_beside_that_of_perfect_predictions(

@@ -26,7 +26,7 @@ def test_equal_steps_are_not_called_equal_computing() -> None:
     text = told(study())
 
     assert "one learning rate, tuned for none of them" in text
-    assert "SimCLR sees two views a step" in text
+    assert "SimCLR sees two views of each image per step" in text
     assert "two views" not in told(study(recipes=("scratch", "random_box", "dqn")))
 
 

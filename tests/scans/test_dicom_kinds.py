@@ -70,7 +70,10 @@ def test_pixels_of_a_class_that_is_no_image_are_refused_by_its_name(
     tmp_path: Path, number: str, said: str
 ) -> None:
     write(tmp_path, SOPClassUID=STORAGE + number)
-    assert reject(tmp_path) == ("not_a_scan", f"its pixels are no image: of the class {said!r}")
+    assert reject(tmp_path) == (
+        "not_a_scan",
+        f"its pixels are not an image: of the class {said!r}",
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def test_a_modality_that_has_no_images_is_refused_whatever_the_class(
 ) -> None:
     storage = f"{STORAGE}7" if known else "1.3.12.2.1107.5.9.1"
     write(tmp_path, SOPClassUID=storage, Modality=modality)
-    assert reject(tmp_path) == ("not_a_scan", f"its pixels are no image: {said}")
+    assert reject(tmp_path) == ("not_a_scan", f"its pixels are not an image: {said}")
 
 
 @pytest.mark.parametrize("number", ["7", "7.1", "7.4", "1.29"])

@@ -76,7 +76,7 @@ def test_no_pixel_of_a_damaged_archive_is_taken(tmp_path: Path) -> None:
     damaged = flipped(archive(compression=zipfile.ZIP_STORED), 1500)
     (tmp_path / "a.npz").write_bytes(damaged)
     for frame in (0, 11):
-        with pytest.raises(RejectedError, match="is no readable"):
+        with pytest.raises(RejectedError, match="is not a readable"):
             read_image(tmp_path, "a.npz", frame)
 
 
@@ -84,7 +84,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
     content = bytearray(archive())
     content[6] |= 1
     content[content.find(b"PK\x01\x02") + 8] |= 1
-    assert "is no readable" in refusal(tmp_path, bytes(content))
+    assert "is not a readable" in refusal(tmp_path, bytes(content))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
     ids=["v3", "v9", "syntax", "deep", "no height", "flat", "scalar", "negative", "many", "O"],
 )
 def test_images_whose_header_cannot_be_true_are_refused(tmp_path: Path, images: bytes) -> None:
-    assert "is no readable" in refusal(tmp_path, archive(images))
+    assert "is not a readable" in refusal(tmp_path, archive(images))
 
 
 @pytest.mark.parametrize(

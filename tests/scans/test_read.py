@@ -161,4 +161,4 @@ def test_without_the_extra_it_says_what_to_install(call: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    assert 'is not there: pip install "maskwise[pipeline]"' in done.stderr
+    assert 'is not installed: pip install "maskwise[pipeline]"' in done.stderr

@@ -70,7 +70,7 @@ def test_a_row_keeps_its_number_behind_blank_ones() -> None:
         (b'path,d\na,"x\nb,y\n', r"t\.csv, line 2: a quotation mark opens here and none"),
         (b'"path\na\n', r"t\.csv, line 1: a quotation mark opens here and none"),
         (b"path,,d\na,x,1\n", "column 2 has no name, but holds cells"),
-        (b"path,d,d\na,x,1\n", "the column 'd' stands twice"),
+        (b"path,d,d\na,x,1\n", "the column 'd' appears twice"),
         (b"path,d\na,\0\n", r"t\.csv, line 2: holds a null character"),
         (b"path,d\na," + 200_000 * b"x" + b"\n", r"line 2: cannot be read as CSV \(field larg"),
         (b"", "is empty; its first line should name the columns"),

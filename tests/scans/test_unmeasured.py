@@ -87,7 +87,7 @@ def test_a_refusal_of_nan_says_how_much_of_it_there_is_and_names_the_option(
 def test_infinite_values_are_refused_whatever_is_said_of_nan(tmp_path: Path) -> None:
     write(tmp_path / "v.nii", np.where(HOLE == 5, np.inf, HOLE))
     image = read_image(tmp_path, "v.nii", reading=BACKGROUND)
-    with pytest.raises(RejectedError, match=r"no finite numbers \(infinite ones\)"):
+    with pytest.raises(RejectedError, match=r"not finite numbers \(infinite ones\)"):
         check_values(image, "v.nii")
 
 
@@ -124,7 +124,7 @@ def test_numbers_near_a_whole_one_are_that_one(tmp_path: Path) -> None:
 
 def test_a_number_beside_a_whole_one_is_refused_with_its_digits(tmp_path: Path) -> None:
     write(tmp_path / "m.nii", np.full((2, 2, 1), 0.99608, np.float32))
-    with pytest.raises(RejectedError, match=r"holds 0\.99608, which is no class"):
+    with pytest.raises(RejectedError, match=r"holds 0\.99608, which is not a class"):
         read_classes(tmp_path, ["m.nii"])
 
 

@@ -33,11 +33,11 @@ def read_arrays(kind: Callable[..., Record], path: Path, stage: str) -> Record:
     except MemoryError:  # says nothing of the file
         raise
     except Exception as error:
-        # Damaged archives raise what they like: BadZipFile, zlib.error, KeyError, …
+        # Damaged archives raise anything: BadZipFile, zlib.error, KeyError, …
         raise UserError(f"{path}: cannot be read ({error}); run {stage} again") from None
     if missing := set(names) - set(found):
         raise UserError(
-            f"{path}: has no {' and no '.join(sorted(missing))}, for another version wrote it; "
-            f"run {stage} again"
+            f"{path}: has no {' and no '.join(sorted(missing))}, because another version wrote "
+            f"it; run {stage} again"
         )
     return kind(**found)

@@ -58,11 +58,12 @@ def load_encoder(path: str | Path) -> Encoder:
     """Return the encoder in ``path``, in eval mode, its ``metadata`` an attribute.
 
     ``prepare(array)`` makes of a raw image the batch of one, ``(1, C, H, W)``, that it takes;
-    it returns a feature map a stage, and ``pooled(images)`` numbers an image.
+    it returns one feature map per stage, and ``pooled(images)`` a row of numbers per image.
     ``decoder_of(encoder)`` holds the weights of a decoder, if the file has them.
 
     Raises:
-        UserError: if the file is no encoder, or a tensor is missing, unexpected or misshapen.
+        UserError: if the file is not an encoder, or a tensor is missing, unexpected or
+            misshapen.
     """
     path = Path(path)
     tensors, blocks = read_tensors(path)
@@ -85,13 +86,13 @@ def usable(path: Path) -> Iterator[None]:
     """Turn whatever a damaged description leads to into one message."""
     try:
         yield
-    except (UserError, MemoryError):  # the latter says nothing of the file
+    except (UserError, MemoryError):  # the latter says nothing about the file
         raise
     except Exception as error:
         # Values that are wrong in any way raise anything: TypeError, KeyError, RuntimeError.
         raise UserError(
-            f"{path}: what the file says of itself cannot be used ({cut(str(error), 400)}); it "
-            "is damaged, or of another version of maskwise: make it again, or take another copy"
+            f"{path}: its metadata cannot be used ({cut(str(error), 400)}); it is damaged, or "
+            "from another version of maskwise: make it again, or take another copy"
         ) from None
 
 
@@ -111,8 +112,8 @@ def rebuild(
     """Return the module that ``build`` makes, in eval mode, with the weights of ``tensors``.
 
     It is built, and shown an image of the size that it was trained on, without memory first: a
-    description that is wrong must not take all there is. Then it is built anew, for whatever
-    it computes when it is built and no file holds.
+    description that is wrong must not take all there is. Then it is built anew, for the
+    sake of whatever it computes when it is built and no file holds.
     """
     with torch.device("meta"):
         module = build().eval()
@@ -121,7 +122,7 @@ def rebuild(
     try:
         with torch.inference_mode():
             module(image)
-    except (RuntimeError, IndexError):  # what torch says of it names no figure of the file
+    except (RuntimeError, IndexError):  # what torch says about it names no figure of the file
         raise ValueError("its layers do not fit one another, or its image") from None
     # The fresh weights are drawn from torch's global generator, which is not ours.
     with torch.random.fork_rng(devices=()), torch.device("cpu"):
@@ -142,7 +143,7 @@ def build_encoder(metadata: EncoderMetadata, where: str) -> Encoder:
 
 
 def write_tensors(tensors: Mapping[str, Tensor], blocks: Mapping[str, Any], path: Path) -> None:
-    """Write tensors with one JSON block a name in the safetensors metadata."""
+    """Write tensors with one JSON block per name in the safetensors metadata."""
     metadata = {name: json.dumps(block, sort_keys=True) for name, block in blocks.items()}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
@@ -177,7 +178,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path}: is no readable safetensors file ({cut(str(error), 400)})"
+            f"{path}: is not a readable safetensors file ({cut(str(error), 400)})"
         ) from None
     if metadata.get("format") not in READABLE:
         raise UserError(f"{path}: was not written by maskwise ({FORMAT}); export it again")
@@ -199,20 +200,20 @@ def read_checkpoint(path: Path, where: str) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except MemoryError:  # says nothing of the file
+    except MemoryError:  # says nothing about the file
         raise
     except Exception as error:  # torch's reader of a file that is none raises what it meets
         raise UserError(
-            f"{where}: is no readable checkpoint of weights ({cut(str(error), 400)})"
+            f"{where}: is not a readable checkpoint of weights ({cut(str(error), 400)})"
         ) from None
     state = state.get("state_dict", state) if isinstance(state, Mapping) else state
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{where}: holds {type(state).__name__}, and no state dict of tensors")
+        raise UserError(f"{where}: holds {type(state).__name__}, not a state dict of tensors")
     return dict(state)
 
 
 def origin(path: Path) -> EncoderMetadata | None:
-    """Return what an encoder of ours says of itself, None for a file of another project."""
+    """Return what an encoder of ours says about itself; None for another project's file."""
     if path.suffix != ".safetensors":
         return None
     with safe_open(path, framework="pt") as file:
@@ -264,5 +265,5 @@ def _misfit(tensor: Tensor, wanted: Tensor) -> tuple[str, str]:
     if tensor.is_floating_point() != wanted.is_floating_point():
         return "of another type", f"is {tensor.dtype}, not {wanted.dtype}"
     if tensor.is_floating_point() and not tensor.float().isfinite().all():
-        return "damaged", "holds values that are no finite numbers"
+        return "damaged", "holds values that are not finite numbers"
     return "", ""

@@ -79,7 +79,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
         manifest = _read_columns(path)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path}: is no readable manifest ({error}); run ingest again"
+            f"{path}: is not a readable manifest ({error}); run ingest again"
         ) from None
     check_manifest(manifest, str(path))
     return manifest

@@ -113,12 +113,12 @@ def load_model(path: str | Path) -> Classifier | Segmenter:
     """Return the model in ``path``, in eval mode, its ``metadata`` an attribute.
 
     A classifier takes normalised images ``(B, C, H, W)`` and returns logits ``(B, classes)``;
-    ``probabilities(images)`` returns calibrated probabilities. A segmenter returns them a
+    ``probabilities(images)`` returns calibrated probabilities. A segmenter returns them per
     pixel, the background first, and ``outline(images)`` the class of each pixel, of images of
     any size.
 
     Raises:
-        UserError: if the file is no model, or a tensor is missing, unexpected or misshapen.
+        UserError: if the file is not a model, or a tensor is missing, unexpected or misshapen.
     """
     path = Path(path)
     tensors, blocks = read_tensors(path)

@@ -1,6 +1,6 @@
 """What networks outlined: of a study's test images one file, of new scans a folder of PNGs.
 
-In such a folder there is one grey PNG a scan, of the scan's own size. A pixel's value is the
+In such a folder there is one grey PNG per scan, of the scan's own size. A pixel's value is the
 number of its class, 0 = background: such a picture looks black, and is for programs. No name of
 a scan is a file's name; the table of predictions says which is whose.
 """

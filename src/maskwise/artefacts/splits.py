@@ -67,4 +67,4 @@ def check_splits(splits: pd.DataFrame, where: str) -> None:
         raise UserError(f"{where}: split {unknown[0]!r} is none of {', '.join(SPLITS)}")
     repeated = splits["image_id"][splits["image_id"].duplicated()]
     if len(repeated):
-        raise UserError(f"{where}: image {repeated.iloc[0]} stands twice")
+        raise UserError(f"{where}: image {repeated.iloc[0]} appears twice")

@@ -3,11 +3,12 @@
 ``images.npy`` uint8 or uint16 ``(N, C, H, W)``; ``masks.npy`` ``(N, H, W)`` where the source
 has any: bool, True = lesion, or, where ``store.json`` names ``mask_classes``, uint8, 0 =
 background and i = the i-th of them; ``index.parquet`` (``image_id``, ``group``, ``has_mask``,
-``scale``, ``offset`` and one column ``label_<name>`` a label, row i = image i); ``store.json``.
+``scale``, ``offset`` and one column ``label_<name>`` per label, row i = image i);
+``store.json``.
 
 ``has_mask`` says that somebody outlined the image; the outline may be empty (a normal image).
 Where it is known, the index says how large and where an image is: ``spacing_y``, ``spacing_x``
-(mm a stored pixel), ``volume``, ``slice``, ``spacing_z`` (mm from slice to slice).
+(mm per stored pixel), ``volume``, ``slice``, ``spacing_z`` (mm from slice to slice).
 Intensity ``v`` of a stored pixel ``p`` is ``p * scale + offset`` in [0, 1]; a network sees
 ``(v - mean) / std``. ``Preparation`` holds both, and how an image became one.
 """
@@ -76,7 +77,7 @@ class Store:
         if (position < 0).any():
             absent = ", ".join(np.asarray(image_ids, str)[position < 0][:3])
             raise UserError(
-                f"{self.path}: holds no image {absent}; the store and the splits are not of "
+                f"{self.path}: holds no image {absent}; the store and the splits are not from "
                 "the same run: run preprocess again"
             )
         rows: NDArray[np.int64] = position.astype(np.int64)
@@ -139,7 +140,7 @@ def open_store(path: Path) -> Store:
         index = pd.read_parquet(path / "index.parquet")
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
-            f"{path}: is no complete store ({error}); run preprocess again"
+            f"{path}: is not a complete store ({error}); run preprocess again"
         ) from None
     masks_path = path / "masks.npy"
     masks = None

@@ -55,7 +55,7 @@ the two (``volume``, ``group``), ``distance_unit`` ``mm`` or ``px``. Then, of ea
 ``asd_<class>``, NaN where one of the two outlines is empty, and ``unit_hd95_<class>``,
 ``unit_asd_<class>`` of the unit, the same in all its rows: between the surfaces of the whole
 volume where the store knows its slices' order and distance, else the mean over its images.
-Distances are of the test part only, for they take long."""
+Distances are computed for the test part only, because they take long."""
 
 HISTORY = ("epoch",)
 """Of a replicate's pre-training; what else there is depends on the recipe."""

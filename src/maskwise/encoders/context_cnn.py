@@ -33,9 +33,9 @@ class ContextCnnConfig:
     """.45 M parameters by default, and 8 x 8 features of an image of 64 pixels."""
 
     widths: Annotated[tuple[Width, ...], Length(1, 16)] = (24, 56, 112)
-    """Channels a stage, finest first."""
+    """Channels per stage, finest first."""
     convolutions: Annotated[tuple[Convolutions, ...], Length(1, 16)] = (2, 2, 4)
-    """3 x 3 convolutions a stage."""
+    """3 x 3 convolutions per stage."""
     stride: Literal[8, 16, 32] = 8
     """Pixels of the image that a feature of the last stage stands for, one side: 8, 16 or 32.
 

@@ -13,12 +13,12 @@ from maskwise.encoders.pooling import pool
 
 
 class Encoder(nn.Module, ABC):
-    """Turns images into one feature map a stage, finest first."""
+    """Turns images into one feature map per stage, finest first."""
 
     channels: tuple[int, ...]
     """Channels of each stage's features."""
     strides: tuple[int, ...]
-    """Pixels of the image a feature of each stage covers, one side; the last is the total."""
+    """Pixels per side that a feature of each stage covers; the last is the total."""
     metadata: EncoderMetadata
     """Of one that was pre-trained or loaded; one that was merely built has none."""
 

@@ -13,7 +13,7 @@ DecoderName = Literal["lean", "release"]
 class Decoder(nn.Module):
     """Goes up through the strides of the encoder, optionally past the features met there.
 
-    ``lean``: one 3 x 3 convolution a level, and one convolution that turns the last level's
+    ``lean``: one 3 x 3 convolution per level, and one convolution that turns the last level's
     features into pixels, so that no map of full size has more channels than the image: such
     maps are where a small network spends its time.
     ``release``: the authors' "UNet" (with skips) or "AE" (without).

@@ -20,8 +20,8 @@ def prepared(
     metadata = vars(encoder).get("metadata")
     if not isinstance(metadata, EncoderMetadata):
         raise UserError(
-            "encoder.metadata: missing, so that nothing is known of the images that it takes; "
-            "load one with maskwise.load_encoder or load_model"
+            "encoder.metadata: missing, so that nothing is known about the images that it "
+            "takes; load one with maskwise.load_encoder or load_model"
         )
     image = torch.from_numpy(metadata.preparation.prepared(array, modality))[None]
     weight = next(module.parameters(), None)
@@ -53,7 +53,7 @@ def check_images(
     if min(shape[2:]) < least:
         raise UserError(
             f"images: {shape[2]} x {shape[3]} pixels were given, but the network needs "
-            f"{least} or more a side"
+            f"{least} or more per side"
         )
     _check_type(images, module)
 
@@ -62,7 +62,7 @@ def _check_type(images: Tensor, module: nn.Module) -> None:
     weight = next(module.parameters(), None)
     if not images.is_floating_point():
         raise UserError(
-            f"images: {images.dtype} was given, but numbers with a fraction are needed: "
+            f"images: {images.dtype} was given, but floating-point numbers are needed: "
             "(v - mean) / std of intensities v in [0, 1], as torch.float32"
         )
     if weight is None:

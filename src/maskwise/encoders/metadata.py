@@ -1,4 +1,4 @@
-"""What an encoder's file says of it. Needs nothing but NumPy."""
+"""What an encoder's file says about it. Needs nothing but NumPy."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -9,7 +9,8 @@ from maskwise.errors import UserError
 
 Norm = Literal["group", "batch"]
 GROUP = 8
-"""Channels a group. Group norm needs no other image of the batch, so it suits small batches."""
+"""Channels per group. Group norm needs no other image of the batch, so it suits small
+batches."""
 
 
 def check_widths(norm: Norm, widths: tuple[int, ...]) -> None:
@@ -27,8 +28,8 @@ class BatchNorm(nn.BatchNorm2d):
     def forward(self, features: Tensor) -> Tensor:
         if self.training and features.numel() == features.shape[1]:
             raise UserError(
-                "batch norm learns from two values a channel or more, but one image with "
-                "features of 1 x 1 was given; take more images a batch (batch_size), a smaller "
+                "batch norm needs two or more values per channel, but one image with features "
+                "of 1 x 1 was given; take more images per batch (batch_size), a smaller "
                 "stride, or norm: group"
             )
         normalised: Tensor = super().forward(features)

@@ -1,11 +1,11 @@
-"""From a feature map to numbers an image, by name."""
+"""From a feature map to numbers per image, by name."""
 
 import torch
 from torch import Tensor
 
 
 def pool(features: Tensor, pooling: str) -> Tensor:
-    """Turn a feature map ``(B, C, h, w)`` into numbers an image.
+    """Turn a feature map ``(B, C, h, w)`` into numbers per image.
 
     ``mean`` over the places, ``(B, C)``; ``mean_max``, mean and maximum side by side,
     ``(B, 2 C)``; ``places``, every place for itself, ``(B, C h w)``.

@@ -33,7 +33,7 @@ class Arrangement:
     tests: tuple[TestSet, ...]
     """A repetition."""
     values: dict[Curve, list[list[NDArray[np.float64]]]]
-    """``(n, C)`` a repetition and seed, the measures' ``columns``; in the order of the
+    """``(n, C)`` per repetition and seed, the measures' ``columns``; in the order of the
     predictions."""
     sizes: tuple[int, ...]
     """Groups of the one test set, or of each fold's: they lie below one another in draws."""
@@ -147,8 +147,8 @@ def _groups(
     repeated = pd.Index(together)[pd.Index(together).duplicated()]
     if len(repeated):
         raise UserError(
-            f"{where}: the group {repeated[0]} is tested in several folds; a group stands in "
-            "one: run preprocess and what follows again"
+            f"{where}: the group {repeated[0]} is tested in several folds; a group belongs in "
+            "one: run preprocess and the later stages again"
         )
     return parts
 

@@ -40,9 +40,9 @@ class Primary:
             )
         for pair in self.comparisons:
             if pair[0] == pair[1]:
-                raise ValueError(f"comparisons: {pair[0]!r} stands against itself")
+                raise ValueError(f"comparisons: {pair[0]!r} is compared with itself")
         if len({frozenset(pair) for pair in self.comparisons}) < len(self.comparisons):
-            raise ValueError("comparisons: a pair stands there twice")
+            raise ValueError("comparisons: a pair appears twice")
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction is {self.fraction}, should lie in (0, 1]")
 
@@ -66,9 +66,10 @@ class EvaluateConfig:
     against: str = "scratch"
     """Recipe that every other one is compared with."""
     except_recipes: tuple[str, ...] = ("imagenet",)
-    """Recipes not compared with ``against``, for they have another encoder; see ``pairs``."""
+    """Recipes not compared with ``against``, because they have another encoder; see
+    ``pairs``."""
     pairs: tuple[Pair, ...] = ()
-    """Further comparisons, recipe minus other; those with an absent recipe are passed over."""
+    """Further comparisons, recipe minus other; those with an absent recipe are ignored."""
     primary: Mapping[str, Primary] = field(default_factory=dict)
     """Source -> its primary comparisons. They alone get a p; all else is exploration."""
     test: Literal["bootstrap", "sign_flip"] = "bootstrap"
@@ -78,4 +79,4 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         for recipe, other in self.pairs:
             if recipe == other:
-                raise ValueError(f"pairs: {shown(recipe)} stands against itself")
+                raise ValueError(f"pairs: {shown(recipe)} is compared with itself")

@@ -1,8 +1,8 @@
 """Classification metrics of one set of predictions under many weightings at once.
 
-Shapes: ``probabilities`` ``(n, K)``; ``truth`` ``(n,)`` class codes; ``weights`` ``(n, D)``, a
-column a bootstrap draw. Every metric returns ``(D,)`` and equals scikit-learn's on the rows
-repeated by a column of whole weights; NaN where it is undefined. A mean over classes is
+Shapes: ``probabilities`` ``(n, K)``; ``truth`` ``(n,)`` class codes; ``weights`` ``(n, D)``,
+one column per bootstrap draw. Every metric returns ``(D,)`` and equals scikit-learn's on the
+rows repeated by a column of whole weights; NaN where it is undefined. A mean over classes is
 undefined where a class of ``truth`` has no weight: without it the mean would be of another
 thing. There is no loop over draws.
 """

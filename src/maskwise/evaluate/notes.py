@@ -46,7 +46,7 @@ class Stuck:
         return (
             f"{recipe} ({mode}, {100 * fraction:g} % of the labels): {self.what}, or the like, "
             f"by {self.networks} of {self.of} networks; a difference to a recipe that did the "
-            "same says nothing of either."
+            "same says nothing about either."
         )
 
 
@@ -174,9 +174,9 @@ def _repetitions(arrangement: Arrangement) -> list[str]:
     if n < LEAST:
         once = f"One {unit}" if n == 1 else f"{n} {unit}s"
         return [
-            f"{once}: the intervals hold the chance of the test images alone. What another "
+            f"{once}: the intervals cover only the choice of test images. What another "
             f"training would give is not estimated below {LEAST} repetitions, and no p is "
-            "given; another seed may rank the recipes otherwise."
+            "given; another seed may rank the recipes differently."
         ]
     if n < ENOUGH_SEEDS:
         wider = stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975)
@@ -222,10 +222,10 @@ def _folds(arrangement: Arrangement) -> list[str]:
     ]
     if networks == 1:
         notes.append(
-            "One network per fold: the chance of training and the chance of the fold cannot be "
-            f"told apart; seeds that are {folds} apart share a fold, so that twice as many "
-            "seeds train two."
+            "One network per fold: the chance of training and the chance of the fold cannot "
+            f"be told apart; seeds that are {folds} apart share a fold, so twice as many seeds "
+            "train two per fold."
         )
     if len({len(seeds) for seeds in arrangement.repetitions}) > 1:
-        notes.append("Not all folds have as many networks: add the missing seeds.")
+        notes.append("Not all folds have the same number of networks: add the missing seeds.")
     return notes

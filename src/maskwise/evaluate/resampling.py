@@ -11,12 +11,12 @@ must not count twice: of the bootstrap only what the networks *share* is added. 
 share nothing, for each is tested on images of its own; then Student's part is everything.
 
 The networks of folds are trained on overlapping images and so are not independent. Nadeau and
-Bengio (2003) add n_test / n_train to 1 / k; here of the networks' own variance alone, for the
-test images of folds do not overlap. Where folds happen to differ by less than their luck with
-test images, that luck is taken instead: an interval of both kinds of chance is never narrower
-than one of the test images alone.
+Bengio (2003) add n_test / n_train to 1 / k; here to the networks' own variance alone, because
+the test images of folds do not overlap. Where folds happen to differ by less than their luck
+with test images, that luck is taken instead: an interval of both kinds of chance is never
+narrower than one of the test images alone.
 
-Under ``LEAST`` repetitions training's part is not told at all.
+Under ``LEAST`` repetitions training's part is not estimated at all.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,8 @@ LEVEL = 0.95
 LEAST = 3
 """Repetitions from which the chance of training is estimated, and a p is given."""
 _DIGITS = 12
-"""Figures are rounded to so many decimals, for equal scores summed in another order."""
+"""Figures are rounded to so many decimals, because equal scores may be summed in another
+order."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def resample(values: Floats, draws: Draws, groups: int | None = None) -> Resampl
         values: the metric ``(R, 1 + B)``; column 0 is of the data themselves. Draws in which
             a repetition has no value are left out.
         draws: what was drawn.
-        groups: how many groups the metric hangs on, such as those of the rarest class; by
+        groups: how many groups the metric depends on, such as those of the rarest class; by
             default all.
     """
     values = np.round(values, _DIGITS)

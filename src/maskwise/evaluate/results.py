@@ -27,7 +27,7 @@ class Results:
     """What stands beside metrics, the mean over repetitions."""
     stuck: tuple[Stuck, ...]
     groups: dict[str, int]
-    """Metric -> test groups that it hangs on."""
+    """Metric -> test groups that it depends on."""
     on_both: dict[tuple[Curve, Curve], tuple[NDArray[np.float64], int]] = field(
         default_factory=dict
     )

@@ -50,8 +50,9 @@ def evaluate(
     A score is the mean over repetitions: seeds that share a test set, or folds, of which each
     is scored by itself, with the mean of its networks. ``resampling`` says what its interval
     holds, ``scales`` what it keeps to. All recipes, fractions and modes meet the same draws.
-    Each group counts once (``weigh: group``), so that a duplicated image counts once. A p have
-    only the comparisons that ``config.primary`` named, where training was repeated enough.
+    Each group counts once (``weigh: group``), so that a duplicated image counts once. Only
+    comparisons that ``config.primary`` named have a p, and only where training was repeated
+    enough.
 
     Args:
         predictions: ``tables.PREDICTIONS`` of all replicates; only the test part is read.

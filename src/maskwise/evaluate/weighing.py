@@ -48,7 +48,7 @@ class Weights:
         return self._of(self.test.group[first])
 
     def _of(self, group: NDArray[np.int64]) -> Floats:
-        """Return 1 a row, or 1 / (rows of its group), times how often the group was drawn."""
+        """Return 1 per row, or 1 / (rows of its group), times how often the group was drawn."""
         own = np.ones(len(group)) if self.weigh == "image" else 1.0 / np.bincount(group)[group]
         weights: Floats = own[:, None] * self.draws.groups[group]
         return weights

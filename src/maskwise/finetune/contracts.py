@@ -1,4 +1,4 @@
-"""What a task says of itself, and what it hands on; it may learn as it likes in between."""
+"""What a task says about itself, and what it hands on; it may learn as it likes in between."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ class Models:
 
     keep: Keep
     choices: list[dict[str, Any]] = field(default_factory=list)
-    """One a model, in the order of training: what it is, and what was chosen for it."""
+    """One per model, in the order of training: what it is, and what was chosen for it."""
     outlines: ModelOutlines | None = None
     """What the last model of the largest fraction outlined; None where nothing is outlined."""
     _kept: dict[str, tuple[nn.Module, Metadata]] = field(default_factory=dict)

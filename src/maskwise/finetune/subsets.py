@@ -1,7 +1,7 @@
 """Which labels a fraction may use: stratified by class, whole groups, nested.
 
-One order of the groups a seed; a fraction is a prefix of it. The order depends on the split and
-the seed alone, so all recipes share it.
+One order of the groups per seed; a fraction is a prefix of it. The order depends on the split
+and the seed alone, so all recipes share it.
 """
 
 import logging
@@ -162,6 +162,6 @@ def _tell(subsets: pd.DataFrame) -> None:
             f"{n} {row['size']} ({row['nunique']})" for n, row in counts.iterrows()
         )
         log.info(
-            "%.0f %% of the labels, %s: %d images of %d groups; images (groups) a class: %s",
+            "%.0f %% of the labels, %s: %d images of %d groups; images (groups) per class: %s",
             100 * fraction, role, len(part), part["group"].nunique(), shown,
         )  # fmt: skip

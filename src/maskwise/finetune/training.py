@@ -79,7 +79,7 @@ def draw_images(
 def at_every_rate(
     run: FinetuneRun, what: str, train_at: Callable[[float, Bar], Network]
 ) -> Iterator[tuple[float, Network]]:
-    """Train once a learning rate, all under one bar that names ``what`` is trained."""
+    """Train once per learning rate, all under one bar that names ``what`` is trained."""
     budget, name = run.budget, f"{run.recipe}.s{run.seed}, {what}"
     steps = budget.steps * len(budget.learning_rates)
     with bar("finetune", name, steps, budget.batch_size) as shown:

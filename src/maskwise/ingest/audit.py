@@ -27,7 +27,7 @@ from maskwise.weighted import Floats, ranking
 
 DRAWS = 500
 FOLDS = 3
-"""Each costs one forest per question. Where facts tell nothing, 3 err no oftener than 5."""
+"""Each costs one forest per question. Where facts tell nothing, 3 err no more often than 5."""
 TREES = 20
 """A forest; most of its time is Python's, a tree."""
 LARGEST = 4_000

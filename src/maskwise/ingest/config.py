@@ -22,7 +22,7 @@ class IngestConfig:
     mask_agreement: Share = 0.5
     """Intersection over union, in [0, 1], under which the masks of duplicates contradict."""
     workers: Workers | None = None
-    """Processes; null = one a core, fewer for few images."""
+    """Processes; null = one per core, fewer for few images."""
     seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
     """A file, or an image of an archive, that takes longer to read is rejected."""
     identity_key: Path = KEY

@@ -68,7 +68,7 @@ class SourceConfig(Protocol):
 
     @property
     def reading(self) -> Reading:
-        """How files are read that leave a choice."""
+        """How ambiguous files are read."""
 
     def listing(self, raw: Path) -> Listing:
         """Find images, labels, patients, splits and masks below ``raw``."""

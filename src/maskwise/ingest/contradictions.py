@@ -35,7 +35,7 @@ def label_contradictions(images: pd.DataFrame, groups: Groups) -> list[dict[str,
 
 
 def crossing_pairs(images: pd.DataFrame, groups: Groups, distance: int) -> dict[str, int]:
-    """Count, a label, the pairs of duplicates that differ in it."""
+    """Count, per label, the pairs of duplicates that differ in it."""
     pairs = np.array(list(duplicate_pairs(images, groups, distance)), dtype=np.int64)
     first, second = pairs.reshape(-1, 2).T
     counts = {}

@@ -18,7 +18,7 @@ Rows = NDArray[np.int64]
 
 BITS = 64
 _TILE = 2048
-"""Hashes a side of the square compared at once: 32 MB."""
+"""Hashes per side of the square compared at once: 32 MB."""
 _MANY = 2_000_000
 """Links after which they are reduced to what still says who belongs together."""
 

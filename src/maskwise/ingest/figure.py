@@ -25,7 +25,7 @@ COLOURS = (
 )
 """Okabe and Ito's, told apart by colour-blind readers."""
 _POINTS = 5000
-"""Sizes drawn as points; of more, every so-manieth."""
+"""Sizes drawn as points; of more, every n-th."""
 _CLASSES = 12
 
 

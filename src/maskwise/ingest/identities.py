@@ -63,7 +63,7 @@ def read_key(file: Path) -> bytes:
     """Return the key in ``file``, which is made if it is not there.
 
     Raises:
-        UserError: if it cannot be made or read, others may read it, or it is no key.
+        UserError: if it cannot be made or read, others may read it, or it is not a key.
     """
     try:
         if not file.exists():
@@ -74,20 +74,20 @@ def read_key(file: Path) -> bytes:
     except OSError as error:
         raise UserError(
             f"{file}: the key of the patients' pseudonyms can be neither read nor made "
-            f"({error.strerror}); set ingest.identity_key to a file in a folder that is there "
-            f"and that you may write; {_READ_MORE}"
+            f"({error.strerror}); set ingest.identity_key to a file in a folder that exists "
+            f"and that you may write to; {_READ_MORE}"
         ) from None
     except ValueError:
         key = b""
     if len(key) != _BYTES:
         raise UserError(
-            f"{file}: is no key, which is {2 * _BYTES} hexadecimal digits; put the right file "
-            f"back, or remove it to have a new key and all pseudonyms new; {_READ_MORE}"
+            f"{file}: is not a key, which is {2 * _BYTES} hexadecimal digits; put the right "
+            f"file back, or remove it to get a new key and new pseudonyms; {_READ_MORE}"
         )
     if readable:
         raise UserError(
-            f"{file}: others may read the key of the patients' pseudonyms; take that from "
-            f"them: chmod 600 {file}"
+            f"{file}: others may read the key of the patients' pseudonyms; withdraw their "
+            f"permission: chmod 600 {file}"
         )
     return key
 

@@ -28,7 +28,7 @@ class Joined:
     """One row per image, page or slice, by path and frame; the slices of a DICOM series by
     their place in the patient."""
     rejects: list[Reject]
-    """Images of series that are no volumes."""
+    """Images of series that are not volumes."""
     remarks: list[tuple[str, Remark]]
     """Path, and what a reader should know of that file."""
     warnings: tuple[str, ...] = ()

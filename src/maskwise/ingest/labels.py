@@ -46,8 +46,8 @@ def missing_warning(label: str, counts: Mapping[str, int]) -> list[str]:
         f"{word!r} ({count})" if word else f"blank ({count})" for word, count in counts.items()
     )
     return [
-        f"{label}: {sum(counts.values())} rows count as unlabelled, for they say {words}; the "
-        "source's options `missing` and `classes` keep a word that is a class."
+        f"{label}: {sum(counts.values())} rows count as unlabelled, because they say {words}; "
+        "the source's options `missing` and `classes` keep a word that is a class."
     ]
 
 
@@ -75,8 +75,8 @@ def alike_labels(images: pd.DataFrame) -> dict[str, list[dict[str, int]]]:
 def alike_warnings(found: Mapping[str, list[dict[str, int]]]) -> list[str]:
     """Return a sentence for each set of ``alike_labels``."""
     return [
-        f"{label}: {_listed(names)} differ in spelling only, and yet are {len(names)} classes; "
-        "if they are one, mend the names, or say `alike: join` (table, image_folder)."
+        f"{label}: {_listed(names)} differ only in spelling, and yet are {len(names)} classes; "
+        "if they are one, correct the names, or set `alike: join` (table, image_folder)."
         for label, sets in found.items()
         for names in sets
     ]

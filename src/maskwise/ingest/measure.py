@@ -229,6 +229,6 @@ def _lesion_share(
         (h, w), (height, width) = lesion.mask.shape, size
         detail = f"the mask {task.masks[0]!r} is {w} x {h} pixels, the image {width} x {height}"
         if (w, h) == size:
-            detail += ": a quarter turn apart, each as its EXIF orientation has it shown"
+            detail += ": a quarter turn apart, each turned by its own EXIF orientation"
         raise RejectedError(task.path, "mask_size", detail)
     return int(np.count_nonzero(lesion.mask)) / lesion.mask.size, lesion.remarks

@@ -95,10 +95,10 @@ def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _what_is_wrong(rows: pd.DataFrame) -> Why | None:
-    """Return why the rows of one series are no volume, or None."""
+    """Return why the rows of one series are not a volume, or None."""
     unplaced = int(rows["position"].isna().sum())
     if unplaced:
-        return "uneven_slices", f"{unplaced} of {len(rows)} slices say not where they lie"
+        return "uneven_slices", f"{unplaced} of {len(rows)} slices do not say where they lie"
     sizes = rows[["width", "height"]].drop_duplicates()
     if len(sizes) > 1:
         said = " and ".join(f"{width} x {height}" for width, height in sizes.to_numpy()[:2])

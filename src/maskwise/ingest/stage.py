@@ -45,7 +45,7 @@ __all__ = ["IngestConfig", "Ingested", "ingest"]
 log = logging.getLogger(__name__)
 
 CHUNK = 64
-"""Images a worker takes at once."""
+"""Images that a worker takes at once."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _measure(
     start = time.perf_counter()
     images = max(CHUNK, -(-sum(frames) // max(1, len(chunks))))
     shown = bar("ingest", source_name, len(chunks), images, images=sum(frames))
-    # A plan of its own: these are no optimiser steps of the whole run.
+    # A plan of its own: these are not optimiser steps of the whole run.
     pool = Pool(workers, config.seconds_per_file)
     with planning(len(chunks)), shown as progress, pool:
         for chunk in pool.map(work, chunks, lost):
@@ -134,7 +134,7 @@ def _measure(
             progress.step()
     if not had_key and os.path.exists(key_file):
         log.warning(
-            "%s: is new, the key with which ids of patients became pseudonyms; keep it, for "
+            "%s: is a new key, with which ids of patients became pseudonyms; keep it, because "
             "without it no later run gives the same ones",
             config.identity_key,
         )
@@ -172,7 +172,7 @@ def _refuse_too_many(
             f"{config.max_reject_share:.0%}"
         )
     remedy = (
-        "mend the files, or the options of the source (docs/sources.md explains the reasons)"
+        "correct the files, or the options of the source (docs/sources.md explains the reasons)"
     )
     raise UserError("\n  ".join([f"{start}; {remedy}", *lines]))
 

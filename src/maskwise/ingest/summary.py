@@ -171,7 +171,7 @@ def plain(value: Any) -> Any:
 
 
 def _label(images: pd.DataFrame, column: str) -> dict[str, Any]:
-    """Return counts a class: images and groups over all, then images a part of the split."""
+    """Return counts per class: all images and groups, then images per part of the split."""
     values = images[column].fillna(_UNLABELLED)
     parts = images["split"].fillna(_NO_SPLIT)
     table = pd.crosstab(values, parts)
@@ -187,7 +187,7 @@ def _label(images: pd.DataFrame, column: str) -> dict[str, Any]:
 
 
 def _intensities(images: pd.DataFrame) -> dict[str, Any]:
-    """Return quantiles over images of mean and deviation, over all and a class."""
+    """Return quantiles over images of mean and deviation, over all and per class."""
     names = ("intensity_mean", "intensity_std", "intensity_min", "intensity_max")
     described: dict[str, Any] = {name: _quantiles(images[name]) for name in names}
     for column in label_columns(images):

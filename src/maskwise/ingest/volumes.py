@@ -39,7 +39,7 @@ def check_volume(
     highest = []
     for mask in masks:
         if claimed_format(mask) != "NIFTI":
-            detail = f"the mask {mask!r} is no NIfTI volume, as its image is"
+            detail = f"the mask {mask!r} is not a NIfTI volume, though its image is"
             raise RejectedError(path, "mask_geometry", detail)
         label = _open_mask(raw, path, mask, reading)
         _check_place(image, label, path, mask)

@@ -51,7 +51,7 @@ def evaluate(
 
 
 def headline(scores: dict[str, Any]) -> dict[str, Any]:
-    """Return what `dvc metrics diff` shows: the leading metric a recipe, mode and fraction."""
+    """Return what `dvc metrics diff` shows: the leading metric by recipe, mode, fraction."""
     leading = scores["leading"]
     figures = {
         recipe: {
@@ -80,8 +80,8 @@ def join(*predicted: Predicted) -> Predicted:
 def create_pipeline(study: Study) -> Pipeline:
     """The stage of one source, after one node per recipe that joins its seeds in memory.
 
-    Joined inside the recipe's namespace, for what a replicate writes and nobody in its
-    namespace reads lies open on kedro-viz's first page, once a seed.
+    Joined inside the recipe's namespace, because what a replicate writes and no node in
+    its namespace reads would appear on kedro-viz's first page, once per seed.
     """
     artefacts = ("scores", "metrics", "paired", "label_efficiency")
     joined = [study.collected(recipe, "predictions") for recipe in study.recipes]

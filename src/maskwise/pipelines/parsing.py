@@ -122,7 +122,7 @@ STAGE_BLOCKS: dict[str, Parse] = {
     "report": report,
     "predict": predict,
 }
-"""One a file ``conf/base/parameters_<stage>.yml``."""
+"""One per file ``conf/base/parameters_<stage>.yml``."""
 SOURCE_BLOCKS: dict[str, Parse] = {
     "ingest": ingest_source,
     "preprocess": preprocess_source,
@@ -239,7 +239,7 @@ def _check_generates(block: Mapping[str, Any], source: str) -> None:
     able = [name for name, config in SOURCES.items() if issubclass(config, GeneratedSource)]
     raise UserError(
         f"{source}.ingest.name: {block['name']!r} reads files and writes none, but "
-        f"conf/base/experiment.yml says that {source!r} is generated; take that away there, or "
+        f"conf/base/experiment.yml says that {source!r} is generated; remove that there, or "
         f"{hint('', able)} here"
     )
 

@@ -47,7 +47,7 @@ class Refused(NamedTuple):
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model says of some scans."""
+    """What a model says about some scans."""
 
     table: "pd.DataFrame"
     """One row per scan: ``prediction`` ("" where the answer is not finite), and the columns
@@ -58,7 +58,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a card says of one class."""
+    """What a card says about one class."""
 
     name: str
     share: float

@@ -75,7 +75,8 @@ class Outlines:
     ) -> tuple[NDArray[np.uint8], dict[str, float]]:
         """Return the likeliest class of each of the scan's pixels, and each column's area.
 
-        Class by class, for at its own size a scan may be a hundred times what the network sees.
+        Class by class, because at its own size a scan may be a hundred times what the network
+        sees.
         """
         preparation = self.metadata.encoder.preparation
         classes = np.zeros(shape, np.uint8)

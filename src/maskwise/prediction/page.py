@@ -17,7 +17,7 @@ from maskwise.prediction.contracts import Card, ModelKind, Refused
 
 @dataclass(frozen=True)
 class Summary:
-    """What the page says of the whole."""
+    """What the page says about the whole."""
 
     metadata: Metadata
     model: str

@@ -29,7 +29,7 @@ class Scans:
     root: Path
     scans: tuple[Scan, ...]
     passed_over: tuple[tuple[str, Refused], ...]
-    """Files that are no scans, relative to the root, each with the reason."""
+    """Files that are not scans, relative to the root, each with the reason."""
 
 
 def find_scans(
@@ -45,7 +45,7 @@ def find_scans(
         place: the folder or the table.
         column: the table's column of paths; ``frame`` and ``modality`` are read where present.
         root: what the table's paths are relative to; its own folder by default.
-        reading: how files are read that leave a choice.
+        reading: how ambiguous files are read.
         pool: whose processes look into the files of a folder; null = this one.
 
     Raises:

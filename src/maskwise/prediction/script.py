@@ -27,7 +27,7 @@ def predict(
     config = parse(PredictConfig, options, "predict")
     places = [paths] if isinstance(paths, str | Path) else list(paths)
     if not places or not all(isinstance(place, str | Path) for place in places):
-        raise UserError(f"paths: {shown(paths)} is no folder, table, file or list of files")
+        raise UserError(f"paths: {shown(paths)} is not a folder, table, file or list of files")
     if isinstance(model, str | Path):
         network: Network = load_model(model)
         network.to(choose_device())

@@ -68,7 +68,7 @@ class PredictConfig:
     shown: Annotated[int, Within(1, 10_000)] = 200
     """Scans on the page at most; the table holds all."""
     reading: Reading = DEFAULT
-    """How files are read that leave a choice; as the source of the model's images says."""
+    """How ambiguous files are read; as in the source of the model's images."""
     seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
     """A scan that takes longer to read is refused."""
 
@@ -96,7 +96,7 @@ def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
         if not isinstance(block[key], str):  # 007 is 7 to YAML, and cannot be had back
             raise UserError(
                 f"{where}.{key}: should be {what}, but is {shown(block[key])}; in a file, a "
-                "name that looks like a number stands in quotation marks"
+                "name that looks like a number needs quotation marks"
             )
     return Path(block["model"]), Path(block["scans"]), config
 

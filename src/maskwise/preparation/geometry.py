@@ -3,7 +3,7 @@
 Every geometry is a frozen config whose ``apply`` takes one plane ``(h, w)`` float32 and the
 name of a filter, and returns ``(height, width)`` float32. An image goes through it with a
 triangle filter, its mask with a box filter, so that both keep the same places.
-``restore`` is the way back for what a network says of places: from ``(height, width)`` to
+``restore`` is the way back for what a network says about places: from ``(height, width)`` to
 ``(h, w)``, bilinear.
 """
 

@@ -65,8 +65,8 @@ class Window:
 class Percentile:
     """Map two percentiles of the image's own values to 0 and 1, and clip.
 
-    For data in arbitrary units, as MR is. A flat image becomes 0; one with a value that is no
-    finite number is refused, for it would become 0 as well.
+    For data in arbitrary units, as MR is. A flat image becomes 0; one with a value that is not
+    a finite number is refused, because it would become 0 as well.
     """
 
     low: PerCent = 0.5
@@ -101,7 +101,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 def _stretched(image: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:
     if not math.isfinite(high - low):
         raise UserError(
-            "holds values that are no finite numbers, or too far apart to be scaled: leave "
+            "holds values that are not finite numbers, or too far apart to be scaled: leave "
             "it out"
         )
     if not high > low:

@@ -199,8 +199,8 @@ def _checked(image: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         # Of NaN nothing is at most anything.
         if measured.size and not np.abs(measured).max() <= _LARGEST:
             raise UserError(
-                "image: it holds values that are no finite numbers, or beyond what float32 can "
-                "hold; mask what was not measured: numpy.ma.masked_invalid(image)"
+                "image: it holds values that are not finite numbers, or beyond what float32 "
+                "can hold; mask what was not measured: numpy.ma.masked_invalid(image)"
             )
     return values, background
 
@@ -222,7 +222,9 @@ def _without_alpha(image: NDArray[Any], channels: int) -> NDArray[Any]:
     if image.ndim == 2:
         return image[:, :, None]
     if image.ndim != 3:
-        raise UserError(f"an array of shape {image.shape} is no image: (h, w) or (h, w, c) is")
+        raise UserError(
+            f"an array of shape {image.shape} is not an image: (h, w) or (h, w, c) is"
+        )
     found = image.shape[2]
     return image if found == channels else image[:, :, : {2: 1, 4: 3}.get(found, found)]
 

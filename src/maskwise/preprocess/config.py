@@ -65,7 +65,7 @@ class SourcePreprocessConfig:
                 self.validation_share + self.share_of_test >= 1,
                 "validation_share and test_share leave nothing to train on",
             ),
-            (self.folds in (1, 2), f"folds is {self.folds}, but should be 0, or 3 and more"),
+            (self.folds in (1, 2), f"folds is {self.folds}, but should be 0, or 3 or more"),
             (
                 self.folds > 0 and self.split in ("official", "corrected"),
                 "folds and an official split exclude each other: set `split: own`",
@@ -99,7 +99,7 @@ class PreprocessConfig:
     """The block ``preprocess``: how every source is prepared."""
 
     workers: Workers | None = None
-    """Processes; null = one a core, fewer for few images."""
+    """Processes; null = one per core, fewer for few images."""
     dtype: Literal["auto", "uint8", "uint16"] = "auto"
     """Of the stored pixels; ``auto`` = uint8 where all files hold 8 bits or fewer."""
     max_pixels: Annotated[int, Within(1, PIXEL_LIMIT)] = MAX_PIXELS

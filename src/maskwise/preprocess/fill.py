@@ -64,7 +64,7 @@ class Filled:
     offset: NDArray[np.float64]
     """``(n,)``."""
     sums: NDArray[np.float64]
-    """``(n, C)``, mean of the stored intensities a channel."""
+    """``(n, C)``, mean of the stored intensities per channel."""
     squares: NDArray[np.float64]
     """``(n, C)``, mean of their squares."""
     rounding_error: float
@@ -72,11 +72,11 @@ class Filled:
     lost_lesions: int
     """Masks with a lesion that is no longer in the image."""
     digests: bytes
-    """32 bytes an image, of its pixels and its mask."""
+    """32 bytes per image, of its pixels and its mask."""
 
 
 def fill(job: Job, tasks: Iterable[list[Task]], pool: Pool) -> Iterator[Filled]:
-    """Do all tasks in the pool's processes; yield an answer a list, in their order.
+    """Do all tasks in the pool's processes; yield one answer per list, in their order.
 
     Raises:
         UserError: naming the image that could not be read.
@@ -127,15 +127,15 @@ def _lost(task: Task, loss: Loss) -> Filled:
     advice = (
         "set preprocess.seconds_per_file higher"
         if loss.reason == "too_slow"
-        else "ingest could read it: run it again, which looks at the file anew, or with less "
-        "memory in use: set preprocess.workers lower"
+        else "ingest could read it: run ingest again, which looks at the file anew, or use "
+        "less memory: set preprocess.workers lower"
     )
     raise UserError(f"{task.path}: {loss.detail}; {advice}; the previous store is unchanged")
 
 
 @lru_cache(maxsize=2)
 def _mapped(array: Path) -> NDArray[Any]:
-    """Open images or masks once a process; their folder is this store's alone."""
+    """Open images or masks once per process; their folder is this store's alone."""
     mapped: NDArray[Any] = np.load(array, mmap_mode="r+")
     return mapped
 
@@ -191,7 +191,9 @@ def _changed(error: UserError) -> UserError:
     """Say why an image of the manifest cannot be read; plain, so that it can leave a worker."""
     if isinstance(error, RejectedError) and error.reject.reason == "too_large":
         return UserError(
-            f"{error}; ingest could read it: set preprocess.max_pixels to what "
-            "ingest.max_pixels is"
+            f"{error}; ingest could read it: set preprocess.max_pixels to the value of "
+            "ingest.max_pixels"
         )
-    return UserError(f"{error}; ingest could read it, so the raw folder changed: run it again")
+    return UserError(
+        f"{error}; ingest could read it, so the raw folder changed: run ingest again"
+    )

@@ -97,7 +97,7 @@ class _Settings:
 
 @dataclass
 class _Account:
-    """What is known of the images filled so far; a few numbers an image."""
+    """What is known of the images filled so far; a few numbers per image."""
 
     scale: list[NDArray[np.float64]] = field(default_factory=list)
     offset: list[NDArray[np.float64]] = field(default_factory=list)
@@ -117,7 +117,7 @@ class _Account:
         self.digest.update(filled.digests)
 
     def moments(self, rows: NDArray[np.bool_]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and std a channel over all pixels of ``rows`` ``(N,)``."""
+        """Return mean and std per channel over all pixels of ``rows`` ``(N,)``."""
         mean = np.concatenate(self.sums)[rows].mean(axis=0)
         square = np.concatenate(self.squares)[rows].mean(axis=0)
         std = np.sqrt(np.maximum(square - mean**2, 0.0))
@@ -152,7 +152,7 @@ def _write_store(
         tasks = _tasks(manifest, bits > 8)
         pool = Pool(workers_for(len(manifest), config.workers), config.seconds_per_file)
         chunks = -(-len(manifest) // CHUNK)
-        # A plan of its own: these are no optimiser steps of the whole run.
+        # A plan of its own: these are not optimiser steps of the whole run.
         shown = bar("preprocess", settings.name, chunks, CHUNK, images=len(manifest))
         with planning(chunks), shown as progress, pool:
             for filled in fill(job, tasks, pool):
@@ -188,7 +188,7 @@ def _index(
 
 
 def _places(manifest: pd.DataFrame, job: Job) -> pd.DataFrame:
-    """Return what is known of where images lie, spacing in mm a stored pixel.
+    """Return what is known of where images lie, spacing in mm per stored pixel.
 
     No part of the data hash: nothing that is learnt depends on it.
     """

@@ -1,4 +1,4 @@
-"""Batched augmentation whose every decision follows from one integer seed an image.
+"""Batched augmentation whose every decision follows from one integer seed per image.
 
 So a batch can be rebuilt bit for bit from (rows, seeds), whatever else is in it and on any
 device: the numbers come from a counter-based hash (splitmix64), not from a generator's state.

@@ -17,7 +17,7 @@ from maskwise.pretrain.contracts import Batch
 class Batches:
     """Step s takes positions [s B, (s + 1) B) of all epochs' permutations in a row.
 
-    So every batch is full, every image is seen once an epoch, and a resumed run needs only the
+    So every batch is full, every image is seen once per epoch, and a resumed run needs only the
     number of its step.
     """
 
@@ -30,7 +30,7 @@ class Batches:
     laterality: Laterality
     device: torch.device
     groups: NDArray[np.int64]
-    """One number per row of the *store*, equal for images that are no strangers."""
+    """One number per row of the *store*, equal for images that are not strangers."""
 
     @property
     def steps_per_epoch(self) -> float:

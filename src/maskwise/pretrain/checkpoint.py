@@ -49,7 +49,7 @@ class Checkpoint:
             return None
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except MemoryError:  # says nothing of the file
+        except MemoryError:  # says nothing about the file
             raise
         except Exception as error:
             raise UserError(

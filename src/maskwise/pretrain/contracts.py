@@ -25,7 +25,7 @@ class Batch:
     index: Tensor
     """``(B,)`` int64, rows of the store."""
     group: Tensor
-    """``(B,)`` int64, equal for images that are no strangers (patient, duplicates)."""
+    """``(B,)`` int64, equal for images that are not strangers (patient, duplicates)."""
     augmentation_seed: Tensor
     """``(B,)`` int64; with ``index`` it determines ``images`` and every view of them."""
     progress: float
@@ -46,7 +46,7 @@ class Outcome:
     loss: Tensor
     """``()``, carries the gradient."""
     error_map: Tensor
-    """``(B, gh, gw)`` float32, detached: mean loss a cell, NaN where nothing was hidden."""
+    """``(B, gh, gw)`` float32, detached: mean loss per cell, NaN where nothing was hidden."""
     residual: Tensor | None = None
     """``(B, C, H, W)`` float32, detached: reconstruction minus image, where there is one."""
     reconstruction: Tensor | None = None

@@ -277,9 +277,9 @@ class Loop:
             else "the images of that step hold values that are not finite: run preprocess again"
         )
         raise UserError(
-            f"pretrain {self.plan.replicate}: the loss or its gradient is no finite number any "
-            f"more at step {step + 1} (epoch {len(self.history) + 1}); {cause}. The last good "
-            "checkpoint is kept; a changed recipe starts anew"
+            f"pretrain {self.plan.replicate}: the loss or its gradient is no longer a finite "
+            f"number at step {step + 1} (epoch {len(self.history) + 1}); {cause}. The last "
+            "good checkpoint is kept; a changed recipe starts anew"
         )
 
     def _leave(self, interruption: Interruption) -> None:

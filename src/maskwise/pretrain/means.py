@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Means:
-    """Sums of a step's figures on the device, read once an epoch: reading makes a GPU wait."""
+    """Sums of a step's figures on the device, read once per epoch: reading makes a GPU wait."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

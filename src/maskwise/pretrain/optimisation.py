@@ -56,7 +56,7 @@ def build_optimiser(config: OptimisationConfig, objective: Objective) -> torch.o
     decayed: list[nn.Parameter] = []
     spared: list[nn.Parameter] = []
     for name, parameter in objective.named_parameters():
-        # A norm has one dimension; a bias may have more, one a position.
+        # A norm has one dimension; a bias may have more, one per position.
         spares = parameter.ndim <= 1 or name.endswith("bias")
         (spared if spares else decayed).append(parameter)
     groups: list[dict[str, Any]] = [

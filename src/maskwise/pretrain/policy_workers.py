@@ -61,7 +61,7 @@ class PolicyWorkers:
 
     def __init__(self, shift: Shift, first: int, workers: int, replicate: str) -> None:
         # Spawned: a child forked after a backward pass hangs in torch's threads. And files in
-        # place of descriptors, for in containers /dev/shm may hold 64 MB.
+        # place of descriptors, because in containers /dev/shm may hold 64 MB.
         torch.multiprocessing.set_sharing_strategy("file_system")
         context = torch.multiprocessing.get_context("spawn")
         self.replicate, self.mask_generator = replicate, shift.mask_generator
@@ -132,7 +132,9 @@ class PolicyWorkers:
             if worker.exitcode:
                 worker.join()
                 cause = (
-                    " (killed, most often as memory ran out)" if worker.exitcode == -9 else ""
+                    " (killed, most often because memory ran out)"
+                    if worker.exitcode == -9
+                    else ""
                 )
                 raise UserError(
                     f"pretrain {self.replicate}: worker {rank} of {len(self._workers)} died "

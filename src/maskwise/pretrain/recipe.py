@@ -75,7 +75,7 @@ class Budget:
     steps: Steps = 1200
     """Optimiser steps of the network; a staged schedule adds those of the policy."""
     batch_size: BatchSize = 32
-    """Images a step."""
+    """Images per step."""
     snapshots: Annotated[tuple[Steps, ...], Length(0, 1_000)] = ()
     """Steps of a run after which its encoder is kept as well, to be looked at or begun from."""
 

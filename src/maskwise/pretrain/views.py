@@ -1,7 +1,7 @@
 """Two views of a one-channel medical image, batched (methods.md 6.4: ``medical_1ch``).
 
 Intensities are in [0, 1] here. Everything geometric is one affine map and, where it is on, one
-coarse displacement field: one resampling. All decisions follow from an integer seed an image.
+coarse displacement field: one resampling. All decisions follow from one integer seed per image.
 """
 
 import math
@@ -16,7 +16,7 @@ from maskwise.pretrain.augmentation import bell, uniform
 from maskwise.pretrain.contracts import Setting
 
 _DRAWS = 16 + 32
-"""Uniform numbers an image: 16 decisions and a 4 x 4 field of displacements in y and x."""
+"""Uniform numbers per image: 16 decisions and a 4 x 4 field of displacements in y and x."""
 _COARSE = 4
 _TAPS = 7
 

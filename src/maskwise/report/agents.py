@@ -1,8 +1,9 @@
 """Does an agent look at the image? What content lift shows, of one seed and of several.
 
-The interval over probe images knows nothing of training: an agent that learnt nothing still
-has some taste, the same for all images, and its content lift lies off 0, on either side. Only
-several seeds, or a control that is told the rewards of other images, tell one from the other.
+The interval over probe images knows nothing of training: an agent that learnt nothing still has
+some preference, the same for all images, and its content lift lies away from 0, on either side.
+Only several seeds, or a control that is told the rewards of other images, tell one from the
+other.
 """
 
 from collections.abc import Sequence
@@ -101,7 +102,7 @@ def _finding(last: pd.DataFrame) -> str:
         if ends[0] > 0 or ends[1] < 0:
             return (
                 f"{shown}: where it hides depends on the image (one seed cannot tell learning "
-                "from a random taste)"
+                "from a random preference)"
             )
         return f"{shown}: not shown to depend on the image"
     if lift.seeds < LEAST:

@@ -83,9 +83,11 @@ def _leak(facts: Facts) -> Iterator[Caution]:
         (official["split"].notna() & (official["split"] != official["split_used"])).sum()
     )
     told = (
-        f"It was corrected here: {count(moved, 'image')} stand in another part than officially."
+        f"It was corrected here: {count(moved, 'image')} were moved to another part than the "
+        "official one."
         if moved
-        else "It was kept: scores may be too good, for copies of test images were trained on."
+        else "It was kept: scores may be too good, because copies of test images were used in "
+        "training."
     )
     yield Caution(
         30 if moved else 95,
@@ -143,7 +145,7 @@ def _few_groups(facts: Facts) -> Iterator[Caution]:
 
 
 def _stuck(facts: Facts) -> Iterator[Caution]:
-    """Say where networks made the same of nearly all images: their difference means nothing."""
+    """Say where networks gave nearly all images one answer: a difference means nothing."""
     rows = facts.asked()
     names = list(dict.fromkeys([*rows["recipe"], *rows["against"]])) if len(rows) else []
     every = {name: facts.stuck(name, facts.mode, facts.fraction) for name in names}
@@ -151,19 +153,19 @@ def _stuck(facts: Facts) -> Iterator[Caution]:
     if found:
         name, entry = max(found.items(), key=lambda each: each[1]["networks"])
         others = len(found) - 1
-        more = f", and the like holds of {count(others, 'other recipe')}" if others else ""
+        more = f", and the same holds for {count(others, 'other recipe')}" if others else ""
         silent = "nothing" in entry["what"]
         yield Caution(
             97,
-            "Nothing was outlined" if silent else "Nearly all images alike",
+            "Nothing was outlined" if silent else "Nearly all images got one answer",
             f"{facts.title(name)}: {entry['what']}, or the like, by {entry['networks']} of "
-            f"{count(entry['of'], 'network')}{more}. A difference between two such recipes is "
-            "no sign that they are equally good.",
+            f"{count(entry['of'], 'network')}{more}. That their difference is about 0 does not "
+            "show that two such recipes are equally good.",
         )
 
 
 def _validated(facts: Facts) -> Iterator[Caution]:
-    """Say where calibration and learning rates hang on next to nothing."""
+    """Say where calibration and learning rates hang on very few images."""
     chosen = facts.inputs.scores["validation"].get(str(facts.fraction))
     if chosen is None:
         return
@@ -172,7 +174,7 @@ def _validated(facts: Facts) -> Iterator[Caution]:
         alone = ", of one class alone" if one_class else ""
         yield Caution(
             84,
-            "Calibrated on next to nothing",
+            "Calibrated on very few images",
             f"With {labels(facts.fraction)} the probabilities of some seed were calibrated, "
             "and its learning rate was chosen where several were tried, on "
             f"{count(chosen['n_images'], 'validation image')}{alone}.",
@@ -187,16 +189,16 @@ def _seeds(facts: Facts) -> Iterator[Caution]:
             83,
             f"One {unit}" if times == 1 else f"Only {count(times, unit)}",
             f"Everything was trained {'once' if times == 1 else 'twice'}. The intervals cover "
-            "only the choice of test images; how much another training would differ is not "
-            "told from fewer than 3, so nothing here is more than a perhaps.",
+            "only the choice of test images; how much another training would differ cannot be "
+            "told from fewer than 3, so every answer here is “perhaps” at most.",
         )
     elif times < FEW_SEEDS:
         yield Caution(
             60,
             f"Only {count(times, unit)}",
-            f"What another training would give is told from {times} repetitions, by Student's "
-            f"distribution: the intervals are wide, and more {unit}s may show what these "
-            "cannot.",
+            f"What another training would give is estimated from {times} repetitions, by "
+            f"Student's distribution: the intervals are wide, and more {unit}s may show what "
+            "these cannot.",
         )
 
 
@@ -252,7 +254,7 @@ def _not_asked(facts: Facts) -> Iterator[Caution]:
             50,
             "The first was picked afterwards",
             f"The recipe named first, of {len(rows)}, was chosen by the test scores "
-            "themselves, so its difference is rather too large than too small.",
+            "themselves, so its difference is more likely too large than too small.",
         )
 
 
@@ -275,7 +277,7 @@ def _uncertain(facts: Facts) -> Iterator[Caution]:
             59,
             "Not sure after correction",
             "The difference's own interval excludes 0, but several comparisons were made and "
-            "one of them would look so by chance too often.",
+            "one of them would look like this by chance too often.",
         )
 
 
@@ -379,9 +381,9 @@ def _validation(facts: Facts) -> Iterator[Caution]:
     if len(sizes) > 1 and sizes.nunique() == 1:
         yield Caution(
             62,
-            "More labels than it says",
-            "All validation labels were used for choosing at every fraction, as the "
-            "published protocol has it: somebody with few labels would not have them.",
+            "More labels than stated",
+            "All validation labels were used for choosing at every fraction, as in the "
+            "published protocol: somebody with few labels would not have them.",
         )
 
 
@@ -394,10 +396,10 @@ def _empty(facts: Facts) -> Iterator[Caution]:
         counted = EMPTY_MASKS[facts.inputs.scores["empty_masks"]]
         yield Caution(
             54 if empty > MANY_EMPTY * len(test) else 20,
-            "Images without a lesion weigh in",
+            "Images without a lesion count",
             f"{empty:,} of {len(test):,} test images show none. There {counted} where nothing "
-            "is called, and 0 where anything is, however small; Dice where a lesion is leaves "
-            "them out.",
+            "is called, and 0 where anything is, however small; “Dice where there is a lesion” "
+            "leaves them out.",
         )
 
 

@@ -62,7 +62,7 @@ class DataFacts:
     official_split: bool
     leak: Leak | None
     rejected: int
-    """Images that could not be used; files that are no image do not count."""
+    """Images that could not be used; files that are not images do not count."""
     reasons: Mapping[str, tuple[int, str]]
     """Reason -> files, meaning."""
     audit: Audit | None
@@ -72,7 +72,7 @@ class DataFacts:
     no_audit: str
     """Why there is none."""
     slice_audits: Mapping[str, Audit]
-    """Label -> what the place of a slice in its volume says of it; empty without volumes."""
+    """Label -> what the place of a slice in its volume says about it; empty without volumes."""
 
 
 def read_data(summary: Mapping[str, Any], label: str) -> DataFacts:

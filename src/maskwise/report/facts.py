@@ -39,7 +39,7 @@ class Facts(PretrainingFacts):
 
     @property
     def words(self) -> Words:
-        """What the page says otherwise from task to task."""
+        """What the page says differently from task to task."""
         return WORDS[self.task]
 
     @property
@@ -157,14 +157,14 @@ class Facts(PretrainingFacts):
         return primary.sort_values(["difference", "recipe"], ascending=[False, True])
 
     def stuck(self, recipe: str, mode: str, fraction: float) -> Mapping[str, Any] | None:
-        """Return what some of the recipe's networks made alike of nearly all images."""
+        """Return which answer some of the recipe's networks gave to nearly all images."""
         for entry in self.inputs.scores["stuck"]:
             if (entry["recipe"], entry["mode"], entry["fraction"]) == (recipe, mode, fraction):
                 return dict(entry)
         return None
 
     def says_nothing(self, row: pd.Series) -> str:
-        """Return why a difference says nothing: most networks of both made nearly all alike."""
+        """Return why a difference says nothing: nearly all answers of both are the same."""
         both = [
             self.stuck(row[side], row["mode"], row["fraction"])
             for side in ("recipe", "against")
@@ -226,7 +226,7 @@ class Facts(PretrainingFacts):
         return f"{labels(fraction)} ({train} training and {validation} validation images)"
 
     def test_groups(self) -> pd.Series:
-        """Count the groups of the test split a class."""
+        """Count the groups of the test split per class."""
         table = self.inputs.predictions
         test = table[table["split"] == "test"].drop_duplicates("image_id")
         return test.groupby("truth")["group"].nunique().reindex(self.classes, fill_value=0)

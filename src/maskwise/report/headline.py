@@ -58,7 +58,7 @@ def _sentence(facts: Facts, rows: pd.DataFrame) -> str:
         if not facts.says_nothing(row)
         else f"Nothing was shown: with {facts.labels_in_words(facts.fraction)}, by {recipe} "
         f"and by {against} alike, {facts.says_nothing(row)} or the like. Their "
-        f"{facts.metric_name} ({score} and {yardstick}) says nothing of either."
+        f"{facts.metric_name} ({score} and {yardstick}) says nothing about either."
     )
 
 
@@ -130,12 +130,12 @@ def _others(facts: Facts, rows: pd.DataFrame) -> str:
         told += f" Higher still, but not clearly so: {_named(facts, rows.iloc[:1], beside)}."
     asked = sort_out(left)["unclear"]
     if facts.written and len(asked):
-        told += f" Asked as well, and not clear: {_named(facts, asked, beside)}."
+        told += f" Also asked, without a clear answer: {_named(facts, asked, beside)}."
     return told
 
 
 def _telling(facts: Facts, rows: pd.DataFrame) -> pd.DataFrame:
-    """Leave out differences that say nothing of either recipe."""
+    """Leave out differences that say nothing about either recipe."""
     telling = [not facts.says_nothing(row) for _, row in rows.iterrows()]
     return rows[pd.Series(telling, rows.index, dtype=bool)]
 
@@ -205,7 +205,7 @@ def _certainty(facts: Facts, row: pd.Series, verdict: str) -> str:
     else:
         text += (
             " Nothing was named beforehand, so this is exploration: among many comparisons "
-            "some look so by chance, and no p is given."
+            "some look like this by chance, and no p is given."
         )
     if verdict in ("perhaps", "perhaps_harms") and facts.written and facts.tells_training:
         text += " After correction chance remains a fair explanation."

@@ -83,7 +83,7 @@ def as_png(figure: Figure, alternative: str, caption: str) -> Picture:
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """Return the figure as a PNG file, without a word on when or by what it was made."""
+    """Return the figure as a PNG file, without a note on when or by what it was made."""
     buffer = BytesIO()
     with drawing():
         figure.savefig(buffer, format="png", metadata={"Software": None})

@@ -16,7 +16,7 @@ METRICS = {
     "iou": "IoU",
     "sensitivity": "sensitivity",
     "precision": "precision",
-    "lesion_dice": "Dice where a lesion is",
+    "lesion_dice": "Dice where there is a lesion",
     "false_alarms": "false alarms",
     "hd95": "95 % Hausdorff distance",
     "asd": "average surface distance",

@@ -18,7 +18,7 @@ _KNOWN = {
     "centre_box": (_ORANGE, "v"),
     "dqn": (_BLUE, "s"),
     "dqn_shuffled": (_GREY, "s"),
-    # A family: one colour, and one marker per departure that is mended.
+    # A family: one colour, and one marker per departure that is corrected.
     "dqn_release": (_PURPLE, "P"),
     "dqn_release_reward": (_PURPLE, "<"),
     "dqn_release_places": (_PURPLE, ">"),

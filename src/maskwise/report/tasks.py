@@ -1,4 +1,4 @@
-"""What the page says otherwise from task to task."""
+"""What the page says differently from task to task."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ class Words:
 
 
 _CALIBRATION = (
-    "Scores are of the probabilities as the networks gave them. An exported model divides its "
-    "logits by a temperature fitted on validation images first, so its calibration error is "
-    "another; what it calls an image is the same. With few test images the calibration error "
+    "Scores use the probabilities as the networks gave them. An exported model first divides "
+    "its logits by a temperature fitted on validation images, so its calibration error "
+    "differs; the class that it names is the same. With few test images the calibration error "
     "lies above 0 whatever the network does: “if perfect” is what it would be on average if "
     "every probability were exactly right, so only what lies above that speaks against the "
     "network."
@@ -36,9 +36,9 @@ _LEFT_OUT = (
     "Distances and false alarms are better when smaller, so that a negative difference is the "
     "better one; all other figures are better when larger. Sensitivity is undefined where an "
     "image shows no lesion, precision where none was called, a distance where one of the two "
-    "is missing: “left out” is how many images (or units) that were, a class counted for "
-    "itself, on average over repetitions. A network that calls less is measured on fewer "
-    "images; two recipes' distances are compared on the images where both have one."
+    "is missing: “left out” counts these images (or units), each class separately, on average "
+    "over repetitions. A network that calls less is measured on fewer images; two recipes' "
+    "distances are compared on the images where both have one."
 )
 
 DIAGNOSIS = Words(
@@ -110,7 +110,7 @@ LESION = Words(
             ("sensitivity", "Share of the true lesion's pixels that were called lesion."),
             ("precision", "Share of the pixels called lesion that truly are."),
             (
-                "Dice where a lesion is",
+                "Dice where there is a lesion",
                 "The same of those images alone that show a lesion: images that show none "
                 "count for nothing.",
             ),

@@ -23,7 +23,7 @@ MOST_FRAMES = 2**24
 MOST_LABEL_BYTES = 2**28
 
 _STREAMED = 2**20
-_UNREADABLE = "is no readable .npz archive"
+_UNREADABLE = "is not a readable .npz archive"
 _HEADERS: dict[tuple[int, int], Callable[..., Any]] = {
     (1, 0): npy.read_array_header_1_0,
     (2, 0): npy.read_array_header_2_0,
@@ -79,7 +79,7 @@ class ArchiveReader:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Frames a part, in the order in which they are counted."""
+        """Frames per part, in the order in which they are counted."""
         return {part: member.shape[0] for part, member in self._members.items()}
 
     @property

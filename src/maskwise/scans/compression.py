@@ -1,4 +1,4 @@
-"""What a compressed picture says of itself in its first bytes, before anything is decoded."""
+"""What a compressed picture says about itself in its first bytes, before decoding."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ and to the one that names the wavelet (0 = 9-7, which cannot be undone)."""
 
 
 class Picture(NamedTuple):
-    """What a compressed picture says of itself."""
+    """What a compressed picture says about itself."""
 
     rows: int
     columns: int
@@ -47,7 +47,7 @@ def colours_transformed(data: bytes) -> bool:
 
 
 def _coding_style(data: bytes, place: int) -> int | None:
-    """Return a byte of what a JPEG 2000 picture says of how it was made, None without that."""
+    """Return a byte of what a JPEG 2000 picture says about its making; None without that."""
     marker = data.find(_CODING_STYLE)
     return data[marker + place] if 0 <= marker < len(data) - place else None
 

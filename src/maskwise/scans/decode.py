@@ -1,6 +1,7 @@
-"""Bytes to pixels: PNG, JPEG, PGM (and kin) and BMP, told by content, never by suffix.
+"""Bytes to pixels: PNG, JPEG, PGM (and kin) and BMP, recognised by content, never by suffix.
 
-TIFF, DICOM and NIfTI are told here and read by ``tiff.py``, ``dicom.py`` and ``nifti.py``.
+TIFF, DICOM and NIfTI are recognised here and read by ``tiff.py``, ``dicom.py`` and
+``nifti.py``.
 """
 
 import io
@@ -113,7 +114,7 @@ def sniff(head: bytes) -> str | None:
 
 
 def describe(head: bytes) -> str:
-    """Say what content that is no image here looks like."""
+    """Say what content that is not an image here looks like."""
     for magic, name in _OTHERS.items():
         if head.startswith(magic):
             return f"its content is {name}; export it as PNG or TIFF"
@@ -124,7 +125,7 @@ def check_values(pixels: NDArray[Any], path: str) -> None:
     """Refuse floating-point pixels that have no mean; ``path`` only names them in messages.
 
     Raises:
-        RejectedError: ``damaged`` where a value is no finite number, or beyond float32.
+        RejectedError: ``damaged`` where a value is not a finite number, or beyond float32.
     """
     if pixels.dtype.kind != "f":
         return
@@ -138,8 +139,8 @@ def check_values(pixels: NDArray[Any], path: str) -> None:
 
 
 def _not_finite(pixels: NDArray[Any]) -> str:
-    """Say which values are no finite numbers, and what can be done if they are NaN alone."""
-    detail = "holds values that are no finite numbers"
+    """Say which values are not finite numbers, and what can be done if they are NaN alone."""
+    detail = "holds values that are not finite numbers"
     if np.isinf(pixels).any():
         return f"{detail} (infinite ones)"
     share = float(np.isnan(pixels).any(axis=-1).mean())
@@ -153,7 +154,7 @@ def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:
     """Decode an image file of one picture, of any of ``FORMATS`` but TIFF.
 
     ``path`` only names it in messages. Of an animation or a file of several photographs the
-    first is read, and that it is said. The picture is turned as its EXIF orientation says.
+    first is read, with a remark. The picture is turned as its EXIF orientation says.
 
     Raises:
         RejectedError: ``empty``, ``not_an_image``, ``damaged``, or (before decoding)

@@ -2,8 +2,8 @@
 
 Values are what the modality gave them to mean (rescale slope and intercept, or modality LUT:
 Hounsfield units of a CT), MONOCHROME1 is turned to black = low, palettes and YBR become RGB.
-Windows and VOI LUTs are left alone: intensities are preprocess's matter. What is no image
-(segmentations, doses, reports) is refused by name.
+Windows and VOI LUTs are left alone: intensities are preprocess's matter. What is not an
+image (segmentations, doses, reports) is refused by name.
 
 pydicom quotes values of the header in its warnings and exceptions, which may be a patient's
 name. Nothing of either is shown: messages hold sizes, and names of the standard's own lists.
@@ -124,7 +124,7 @@ class DicomReader:
 
     def _check_image(self, frame: int) -> None:
         if self._kind.other is not None:
-            detail = f"its pixels are no image: {self._kind.other}"
+            detail = f"its pixels are not an image: {self._kind.other}"
             raise RejectedError(self._path, "not_a_scan", detail)
         says = localizer_of(self._header, frame)
         if says is not None:

@@ -1,10 +1,10 @@
 """Frames of a DICOM file as samples: which decoder reads what, and what pictures claim.
 
 Every way to compress has one decoder, so that a file has the same pixels on every machine.
-A decoder believes the compressed picture's own header, so that is held against the file's
-before one is asked, and says what must be told: pydicom's plug-ins take the order of colours
-from PlanarConfiguration, which holds for no JPEG, and GDCM ends the whole process where a
-lossless picture in 8 bits is said to use fewer.
+A decoder believes the compressed picture's own header, so that header is checked against the
+file's before a decoder is called, and says what must be told: pydicom's plug-ins take the order
+of colours from PlanarConfiguration, which holds for no JPEG, and GDCM ends the whole process
+where a lossless picture in 8 bits is said to use fewer.
 """
 
 from typing import Any
@@ -57,7 +57,7 @@ def check_syntax(syntax: UID, path: str) -> None:
 def check_frames(header: Header, syntax: UID, frames: int) -> None:
     """Refuse more compressed frames than there is room for: each would be looked for.
 
-    Of uncompressed ones, pydicom holds all against the bytes at the first.
+    Of uncompressed ones, pydicom checks all against the bytes at the first.
     """
     held = len(header.dataset.get("PixelData") or b"")
     if syntax.is_encapsulated and held < _LEAST_FRAME * frames:
@@ -140,7 +140,7 @@ def _jpeg_decoder(picture: Picture, syntax: UID, decoder: Decoder, path: str) ->
 
 
 def _claimed(header: Header, layout: Layout, syntax: UID, frame: int) -> Picture | None:
-    """Return what a compressed picture says of itself; None = it says nothing (RLE)."""
+    """Return what a compressed picture says about itself; None = it says nothing (RLE)."""
     if syntax not in _JPEG and syntax not in JPEG2000TransferSyntaxes:
         return None
     data = get_frame(header.dataset.PixelData, frame, number_of_frames=layout.frames)

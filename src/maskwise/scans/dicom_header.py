@@ -48,7 +48,8 @@ class Header:
     def unreadable(self, keyword: str, wanted: str, found: object = None) -> RejectedError:
         """Return the refusal of an element that should be ``wanted``.
 
-        It is quoted where it holds no more than digits and signs, for other text may be a name.
+        It is quoted where it holds no more than digits and signs, because other text may be a
+        name.
         """
         shown = str(found)
         says = f"is {shown!r}" if _SHOWN.fullmatch(shown) else "cannot be read"
@@ -140,7 +141,7 @@ class Header:
             return []
         per_frame, shared = self.items(_PER_FRAME), self.items(_SHARED)
         if per_frame and frame >= len(per_frame):
-            detail = f"{_PER_FRAME} has {len(per_frame)} items, but should have one for a frame"
+            detail = f"{_PER_FRAME} has {len(per_frame)} items, but should have one per frame"
             raise RejectedError(self.path, "unreadable_element", detail)
         own = [per_frame[frame]] if per_frame else []
         found = [Header(item, self.path).items(name) for item in (*own, *shared[:1])]

@@ -1,7 +1,7 @@
 """What a DICOM object is, by the standard's own lists of classes and modalities.
 
 Pixels are also what segmentations, radiotherapy doses and maps are made of, and their numbers
-are no intensities. An object is an image if its class is one of the standard's classes for
+are not intensities. An object is an image if its class is one of the standard's classes for
 storing images. Of a class that the standard does not list (a maker's own, or none) nothing is
 known: it is taken, and remarked.
 """
@@ -60,7 +60,7 @@ _FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence")
 
 @dataclass(frozen=True)
 class Kind:
-    """What an object says of itself."""
+    """What an object says about itself."""
 
     image: bool
     """Whether its class is one of the standard's images."""

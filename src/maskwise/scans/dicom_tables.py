@@ -48,7 +48,7 @@ def modality_table(item: Header, signed: bool, little: bool) -> Table:
 def through_palette(
     stored: NDArray[Any], header: Header, signed: bool, little: bool
 ) -> NDArray[np.uint8]:
-    """Return the colours ``(H, W, 3)`` of samples, with 8 bits a channel.
+    """Return the colours ``(H, W, 3)`` of samples, with 8 bits per channel.
 
     Raises:
         RejectedError: ``unreadable_element``.

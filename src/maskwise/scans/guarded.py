@@ -1,4 +1,4 @@
-"""Whatever a decoder does with hostile bytes, one reason comes of it, and not a word else."""
+"""Whatever a decoder does with hostile bytes, one reason comes of it, and nothing else."""
 
 import logging
 import warnings
@@ -14,7 +14,7 @@ def refusing(path: str, what: str) -> Iterator[None]:
 
     Hostile bytes raise anything out of a decoder: OSError, SyntaxError, IndexError, and out of
     one written in Rust a ``PanicException``, which is no ``Exception`` and could not leave a
-    worker process. The type is shown alone, for the text may quote the header.
+    worker process. Only the type is shown, because the text may quote the header.
     """
     try:
         yield

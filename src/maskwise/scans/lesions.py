@@ -34,7 +34,7 @@ def lesion_of(decoded: Decoded, path: str, reading: Reading) -> Lesion:
     """Return the lesion that a binary mask outlines; ``path`` only names it in messages.
 
     Raises:
-        RejectedError: ``damaged`` where values are no finite numbers.
+        RejectedError: ``damaged`` where values are not finite numbers.
     """
     if decoded.bits == 1 and decoded.indices is None and decoded.alpha is None:
         return _remarked_if_full(decoded.pixels[..., 0] > 0, decoded.pixels)
@@ -93,8 +93,8 @@ def known(values: NDArray[Any], path: str, reading: Reading) -> NDArray[Any]:
         values = np.where(unknown, values.dtype.type(0), values)
     elif unknown.any():
         detail = (
-            f"holds NaN in {unknown.mean():.2%} of its pixels, which is no class; if it means "
-            "not measured, set `reading: {nan: background}`"
+            f"holds NaN in {unknown.mean():.2%} of its pixels, which is not a class; if it "
+            "means not measured, set `reading: {nan: background}`"
         )
         raise RejectedError(path, "fractional_mask", detail)
     if np.isinf(values).any():
@@ -125,7 +125,7 @@ def check_whole(values: NDArray[Any], path: str) -> None:
         return
     wrong = values[np.rint(values) != values]
     if wrong.size:
-        detail = f"holds {wrong.flat[0]!s}, which is no class"
+        detail = f"holds {wrong.flat[0]!s}, which is not a class"
         raise RejectedError(path, "fractional_mask", detail)
 
 

@@ -50,7 +50,7 @@ class NiftiReader:
                 ``contradictory_affine``, ``dimensions``.
         """
         self._file, self._path = file, path
-        with refusing(path, "is no readable NIfTI file"):
+        with refusing(path, "is not a readable NIfTI file"):
             with _opened(file) as stream:
                 self._header = read_header(stream, path)
             affine = affine_of(self._header, path, reading)

@@ -107,7 +107,7 @@ class _Forms:
         squares = float(parts @ parts)
         if not squares <= 1 + _UNIT_QUATERNION:
             said = f"the squares of quatern_b, c and d add up to {squares:.6g}, beyond 1"
-            raise self.unusable(f"its qform is no rotation: {said}", "sform")
+            raise self.unusable(f"its qform is not a rotation: {said}", "sform")
         first = np.sqrt(max(0.0, 1 - squares))
         rotation: NDArray[np.float64] = quat2mat((first, *parts))
         return rotation
@@ -133,7 +133,7 @@ def affine_of(header: NiftiHeader, path: str, reading: Reading) -> Affine:
         return forms.sform() if reading.affine == "sform" else forms.qform()
     sform, qform = forms.code("sform"), forms.code("qform")
     if not (sform or qform):
-        detail = "its header says not how the volume lies (sform and qform have the code 0)"
+        detail = "its header does not say how the volume lies (sform and qform have the code 0)"
         raise RejectedError(path, "no_affine", detail)
     if not sform:
         return forms.qform()

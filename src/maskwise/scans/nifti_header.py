@@ -1,7 +1,7 @@
-"""What a NIfTI header says of its voxels: shape, type, place and scaling, held to the standard.
+"""What a NIfTI header says about its voxels, checked: shape, type, place and scaling.
 
-nibabel reads the bytes, in whatever order. Its own checks are left out, for they mend silently
-what is refused here by the element's name.
+nibabel reads the bytes, in whatever order. Its own checks are left out, because they silently
+correct what is refused here by the element's name.
 """
 
 import gzip
@@ -75,7 +75,9 @@ def _read_fields(stream: Stream, path: str) -> tuple[Nifti1Header, int]:
     for size, (kind, place, magic) in _HEADS.items():
         if head[place] == magic:
             return kind.from_fileobj(io.BytesIO(head[:size]), check=False), size
-    detail = "its content is no NIfTI volume in one file (an .img beside an .hdr is not read)"
+    detail = (
+        "its content is not a NIfTI volume in one file (an .img beside an .hdr is not read)"
+    )
     raise RejectedError(path, "not_an_image", detail)
 
 
@@ -104,7 +106,7 @@ def _dtype(fields: Nifti1Header, path: str) -> np.dtype[Any]:
     if dtype.kind not in "uif" or dtype.itemsize > 8:
         name = data_type_codes.label[code]
         detail = (
-            f"holds {name} voxels; only one real number a voxel, of 64 bits at most, is read"
+            f"holds {name} voxels; only one real number per voxel, of 64 bits at most, is read"
         )
         raise RejectedError(path, "not_an_image", detail)
     return dtype

@@ -56,7 +56,7 @@ class Folder:
         return found
 
     def _listed(self, folder: str) -> dict[str, list[str]]:
-        """Return the names in ``folder`` by their composed form; none where it is no folder."""
+        """Return the names in ``folder`` by their composed form; none if it is not a folder."""
         if folder not in self._names:
             names: dict[str, list[str]] = {}
             try:

@@ -1,6 +1,6 @@
 """Frames of files, whatever the format: the only door to their pixels.
 
-No image is decoded before its header was held against a pixel limit.
+No image is decoded before its header was checked against a pixel limit.
 """
 
 import functools
@@ -116,7 +116,7 @@ def volume_reader(raw: Path, path: str, reading: Reading = DEFAULT) -> "NiftiRea
 def archive_reader(raw: Path, path: str) -> ArchiveReader:
     """Return the reader of the ``.npz`` archive ``path``."""
     if not is_archive(raw, path):
-        raise RejectedError(path, "not_an_image", "is no .npz archive")
+        raise RejectedError(path, "not_an_image", "is not an .npz archive")
     return _frames(raw, path)
 
 

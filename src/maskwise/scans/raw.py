@@ -1,6 +1,6 @@
 """The raw folder: which files it holds, and the only door to their bytes.
 
-Nothing outside the folder is opened, and nothing that is no regular file is opened.
+Nothing outside the folder is opened, and nothing that is not a regular file is opened.
 """
 
 import functools
@@ -34,7 +34,7 @@ def check_raw(raw: Path, advice: str) -> None:
 def walk(raw: Path) -> tuple[list[str], list[Reject]]:
     """Return all files below ``raw``, as sorted relative paths, and what may not be opened.
 
-    Hidden names and what desktops leave behind (``Thumbs.db``, ``__MACOSX``) are passed over.
+    Hidden names and what desktops leave behind (``Thumbs.db``, ``__MACOSX``) are ignored.
     """
     _real.cache_clear()  # what a link points to may have changed since the last look
     files: list[str] = []
@@ -101,7 +101,7 @@ def locate(raw: Path, path: str) -> Path:
     except OSError as error:
         raise RejectedError(path, "unreadable", str(error.strerror)) from None
     if not stat.S_ISREG(mode):
-        raise RejectedError(path, "not_a_file", "is no regular file")
+        raise RejectedError(path, "not_a_file", "is not a regular file")
     return Path(target)
 
 
@@ -163,7 +163,7 @@ def _refusal(raw: Path, path: str, entry: os.DirEntry[str]) -> Reject | None:
         return Reject(shown, "bad_name", "the name is not valid UTF-8; rename the file")
     if not entry.is_symlink():
         regular = entry.is_file(follow_symlinks=False)
-        return None if regular else Reject(path, "not_a_file", "is no regular file")
+        return None if regular else Reject(path, "not_a_file", "is not a regular file")
     try:
         locate(raw, path)
     except RejectedError as error:

@@ -1,4 +1,4 @@
-"""What a user says of files that can be read in two ways: one record for all who read them.
+"""What a user says about ambiguous files: one record for all who read them.
 
 It is the block ``reading`` of a source's ``ingest`` and of ``predict``. Ingest writes what was
 said into the manifest, so that preprocess reads the same files in the same way.
@@ -10,14 +10,14 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are read that leave a choice; by default such a file is refused."""
+    """How ambiguous files are read; by default such a file is refused."""
 
     affine: Literal["refuse", "sform", "qform"] = "refuse"
     """Which is right in NIfTI volumes that say in two ways how they lie, and differently:
     ``sform``, or ``qform`` and with it ``pixdim``."""
     nan: Literal["refuse", "background"] = "refuse"
     """``background``: NaN says that nothing was measured there, as statistics packages write
-    it; in a mask it is no lesion."""
+    it; in a mask it is not a lesion."""
     mask_threshold: Literal["half", "any"] = "half"
     """Of a mask with grey levels beside black and one other: ``half``, lesion is what is at
     least half as bright as the brightest; ``any``, whatever is not black."""

@@ -8,12 +8,12 @@ REMARKS: dict[str, str] = {
     "sheared": "held a stack of slices that leans (as under a tilted gantry), shown as stored "
     "and spaced by how far apart its planes lie",
     "alpha_mask": "with a mask of one colour, of which the alpha was taken: opaque is lesion",
-    "further_pictures": "with further pictures inside, which were passed over",
+    "further_pictures": "with further pictures inside, which were ignored",
     "full_mask": "with a mask that is black nowhere: all of the image counts as lesion",
     "further_samples": "with more samples per pixel than grey or colour needs, left out",
     "mask_levels": "with a mask of grey levels beside black and one other, of which a part was "
     "taken as lesion (reading.mask_threshold)",
-    "orientation": "with an orientation that cannot be told: not turned",
+    "orientation": "with an orientation that cannot be determined: not turned",
     "palette_mask": "with a palette mask of which index 0 need not be the background "
     "(reading.mask_palette)",
     CAPTURE: (
@@ -25,8 +25,8 @@ REMARKS: dict[str, str] = {
         "that nothing says whether they are scans"
     ),
     "smeared_padding": (
-        "held padding in lossily compressed DICOM, where only what still has the exact "
-        "PixelPaddingValue is told from what was measured"
+        "held padding in lossily compressed DICOM, where only pixels that still have the exact "
+        "PixelPaddingValue are distinguished from measured ones"
     ),
     "sheared_series": (
         "came in DICOM series whose slices do not lie straight above one another, as with a "

@@ -83,7 +83,7 @@ def parse_table(data: bytes, name: str) -> pd.DataFrame:
     rows.columns = [unicodedata.normalize("NFC", tidy(str(name))) for name in rows.columns]
     repeated = rows.columns[rows.columns.duplicated()]
     if len(repeated):
-        raise UserError(f"{name}: the column {repeated[0]!r} stands twice; rename one")
+        raise UserError(f"{name}: the column {repeated[0]!r} appears twice; rename one")
     return rows
 
 
@@ -155,7 +155,7 @@ def _records(text: str, mark: str, first: int, name: str) -> list[_Record]:
         else:
             raise UserError(
                 f"{name}, line {records[-1].line}: a quotation mark opens here and none closes "
-                "it; mend the row"
+                "it; correct the row"
             )
     except csv.Error as error:
         raise UserError(f"{name}, line {line}: cannot be read as CSV ({error})") from None
@@ -175,7 +175,7 @@ def _cells(record: _Record, columns: int, name: str) -> list[str]:
     if len(cells) < columns or any(cells[columns:]):
         raise UserError(
             f"{name}, line {record.line}: has {len(cells)} cells, where the header names "
-            f"{columns} columns; mend the row (a cell that holds a separator stands in "
+            f"{columns} columns; correct the row (a cell that contains a separator needs "
             "quotation marks, a blank one keeps its separator)"
         )
     return cells[:columns]
@@ -227,7 +227,7 @@ def _parquet(data: bytes, name: str) -> pd.DataFrame:
         return rows.reset_index(drop=True).apply(lambda cells: cells.map(_cell))
     except UnicodeDecodeError:
         raise UserError(
-            f"{name}: a column holds bytes that are no UTF-8; write it as text"
+            f"{name}: a column holds bytes that are not UTF-8; write it as text"
         ) from None
 
 

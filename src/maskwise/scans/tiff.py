@@ -1,6 +1,6 @@
 """Pages of a TIFF: which of them are pictures, and what their numbers mean.
 
-tifffile finds and decodes them. What they claim is held against the file beforehand
+tifffile finds and decodes them. What they claim is checked against the file beforehand
 (``tiff_pages.py``), what their samples mean is decided afterwards (``tiff_samples.py``), and
 whatever TIFF leaves open is refused by name.
 """
@@ -120,13 +120,13 @@ class TiffReader:
                 detail = f"has more than {MOST_PAGES:,} pages"
                 raise RejectedError(self._path, "too_long", detail)
             if position >= len(self._data):
-                raise self._damaged(f"a page should lie at byte {position:,}, behind its end")
+                raise self._damaged(f"a page should lie at byte {position:,}, beyond its end")
             yield position
             (tags,) = struct.unpack_from(layout.tagnoformat, self._data, position)
             end = position + layout.tagnosize + tags * layout.tagsize
             spent += end + layout.offsetsize - position
             if spent > len(self._data):
-                raise self._damaged("its pages go round in a circle, or lie over one another")
+                raise self._damaged("its pages form a loop, or overlap")
             (position,) = struct.unpack_from(layout.offsetformat, self._data, end)
 
     def _count_planes(self, first: TiffPage, cut: bool) -> int:

@@ -1,4 +1,4 @@
-"""What a page of a TIFF claims, held against the file before anything is decoded."""
+"""What a page of a TIFF claims, checked against the file before anything is decoded."""
 
 import io
 import math
@@ -86,7 +86,7 @@ def check_segments(page: TiffPage, data: bytes, path: str) -> None:
         raise RejectedError(path, "damaged", detail)
     for start, count in places:
         if not (start > 0 and count > 0 and start + count <= len(data)):
-            raise RejectedError(path, "damaged", "some of its strips or tiles are not there")
+            raise RejectedError(path, "damaged", "some of its strips or tiles are missing")
         if page.compression in _PICTURES:
             _check_inside(page, data[start : start + count], path)
 
@@ -98,7 +98,7 @@ def lost_by(page: TiffPage, data: bytes) -> bool:
 
 
 def _check_bytes(page: TiffPage, path: str, limit: int) -> None:
-    """Hold the page and a tile of it, which may be larger, against ``limit``."""
+    """Hold the page and a tile of it, which may be larger, to ``limit``."""
     tile = page.tilewidth * page.tilelength if page.is_tiled else 0
     pixels = max(page.imagewidth * page.imagelength, tile)
     claimed = pixels * page.samplesperpixel * number_type(page).itemsize

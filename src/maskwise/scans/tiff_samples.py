@@ -37,7 +37,7 @@ def picture_of(page: TiffPage, samples: NDArray[Any], path: str) -> Picture:
     }
     own = needed.get(page.photometric, 1)
     if samples.shape[2] < own:
-        detail = f"has {samples.shape[2]} samples a pixel, its colours need {own}"
+        detail = f"has {samples.shape[2]} samples per pixel, but its colours need {own}"
         raise RejectedError(path, "damaged", detail)
     alpha, remarks = _beside(page, samples[..., own:], own, path)
     samples = samples[..., :own]
@@ -53,7 +53,7 @@ def picture_of(page: TiffPage, samples: NDArray[Any], path: str) -> Picture:
 def _beside(
     page: TiffPage, surplus: NDArray[Any], own: int, path: str
 ) -> tuple[NDArray[Any] | None, tuple[Remark, ...]]:
-    """Return the alpha, and a remark of samples that are said to be no alpha.
+    """Return the alpha, and a remark of samples that are said not to be alpha.
 
     One sample beside grey or colour may be an alpha that was not declared; several beside grey
     are as many pictures, of which none is the first.

@@ -40,7 +40,7 @@ class VolumeGeometry:
     volumes: int | None
     """Of a 4-D file; None = it holds one."""
     spacing: tuple[float, float, float]
-    """Millimetres a voxel, in the order of ``shape``: the lengths of its sides."""
+    """Millimetres per voxel, in the order of ``shape``: the lengths of its sides."""
     across: tuple[float, float, float]
     """Millimetres from plane to plane, measured across: ``spacing`` unless the axes are not
     square to one another."""

@@ -141,7 +141,7 @@ def _check_length(path: str, found: int, offset: int, size: int) -> None:
 
 def _no_room(path: str, size: int) -> RejectedError:
     detail = (
-        f"header and voxels take {size:,} bytes, for which temporary files have not twice the "
-        "room: make some, or let TMPDIR name a folder on a larger disk"
+        f"header and voxels take {size:,} bytes, but there is not twice that room for "
+        "temporary files: free some, or let TMPDIR name a folder on a larger disk"
     )
     return RejectedError(path, "too_long", detail)

@@ -42,7 +42,7 @@ class Measures(Protocol):
 
     @property
     def by_class(self) -> tuple[str, ...]:
-        """Metrics that hang on the rarest class, for each counts as much as another."""
+        """Metrics that depend on the rarest class, because each counts as much as another."""
 
     def scale(self, metric: str) -> Scale:
         """Return what a metric's interval must keep to."""
@@ -53,7 +53,7 @@ class Measures(Protocol):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What ``truth`` may be; images and groups are counted a kind."""
+        """What ``truth`` may be; images and groups are counted per kind."""
 
     @property
     def columns(self) -> tuple[str, ...]: ...
@@ -83,7 +83,7 @@ class Measures(Protocol):
     def stuck(self, values: Floats, weights: Weights) -> str:
         """Say that nearly all images got one answer or a perfect one, if so; else nothing.
 
-        A difference between two such recipes says nothing of either.
+        A difference between two such recipes says nothing about either.
         """
 
     def notes(self) -> list[str]:

@@ -59,8 +59,8 @@ class Diagnosis:
             row = test[~right].iloc[0]
             raise UserError(
                 f"{where}: {origin(row)}, image {row['image_id']}: "
-                f"{list(row[list(self.columns)])} are no "
-                "probabilities (they add to 1, none is negative); run its finetune again"
+                f"{list(row[list(self.columns)])} are not probabilities (which add to 1, and "
+                "none is negative); run its finetune again"
             )
         unknown = sorted(set(test["truth"]) - set(self.kinds))
         if unknown:

@@ -61,7 +61,7 @@ class Lesion:
 
     @property
     def leading(self) -> str:
-        # A slice's Dice hangs on how many slices show nothing; a volume's does not.
+        # A slice's Dice depends on how many slices show nothing; a volume's does not.
         return "volume_dice" if self.unit == "volume" else "dice"
 
     @property
@@ -178,7 +178,7 @@ class Lesion:
         length = (
             "millimetres"
             if self.distance_unit == "mm"
-            else "pixels of the network's image, for the spacing of some image is not known"
+            else "pixels of the network's image, because the spacing of some image is not known"
         )
         over = f"means over {len(self.classes)} classes and " if self._dice_of else ""
         return [
@@ -187,11 +187,11 @@ class Lesion:
             "Where neither truth nor prediction outlines anything, Dice and IoU "
             f"{neither} (evaluate.empty_masks: {self.config.empty_masks}); where one of the "
             "two does, they are 0.",
-            "Sensitivity is of images that show a lesion, precision of those in which one was "
-            "called, and distances need both: other images are left out (`left_out`). Paired "
-            "differences of distances are of images where both recipes have one; `lesion_dice` "
-            "is of images that show a lesion, `false_alarms` the share of the others in which "
-            "one was called.",
+            "Sensitivity is computed on images that show a lesion, precision on those in "
+            "which one was called, and distances need both: other images are left out "
+            "(`left_out`). Paired differences of distances are over images where both "
+            "recipes have one; `lesion_dice` is over images that show a lesion, and "
+            "`false_alarms` is the share of the others in which one was called.",
             f"Distances are in {length}.",
         ]
 

@@ -1,4 +1,4 @@
-"""What a frozen encoder makes of images: extracted once, pooled a stage."""
+"""What a frozen encoder makes of images: extracted once, pooled per stage."""
 
 import copy
 
@@ -13,7 +13,7 @@ from maskwise.encoders.pooling import pool
 IMAGES_AT_ONCE = 256
 
 Features = list[NDArray[np.float32]]
-"""One ``(N, F_i)`` a stage, finest first."""
+"""One ``(N, F_i)`` per stage, finest first."""
 
 
 def extract(

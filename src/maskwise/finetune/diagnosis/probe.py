@@ -36,7 +36,7 @@ class Choice:
     stages: Stages
     strength: float
     loss: float
-    """Log loss, nats an image."""
+    """Log loss, nats per image."""
     logits: NDArray[np.float64]
     """``(n, K)``."""
     targets: NDArray[np.int64]

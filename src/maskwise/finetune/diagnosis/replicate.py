@@ -63,7 +63,7 @@ class Replicate:
     store: Store
     task: Diagnosis
     labelled: pd.DataFrame
-    """A row a labelled image: ``image_id, group, split, fold, label, row, target``."""
+    """One row per labelled image: ``image_id, group, split, fold, label, row, target``."""
     features: Features
     """Of the rows of ``labelled``."""
     pooling: str
@@ -95,7 +95,7 @@ class Replicate:
 
 @dataclass(frozen=True)
 class Learnt:
-    """A model, and what it says of the rows of ``Replicate.labelled``."""
+    """A model, and what it says about the rows of ``Replicate.labelled``."""
 
     model: Classifier
     metadata: ModelMetadata
@@ -212,7 +212,7 @@ def predictions(replicate: Replicate, learnt: Learnt) -> pd.DataFrame:
 def _trained(
     replicate: Replicate, labels: Labels, stages: probe.Stages, head: LinearHead
 ) -> Iterator[tuple[float, Classifier]]:
-    """Train once a learning rate."""
+    """Train once per learning rate."""
     run, train = replicate.run, labels.part("train")
     targets = train["target"].to_numpy()
     start = Classifier(replicate.encoder, stages, replicate.pooling, *head.weight.shape[::-1])

@@ -1,4 +1,4 @@
-"""The task ``diagnosis``: one of several classes an image."""
+"""The task ``diagnosis``: one of several classes per image."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

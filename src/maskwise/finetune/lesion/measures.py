@@ -41,7 +41,7 @@ class Units:
 
 
 def spacing_of(index: pd.DataFrame) -> Spacing:
-    """Read ``spacing_y`` and ``spacing_x`` (mm a stored pixel) off a store's index."""
+    """Read ``spacing_y`` and ``spacing_x`` (mm per stored pixel) off a store's index."""
     columns = ["spacing_y", "spacing_x"]
     if set(columns) <= set(index.columns) and index[columns].notna().all(axis=None):
         return Spacing(index[columns].to_numpy(np.float64), "mm")

@@ -36,7 +36,7 @@ class Outlines:
         return np.asarray(names, dtype=object)[which]
 
     def _shown(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
-        """Yield ``(n, K)`` a block of images: does any pixel show the class?"""
+        """Yield ``(n, K)`` per block of images: does any pixel show the class?"""
         numbers = np.arange(1, len(self.classes) + 1, dtype=np.uint8)
         for start in range(0, len(rows), IMAGES_AT_ONCE):
             masks = self.of(rows[start : start + IMAGES_AT_ONCE])

@@ -53,7 +53,7 @@ class Replicate:
     decoder: str
     """Where that is from: ``fresh`` or ``pretrained``."""
     images: pd.DataFrame
-    """A row an outlined image: ``image_id, group, split, fold, row, label``."""
+    """One row per outlined image: ``image_id, group, split, fold, row, label``."""
     subsets: pd.DataFrame
     modes: tuple[Mode, ...]
     run: FinetuneRun
@@ -127,7 +127,7 @@ def prepare(
 
 
 def learn_one(replicate: Replicate, fraction: float, mode: Mode) -> Learnt:
-    """Train once a learning rate; the loss on validation images chooses."""
+    """Train once per learning rate; the loss on validation images chooses."""
     held_out, tried = replicate.rows(fraction, "validation"), []
     for rate, model in _trained(replicate, fraction, mode):
         loss = loss_on(model, replicate.store, replicate.outlines, held_out, replicate.device)
@@ -201,7 +201,7 @@ def _measured(
 def _trained(
     replicate: Replicate, fraction: float, mode: Mode
 ) -> Iterator[tuple[float, Segmenter]]:
-    """Train once a learning rate."""
+    """Train once per learning rate."""
     run = replicate.run
 
     def train_at(rate: float, shown: Bar) -> Segmenter:

@@ -25,7 +25,7 @@ class BusiConfig:
     """Bits, 0 to 16; at 4 the hash finds all of the known duplicates, and pairs hardly rise
     beyond 6."""
     reading: Reading = DEFAULT
-    """How files are read that leave a choice."""
+    """How ambiguous files are read."""
 
     @property
     def modality(self) -> str:

@@ -71,7 +71,7 @@ class DecathlonConfig:
     """Bits, 0 to 16; slices of different patients look alike, so that a larger one joins
     patients who have nothing in common."""
     reading: Reading = DEFAULT
-    """How files are read that leave a choice."""
+    """How ambiguous files are read."""
 
     @property
     def modality(self) -> str:

@@ -41,9 +41,9 @@ class ImageFolderConfig:
     by place, and refused where slices are missing, repeated or uneven, or where two series
     share the folder; ``files``: every file by itself, whatever lies beside it."""
     duplicate_distance: Distance = 4
-    """Bits, 0 to 16 (head CT: 2, for unrelated slices look alike there)."""
+    """Bits, 0 to 16 (head CT: 2, because unrelated slices look alike there)."""
     reading: Reading = DEFAULT
-    """How files are read that leave a choice."""
+    """How ambiguous files are read."""
 
     def __post_init__(self) -> None:
         if self.mask_suffix == "":
@@ -52,7 +52,7 @@ class ImageFolderConfig:
             try:
                 groups = re.compile(self.patient).groups
             except re.error as error:
-                raise ValueError(f"patient is no regular expression ({error})") from None
+                raise ValueError(f"patient is not a regular expression ({error})") from None
             if not groups:
                 raise ValueError("patient needs a group, as in '(p[0-9]+)_'")
 
@@ -86,14 +86,14 @@ class ImageFolderConfig:
             return {}
         if self.layout == "classes":
             if not folders:
-                detail = "lies in no class folder; for unlabelled images say `layout: flat`"
+                detail = "is in no class folder; for unlabelled images set `layout: flat`"
                 return Reject(path, "missing_label", detail)
             return {DIAGNOSIS: folders[0]}
         if len(folders) < 2:
-            return Reject(path, "missing_label", "lies not in <split>/<class>/")
+            return Reject(path, "missing_label", "is not in <split>/<class>/")
         split = canonical_split(folders[0])
         if split is None:
-            detail = f"the folder {folders[0]!r} is none of train, val, test"
+            detail = f"the folder {folders[0]!r} is not one of train, val, test"
             return Reject(path, "unknown_split", detail)
         return {"split": split, DIAGNOSIS: folders[1]}
 
@@ -108,8 +108,8 @@ class ImageFolderConfig:
         )
         if len(nameless) == len(paths):
             raise UserError(
-                f"ingest.patient: {found}; mend it, or say `patient: null` where no path names "
-                "the patient"
+                f"ingest.patient: {found}; correct it, or set `patient: null` where no path "
+                "names the patient"
             )
         log.warning(
             "ingest.patient: %s; each of these images counts as a patient of its own", found

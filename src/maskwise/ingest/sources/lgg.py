@@ -34,7 +34,7 @@ SEQUENCES = ("pre", "flair", "post")
 PATIENT = "Patient"
 GRADE = "neoplasm_histologic_grade"
 GRADES = {"1": "II", "2": "III"}
-"""Codes of ``GRADE``: inferred from their order, for the file does not name them."""
+"""Codes of ``GRADE``: inferred from their order, because the file does not name them."""
 
 _FOLDER = re.compile(r"TCGA_(?P<institution>\w+)_\w+_\d{8}\Z")
 _SLICE = re.compile(r"_(\d+)\Z")
@@ -68,7 +68,7 @@ class LggConfig:
     """Bits, 0 to 16; slices of different heads look alike, so that a larger one joins patients
     who have nothing in common."""
     reading: Reading = DEFAULT
-    """How files are read that leave a choice."""
+    """How ambiguous files are read."""
 
     @property
     def modality(self) -> str:
@@ -76,7 +76,9 @@ class LggConfig:
 
     def __post_init__(self) -> None:
         if "diagnosis" in self.labels:
-            raise ValueError("labels.diagnosis: is taken, it says whether a slice shows tumour")
+            raise ValueError(
+                "labels.diagnosis: is reserved; it says whether a slice shows tumour"
+            )
 
     def listing(self, raw: Path) -> Listing:
         files, rejects = find_images(raw)
@@ -233,7 +235,7 @@ def _read_table(
     patients = rows[column_of(rows, PATIENT, table)]
     repeated = patients[patients.duplicated()]
     if len(repeated):
-        raise UserError(f"{table}: the patient {repeated.iloc[0]!r} stands twice; keep one")
+        raise UserError(f"{table}: the patient {repeated.iloc[0]!r} appears twice; keep one")
     values, no_label = pd.DataFrame(index=rows.index), {}
     for label, column in labels.items():
         cells = rows[column_of(rows, column, table)]

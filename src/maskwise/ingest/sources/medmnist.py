@@ -29,13 +29,13 @@ class MedmnistConfig:
     file: str | None = None
     """Name of the archive in ``raw``; null: the only one."""
     classes: tuple[str, ...] = ()
-    """Names of the classes 0, 1, ... (of the findings, where the labels are several bits an
+    """Names of the classes 0, 1, ... (of the findings, where the labels are several bits per
     image); empty: the numbers themselves."""
     modality: str = "unknown"
     duplicate_distance: Distance = 4
-    """Bits, 0 to 16; groups only report leaks here, for the official split is kept."""
+    """Bits, 0 to 16; groups only report leaks here, because the official split is kept."""
     reading: Reading = DEFAULT
-    """How files are read that leave a choice."""
+    """How ambiguous files are read."""
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < len(self.classes) or "" in self.classes:
@@ -86,7 +86,7 @@ class MedmnistConfig:
         findings = self.classes or tuple(f"finding_{i}" for i in range(labels.shape[1]))
         if len(findings) != labels.shape[1]:
             raise UserError(
-                f"{path}: has {labels.shape[1]} findings an image, but `classes` names "
+                f"{path}: has {labels.shape[1]} findings per image, but `classes` names "
                 f"{len(findings)}"
             )
         for finding, values in zip(findings, labels.T, strict=True):

@@ -30,7 +30,7 @@ class PhantomConfig:
     """At least 12: some of every class, of several patients."""
     seed: Seed = 0
     smallest_side: Annotated[int, Within(32, LARGEST)] = 72
-    """Pixels; sides are drawn an image between the two."""
+    """Pixels; sides are drawn per image between the two."""
     largest_side: Annotated[int, Within(32, LARGEST)] = 96
     duplicate_distance: Distance = 0
     """Bits, 0 to 16; phantoms of different patients are never the same scan."""

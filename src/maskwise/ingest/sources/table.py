@@ -33,7 +33,7 @@ BETWEEN_MASKS = ";"
 LONGEST_PATH = 4096
 """Characters, as Linux has it."""
 SPACING = ("spacing_y", "spacing_x")
-"""Columns that are taken as millimetres a pixel."""
+"""Columns that are taken as millimetres per pixel."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class TableConfig:
     """What becomes of images that the table does not name: ``keep`` takes them unlabelled."""
     modality: str = "unknown"
     duplicate_distance: Distance = 4
-    """Bits, 0 to 16 (head CT: 2, for unrelated slices look alike there)."""
+    """Bits, 0 to 16 (head CT: 2, because unrelated slices look alike there)."""
     reading: Reading = DEFAULT
-    """How files are read that leave a choice."""
+    """How ambiguous files are read."""
 
     def __post_init__(self) -> None:
         for label in self.classes:
             if label not in self.labels:
-                raise ValueError(f"classes.{label}: is no label; {hint(label, self.labels)}")
+                raise ValueError(f"classes.{label}: is not a label; {hint(label, self.labels)}")
 
     def listing(self, raw: Path) -> Listing:
         rows = read_rows(raw, self.table)
@@ -82,7 +82,7 @@ class TableConfig:
     def _spelt(self, rows: pd.DataFrame) -> "TableConfig":
         """Return these options with columns as the table spells them, whatever their form."""
         if rows.empty:
-            raise UserError(f"{self.table}: has a header, but no row")
+            raise UserError(f"{self.table}: has a header, but no rows")
 
         def spelt(column: str | None) -> str | None:
             return None if column is None else column_of(rows, column, self.table)
@@ -169,7 +169,7 @@ class TableConfig:
         counts = without_missing(images["patient"].fillna(""), self.missing)[1]
         return [
             f"patient: {count} rows name {word!r}, and so count as one person; blank these "
-            "cells where it means that the patient is not known."
+            "cells if it means that the patient is unknown."
             for word, count in counts.items()
             if word and count > 1
         ]
@@ -183,7 +183,7 @@ class TableConfig:
             if len(wrong):
                 raise UserError(
                     f"{self.table}: {column} is {wrong.iloc[0]!r} in row {wrong.index[0] + 1}, "
-                    "but must be millimetres a pixel, above 0, or blank"
+                    "but must be millimetres per pixel, above 0, or blank"
                 )
         return values
 
@@ -231,7 +231,7 @@ class TableConfig:
             return pd.DataFrame(
                 {"path": images, "frame": 0, "masks": [[] for _ in images]}
             ), rejects
-        detail = f"{self.table} does not name it; to take it unlabelled say `unlisted: keep`"
+        detail = f"{self.table} does not name it; to take it unlabelled set `unlisted: keep`"
         return pd.DataFrame(), [*rejects, *(Reject(p, "missing_label", detail) for p in images)]
 
 

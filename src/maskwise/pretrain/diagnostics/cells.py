@@ -37,7 +37,7 @@ def own_lifts(lesions: Tensor, masks: Tensor, matrices: dict[str, Floats]) -> di
     """Return the mask lift of each control, of uniform cells, and of the best cells there are.
 
     Args:
-        lesions: ``(P, gh, gw)``, lesion pixels a cell.
+        lesions: ``(P, gh, gw)``, lesion pixels per cell.
         masks: ``(P, gh, gw)``, those of the policy.
         matrices: name -> the ``lift_matrix`` of a control.
     """

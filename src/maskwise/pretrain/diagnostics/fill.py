@@ -6,7 +6,7 @@ from torch.nn.functional import pad
 
 
 def masked_error(answer: Tensor, images: Tensor, hidden: Tensor) -> float:
-    """Mean squared error over hidden pixels, a mean per image first.
+    """Mean squared error over hidden pixels, first averaged per image.
 
     ``answer`` and ``images`` ``(B, C, H, W)``; ``hidden`` bool ``(B, 1, H, W)``. Images with
     nothing hidden do not count.

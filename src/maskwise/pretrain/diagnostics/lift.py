@@ -22,7 +22,7 @@ def lift_matrix(masks: Tensor, lesions: Tensor) -> Tensor:
     """Return ``(P, P)``: [i, j] = share of lesion j that mask i hides / its hidden share.
 
     ``masks`` bool ``(P, gh, gw)``, each hiding something; ``lesions`` ``(P, gh, gw)`` lesion
-    pixels a cell, each image with some. Its diagonal is the images' own mask lift.
+    pixels per cell, each image with some. Its diagonal is the images' own mask lift.
     """
     hidden = masks.flatten(1).double()
     shares = lesions.flatten(1).double()
@@ -118,8 +118,8 @@ def content_controls(
 ) -> dict[str, float]:
     """Return each control's content lift, and how far the masks' own lies above it.
 
-    The difference is paired, for lifts of the same images are drawn together: both are linear
-    in the ``lift_matrix``, so it is the content lift of the matrices' difference.
+    The difference is paired, because lifts of the same images are drawn together: both are
+    linear in the ``lift_matrix``, so it is the content lift of the matrices' difference.
 
     Args:
         matrix: ``(P, P)``, of the policy's masks.

@@ -80,7 +80,7 @@ def _policy(history: pd.DataFrame) -> list[str]:
         found.append(
             f"the policy found texture: its map follows local variance (rank correlation "
             f"{texture:.2f}); a larger pool_px or reward.blur_px takes speckle out of the "
-            "reward, and so does a target that is normalised a cell"
+            "reward, and so does a target that is normalised per cell"
         )
     return found + _draws(history)
 
@@ -91,10 +91,11 @@ def _signal(history: pd.DataFrame) -> list[str]:
     if skipped is None or skipped <= SKIPPED:
         return []
     return [
-        f"the policy got no signal: {_percent(skipped)} of its updates were skipped, for "
-        "all rewards were the same, or its gradient was no number; train the network longer "
-        "before the policy, and look at the reward's options (an objective that has one error "
-        "an image, such as simclr, needs `reward: {credit: image}`) and at policy.learning_rate"
+        f"the policy got no signal: {_percent(skipped)} of its updates were skipped, because "
+        "all rewards were the same, or its gradient was not a number; train the network "
+        "longer before the policy, and look at the reward's options (an objective that has "
+        "one error per image, such as simclr, needs `reward: {credit: image}`) and at "
+        "policy.learning_rate"
     ]
 
 
@@ -134,9 +135,9 @@ def _drift(history: pd.DataFrame) -> list[str]:
     else:
         return []
     return [
-        f"the rewards drift: {seen}, for they change faster than they are learnt; use "
-        "`reward: {scale: relative}` or an advantage over the batch (image_batch), or slow the "
-        "network down (optimisation.learning_rate)"
+        f"the rewards drift: {seen}, because they change faster than they are learnt; use "
+        "`reward: {scale: relative}` or an advantage over the batch (image_batch), or slow "
+        "the network down (optimisation.learning_rate)"
     ]
 
 

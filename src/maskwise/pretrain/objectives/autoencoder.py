@@ -46,7 +46,7 @@ class Autoencoder(Inpainter):
         values = setting.channels * setting.height * setting.width
         if config.target == "cell_normalised" and values == setting.grid[0] * setting.grid[1]:
             raise UserError(
-                "objective.target: cell_normalised leaves nothing to draw of a cell of 1 "
+                "objective.target: cell_normalised leaves nothing to draw in a cell of 1 "
                 "pixel; choose plain, or a coarser grid in the source's block `pretrain`"
             )
         super().__init__(setting, encoder, "none", "lean", config.skips)

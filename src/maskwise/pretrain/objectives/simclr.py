@@ -79,8 +79,8 @@ class Simclr(nn.Module):
 def contrast(embeddings: Tensor, group: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Return the loss of each of 2B ``embeddings`` ``(2B, D)``, and the unit vectors.
 
-    Rows i and i + B are views of one image; ``group`` ``(B,)`` says which images are no
-    strangers to each other: these are no negatives.
+    Rows i and i + B are views of one image; ``group`` ``(B,)`` says which images are not
+    strangers to each other: these are not negatives.
     """
     unit = nn.functional.normalize(embeddings, dim=1)
     b, device = len(group), embeddings.device

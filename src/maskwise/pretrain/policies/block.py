@@ -20,7 +20,7 @@ from maskwise.pretrain.policies.unlearnt import Unlearnt
 TRIES = 10
 """Rectangles drawn until one fits; if none does, an image gets no more of them."""
 BLOCKS = 16
-"""Rectangles an image, at most: of 600 images 6 want more, at a ratio of .75 of 16 x 16."""
+"""Rectangles per image, at most: of 600 images 6 want more, at a ratio of .75 of 16 x 16."""
 LONGEST = 1 / 0.3
 """One side over the other."""
 
@@ -52,7 +52,7 @@ class Block(Unlearnt):
 
 
 def rectangles(draws: Tensor, number: int, grid: Grid) -> Tensor:
-    """Hide at most ``number`` cells an image in rectangles: bool ``(B, gh, gw)``.
+    """Hide at most ``number`` cells per image in rectangles: bool ``(B, gh, gw)``.
 
     ``draws`` ``(blocks, 4, B, tries)`` uniform in [0, 1): area, aspect, top and left of every
     try. The first try is taken that hides a new cell and not too many.

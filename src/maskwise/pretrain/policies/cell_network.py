@@ -12,11 +12,11 @@ from maskwise.masks import Grid
 
 DETAIL = 4
 """Each cell is seen as 4 x 4 means, so that the cost does not grow with the image. Fewer would
-average away what a cell's texture says of its difficulty."""
+average away what a cell's texture says about its difficulty."""
 
 
 class CellNetwork(nn.Module):
-    """A strided convolution a halving of ``DETAIL``, further ones, and heads of 1 x 1.
+    """A strided convolution per halving of ``DETAIL``, further ones, and heads of 1 x 1.
 
     Never the neighbours in the batch (no batch norm). Borders are repeated, not padded with 0,
     which would tell the network where it is. The heads start at 0: all cells are equal until
@@ -45,7 +45,7 @@ class CellNetwork(nn.Module):
         cast(Any, self).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Turn images ``(B, C, H, W)`` into ``(B, gh * gw)`` a head.
+        """Turn images ``(B, C, H, W)`` into ``(B, gh * gw)`` per head.
 
         In float32 also under autocast: what is said decides, or is the logarithm of a chance.
         """

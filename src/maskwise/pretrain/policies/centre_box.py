@@ -23,7 +23,7 @@ class CentreBoxConfig:
     box: tuple[Side, Side] = (5, 5)
     """Height and width in grid cells."""
     boxes: Boxes = 1
-    """Boxes an image; they may overlap."""
+    """Boxes per image; they may overlap."""
     sd: Deviation = 0.2
     """Standard deviation of the box's centre about the image's, as a share of the side."""
 

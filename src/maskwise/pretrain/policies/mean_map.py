@@ -27,7 +27,7 @@ from maskwise.pretrain.contracts import (
 from maskwise.pretrain.policies.cells import uniform
 
 DECAY = 0.95
-"""Of the mean map, a step of the policy within: it is that of its last few dozen steps."""
+"""Of the mean map, per step of the policy within: it is that of its last few dozen steps."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class MeanMapConfig:
         shown = within.maps(blank, setting.grid)
         if shown is None:
             raise UserError(
-                f"policy.policy.name: {self.policy['name']!r} has no opinion of a place, and "
-                "so no mean map; name a policy that learns, such as dqn or a3c"
+                f"policy.policy.name: {self.policy['name']!r} has no opinion on places, and so "
+                "no mean map; name a policy that learns, such as dqn or a3c"
             )
         return MeanMap(self.learns, within, shown)
 

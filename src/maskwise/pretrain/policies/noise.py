@@ -19,7 +19,7 @@ from maskwise.pretrain.policies.unlearnt import Unlearnt
 Colour = Literal["red", "blue", "green", "purple", "white"]
 
 MAPS = 256
-"""Noise maps, made once a run."""
+"""Noise maps, made once per run."""
 SIDE = 64
 """Cells of a map, one side; it is a torus, so no place of it is a border."""
 
@@ -71,7 +71,7 @@ class Noise(Unlearnt):
 
 
 def coloured(white: Tensor, config: NoiseConfig) -> Tensor:
-    """Filter ``white`` noise ``(N, T, T)`` on a torus; mean 0 and deviation 1 a map."""
+    """Filter ``white`` noise ``(N, T, T)`` on a torus; mean 0 and deviation 1 per map."""
     low, (fine, coarse) = config.sd, config.band
     if config.colour == "white":
         made = white
@@ -92,7 +92,7 @@ def blurred(maps: Tensor, sd: float) -> Tensor:
     side = maps.shape[-1]
     vertical = torch.fft.fftfreq(side)[:, None]
     horizontal = torch.fft.rfftfreq(side)
-    # The Fourier transform of a Gaussian: exp(-2 pi^2 sd^2 f^2), f in cycles a cell.
+    # The Fourier transform of a Gaussian: exp(-2 pi^2 sd^2 f^2), f in cycles per cell.
     response = torch.exp(-2 * (torch.pi * sd) ** 2 * (vertical**2 + horizontal**2))
     made: Tensor = torch.fft.irfft2(torch.fft.rfft2(maps) * response, s=(side, side))
     return made

@@ -19,7 +19,7 @@ class RandomBoxConfig:
     box: tuple[Side, Side] = (5, 5)
     """Height and width in grid cells."""
     boxes: Boxes = 1
-    """Boxes an image; they may overlap."""
+    """Boxes per image; they may overlap."""
 
     def build(self, setting: Setting) -> "RandomBox":
         check_room(self.box, self.boxes, setting.grid)

@@ -92,7 +92,7 @@ def _panel(
 
 
 def _dodge(count: int, places: Sequence[float]) -> np.ndarray:
-    """Return a factor a line, so that intervals at the same size stand side by side."""
+    """Return one factor per line, so that intervals at the same size stand side by side."""
     ratios = np.diff(np.log(sorted(set(places))))
     room = min(0.3, *(0.35 * ratios)) if len(ratios) else 0.3
     return np.exp(room * (np.arange(count) - (count - 1) / 2) / max(count, 1))

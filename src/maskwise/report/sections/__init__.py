@@ -1,4 +1,4 @@
-"""One section of the page a file; their order is the page's."""
+"""One section of the page per file; their order is the page's."""
 
 from collections.abc import Callable, Mapping
 

@@ -56,9 +56,9 @@ def _names(facts: PretrainingFacts) -> list[Element]:
     if facts.config.names:
         return []
     text = (
-        "Images are called by their image_id, files left out by their row, for a file's name "
-        "may hold a patient's: manifest.parquet and rejects.csv tell which file is meant, and "
-        "`report.names: true` prints the names here."
+        "Images are named by their image_id and rejected files by their row, because a file's "
+        "name may contain a patient's: manifest.parquet and rejects.csv tell which file is "
+        "meant, and `report.names: true` prints the names here."
     )
     return [Paragraph(text)]
 
@@ -186,7 +186,7 @@ def _first(number_of: int) -> str:
 def _file_facts(facts: PretrainingFacts) -> str:
     everything, header = facts.data.audit, facts.data.header_audit
     if everything is None:
-        return f"Whether files give the label away could not be asked: {facts.data.no_audit}."
+        return f"Whether files give the label away could not be checked: {facts.data.no_audit}."
     asked = f"on {count(everything.images, 'image')} of {count(everything.groups, 'group')}"
     text = f"A small model that never sees a pixel tried to predict the label, {asked}. "
     if header is not None:
@@ -210,7 +210,7 @@ def _slice_numbers(facts: PretrainingFacts) -> Iterator[str]:
         yield (
             "A small model that knows nothing but the place of a slice in its volume tried to "
             f"predict {label}, {asked}: macro AUROC {_auroc(audit)} (0.5 = guessing). What a "
-            "network reaches says something of its pictures only above that."
+            "network reaches says something about its pictures only above that."
         )
 
 

@@ -43,9 +43,10 @@ _LIFT = (
     ),
     (
         "content lift",
-        "Mask lift minus the lift of the same masks laid over images of other groups: how far "
-        "the choice depends on the image. 0 = not at all, or not on what goes with lesions. An "
-        "untrained agent's random taste gives it too, above or below 0 as the seed has it.",
+        "Mask lift minus the lift of the same masks laid over images of other groups: how "
+        "far the choice depends on the image. 0 = not at all, or not on what goes with "
+        "lesions. An untrained agent's random preference gives it too, above or below 0 "
+        "depending on the seed.",
     ),
     (
         "uniform, centre",
@@ -103,17 +104,18 @@ _BETWEEN = (
     (
         "seed",
         "One repetition of training: initial weights, order and masks of pre-training, which "
-        "labels are drawn, fine-tuning. Which patients train and which test does not vary, but "
-        "where the page speaks of folds: there each seed holds out another part.",
+        "labels are drawn, fine-tuning. Which patients train and which test does not vary, "
+        "except where the page speaks of folds: there each seed holds out a different part.",
     ),
 )
 _AFTER = (
     (
         "95 % interval",
-        "Where the figure would fall in 95 of 100 repetitions with other seeds and other test "
-        "patients of the same kind, as far as drawing them anew can tell. What other training "
-        "patients would change is not in it, nor other seeds where everything was trained "
-        "once or twice. It never leaves the range of what it is of.",
+        "Where the figure would fall in 95 of 100 repetitions with other seeds and other "
+        "test patients of the same kind, as far as drawing them anew can tell. It does not "
+        "cover what other training patients would change, nor other seeds where everything "
+        "was trained once or twice. It never extends beyond the possible values of the "
+        "figure.",
     ),
     (
         "asked beforehand, exploration",

@@ -94,7 +94,8 @@ def _of_p(facts: Facts) -> str:
     test = facts.inputs.scores["test"]
     if not facts.written:
         return (
-            "No p is given, for no comparison was named beforehand: all of it is exploration."
+            "No p is given, because no comparison was named beforehand: everything is "
+            "exploration."
         )
     if not facts.tells_training:
         return (

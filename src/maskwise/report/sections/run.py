@@ -38,7 +38,7 @@ def _overview(facts: Facts) -> str:
         f"For {listing(map(facts.title, facts.transductive))} the test images, without their "
         "labels, took part in pre-training."
         if facts.transductive
-        else "The test images took part in nothing until they were scored."
+        else "The test images were not used until they were scored."
     )
     varies = "A seed repeats initial weights, pre-training, the draw of labels and fine-tuning"
     share_split = "all seeds share one split: the same groups train, the same others test."
@@ -102,7 +102,7 @@ def _compute(facts: PretrainingFacts) -> str:
     ]
     if doubled:
         text += (
-            f"Of each image {listing(doubled)} sees two views a step, so equal steps are not "
+            f"{listing(doubled)} sees two views of each image per step, so equal steps are not "
             "equal computing. "
         )
     return text

@@ -4,7 +4,7 @@ At the t-th pick a baseline may depend on the image and on the picks before, nev
 itself: its value there is what the pick is worth, and taking it off leaves nothing to learn
 once the values are right. Independent cells may each have the value of their own place.
 
-``rewards`` are ``(B, K)`` by pick or ``(B, 1)`` an image; ``scores`` and ``values`` ``(B, L)``.
+``rewards`` are ``(B, K)`` by pick or ``(B, 1)`` by image; ``scores`` and ``values`` ``(B, L)``.
 """
 
 from collections.abc import Callable
@@ -109,7 +109,8 @@ def standardised(advantages: Tensor, rewards: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean 0 and deviation 1 over the whole batch, and whether there was any spread.
 
     Not over one image's entries, of which there are few. Without spread, of rewards or of
-    advantages, there is nothing to learn: bool ``()``, False also where a reward is no number.
+    advantages, there is nothing to learn: bool ``()``, False also where a reward is not a
+    number.
     """
     least = CONSTANT * rewards.abs().mean()
     deviation = advantages.std(correction=0)

@@ -2,7 +2,7 @@
 
 ``scores`` are logits ``(B, L)``, L cells; ``uniform`` ``(B, L)`` lies in [0, 1). A mask that
 hides nothing never comes: the law is that of independent cells *given that one is hidden*,
-which is what drawing empty masks again amounts to, drawn and reckoned without a loop. From 16
+which is what drawing empty masks again amounts to, drawn and computed without a loop. From 16
 hidden cells up the two laws are the same to 7 digits.
 """
 

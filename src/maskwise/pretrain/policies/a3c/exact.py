@@ -55,7 +55,7 @@ def conditional_bernoulli_terms(scores: Tensor, choice: Choice, number: int) -> 
     """Return ``(B, L)`` terms whose sum is the mask's log-probability and its exact gradient.
 
     Cell c's term has the gradient M_c - P(c hidden) in its own logit, 0 in expectation: so a
-    baseline a cell, of the image alone, is valid here as it is for independent cells.
+    baseline per cell, of the image alone, is valid here as it is for independent cells.
     """
     table = log_polynomials(scores, number)
     fixed, mask = scores.detach(), choice.mask.to(scores.dtype)

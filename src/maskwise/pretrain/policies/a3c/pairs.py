@@ -29,7 +29,7 @@ from maskwise.pretrain.policies.a3c.sampling import (
 SamplerName = Literal["gumbel_topk", "bernoulli", "topk"]
 LogpName = Literal["plackett_luce", "bernoulli", "softmax"]
 Sampler = Callable[[Tensor, int, Tensor], Choice]
-"""Scores ``(B, L)``, the number of hidden cells and one uniform draw a cell to a choice."""
+"""Scores ``(B, L)``, the number of hidden cells and one uniform draw per cell to a choice."""
 Terms = Callable[[Tensor, Choice], Tensor]
 """Scores and a choice to terms ``(B, n)`` of its log-probability, with their gradient."""
 
@@ -58,7 +58,7 @@ SUITED: Mapping[Credit, tuple[Advantage, ...]] = {
 def law(
     sampler: SamplerName, logp: LogpName, exact_k: bool, number: int
 ) -> tuple[Sampler, Terms]:
-    """Return how masks of ``number`` cells are drawn, and how their probability is reckoned."""
+    """Return how masks of ``number`` cells are drawn, and how their probability is computed."""
     if exact_k:
         return conditional_bernoulli, partial(conditional_bernoulli_terms, number=number)
     return SAMPLERS[sampler], TERMS[logp]

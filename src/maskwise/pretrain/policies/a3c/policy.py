@@ -2,7 +2,7 @@
 
 A re-construction of Xu et al., IEEE TMI 44(1), 2025 (doi 10.1109/TMI.2024.3436608) from its
 abstract, its README and a third-party re-implementation; neither its text nor its authors' code
-could be had. What is read and what is ours stands in ``docs/methods/ahm.md``, by number.
+was available. What is read and what is ours stands in ``docs/methods/ahm.md``, by number.
 """
 
 import logging
@@ -61,7 +61,7 @@ class Temperature:
     """Above this overlap the temperature rises, below it falls back to 1; null = it stays 1.
     The overlap is the ratio for uniform draws, and 1 where nothing is left to chance."""
     rate: PartShare = 0.02
-    """By which share it moves a step."""
+    """The share by which it moves per step."""
 
     def after(self, temperature: Tensor, overlap: Tensor) -> Tensor:
         """Return the temperature of the next step."""

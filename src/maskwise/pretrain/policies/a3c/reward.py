@@ -43,7 +43,7 @@ class RewardConfig:
     """Taken off for each cell: this times (how often its place was hidden lately - the ratio).
     0 = off."""
     balance_decay: Decay = 0.99
-    """Of the running hiding frequency, a step, in [0, 1)."""
+    """Of the running hiding frequency, per step, in [0, 1)."""
     told: Literal["own", "shuffled", "constant"] = "own"
     """Controls, no method: every image is told the reward of another one, or 1."""
 

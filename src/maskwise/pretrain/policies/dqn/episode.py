@@ -1,4 +1,4 @@
-"""Episodes: up to T boxes an image, one after another, each chosen on what is still visible."""
+"""Episodes: up to T boxes per image, one after another, each chosen on what is visible."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -53,7 +53,8 @@ class SmallQ(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.advantage = nn.Conv2d(width, 1, places.box if head == "box" else 1)
         self.value = nn.Linear(width, 1) if dueling else None
-        # Until something is learnt all places tie: a random net's taste would be content lift.
+        # Until something is learnt all places tie: a random net's preference would show as
+        # content lift.
         for parameter in self.advantage.parameters():
             nn.init.zeros_(parameter)
 
@@ -136,7 +137,7 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _octaves(places: Places, height: int, width: int) -> int:
-    """Return how often the image must be halved so that one pixel is left a place."""
+    """Return how often the image must be halved so that one pixel is left per place."""
     sides: Sequence[int] = (
         height // places.grid[0] * places.stride,
         width // places.grid[1] * places.stride,

@@ -71,7 +71,7 @@ class DqnConfig:
     actions: Literal["valid", "all_cells"] = "valid"
     """``all_cells``: as in the release, the greedy box may overhang and is cropped."""
     boxes: Boxes = 1
-    """Boxes an episode, T."""
+    """Boxes per episode, T."""
     discount: Share = 0.9
     """Of later boxes' rewards, in [0, 1]; of no effect with one box."""
     least_new: Annotated[float, Within(0.01, 1)] = 0.5
@@ -89,7 +89,7 @@ class DqnConfig:
     """Added to both, normalised intensity squared; must lie above the noise's variance."""
     baseline: Baseline = "global"
     baseline_decay: Annotated[float, Within(0, 0.9999)] = 0.9
-    """Of the running means, a visit, in [0, 1)."""
+    """Of the running means, per visit, in [0, 1)."""
     scale: Literal["deviation", "none"] = "deviation"
     """Divide by the running deviation and clip."""
     clip: Least = 5.0
@@ -193,9 +193,9 @@ class Dqn:
         )
 
     def propose(self, batch: Batch, grid: Grid, generator: Generator) -> DqnProposal:
-        """Choose ``boxes`` boxes an image; Q is computed once, and learnt from later."""
+        """Choose ``boxes`` boxes per image; Q is computed once, and learnt from later."""
         epsilon = self.config.epsilon.at(batch.progress)
-        # Two draws an image and box whatever epsilon is: changing it shifts no other draw.
+        # Two draws per image and box whatever epsilon is: changing it shifts no other draw.
         shape = (self.config.boxes, 2, len(batch.images))
         draws = torch.rand(shape, generator=generator, device=generator.device)
         draws = draws.to(batch.images.device)

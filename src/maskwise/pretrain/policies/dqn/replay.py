@@ -11,10 +11,10 @@ from maskwise.bounds import BatchSize, Steps, Within
 
 @dataclass(frozen=True)
 class Replay:
-    """``capacity`` images at most (0 = no replay); keep it under two epochs, for rewards age.
+    """``capacity`` images at most (0 = no replay); keep it under two epochs.
 
-    Each step learns from the current batch and from ``batch`` remembered images, drawn
-    uniformly among those at most ``max_age`` steps old.
+    Rewards age as the network learns. Each step learns from the current batch and from
+    ``batch`` remembered images, drawn uniformly among those at most ``max_age`` steps old.
     """
 
     capacity: Annotated[int, Within(0, 10**6)] = 0

@@ -21,7 +21,7 @@ CHECK_EVERY = 50
 
 
 def cell_errors(outcome: Outcome, grid: Grid, pool_px: int) -> Tensor:
-    """Return the error a cell, ``(B, gh, gw)``, that ``mask_mean`` averages.
+    """Return the error per cell, ``(B, gh, gw)``, that ``mask_mean`` averages.
 
     With ``pool_px`` k > 1: squares of the residual's k x k means, so that speckle averages out.
     """
@@ -110,8 +110,8 @@ def _residual(outcome: Outcome, option: str) -> Tensor:
 class Expectation:
     """Running means of the reward that are taken off before learning, and its deviation.
 
-    ``global`` is one mean; ``image`` one an image, which leaves every image's best place what
-    it was; ``place`` one a place, which turns "hard" into "hard for this place";
+    ``global`` is one mean; ``image`` is one per image, which leaves every image's best place
+    unchanged; ``place`` one per place, which turns "hard" into "hard for this place";
     ``image_place`` both. A mean that was never fed stands at the global mean.
     """
 

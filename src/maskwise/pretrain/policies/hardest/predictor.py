@@ -74,7 +74,7 @@ def pair_loss(predicted: Tensor, errors: Tensor, number: int) -> Tensor:
 
     The chance that cell i has is sigmoid(predicted_i - predicted_j): ln 2 while all predictions
     are equal. Averaged over all pairs of unequal errors of the batch, each in both orders.
-    ``predicted`` and ``errors`` ``(B, L)``, errors NaN but in ``number`` cells an image.
+    ``predicted`` and ``errors`` ``(B, L)``, errors NaN but in ``number`` cells per image.
     """
     hidden = (~errors.isnan()).int().topk(number, dim=1).indices
     predicted, errors = predicted.gather(1, hidden), errors.gather(1, hidden)

@@ -1,7 +1,8 @@
 """A slow copy of the network says what is hard: the error of the cells that it fills in.
 
-AnatoMask (Li et al., ECCV 2024), on any objective with an error a cell. The decay follows the
-run's length: at the papers' .999 a step, 240 steps leave 79 % of the first weights in the copy.
+AnatoMask (Li et al., ECCV 2024), on any objective with an error per cell. The decay follows the
+run's length: at the papers' .999 per step, 240 steps leave 79 % of the first weights in the
+copy.
 """
 
 import copy
@@ -24,13 +25,13 @@ class Momentum:
 
     scale: Literal["run", "steps"] = "run"
     """``run``: the decay is exp(-1 / tau), tau the greater of one epoch and ``memory`` of all
-    steps. ``steps``: the papers' decay a step, whatever the run's length."""
+    steps. ``steps``: the papers' decay per step, whatever the run's length."""
     memory: Annotated[float, Within(0, 1, above=True)] = 0.05
     """Share of the run after which a weight counts 1/e; for ``scale: run``."""
     start: Decay = 0.999
-    """Decay a step at the beginning; this and the next two for ``scale: steps``."""
+    """Decay per step at the beginning; this and the next two for ``scale: steps``."""
     end: Decay = 0.9999
-    """Decay a step after the ramp."""
+    """Decay per step after the ramp."""
     ramp: Annotated[float, Within(0, 1, above=True)] = 0.25
     """Share of the run in which the decay rises from ``start`` to ``end``."""
 
