@@ -17,6 +17,7 @@ from kedro.pipeline import Pipeline
 
 from maskwise.dvc_stages import write_stages
 from maskwise.pipeline_registry import PROJECT, source_pipeline
+from maskwise.pretrain import checkpoint
 from maskwise.replicates import EXPERIMENT, Study, read_studies
 from project import Project, copy_project
 
@@ -212,6 +213,13 @@ def test_every_stage_depends_on_all_the_code_that_shapes_what_it_writes(
         known = dependencies(stage)
         unknown = {path for path in reached(own) if not known & {path, *path.parents}}
         assert not unknown, address
+
+
+def test_a_checkpoint_is_of_all_the_code_that_pre_training_depends_on(graphs: Graphs) -> None:
+    address = next(name for name in graphs.stages if name.startswith("pretrain@"))
+    code = {path for path in dependencies(graphs.stages[address]) if path.parts[0] == "src"}
+    own = {Path("src/maskwise", name) for name in checkpoint.CODE}
+    assert own == {path for path in code if "pipelines" not in path.parts}
 
 
 def reached(start: Path) -> set[Path]:

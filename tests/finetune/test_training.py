@@ -75,6 +75,15 @@ def test_the_configured_weight_decay_reaches_the_optimiser_but_no_bias_and_no_no
         assert decay_of[parameter] == (0.37 if parameter.ndim > 1 else 0.0)
 
 
+def test_the_encoder_s_rate_is_a_multiple_of_the_head_s() -> None:
+    model, _ = start()
+    config = FullConfig(encoder_rate=0.1)
+    optimiser = build_optimiser(model.encoder, model.head, 1e-3, config)
+    rate_of = {p: group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    assert {rate_of[p] for p in model.encoder.parameters()} == {1e-3 * 0.1}
+    assert {rate_of[p] for p in model.head.parameters()} == {1e-3}
+
+
 def test_weight_decay_alone_shrinks_the_weights(tmp_path: Path) -> None:
     plain, decayed = (
         trained(

@@ -1,5 +1,6 @@
 """What the page tells its readers to distrust."""
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -252,3 +253,27 @@ def test_there_are_always_three_things_to_distrust() -> None:
     inputs = study(seeds=tuple(range(10)), generated=False, recipes=("scratch", "simclr"))
 
     assert len(doubts(inputs)) >= 3
+
+
+def test_scores_that_guessing_could_reach_are_distrusted() -> None:
+    inputs = study()
+    assert "Perhaps no better than guessing" not in doubts(inputs)
+    scores = copy.deepcopy(dict(inputs.scores))
+    for modes in scores["scores"].values():
+        for fractions in modes.values():
+            for metrics in fractions.values():
+                metrics["macro_auroc"] |= {"value": 0.55, "low": 0.45, "high": 0.65}
+    text = doubts(replace(inputs, scores=scores))["Perhaps no better than guessing"]
+    assert "0.550 [0.450, 0.650]" in text
+
+
+def test_options_that_are_not_those_of_the_training_are_distrusted() -> None:
+    inputs = study()
+    assert "Options have changed since" not in doubts(inputs)
+    ran = max(int(each["step"].max()) for each in inputs.histories.values() if len(each))
+    settings = {
+        **inputs.settings,
+        "pretrain": {**inputs.settings["pretrain"], "steps": ran + 7},
+    }
+    text = doubts(replace(inputs, settings=settings))["Options have changed since"]
+    assert f"{ran:,} steps, and {ran + 7:,} are configured now" in text

@@ -22,7 +22,7 @@ from maskwise.errors import UserError
 log = logging.getLogger(__name__)
 
 SecondRun = Literal["leave", "wait"]
-_CODE = ("pretrain", "encoders", "masks.py", "seeds.py", "artefacts/store.py")
+CODE = ("pretrain", "encoders", "artefacts", "preparation", "masks.py", "seeds.py")
 """Whatever of the package shapes the weights."""
 
 
@@ -101,7 +101,7 @@ def fingerprint(*blocks: Any) -> str:
 
 def _code_version() -> str:
     package, digest = Path(maskwise.__file__).parent, hashlib.sha256()
-    for name in _CODE:
+    for name in CODE:
         place = package / name
         for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
