@@ -17,10 +17,9 @@ from kedro.utils import find_kedro_project
 
 from maskwise.artefacts.atomic import replacing
 from maskwise.errors import UserError, hint
-from maskwise.replicates import EXPERIMENT, Study, read_studies
+from maskwise.replicates import EXPERIMENT, NEED_LABELS, Study, read_studies
 
 _LISTS = ("recipes", "seeds", "fractions")
-_NEED_LABELS = ("finetune", "evaluate")
 _NOT_SHOWN = re.compile(
     r"^ *- data/\S+/(store|predictions|scores\.json|paired\.csv|label_efficiency\.png)\n",
     re.MULTILINE,
@@ -84,7 +83,7 @@ def _of_pretraining(parts: Iterable[str]) -> Iterator[str]:
         name = part.partition(":")[0].strip()
         if name == "report":
             yield _NOT_SHOWN.sub("", part).replace("}/models\n", "}/encoders\n")
-        elif name not in _NEED_LABELS:
+        elif name not in NEED_LABELS:
             yield part
 
 

@@ -24,6 +24,8 @@ except ImportError:  # PyYAML built without libyaml: ten times as slow
 RAW_ROOT = "raw_root"
 """The one parameter that no file holds: ``--params raw_root=FOLDER``."""
 EXPERIMENT = Path("conf/base/experiment.yml")
+NEED_LABELS = frozenset({"finetune", "evaluate"})
+"""Stages that a source without labels does not have."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _KEYS = ("reproduce", "generated", "recipes", "seeds", "fractions", "sources")
 _OVERRIDES = ("recipes", "seeds", "fractions", "generated")

@@ -18,14 +18,12 @@ from kedro.pipeline import Pipeline
 from yaml import MarkedYAMLError
 
 from maskwise.errors import Terminated, UserError, hint, shown
-from maskwise.replicates import EXPERIMENT, RAW_ROOT, read_yaml
+from maskwise.replicates import EXPERIMENT, NEED_LABELS, RAW_ROOT, read_yaml
 
 log = logging.getLogger(__name__)
 
 _TWO_FILES = "Duplicate keys found in "
 """Kedro's words for a key that two files of one environment set."""
-NEED_LABELS = frozenset({"finetune", "evaluate"})
-"""Stages that a source without labels does not have."""
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code of a run that Ctrl-C ended, as shells have it."""
 TERMINATED = 128 + signal.SIGTERM

@@ -16,7 +16,7 @@ from finetune.blobs import write_blobs
 from finetune.patches import metadata, small_encoder
 from maskwise import load_model
 from maskwise.artefacts.encoder import decoder_of, keep_decoder
-from maskwise.artefacts.outlines import read_model_outlines
+from maskwise.artefacts.outlines import NOTHING, read_model_outlines
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
 from maskwise.encoders.contract import Encoder
@@ -27,7 +27,7 @@ from maskwise.finetune.augmentation import Augmentation, draw_moves
 from maskwise.finetune.contracts import Mode
 from maskwise.finetune.lesion import training
 from maskwise.finetune.lesion.config import LesionConfig
-from maskwise.finetune.lesion.outlines import NOTHING, Outlines, read_outlines
+from maskwise.finetune.lesion.outlines import Outlines, read_outlines
 from maskwise.finetune.lesion.start import build_start
 from maskwise.finetune.lesion.subsets import draw_outlined
 from maskwise.finetune.lesion.training import Lesson, train

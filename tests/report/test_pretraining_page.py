@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page
 
-from maskwise.report.cautions import cautions_of_pretraining
 from maskwise.report.inputs import ReportConfig
 from maskwise.report.page import render_pretraining
+from maskwise.report.pretraining_cautions import cautions_of_pretraining
 from maskwise.report.pretraining_facts import read_pretraining
 from maskwise.report.pretraining_headline import headline
 from report.synthetic import TITLES, history, plain, pretraining

@@ -17,6 +17,8 @@ from PIL import Image
 from maskwise.artefacts.arrays import read_arrays
 from maskwise.artefacts.atomic import replacing_folder
 
+NOTHING = "no lesion"
+"""What an image in which nothing is outlined is called."""
 MODEL_OUTLINES = "contours.npz"
 """The name of a ``ModelOutlines`` among a replicate's models."""
 

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskwise.artefacts.model import SegmenterMetadata
-from maskwise.artefacts.outlines import from_png, to_png
+from maskwise.artefacts.outlines import NOTHING, from_png, to_png
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.prediction.contracts import Answers, Figure, Look
 
-NOTHING = "no lesion"
-"""The prediction for a scan in which nothing is outlined."""
 COLOURS = ("#56b4e9", "#e69f00", "#f0e442", "#cc79a7", "#d55e00", "#009e73")
 """Of Okabe and Ito, those that stand out from black."""
 

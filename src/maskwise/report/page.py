@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from maskwise.report import pretraining_headline
 from maskwise.report.agents import agent_sentence
-from maskwise.report.cautions import alarms, cautions, cautions_of_pretraining
+from maskwise.report.cautions import alarms, cautions
 from maskwise.report.elements import Commands
 from maskwise.report.facts import read_facts
 from maskwise.report.headline import headline
@@ -22,6 +22,7 @@ from maskwise.report.inputs import (
 )
 from maskwise.report.main_figure import efficiency, main_png
 from maskwise.report.names import without_names
+from maskwise.report.pretraining_cautions import cautions_of_pretraining
 from maskwise.report.pretraining_facts import PretrainingFacts, read_pretraining
 from maskwise.report.sections import OF_PRETRAINING, sections
 from maskwise.report.sections.loading import snippet

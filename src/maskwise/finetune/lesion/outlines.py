@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwise.artefacts.outlines import NOTHING
 from maskwise.artefacts.store import Store
 from maskwise.errors import UserError
 
 IMAGES_AT_ONCE = 1024
-NOTHING = "no lesion"
-"""The kind of image in which nothing is outlined."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from maskwise.artefacts.outlines import NOTHING
 from maskwise.errors import UserError
-from maskwise.finetune.lesion.outlines import NOTHING
 from maskwise.finetune.subsets import Validation, draw_stratified
 
 log = logging.getLogger(__name__)

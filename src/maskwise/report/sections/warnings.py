@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from maskwise.report.cautions import Caution, cautions, cautions_of_pretraining
+from maskwise.report.cautions import cautions
 from maskwise.report.elements import Element, Items, Paragraph, Section
 from maskwise.report.facts import Facts
+from maskwise.report.pretraining_cautions import Caution, cautions_of_pretraining
 from maskwise.report.pretraining_facts import PretrainingFacts
 
 
