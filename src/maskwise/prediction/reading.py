@@ -73,8 +73,8 @@ def read_scan(way: Way, scan: Scan) -> Look:
     """Return what the network sees, made exactly as in training.
 
     Raises:
-        RefusedError: if the scan cannot be read, or is of another modality, channel count or
-            size than the model's training images.
+        RefusedError: if the scan cannot be read, or is of another modality, channel count,
+            size or, under intensity `range`, pixel type than the model's training images.
     """
     preparation = way.preparation
     check_modality(scan.modality, preparation.modality)
@@ -82,6 +82,7 @@ def read_scan(way: Way, scan: Scan) -> Look:
     _check_size(decoded.pixels, preparation)
     pixels = _with_channels(decoded.pixels, preparation.channels, way.colour)
     try:
+        preparation.check_like_training(pixels)
         intensities = preparation.intensities(pixels, decoded.background)
     except UserError as error:  # it is told no file's name, and quotes none
         raise RefusedError(str(error)) from None
