@@ -33,6 +33,26 @@ def test_a_scan_of_more_bits_than_the_model_was_trained_on_is_refused(tmp_path: 
     assert "holds 16 bits, but the network was trained on images of 8 bits" in refused["12.dcm"]
 
 
+def test_a_scan_whose_own_modality_is_not_the_models_is_refused(tmp_path: Path) -> None:
+    assert ENCODER.preparation.modality == "ultrasound"
+    for said in ("US", "MR", "CR", "OT"):
+        save(slice_of(scan(0), Modality=said), tmp_path / "scans" / f"{said}.dcm")
+    model = save_classifier(CLASSIFIER, tmp_path / "best.safetensors")
+    table = predict(model, tmp_path / "scans", PredictConfig()).table
+    assert dict(zip(table["path"], table["refused"], strict=True)) == {
+        "US.dcm": "",
+        "MR.dcm": "the modality is mr, but the model was trained on ultrasound",
+        "CR.dcm": "the modality is xray, but the model was trained on ultrasound",
+        "OT.dcm": "",
+    }
+
+
+def test_a_model_of_no_known_modality_takes_a_scan_of_any(tmp_path: Path) -> None:
+    save(slice_of(scan(0), Modality="MR"), tmp_path / "a.dcm")
+    trained = replace(ENCODER.preparation, modality="other")
+    assert read_scan(Way(tmp_path, trained), Scan("a.dcm", 0, None)).shape == scan(0).shape
+
+
 def clip() -> NDArray[np.uint8]:
     """Return ``(2, H, W, 3)`` of YBR with strong colours, beyond what RGB can show."""
     rng = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from maskwise.errors import UserError, cut
 from maskwise.prediction.contracts import Look, Refused, Scan
 from maskwise.preparation import Preparation
 from maskwise.scans.decode import Decoded, check_values, claimed_format
+from maskwise.scans.modality import contradicts
 from maskwise.scans.pictures import (
     MAX_PIXELS,
     archive_reader,
@@ -79,6 +80,8 @@ def read_scan(way: Way, scan: Scan) -> Look:
     preparation = way.preparation
     check_modality(scan.modality, preparation.modality)
     decoded = _decode(way, scan)
+    if contradicts(decoded.modality, preparation.modality):
+        check_modality(decoded.modality, preparation.modality)
     _check_size(decoded.pixels, preparation)
     pixels = _with_channels(decoded.pixels, preparation.channels, way.colour)
     try:

@@ -95,6 +95,8 @@ class Decoded:
     """``(H, W)``, opacity; a mask may be drawn in nothing else."""
     lossy: bool = False
     """Whether compression by JPEG or its like changed the pixels: its noise is about them."""
+    modality: str | None = None
+    """``ultrasound``, ``mr``, ``ct`` or ``xray``, where a DICOM file says so."""
 
 
 def claimed_format(path: str) -> str | None:
