@@ -161,6 +161,16 @@ def test_an_axis_that_there_is_not_is_answered_with_the_close_match(tmp_path: Pa
         maskwise.read(file, axis="axil")
 
 
+@pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "cut.bmp"])
+@pytest.mark.parametrize("part", [0.3, 0.9])
+def test_a_picture_that_was_cut_off_ends_early(tmp_path: Path, name: str, part: float) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(UserError, match="cannot be decoded: the file ends early"):
+        maskwise.read(tmp_path / name)
+
+
 def test_a_file_that_is_not_there_is_named_as_it_was_given(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"^{tmp_path}/a\.png: there is no such file"):
         maskwise.read(tmp_path / "a.png")

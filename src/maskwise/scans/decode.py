@@ -176,6 +176,11 @@ def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:
         except Image.DecompressionBombError:
             limit = min(max_pixels, PIXEL_LIMIT)
             raise RejectedError(path, "too_large", f"more than {limit:,} pixels") from None
+        except OSError as error:
+            if "truncated" not in str(error).lower():  # Pillow's word, in all it says of this
+                raise
+            detail = "cannot be decoded: the file ends early; copy it again"
+            raise RejectedError(path, "damaged", detail) from None
 
 
 def check_frame(path: str, frame: int, frames: int) -> None:
