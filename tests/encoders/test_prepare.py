@@ -71,6 +71,22 @@ def test_another_stage_or_pooling_can_be_asked_for() -> None:
     assert encoder.pooled(images, stage=0, pooling="mean_max").equal(both)
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"stage": 9}, r"stage is 9, but the encoder has the stages 0 \(the finest\) to 1"),
+        ({"stage": -3}, "stage is -3, but"),
+        ({"stage": "last"}, "stage is 'last', but"),
+        ({"pooling": "median"}, "there is no 'median'; choose from mean, mean_max, places"),
+    ],
+)
+def test_a_stage_or_pooling_that_there_is_not_is_answered_with_those_there_are(
+    asked: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        small_encoder().pooled(torch.rand(1, 1, SIDE, SIDE), **asked)
+
+
 def test_an_encoder_that_was_merely_built_says_that_it_knows_of_no_preparation() -> None:
     with pytest.raises(UserError, match=r"encoder\.metadata: missing.*maskwise\.load_encoder"):
         ContextCnnConfig().build(1).prepare(image(SIDE, SIDE))
