@@ -55,7 +55,8 @@ def read(
 
     Args:
         path: the file.
-        frame: which of its images, as a manifest and a table of predictions count them.
+        frame: which of its images, from 0, as a manifest and a table of predictions count
+            them; one that there is not is refused with how many there are.
         axis: of a NIfTI file, ``axial``, ``coronal`` or ``sagittal``; frames then count the
             slices along it.
         volume: which volume of a 4-D NIfTI file, from 0.

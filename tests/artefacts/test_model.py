@@ -113,7 +113,10 @@ def test_a_tensor_too_few_too_many_misshapen_or_without_numbers_stops_it_by_name
 def test_an_encoder_is_no_model_and_a_model_no_encoder(path: Path, tmp_path: Path) -> None:
     encoder = tmp_path / "encoder.safetensors"
     write_encoder(small_encoder(), METADATA.encoder, encoder)
-    with pytest.raises(UserError, match=r"holds an encoder: use maskwise.load_encoder"):
+    with pytest.raises(
+        UserError,
+        match=r"holds an encoder, .*load_encoder.*fine-tuned model.*06_models/<source>/models",
+    ):
         load_model(encoder)
     with pytest.raises(UserError, match="no encoder"):
         load_encoder(path)

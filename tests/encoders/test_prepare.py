@@ -71,6 +71,22 @@ def test_another_stage_or_pooling_can_be_asked_for() -> None:
     assert encoder.pooled(images, stage=0, pooling="mean_max").equal(both)
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"stage": 9}, r"stage is 9, but the encoder has the stages 0 \(the finest\) to 1"),
+        ({"stage": -3}, "stage is -3, but"),
+        ({"stage": "last"}, "stage is 'last', but"),
+        ({"pooling": "median"}, "there is no 'median'; choose from mean, mean_max, places"),
+    ],
+)
+def test_a_stage_or_pooling_that_there_is_not_is_answered_with_those_there_are(
+    asked: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        small_encoder().pooled(torch.rand(1, 1, SIDE, SIDE), **asked)
+
+
 def test_an_encoder_that_was_merely_built_says_that_it_knows_of_no_preparation() -> None:
     with pytest.raises(UserError, match=r"encoder\.metadata: missing.*maskwise\.load_encoder"):
         ContextCnnConfig().build(1).prepare(image(SIDE, SIDE))
@@ -116,12 +132,41 @@ def test_an_image_of_the_networks_own_modality_is_welcome() -> None:
         (np.full((8, 8), np.nan), r"not finite numbers.*numpy\.ma\.masked_invalid"),
         (np.full((8, 8), -np.inf), "not finite numbers"),
         (np.full((8, 8), 1e300), "beyond what float32 can hold"),
-        (np.zeros((3, 8, 8)), "the image has 8 channels and the network takes 1"),
+        (np.zeros((3, 8, 8)), "has 8 channels, but the network was trained on images of 1: "),
     ],
 )
 def test_what_is_no_such_image_is_refused_in_a_sentence(given: Any, said: str) -> None:
     with pytest.raises(UserError, match=said):
         CT.prepared(given)
+
+
+EIGHT = preparation(8, ranges=(255,))
+
+
+def test_an_image_of_more_bits_than_range_was_trained_on_is_refused_instead_of_black() -> None:
+    message = "holds 16 bits, but the network was trained on images of 8 bits .*nearly black"
+    for given in (image(8, 8).astype(np.uint16), np.ma.array(np.ones((8, 8), np.uint16))):
+        with pytest.raises(UserError, match=message):
+            EIGHT.prepared(given)
+    with pytest.raises(UserError, match=r"holds 1 bit, .*its greys would mean others"):
+        EIGHT.prepared(image(8, 8) > 99)
+
+
+def test_an_image_of_any_type_that_range_was_trained_on_is_welcome() -> None:
+    mixed = preparation(8, ranges=(255, 65535))
+    for given in (image(8, 8), image(8, 8).astype(np.uint16)):
+        assert np.array_equal(mixed.prepared(given), preparation(8).prepared(given))
+    with pytest.raises(UserError, match="images of 8 bits or 16 bits under"):
+        mixed.prepared(image(8, 8).astype(np.uint32))
+
+
+def test_signed_numbers_under_range_are_refused_for_what_the_network_learnt_from() -> None:
+    with pytest.raises(UserError, match=r"holds int16, but the network .*: .* 8 bits"):
+        EIGHT.prepared(image(8, 8).astype(np.int16))
+
+
+def test_where_intensity_is_not_range_the_type_does_not_matter() -> None:
+    assert CT.prepared(image(8, 8).astype(np.int32)).shape == (1, 8, 8)
 
 
 def test_another_modality_is_refused() -> None:

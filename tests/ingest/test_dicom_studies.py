@@ -77,6 +77,29 @@ def test_secondary_captures_are_counted_in_a_warning(tmp_path: Path) -> None:
     assert said.endswith("as '0.dcm'.")
 
 
+def test_files_whose_own_modality_is_not_the_sources_are_counted_in_a_warning(
+    tmp_path: Path,
+) -> None:
+    for seed, said in enumerate(("US", "MR", "DX", "OT", "")):
+        write(tmp_path / f"{seed}.dcm", seed, SeriesInstanceUID=f"1.{seed}", Modality=said)
+    result = run(tmp_path, modality="ultrasound")
+    assert len(result.manifest) == 5
+    assert result.summary["remarks"]["other_modality"]["files"] == 2
+    (said,) = result.summary["warnings"]
+    assert said == (
+        "2 files came as DICOM of another modality than the source's, as '1.dcm': its "
+        "Modality means mr, not ultrasound."
+    )
+
+
+@pytest.mark.parametrize("named", ["MR", "mri", "other", "unknown"])
+def test_files_of_the_sources_modality_or_of_a_source_that_names_none_are_no_warning(
+    tmp_path: Path, named: str
+) -> None:
+    write(tmp_path / "a.dcm", 0, Modality="MR")
+    assert run(tmp_path, modality=named).summary["remarks"] == {}
+
+
 def test_a_capture_beside_a_series_is_an_image_by_itself(tmp_path: Path) -> None:
     write_series(tmp_path, [0.0, 2.0, 4.0])
     write(tmp_path / "z.dcm", 7, SOPClassUID=UID(CAPTURE), SeriesInstanceUID="1.9")

@@ -81,7 +81,11 @@ IN_A_FOLDER: dict[str, tuple[str, Spoil, str]] = {
         "its content is GIF; export it as PNG or TIFF",
     ),
     "a/empty.png": ("empty", lambda path: path.touch(), "the file has 0 bytes"),
-    "a/truncated.png": ("damaged", cut, r"cannot be decoded \(\w+\)"),
+    "a/truncated.png": (
+        "damaged",
+        cut,
+        "cannot be decoded: the file ends early; copy it again",
+    ),
     "a/large.png": (
         "too_large",
         large,

@@ -180,7 +180,7 @@ def test_what_cannot_be_read_is_listed_with_the_reason_and_costs_no_other_scan(
     (scans / "empty.png").touch()
     (scans / "notes.txt").write_text("nothing to see")
     result = predict(model, scans, PredictConfig(), names=True)
-    assert "cannot be decoded" in refusal(result.table, "cut.png")
+    assert "cannot be decoded: the file ends early" in refusal(result.table, "cut.png")
     assert "0 bytes" in refusal(result.table, "empty.png")
     assert "neither suffix nor content of an image" in refusal(result.table, "notes.txt")
     assert (result.table["refused"] == "").sum() == 6

@@ -1,6 +1,7 @@
 """DICOM through predict: what is no image is refused by name, and greys are a clip's own."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,43 @@ from maskwise.prediction.reading import Way, read_scan
 from maskwise.prediction.stage import PredictConfig, predict
 from maskwise.preprocess.fill import Job, Task, fill_image
 from maskwise.scans.pictures import read_frame
-from prediction.models import CLASSIFIER, SIDE, save_classifier
+from prediction.models import CLASSIFIER, SIDE, save_classifier, seen_by
 from sources.dicom import save, slice_of
 from sources.drawing import scan
 
 ENCODER = CLASSIFIER.encoder
+
+
+def test_a_scan_of_more_bits_than_the_model_was_trained_on_is_refused(tmp_path: Path) -> None:
+    described = replace(CLASSIFIER, encoder=seen_by(CLASSIFIER, ranges=(255,)))
+    model = save_classifier(described, tmp_path / "best.safetensors")
+    save(slice_of(scan(0), BitsStored=8), tmp_path / "scans" / "8.dcm")
+    twelve = slice_of(scan(1).astype(np.uint16) * 16, BitsStored=12, HighBit=11)
+    save(twelve, tmp_path / "scans" / "12.dcm")
+    table = predict(model, tmp_path / "scans", PredictConfig()).table
+    refused = table.set_index("path")["refused"]
+    assert refused["8.dcm"] == ""
+    assert "holds 16 bits, but the network was trained on images of 8 bits" in refused["12.dcm"]
+
+
+def test_a_scan_whose_own_modality_is_not_the_models_is_refused(tmp_path: Path) -> None:
+    assert ENCODER.preparation.modality == "ultrasound"
+    for said in ("US", "MR", "CR", "OT"):
+        save(slice_of(scan(0), Modality=said), tmp_path / "scans" / f"{said}.dcm")
+    model = save_classifier(CLASSIFIER, tmp_path / "best.safetensors")
+    table = predict(model, tmp_path / "scans", PredictConfig()).table
+    assert dict(zip(table["path"], table["refused"], strict=True)) == {
+        "US.dcm": "",
+        "MR.dcm": "the modality is mr, but the model was trained on ultrasound",
+        "CR.dcm": "the modality is xray, but the model was trained on ultrasound",
+        "OT.dcm": "",
+    }
+
+
+def test_a_model_of_no_known_modality_takes_a_scan_of_any(tmp_path: Path) -> None:
+    save(slice_of(scan(0), Modality="MR"), tmp_path / "a.dcm")
+    trained = replace(ENCODER.preparation, modality="other")
+    assert read_scan(Way(tmp_path, trained), Scan("a.dcm", 0, None)).shape == scan(0).shape
 
 
 def clip() -> NDArray[np.uint8]:

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import maskwise
+from finetune.patches import small_encoder
+from maskwise.artefacts.encoder import write_encoder
 from maskwise.errors import UserError
 from maskwise.prediction.stage import PredictConfig, predict
 from prediction.drawn import draw
@@ -118,6 +120,15 @@ def test_a_wrong_option_is_named(
 ) -> None:
     with pytest.raises(UserError, match=said):
         maskwise.predict(scans, model, **options)
+
+
+def test_an_encoder_is_no_model_and_it_says_where_those_lie(
+    scans: Path, tmp_path: Path
+) -> None:
+    encoder, path = small_encoder(), tmp_path / "encoder.safetensors"
+    write_encoder(encoder, encoder.metadata, path)
+    with pytest.raises(UserError, match=r"fine-tuned model is needed.*06_models/<source>/mode"):
+        maskwise.predict(scans, path)
 
 
 @pytest.mark.parametrize("paths", [[], [1]])

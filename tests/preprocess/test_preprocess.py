@@ -246,6 +246,28 @@ def test_the_header_says_how_to_prepare_images_to_come(tmp_path: Path) -> None:
     assert np.abs(image - stored).max() <= 0.5 / 255 + 1e-6
 
 
+def test_the_header_says_by_which_numbers_range_divided_the_training_images(
+    tmp_path: Path,
+) -> None:
+    manifest = write_raw(tmp_path / "raw")
+    said = run(tmp_path, manifest=manifest)[0].header
+    assert said.preparation.ranges == (255,)
+    splits = run(tmp_path, manifest=manifest)[1]
+    for part, ranges in (("test", (255,)), ("train", (255, 65535))):
+        row = int(np.flatnonzero(splits["split"] == part)[0])
+        deep = pixels_of(row, np.uint16)
+        Image.fromarray(deep).save(tmp_path / "raw" / f"{row:05d}.png")
+        manifest = looked_at_again(tmp_path / "raw", manifest)
+        assert run(tmp_path, manifest=manifest)[0].header.preparation.ranges == ranges
+    folds, _ = run(tmp_path, source(folds=4), manifest=manifest)
+    assert folds.for_seed(0).header.preparation.ranges == (255, 65535)
+
+
+def test_the_header_names_no_pixel_type_where_none_was_divided_by(tmp_path: Path) -> None:
+    store, _ = run(tmp_path, source(intensity={"name": "percentile"}))
+    assert store.header.preparation.ranges == ()
+
+
 def test_the_header_says_whether_left_and_right_mean_something(tmp_path: Path) -> None:
     assert run(tmp_path / "a", source())[0].header.laterality == "free"
     assert run(tmp_path / "b", source(laterality="fixed"))[0].header.laterality == "fixed"

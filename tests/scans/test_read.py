@@ -83,6 +83,13 @@ def test_the_slices_of_a_volume_are_counted_along_an_axis(
             maskwise.read(file, slices, axis=axis)
 
 
+def test_beyond_the_last_slice_it_says_how_many_there_are(tmp_path: Path) -> None:
+    file = write_volume(tmp_path / "v.nii", VOXELS)
+    said = "holds one volume of 6 axial, 5 coronal, 4 sagittal slices, so there is no frame 999"
+    with pytest.raises(UserError, match=said):
+        maskwise.read(file, 999)
+
+
 def test_a_volume_of_a_4_d_file_is_named(tmp_path: Path) -> None:
     file = write_volume(tmp_path / "v.nii", np.stack([VOXELS, VOXELS + 500], axis=3))
     first, second = (maskwise.read(file, 2, volume=number) for number in (0, 1))
@@ -92,6 +99,11 @@ def test_a_volume_of_a_4_d_file_is_named(tmp_path: Path) -> None:
             maskwise.read(file, volume=wrong)
     with pytest.raises(UserError, match="volume is null, but the file holds 2"):
         maskwise.read(file, axis="axial")
+    with pytest.raises(UserError, match=r"holds 2 volumes \(4-D\).*as in volume=0"):
+        maskwise.read(file)
+    assert np.array_equal(maskwise.read(file, 15 + 2), first)  # as a manifest counts
+    with pytest.raises(UserError, match=r"holds 2 volumes \(4-D\) of 6 axial, .*no frame 45"):
+        maskwise.read(file, 45)
     one = write_volume(tmp_path / "one.nii", VOXELS)
     with pytest.raises(UserError, match="volume is 0, but the file holds one volume: leave it"):
         maskwise.read(one, volume=0)
@@ -128,6 +140,9 @@ def test_what_nan_means_is_an_option_and_then_it_is_masked(tmp_path: Path) -> No
     ("options", "said"),
     [
         ({"frame": -1}, "frame is -1, but must be 0 or more"),
+        ({"frame": "3"}, "frame is '3', but must be a whole number from 0"),
+        ({"frame": None}, "frame is null, but must be a whole number"),
+        ({"volume": 1.5}, r"volume is 1\.5, but must be a whole number"),
         ({"frame": 1}, r"scan ü 50%\.png: has 1 frames, so there is no frame 1"),
         ({"axis": "axial"}, "axis and volume are for NIfTI files"),
         ({"key": "train_images"}, r"key is for \.npz archives"),
@@ -144,6 +159,16 @@ def test_an_axis_that_there_is_not_is_answered_with_the_close_match(tmp_path: Pa
     file = write_volume(tmp_path / "v.nii", VOXELS)
     with pytest.raises(UserError, match="there is no 'axil'; did you mean 'axial'"):
         maskwise.read(file, axis="axil")
+
+
+@pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "cut.bmp"])
+@pytest.mark.parametrize("part", [0.3, 0.9])
+def test_a_picture_that_was_cut_off_ends_early(tmp_path: Path, name: str, part: float) -> None:
+    Image.fromarray(PICTURE).save(tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(UserError, match="cannot be decoded: the file ends early"):
+        maskwise.read(tmp_path / name)
 
 
 def test_a_file_that_is_not_there_is_named_as_it_was_given(tmp_path: Path) -> None:

@@ -124,8 +124,12 @@ def load_model(path: str | Path) -> Classifier | Segmenter:
     tensors, blocks = read_tensors(path)
     kind = next((kind for kind in _KINDS if kind in blocks), None)
     if kind is None:
-        found = "an encoder: use maskwise.load_encoder" if "encoder" in blocks else "no model"
-        raise UserError(f"{path}: holds {found}")
+        if "encoder" not in blocks:
+            raise UserError(f"{path}: holds no model")
+        raise UserError(
+            f"{path}: holds an encoder, which maskwise.load_encoder loads; here a fine-tuned "
+            "model is needed: they lie in data/06_models/<source>/models"
+        )
     with usable(path):
         metadata = _metadata(_KINDS[kind], blocks[kind])
         seen = metadata.encoder.preparation

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 
 from maskwise.encoders.inputs import prepared
 from maskwise.encoders.metadata import EncoderMetadata
-from maskwise.encoders.pooling import pool
+from maskwise.encoders.pooling import POOLINGS, pool
+from maskwise.errors import UserError, listed, shown
 
 
 class Encoder(nn.Module, ABC):
@@ -43,7 +45,20 @@ class Encoder(nn.Module, ABC):
 
         They are the mean over the places of the last stage, or of ``stage`` (0 = the finest);
         ``pooling`` is a name that ``maskwise.encoders.pooling.pool`` knows.
+
+        Raises:
+            UserError: if there is no such stage or pooling.
         """
+        stages = len(self.channels)
+        if not isinstance(stage, Integral) or not -stages <= stage < stages:
+            raise UserError(
+                f"stage is {shown(stage)}, but the encoder has the stages 0 (the finest) to "
+                f"{stages - 1}; -1 is the last"
+            )
+        if pooling not in POOLINGS:
+            raise UserError(
+                f"pooling: there is no {shown(pooling)}; choose from {listed(POOLINGS)}"
+            )
         return pool(self(images)[stage], pooling)
 
     def prepare(self, array: NDArray[Any], modality: str | None = None) -> Tensor:

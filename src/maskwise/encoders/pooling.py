@@ -1,7 +1,11 @@
 """From a feature map to numbers per image, by name."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from maskwise.errors import listed
 
 
 def pool(features: Tensor, pooling: str) -> Tensor:
@@ -10,10 +14,25 @@ def pool(features: Tensor, pooling: str) -> Tensor:
     ``mean`` over the places, ``(B, C)``; ``mean_max``, mean and maximum side by side,
     ``(B, 2 C)``; ``places``, every place for itself, ``(B, C h w)``.
     """
-    if pooling == "mean":
-        return features.mean(dim=(2, 3))
-    if pooling == "mean_max":
-        return torch.cat([features.mean(dim=(2, 3)), features.amax(dim=(2, 3))], dim=1)
-    if pooling == "places":
-        return features.flatten(1)
-    raise ValueError(f"there is no pooling {pooling!r}")
+    if pooling not in POOLINGS:
+        raise ValueError(f"there is no pooling {pooling!r}; choose from {listed(POOLINGS)}")
+    return POOLINGS[pooling](features)
+
+
+def _mean(features: Tensor) -> Tensor:
+    return features.mean(dim=(2, 3))
+
+
+def _mean_max(features: Tensor) -> Tensor:
+    return torch.cat([_mean(features), features.amax(dim=(2, 3))], dim=1)
+
+
+def _places(features: Tensor) -> Tensor:
+    return features.flatten(1)
+
+
+POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": _mean,
+    "mean_max": _mean_max,
+    "places": _places,
+}

@@ -1,6 +1,7 @@
 """One look at each image: decoded once, in a worker, for hashes, sizes and intensities."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,11 +15,12 @@ from maskwise.ingest.identities import without_names
 from maskwise.ingest.volumes import check_volume
 from maskwise.scans.decode import Decoded, check_values, claimed_format
 from maskwise.scans.mask_files import read_lesion
+from maskwise.scans.modality import contradicts
 from maskwise.scans.pictures import frames_in, read_frame
 from maskwise.scans.place import Place
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import AS_A_MASK, Reject, RejectedError
-from maskwise.scans.remarks import Remark
+from maskwise.scans.remarks import OTHER_MODALITY, Remark
 from maskwise.workers import Loss
 
 BLANK_BELOW = 2.0
@@ -79,6 +81,8 @@ class Job:
     key_file: Path
     """Of the hashes of patients and series; opened where there are any, and not before."""
     reading: Reading = DEFAULT
+    modality: str = "other"
+    """Of the source."""
 
 
 class Found(NamedTuple):
@@ -156,9 +160,14 @@ def _measure(job: Job, task: Task, frame: int) -> tuple[Measured, int]:
         blank=_is_blank(grey, decoded.pixels.dtype, intensities),
         lesion_share=share,
         place=without_names(decoded.place, job.key_file),
-        remarks=(*decoded.remarks, *remarks),
+        remarks=(*decoded.remarks, *_other_modality(decoded, job.modality), *remarks),
     )
     return measured, decoded.frames
+
+
+def _other_modality(decoded: Decoded, named: str) -> Iterator[Remark]:
+    if contradicts(decoded.modality, named):
+        yield Remark(OTHER_MODALITY, f"its Modality means {decoded.modality}, not {named}")
 
 
 def _grey(decoded: Decoded, path: str) -> tuple[Image.Image, tuple[float, float, float, float]]:

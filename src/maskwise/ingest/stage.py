@@ -36,7 +36,7 @@ from maskwise.ingest.summary import describe, describe_rejects, describe_remarks
 from maskwise.progress import bar, note, planning
 from maskwise.scans.decode import PIXEL_LIMIT
 from maskwise.scans.raw import check_raw
-from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reading import DEFAULT
 from maskwise.scans.reasons import UNCOUNTED, Reject
 from maskwise.workers import Pool, workers_for
 
@@ -72,10 +72,18 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
         f"{source_name} --params raw_root=FOLDER` reads them from another folder",
     )
     listing = source.listing(raw)
-    measured, refused = _measure(raw, listing, config, source.reading, source_name)
+    modality = listing.modality or source.modality
+    job = Job(
+        raw,
+        config.max_pixels,
+        config.identity_key.expanduser().absolute(),
+        source.reading,
+        modality,
+    )
+    measured, refused = _measure(job, listing, config, source_name)
     refused += listing.rejects
     _refuse_too_many(len(measured), rejects_table(refused), config, source_name)
-    joined = join(listing, measured, listing.modality or source.modality, source_name)
+    joined = join(listing, measured, modality, source_name)
     images, rejects = joined.images, rejects_table([*refused, *joined.rejects])
     _refuse_too_many(len(images), rejects, config, source_name)
     _refuse_one_class(images, source_name)
@@ -105,7 +113,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
 
 
 def _measure(
-    raw: Path, listing: Listing, config: IngestConfig, reading: Reading, source_name: str
+    job: Job, listing: Listing, config: IngestConfig, source_name: str
 ) -> tuple[list[Measured], list[Reject]]:
     listed, classes = listing.images, len(listing.mask_classes)
     frames = listing.frames or (1,) * len(listed)
@@ -116,9 +124,8 @@ def _measure(
     ]
     chunks = list(_chunks(tasks))
     workers = min(workers_for(sum(frames), config.workers), max(1, len(chunks)))
-    key_file = config.identity_key.expanduser().absolute()
-    had_key = os.path.exists(key_file)
-    work = partial(measure, Job(raw, config.max_pixels, key_file, reading))
+    had_key = os.path.exists(job.key_file)
+    work = partial(measure, job)
     measured: list[Measured] = []
     rejects: list[Reject] = []
     start = time.perf_counter()
@@ -132,7 +139,7 @@ def _measure(
                 measured += found.measured
                 rejects += map(_advise, found.rejects)
             progress.step()
-    if not had_key and os.path.exists(key_file):
+    if not had_key and os.path.exists(job.key_file):
         log.warning(
             "%s: is a new key, with which ids of patients became pseudonyms; keep it, because "
             "without it no later run gives the same ones",

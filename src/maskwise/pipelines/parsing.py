@@ -148,10 +148,6 @@ def check_together(parameters: Mapping[str, Any], study: Study) -> None:
         _check_generates(parameters[source]["ingest"], source)
 
 
-_CALLED = {"mri": "mr", "us": "ultrasound", "x-ray": "xray"}
-"""Other words of a source for what preprocess knows by one."""
-
-
 def _check_modality(blocks: Mapping[str, Any], source: str) -> None:
     """Raise ``UserError`` where ingest and preprocess name two modalities.
 
@@ -160,10 +156,10 @@ def _check_modality(blocks: Mapping[str, Any], source: str) -> None:
     """
     from maskwise.errors import UserError, shown
     from maskwise.preprocess.config import MODALITIES
+    from maskwise.scans.modality import our_word
 
     block, prepared = blocks["ingest"], blocks["preprocess"].get("modality")
-    word = str(ingest_source(block, f"{source}.ingest").modality).strip().lower()
-    word = _CALLED.get(word, word)
+    word = our_word(str(ingest_source(block, f"{source}.ingest").modality))
     if prepared is None or word == prepared or word not in MODALITIES:
         return
     said = (

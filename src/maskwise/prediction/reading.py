@@ -13,6 +13,7 @@ from maskwise.errors import UserError, cut
 from maskwise.prediction.contracts import Look, Refused, Scan
 from maskwise.preparation import Preparation
 from maskwise.scans.decode import Decoded, check_values, claimed_format
+from maskwise.scans.modality import contradicts
 from maskwise.scans.pictures import (
     MAX_PIXELS,
     archive_reader,
@@ -73,15 +74,18 @@ def read_scan(way: Way, scan: Scan) -> Look:
     """Return what the network sees, made exactly as in training.
 
     Raises:
-        RefusedError: if the scan cannot be read, or is of another modality, channel count or
-            size than the model's training images.
+        RefusedError: if the scan cannot be read, or is of another modality, channel count,
+            size or, under intensity `range`, pixel type than the model's training images.
     """
     preparation = way.preparation
     check_modality(scan.modality, preparation.modality)
     decoded = _decode(way, scan)
+    if contradicts(decoded.modality, preparation.modality):
+        check_modality(decoded.modality, preparation.modality)
     _check_size(decoded.pixels, preparation)
     pixels = _with_channels(decoded.pixels, preparation.channels, way.colour)
     try:
+        preparation.check_like_training(pixels)
         intensities = preparation.intensities(pixels, decoded.background)
     except UserError as error:  # it is told no file's name, and quotes none
         raise RefusedError(str(error)) from None

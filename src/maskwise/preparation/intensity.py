@@ -34,15 +34,14 @@ class Range:
     """
 
     def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        if image.dtype == np.bool_:
-            return image.astype(np.float32)
-        if not np.issubdtype(image.dtype, np.unsignedinteger):
+        largest = largest_of(image.dtype)
+        if largest is None:
             raise UserError(
                 f"intensity `range` needs unsigned integers, but the image holds "
                 f"{image.dtype}: take `percentile`, or `window` with its two ends"
             )
         values = image.astype(np.float32)
-        values /= np.float32(np.iinfo(image.dtype).max)
+        values /= np.float32(largest)
         return values
 
 
@@ -96,6 +95,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "other": {"name": "range"},
 }
 """Modality to the block that stands for ``intensity: null``."""
+
+
+def largest_of(dtype: np.dtype[Any]) -> int | None:
+    """Return the largest value of a type, by which `range` divides; None = it takes no such."""
+    if dtype.kind == "b":
+        return 1
+    return int(np.iinfo(dtype).max) if dtype.kind == "u" else None
 
 
 def _stretched(image: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:

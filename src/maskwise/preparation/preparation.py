@@ -16,9 +16,10 @@ from maskwise.bounds import MOST_CHANNELS, Length, Positive, Side, Within
 from maskwise.description import choose_from
 from maskwise.errors import UserError, cut, shown
 from maskwise.preparation.geometry import GEOMETRIES, Geometry, Pad, Resize
-from maskwise.preparation.intensity import INTENSITIES, Intensity
+from maskwise.preparation.intensity import INTENSITIES, Intensity, Range, largest_of
 
 Mean = Annotated[float, Within(-(10**6), 10**6)]
+Largest = Annotated[int, Within(1, 2**64 - 1)]
 
 _LUMINANCE = np.array([299, 587, 114], np.float32) / np.float32(
     1000
@@ -50,6 +51,9 @@ class Preparation:
     """A channel."""
     modality: str
     """What kind of images these are."""
+    ranges: Annotated[tuple[Largest, ...], Length(0, 8)] = ()
+    """The largest values of the pixel types that the training images had (255 of 8 bits), where
+    intensity `range` divided by them; empty = not known, and any type is taken."""
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
@@ -70,7 +74,8 @@ class Preparation:
             modality: what the image is, where you know it; refused unless it is the network's.
 
         Raises:
-            UserError: if it is no such image, or is of another modality or channel count.
+            UserError: if it is no such image, or is of another modality, channel count or,
+                under intensity `range`, pixel type.
         """
         if modality is not None and modality != self.modality:
             raise UserError(
@@ -78,7 +83,39 @@ class Preparation:
                 f"{cut(self.modality)}"
             )
         values, background = _checked(image)
+        self.check_like_training(values)
         return self.normalised(self.intensities(values, background))
+
+    def check_like_training(self, image: NDArray[Any]) -> None:
+        """Refuse an image that would look unlike those that the network was trained on.
+
+        Raises:
+            UserError: if ``image``, ``(h, w)`` or ``(h, w, c)``, has channels that cannot
+                become the network's; or if intensity `range` would divide it by another number.
+        """
+        found = _without_alpha(image, self.channels).shape[2]
+        if found not in (1, self.channels, 3 if self.channels == 1 else 1):
+            raise UserError(
+                f"the image has {found} channels, but the network was trained on images of "
+                f"{self.channels}: give as many, or one"
+            )
+        if not isinstance(self._intensity, Range):
+            return
+        largest = largest_of(image.dtype)
+        if largest is None:
+            raise UserError(
+                f"the image holds {image.dtype}, but the network was trained on unsigned "
+                "integers under intensity `range`, which divides by the largest value of the "
+                f"type: give the values as the training images had them, {self._types}"
+            )
+        if self.ranges and largest not in self.ranges:
+            darker = largest > max(self.ranges)
+            looks = "it would be nearly black" if darker else "its greys would mean others"
+            raise UserError(
+                f"the image holds {_bits(largest)}, but the network was trained on images of "
+                f"{self._types} under intensity `range`, which divides by the largest value of "
+                f"the type: {looks}; give it in {self._types}"
+            )
 
     def intensities(
         self, image: NDArray[Any], background: NDArray[np.bool_] | None = None
@@ -159,6 +196,11 @@ class Preparation:
     def _intensity(self) -> Intensity:
         return choose_from(INTENSITIES, self.intensity, "intensity")
 
+    @property
+    def _types(self) -> str:
+        """Of the pixels that the network was trained on, in words."""
+        return " or ".join(map(_bits, self.ranges)) or "uint8 or uint16"
+
     @cached_property
     def _moments(self) -> NDArray[np.float32]:
         """Mean and std, each to meet images ``(..., C, H, W)``."""
@@ -176,6 +218,11 @@ def upgraded(block: Any) -> Any:
     preparation = {name: value for name, value in block.items() if name in own}
     others = {name: value for name, value in block.items() if name not in own}
     return {**others, "preparation": preparation}
+
+
+def _bits(largest: int) -> str:
+    bits = largest.bit_length()
+    return f"{bits} bit{'s' if bits > 1 else ''}"
 
 
 def _checked(image: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from maskwise.errors import UserError
 from maskwise.preparation import Preparation
+from maskwise.preparation.intensity import largest_of
 from maskwise.scans.decode import check_values
 from maskwise.scans.mask_files import read_classes, read_mask
 from maskwise.scans.pictures import read_frame, read_grey
@@ -67,6 +68,8 @@ class Filled:
     """``(n, C)``, mean of the stored intensities per channel."""
     squares: NDArray[np.float64]
     """``(n, C)``, mean of their squares."""
+    largest: NDArray[np.uint64]
+    """``(n,)``, largest value of the pixel type of the files; 0 = it is no unsigned integer."""
     rounding_error: float
     """Largest, of an intensity in [0, 1]."""
     lost_lesions: int
@@ -88,7 +91,7 @@ def fill(job: Job, tasks: Iterable[list[Task]], pool: Pool) -> Iterator[Filled]:
 def fill_image(job: Job, task: Task) -> Filled:
     """Store an image and its mask."""
     images = _mapped(job.images)
-    values = _image(job, task.path, task.frame, task.sha256)
+    values, largest = _image(job, task.path, task.frame, task.sha256)
     pixels, scale, offset = quantise(values, int(np.iinfo(images.dtype).max), task.fine)
     images[task.row] = pixels
     stored = pixels.astype(np.float32) * np.float32(scale) + np.float32(offset)
@@ -105,6 +108,7 @@ def fill_image(job: Job, task: Task) -> Filled:
         offset=np.array([offset]),
         sums=stored.mean(axis=(1, 2), dtype=np.float64)[None],
         squares=np.square(stored, dtype=np.float64).mean(axis=(1, 2))[None],
+        largest=np.array([largest], np.uint64),
         rounding_error=float(np.abs(stored - values).max()),
         lost_lesions=int(lost),
         digests=digest.digest(),
@@ -117,6 +121,7 @@ def _together(images: Sequence[Filled]) -> Filled:
         offset=np.concatenate([image.offset for image in images]),
         sums=np.concatenate([image.sums for image in images]),
         squares=np.concatenate([image.squares for image in images]),
+        largest=np.concatenate([image.largest for image in images]),
         rounding_error=max(image.rounding_error for image in images),
         lost_lesions=sum(image.lost_lesions for image in images),
         digests=b"".join(image.digests for image in images),
@@ -154,7 +159,8 @@ def quantise(
     return pixels, scale, low
 
 
-def _image(job: Job, path: str, frame: int, sha256: str) -> NDArray[np.float32]:
+def _image(job: Job, path: str, frame: int, sha256: str) -> tuple[NDArray[np.float32], int]:
+    """Return intensities, and the largest value of the type that they were made of, or 0."""
     read = read_grey if job.preparation.channels == 1 else read_frame
     try:
         data, decoded = read(job.raw, path, frame, job.max_pixels, job.reading)
@@ -169,9 +175,10 @@ def _image(job: Job, path: str, frame: int, sha256: str) -> NDArray[np.float32]:
     except UserError as error:
         raise UserError(f"{error}; run ingest again, which leaves it out") from None
     try:
-        return job.preparation.intensities(decoded.pixels, decoded.background)
+        values = job.preparation.intensities(decoded.pixels, decoded.background)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    return values, largest_of(decoded.pixels.dtype) or 0
 
 
 def _mask(job: Job, masks: list[str], frame: int) -> NDArray[Any]:

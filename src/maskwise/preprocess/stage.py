@@ -103,6 +103,7 @@ class _Account:
     offset: list[NDArray[np.float64]] = field(default_factory=list)
     sums: list[NDArray[np.float64]] = field(default_factory=list)
     squares: list[NDArray[np.float64]] = field(default_factory=list)
+    largest: list[NDArray[np.uint64]] = field(default_factory=list)
     rounding_error: float = 0.0
     lost_lesions: int = 0
     digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
@@ -112,6 +113,7 @@ class _Account:
         self.offset.append(filled.offset)
         self.sums.append(filled.sums)
         self.squares.append(filled.squares)
+        self.largest.append(filled.largest)
         self.rounding_error = max(self.rounding_error, filled.rounding_error)
         self.lost_lesions += filled.lost_lesions
         self.digest.update(filled.digests)
@@ -124,6 +126,10 @@ class _Account:
         # Images of one grey level only: there is nothing to scale.
         std = np.where(std > 1e-6, std, 1.0)
         return tuple(map(float, mean)), tuple(map(float, std))
+
+    def ranges(self, rows: NDArray[np.bool_]) -> tuple[int, ...]:
+        """Return the largest values of the pixel types of ``rows`` ``(N,)``, ascending."""
+        return tuple(map(int, np.unique(np.concatenate(self.largest)[rows])))
 
 
 def _write_store(
@@ -214,9 +220,16 @@ def _header(
     source: SourcePreprocessConfig,
     account: _Account,
 ) -> StoreHeader:
-    """Describe the store; mean and std are those of the training images."""
+    """Describe the store; mean, std and ranges are those of the training images.
+
+    With folds each image trains for some seed, so ranges are those of all.
+    """
     folds = count_folds(splits)
-    mean, std = account.moments((splits["split"] == "train").to_numpy())
+    trains = (splits["split"] == "train").to_numpy()
+    mean, std = account.moments(trains)
+    ranges: tuple[int, ...] = ()
+    if job.preparation.intensity["name"] == "range":  # no other one asks for the type
+        ranges = account.ranges(trains | bool(folds))
     fold = splits["fold"].to_numpy()
     by_fold = [
         account.moments(split_of_fold(fold, folds, seed) == "train") for seed in range(folds)
@@ -226,7 +239,7 @@ def _header(
             rows = table.iloc[first : first + ROWS]
             account.digest.update(rows.to_csv(index=False).encode())
     return StoreHeader(
-        preparation=replace(job.preparation, mean=mean, std=std),
+        preparation=replace(job.preparation, mean=mean, std=std, ranges=ranges),
         laterality=source.laterality,
         largest_rounding_error=account.rounding_error,
         data_hash=account.digest.hexdigest(),

@@ -96,6 +96,8 @@ class Decoded:
     """``(H, W)``, opacity; a mask may be drawn in nothing else."""
     lossy: bool = False
     """Whether compression by JPEG or its like changed the pixels: its noise is about them."""
+    modality: str | None = None
+    """``ultrasound``, ``mr``, ``ct`` or ``xray``, where a DICOM file says so."""
 
 
 def claimed_format(path: str) -> str | None:
@@ -175,6 +177,11 @@ def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:
         except Image.DecompressionBombError:
             limit = min(max_pixels, PIXEL_LIMIT)
             raise RejectedError(path, "too_large", f"more than {limit:,} pixels") from None
+        except OSError as error:
+            if "truncated" not in str(error).lower():  # Pillow's word, in all it says of this
+                raise
+            detail = "cannot be decoded: the file ends early; copy it again"
+            raise RejectedError(path, "damaged", detail) from None
 
 
 def check_frame(path: str, frame: int, frames: int) -> None:

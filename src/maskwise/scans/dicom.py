@@ -154,6 +154,7 @@ class DicomReader:
             background=background,
             remarks=(*self._kind.remarks, *self._smeared()),
             lossy=self._lossy,
+            modality=self._kind.modality,
         )
         return words, decoded
 

@@ -13,6 +13,7 @@ from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from maskwise.scans.dicom_header import Header, text_of
+from maskwise.scans.modality import modality_of
 from maskwise.scans.remarks import CAPTURE, Remark
 
 _IMAGES_BESIDE = frozenset({"Enhanced US Volume Storage"})
@@ -67,6 +68,8 @@ class Kind:
     other: str | None
     """What it is instead of an image; None = it may be one."""
     segmentation: bool
+    modality: str | None
+    """As ``scans/modality.py`` says; None = not known."""
     remarks: tuple[Remark, ...]
 
 
@@ -89,7 +92,7 @@ def kind_of(header: Header) -> Kind:
     elif any(word in name for word in _CAPTURES):
         remarks = (Remark(CAPTURE, ""),)
     segmentation = modality == "SEG" or "Segmentation" in (name or "")
-    return Kind(image, other, segmentation, remarks)
+    return Kind(image, other, segmentation, modality_of(modality), remarks)
 
 
 def localizer_of(header: Header, frame: int) -> str | None:

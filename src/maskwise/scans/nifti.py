@@ -81,7 +81,7 @@ class NiftiReader:
                 ``damaged``, ``too_large``.
         """
         found = find_slice(self.geometry.shape, frame)
-        pixels = self._checked_slice(found, max_pixels)
+        pixels = self._checked_slice(found, frame, max_pixels)
         decoded = Decoded(
             pixels=pixels[..., None],
             format="NIFTI",
@@ -99,7 +99,8 @@ class NiftiReader:
         ``frame`` is the image's, whichever of several volumes it looks at.
         """
         shape = self.geometry.shape
-        return self._checked_slice(find_slice(shape, frame % sum(shape)), max_pixels)
+        frame %= sum(shape)
+        return self._checked_slice(find_slice(shape, frame), frame, max_pixels)
 
     def load(self) -> None:
         """Make the voxels ready to be read.
@@ -114,17 +115,19 @@ class NiftiReader:
         for frame in frames_of(self.geometry.shape, "axial"):
             yield self._slice(find_slice(self.geometry.shape, frame))
 
-    def _checked_slice(self, found: VolumeSlice, max_pixels: int) -> NDArray[Any]:
-        self._check(found, max_pixels)
+    def _checked_slice(self, found: VolumeSlice, frame: int, max_pixels: int) -> NDArray[Any]:
+        self._check(found, frame, max_pixels)
         return self._slice(found)
 
-    def _check(self, found: VolumeSlice, max_pixels: int) -> None:
+    def _check(self, found: VolumeSlice, frame: int, max_pixels: int) -> None:
         volumes, shape = self.geometry.volumes, self.geometry.shape
         if found.volume is None and volumes is not None:
             detail = f"holds {volumes} volumes (4-D), where one is meant"
             raise RejectedError(self._path, "dimensions", detail)
         if found.volume is not None and found.volume >= (volumes or 0):
-            detail = f"holds {volumes or 1}, so there is no volume {found.volume}"
+            slices = ", ".join(f"{shape[axis]} {plane}" for plane, axis in PLANES.items())
+            held = "one volume" if volumes is None else f"{volumes} volumes (4-D)"
+            detail = f"holds {held} of {slices} slices, so there is no frame {frame}"
             raise RejectedError(self._path, "dimensions", detail)
         width, height = (size for axis, size in enumerate(shape) if axis != PLANES[found.plane])
         check_size(self._path, width, height, max_pixels)

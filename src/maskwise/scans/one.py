@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +73,31 @@ def _frame(
     key: str | None,
 ) -> int:
     """Return the number under which the file's reader knows the image."""
+    for name, number in (("frame", frame), ("volume", volume)):
+        if not isinstance(number, Integral) and (name, number) != ("volume", None):
+            raise UserError(f"{name} is {shown(number)}, but must be a whole number from 0")
     if frame < 0:
         raise UserError(f"frame is {frame}, but must be 0 or more")
     if axis is not None or volume is not None:
         if claimed_format(path) != "NIFTI":
             raise UserError("axis and volume are for NIfTI files; leave them out")
         return _of_volume(path, frame, reading, axis or "axial", volume)
+    if claimed_format(path) == "NIFTI":
+        _check_volume(path, frame, reading)
     if key is not None:
         if not is_archive(ROOT, path):
             raise UserError("key is for .npz archives; leave it out")
         return _of_archive(path, frame, key)
     return frame
+
+
+def _check_volume(path: str, frame: int, reading: Reading) -> None:
+    """Refuse a frame without ``axis`` and ``volume`` that leaves open which volume is meant."""
+    geometry = volume_reader(ROOT, path, reading).geometry
+    if geometry.volumes is not None and frame < sum(geometry.shape):
+        raise UserError(
+            f"the file holds {geometry.volumes} volumes (4-D): name one from 0, as in volume=0"
+        )
 
 
 def _of_volume(path: str, frame: int, reading: Reading, axis: str, volume: int | None) -> int:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 CAPTURE = "secondary_capture"
+OTHER_MODALITY = "other_modality"
 
 REMARKS: dict[str, str] = {
     "sheared": "held a stack of slices that leans (as under a tilted gantry), shown as stored "
@@ -24,6 +25,7 @@ REMARKS: dict[str, str] = {
         "came as DICOM objects of a class that the standard does not list (SOPClassUID), so "
         "that nothing says whether they are scans"
     ),
+    OTHER_MODALITY: "came as DICOM of another modality than the source's",
     "smeared_padding": (
         "held padding in lossily compressed DICOM, where only pixels that still have the exact "
         "PixelPaddingValue are distinguished from measured ones"
