@@ -189,6 +189,10 @@ ARMS: dict[str, Arm] = {
     "5 seeds x 60 groups, AUROC .99, images hard for all": Seeds(5, 0.99, images=1, noise=0.3),
     "5 seeds x 60 groups, one in five positive, AUROC .86": Seeds(5, 0.86, positive=0.2),
     "5 seeds x 60 groups, AUROC .86, each recipe's own hard images": Seeds(5, 0.86, tastes=0.7),
+    "5 seeds x 60 groups, AUROC .86, trainings far apart": Seeds(5, 0.86, skills=1.0),
+    "5 seeds x 30 groups, one in five positive, AUROC .90": Seeds(
+        5, 0.90, groups=30, positive=0.2
+    ),
     "3 seeds x 60 groups, AUROC .86": Seeds(3, 0.86),
     "3 seeds x 60 groups, AUROC .99": Seeds(3, 0.99),
     "5 folds as in hippocampus": Folds("hippocampus"),

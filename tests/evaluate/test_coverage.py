@@ -21,17 +21,20 @@ def load() -> Any:
 
 
 COVERAGE = load()
-SMALL = [name for name in COVERAGE.ARMS if "busi" not in name]
+# How far networks are correlated changes what is drawn, not how it is scored.
+KINDS = [name for name in COVERAGE.ARMS if "correlated" not in name]
+DIGITS = 0.5e-6
+"""evaluate writes figures to 6 decimals, so that each may be off by half of the last one."""
 
 
-@pytest.mark.parametrize("arm", SMALL)
+@pytest.mark.parametrize("arm", KINDS)
 def test_the_simulation_says_what_evaluate_says(arm: str) -> None:
     fast = COVERAGE.simulate(COVERAGE.ARMS[arm], 3, 199)
     whole = COVERAGE.simulate_whole(COVERAGE.ARMS[arm], 3, 199)
-    assert fast == pytest.approx(whole, rel=1e-4, abs=1e-5, nan_ok=True)
+    assert fast == pytest.approx(whole, rel=0, abs=1.001 * DIGITS, nan_ok=True)
 
 
-@pytest.mark.parametrize("arm", SMALL[:1])
+@pytest.mark.parametrize("arm", KINDS[:1])
 def test_intervals_hold_the_truth_and_p_is_rare_where_nothing_differs(arm: str) -> None:
     studies = [COVERAGE.simulate(COVERAGE.ARMS[arm], number, 399) for number in range(200)]
     held = sum(one["low"] <= one["truth"] <= one["high"] for one in studies)
