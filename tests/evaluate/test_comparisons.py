@@ -1,7 +1,7 @@
 """Which recipes are compared, and the p-values' arithmetic."""
 
 import itertools
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -82,11 +82,6 @@ def named(comparisons: Any, **options: Any) -> Primary:
         ((("a", "a"),), {}, "'a' is compared with itself"),
         ((("a", "b"), ("b", "a")), {}, "a pair appears twice"),
         ((("a", "b"),), {"fraction": 0.0}, "fraction is 0.0"),
-        (
-            (("a", "b"),),
-            {"written": date.today() + timedelta(days=2)},
-            r"written is \d{4}-\d\d-\d\d, a day that is still to come",
-        ),
     ],
 )
 def test_more_than_three_primary_comparisons_or_odd_ones_are_refused(
@@ -94,10 +89,6 @@ def test_more_than_three_primary_comparisons_or_odd_ones_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         named(comparisons, **options)
-
-
-def test_comparisons_may_be_written_down_today() -> None:
-    assert named((("a", "b"),), written=date.today()).written == date.today()
 
 
 @pytest.mark.parametrize(

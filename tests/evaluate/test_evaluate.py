@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -191,6 +191,24 @@ def test_what_was_named_beforehand_is_written_down_with_its_day() -> None:
     }
     assert any("Named beforehand, on 2026-11-29" in note for note in scores["notes"])
     assert any("but not run: dqn against random_box" in note for note in scores["notes"])
+
+
+@pytest.mark.parametrize("days", [0, 5])
+def test_a_day_of_writing_that_is_still_to_come_is_warned_of(
+    days: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    table, day = study(scratch=0.0, dqn=4.0), date.today() + timedelta(days=days)
+    primary = Primary((("dqn", "scratch"),), "probe", 1.0, day)
+    evaluate(
+        table,
+        subsets_of(table),
+        EvaluateConfig(draws=199, primary={"phantom": primary}),
+        "phantom",
+    )
+    warned = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [f"{day} is still to come" in record.message for record in warned] == [True] * (
+        days > 0
+    )
 
 
 def test_a_metric_named_beforehand_that_the_task_has_not_is_refused() -> None:

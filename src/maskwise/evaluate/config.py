@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import date
 from typing import Annotated, Literal
 
 from maskwise.bounds import Seed, Within
@@ -15,8 +15,6 @@ Pair = tuple[str, str]
 """Recipe, other: what is asked is recipe minus other."""
 MOST = 3
 """Primary comparisons: a family so small that correcting for it leaves something to be seen."""
-_EARLIEST = timezone(timedelta(hours=14))
-"""Where a day begins first: no colleague's today lies in the future there."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,8 @@ class Primary:
     fraction: Annotated[float, Within(0, 1, above=True)]
     """Share of the labels."""
     written: date
-    """The day on which this was written down, today at the latest; the page says it."""
+    """The day on which this was written down; the page says it. A day that is still to come is
+    warned of."""
     metric: str | None = None
     """By default the task's leading one."""
 
@@ -47,11 +46,6 @@ class Primary:
             raise ValueError("comparisons: a pair appears twice")
         if not 0 < self.fraction <= 1:
             raise ValueError(f"fraction is {self.fraction}, should lie in (0, 1]")
-        if self.written > datetime.now(_EARLIEST).date():
-            raise ValueError(
-                f"written is {self.written}, a day that is still to come; it should be the day "
-                "on which the comparisons were written down"
-            )
 
 
 @dataclass(frozen=True)

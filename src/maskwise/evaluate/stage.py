@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,13 @@ def evaluate(
     results = score_all(arrangement, draws, config)
     primary = config.primary.get(source)
     _check_metric(primary, arrangement.measures.metrics, source)
+    if primary and primary.written > date.today() + timedelta(days=1):  # it is later elsewhere
+        log.warning(
+            "evaluate.primary.%s.written: %s is still to come; it should be the day on which the "
+            "comparisons were written down (or this machine's clock is slow)",
+            source,
+            primary.written,
+        )
     paired = _compare(results, config, primary)
     validation = count_validation(subsets, arrangement.measures.task)
     log.info(
