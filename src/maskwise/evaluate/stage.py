@@ -73,8 +73,8 @@ def evaluate(
     _check_metric(primary, arrangement.measures.metrics, source)
     if primary and primary.written > date.today() + timedelta(days=1):  # it is later elsewhere
         log.warning(
-            "evaluate.primary.%s.written: %s is still to come; it should be the day on which the "
-            "comparisons were written down (or this machine's clock is slow)",
+            "evaluate.primary.%s.written: %s is still to come; it should be the day on which "
+            "the comparisons were written down (or this machine's clock is slow)",
             source,
             primary.written,
         )
