@@ -142,6 +142,23 @@ def test_recipes_that_made_the_same_of_nearly_all_images_are_not_called_equal() 
     assert "0.000" not in said.sentence
 
 
+def test_the_highest_that_answers_nearly_all_images_alike_is_said_to() -> None:
+    inputs = study(leads={"random_box": -0.03, "dqn": -0.02, "simclr": -0.01})
+    what = "100% of the test images were called benign"
+    stuck = [
+        {"recipe": "simclr", "mode": mode, "fraction": fraction, "what": what}
+        | {"networks": 3, "of": 3}
+        for mode in ("full", "probe")
+        for fraction in (0.1, 0.25, 0.5, 1.0)
+    ]
+
+    said = told(replace(inputs, scores={**inputs.scores, "stuck": stuck}))
+
+    assert "alike" not in told(inputs).rest[0]
+    assert "SimCLR" in said.rest[0]
+    assert "whose networks answer nearly all images alike" in said.rest[0]
+
+
 def test_a_lead_below_nothing_is_not_called_the_highest() -> None:
     said = told(study(leads={"random_box": -0.03, "dqn": -0.02, "simclr": -0.01}))
 

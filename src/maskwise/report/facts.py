@@ -165,12 +165,16 @@ class Facts(PretrainingFacts):
 
     def says_nothing(self, row: pd.Series) -> str:
         """Return why a difference says nothing: nearly all answers of both are the same."""
-        both = [
-            self.stuck(row[side], row["mode"], row["fraction"])
-            for side in ("recipe", "against")
-        ]
-        most = [entry for entry in both if entry and 2 * entry["networks"] >= entry["of"]]
-        return str(most[0]["what"]) if len(most) == len(both) else ""
+        sides = [(row[side], row["mode"], row["fraction"]) for side in ("recipe", "against")]
+        entry = self.stuck(*sides[0])
+        return (
+            str(entry["what"]) if entry and all(self.is_stuck(*side) for side in sides) else ""
+        )
+
+    def is_stuck(self, recipe: str, mode: str, fraction: float) -> bool:
+        """Say whether half of the recipe's networks or more answer nearly all images alike."""
+        entry = self.stuck(recipe, mode, fraction)
+        return bool(entry and 2 * entry["networks"] >= entry["of"])
 
     def is_least(self, row: pd.Series) -> bool:
         """Say whether no draw contradicts a paired difference, so that its p is a bound."""

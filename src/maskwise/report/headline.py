@@ -238,6 +238,8 @@ def _short(facts: Facts, rows: pd.DataFrame, where: tuple[str, float]) -> str:
     if not parts:
         word = "the highest" if rows.iloc[0]["difference"] > 0 else "the least far below"
         best = _named(facts, rows.iloc[:1])
+        if facts.is_stuck(rows.iloc[0]["recipe"], *where):
+            best += ", whose networks answer nearly all images alike"
         parts = [f"no recipe clearly different from {reference}; {word}, {best}"]
     return f"{facts.mode_name(where[0])}, {labels(where[1])}: {'; '.join(parts)}."
 
