@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from finetune.patches import small_encoder
 from maskwise.annotations import members, option_kinds, stated
 from maskwise.artefacts.encoder import write_encoder
 from maskwise.config import Choice, choose
+from maskwise.encoders import ENCODERS
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
+from maskwise.pretrain.objectives import OBJECTIVES
+from maskwise.pretrain.policies import POLICIES
 from maskwise.scans.reading import DEFAULT
+from pretrain.toys import RANDOM_BOX, make_run, make_store, pretrain
 from project import PROJECT
 from sources.drawing import save, scan
 
@@ -114,6 +119,34 @@ def test_a_part_of_your_own_as_the_how_to_writes_it_runs(title: str, code: str) 
     for config in own:
         assert is_dataclass(config)
         option_kinds(config)
+
+
+@pytest.mark.parametrize(
+    ("title", "registry", "config"),
+    [
+        ("A new policy", POLICIES, "RandomColumnsConfig"),
+        ("A new objective", OBJECTIVES, "TurnsConfig"),
+        ("A new encoder", ENCODERS, "TinyConfig"),
+    ],
+)
+def test_a_part_of_your_own_as_the_how_to_writes_it_pre_trains(
+    title: str,
+    registry: dict[str, Any],
+    config: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names: dict[str, Any] = {"__name__": title.replace(" ", "_")}
+    exec(compile(dict(parts_of_your_own())[title], title, "exec"), names)
+    monkeypatch.setitem(registry, "own", names[config])
+    part = title.removeprefix("A new ")
+    block = {**RANDOM_BOX, part: {"name": "own"}}
+    if part == "objective":
+        block["policy"] = {"name": "none"}
+    found = pretrain(*make_store(tmp_path / "store"), make_run(tmp_path / "run", block))
+    assert found.history["loss"].notna().all()
+    assert len(found.history)
+    assert found.encoder(torch.zeros(1, 1, 32, 32))
 
 
 def snippet(page: str, title: str) -> str:
