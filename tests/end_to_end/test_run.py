@@ -92,6 +92,8 @@ def test_beside_a_node_s_outputs_stands_how_it_ran(
     facts = json.loads((finished.data / folder / "run.json").read_text())[key]
     assert facts["commit"] == finished.project.git("rev-parse", "HEAD").strip()
     assert {"host", "versions", "seconds", "peak_anonymous_memory_mb"} <= set(facts)
+    stage = key.partition("@")[0]
+    assert stage in facts["options"] or f"phantom.{stage}" in facts["options"]
 
 
 def test_the_speed_of_training_stands_beside_the_encoder(finished: Finished) -> None:
