@@ -41,12 +41,13 @@ _PLAN: ContextVar[Plan | None] = ContextVar("maskwise_plan", default=None)
 @contextmanager
 def collecting_facts() -> Iterator[RunFacts]:
     """Collect what ``note`` is told while the block runs."""
-    facts = RunFacts()
-    token = _FACTS.set(facts)
+    facts, before = RunFacts(), _FACTS.get()
+    _FACTS.set(facts)
     try:
         yield facts
     finally:
-        _FACTS.reset(token)
+        # A run that is told to stop may end it in another context, where a token is none.
+        _FACTS.set(before)
 
 
 def note(**values: float | str) -> None:
@@ -59,12 +60,12 @@ def note(**values: float | str) -> None:
 @contextmanager
 def planning(total_steps: int) -> Iterator[Plan]:
     """Let the bars opened in the block know how many steps the whole run has."""
-    plan = Plan(total_steps)
-    token = _PLAN.set(plan)
+    plan, before = Plan(total_steps), _PLAN.get()
+    _PLAN.set(plan)
     try:
         yield plan
     finally:
-        _PLAN.reset(token)
+        _PLAN.set(before)
 
 
 class Bar:

@@ -18,11 +18,12 @@ def saving() -> Iterator[None]:
     with the error that prevented it.
     """
     with ExitStack() as stack:
-        token = _OPEN.set(stack)
+        before = _OPEN.get()
+        _OPEN.set(stack)
         try:
             yield
         finally:
-            _OPEN.reset(token)
+            _OPEN.set(before)
 
 
 def until_saved(context: AbstractContextManager[T]) -> T:
