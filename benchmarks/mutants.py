@@ -2,6 +2,7 @@
 
     python benchmarks/mutants.py                       # all of mutants.yml, about 15 minutes
     python benchmarks/mutants.py --only uniformity     # those whose sentence holds a word
+    python benchmarks/mutants.py --table mutants.tsv   # kept one by one, and gone on from
 
 Works in a copy of the project; what came of it is written to ``docs/results/mutants.md``.
 """
@@ -135,17 +136,33 @@ def page(results: list[tuple[Fault, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _read(table: Path | None) -> dict[str, str]:
+    """Return what is known of faults: sentence -> what came of it."""
+    if table is None or not table.exists():
+        return {}
+    lines = table.read_text(encoding="utf-8").splitlines()
+    return {sentence: verdict for verdict, sentence in (line.split("\t") for line in lines)}
+
+
 def main() -> None:
     """Judge all faults, or some; of all, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="a word in the fault's sentence")
-    only = parser.parse_args().only
+    parser.add_argument("--table", type=Path, help="one row per fault, kept and gone on from")
+    arguments = parser.parse_args()
+    only, table = arguments.only, arguments.table
     faults = [
         fault
         for fault in read_faults(Path(__file__).with_suffix(".yml"))
         if only in f"{fault.fault} {fault.file}"
     ]
-    results = list(judged(faults))
+    known = _read(table)
+    for fault, verdict in judged([fault for fault in faults if fault.fault not in known]):
+        known[fault.fault] = verdict
+        if table:
+            rows = "".join(f"{verdict}\t{sentence}\n" for sentence, verdict in known.items())
+            table.write_text(rows, encoding="utf-8")
+    results = [(fault, known[fault.fault]) for fault in faults]
     survivors = [fault.fault for fault, verdict in results if verdict == SURVIVED]
     print(f"{len(results) - len(survivors)} of {len(results)} noticed; survivors: {survivors}")
     if not only:
