@@ -1,6 +1,6 @@
 """Plant faults of one line, one after another, and see whether the tests notice.
 
-    python benchmarks/mutants.py                       # all of mutants.yml, about 15 minutes
+    python benchmarks/mutants.py                       # all of mutants.yml, half an hour
     python benchmarks/mutants.py --only uniformity     # those whose sentence holds a word
     python benchmarks/mutants.py --table mutants.tsv   # kept one by one, and gone on from
 
@@ -122,7 +122,7 @@ def page(results: list[tuple[Fault, str]]) -> str:
         "",
         f"{len(results)} faults of one line, chosen by hand over {len(stages)} packages, were",
         "planted one at a time; the tests named in `benchmarks/mutants.yml` ran on each.",
-        f"**{len(results) - len(survivors)} of {len(results)} were noticed.** Who wrote",
+        f"**{len(results) - len(survivors)} of {len(results)} were noticed.** Those who wrote",
         "the tests chose the faults, too; those of others would be noticed less often.",
         "",
         "Made by `python benchmarks/mutants.py`.",

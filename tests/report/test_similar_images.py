@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 
 from maskwise.report.facts import read_facts
+from maskwise.report.inputs import ReportInputs
+from maskwise.report.names import without_names
 from maskwise.report.sections import data
 from maskwise.report.similar_images import similar_images
 from report.synthetic import study
@@ -75,16 +77,30 @@ def test_where_only_equal_pixels_are_copies_nothing_lies_beside_them() -> None:
     assert similar_images(images([0, 1]), parted(["test", "train"]), 0) is None
 
 
-def test_the_leak_audit_tells_what_the_threshold_leaves() -> None:
+def beside_the_split() -> ReportInputs:
+    """Return a study one of whose test images is nearly a training image."""
     inputs = study()
     first = int(inputs.manifest["phash"].iloc[0], 16)
     manifest = inputs.manifest.copy()
     manifest.loc[239, "phash"] = f"{first ^ 0b1111111:016x}"
+    return replace(inputs, manifest=manifest)
 
-    text = str(data.build(read_facts(replace(inputs, manifest=manifest))))
+
+def test_the_leak_audit_tells_what_the_threshold_leaves() -> None:
+    text = str(data.build(read_facts(beside_the_split())))
 
     assert "up to 8 bits away: 1 of 80." in text
     assert "images/scan 239.png: images/scan 0.png (7 bits)" in text
     assert "No test image has a training image up to 8 bits" in str(
-        data.build(read_facts(inputs))
+        data.build(read_facts(study()))
     )
+
+
+def test_where_names_are_hidden_similar_images_are_called_by_their_ids() -> None:
+    inputs = beside_the_split()
+    test, train = (inputs.manifest["image_id"].iloc[row] for row in (239, 0))
+
+    text = str(data.build(read_facts(without_names(inputs))))
+
+    assert f"{test}: {train} (7 bits)" in text
+    assert "images/scan" not in text
