@@ -13,7 +13,7 @@ class PanicError(BaseException):
     """What decoders written in Rust raise: no ``Exception``."""
 
 
-@pytest.mark.parametrize("raised", [PanicError, MemoryError, OSError, AssertionError])
+@pytest.mark.parametrize("raised", [PanicError, OSError, AssertionError])
 def test_whatever_a_decoder_raises_means_damaged(raised: type[BaseException]) -> None:
     with (
         pytest.raises(RejectedError, match=f"cannot be decoded .{raised.__name__}") as caught,
@@ -21,6 +21,15 @@ def test_whatever_a_decoder_raises_means_damaged(raised: type[BaseException]) ->
     ):
         raise raised
     assert caught.value.reject.reason == "damaged"
+
+
+def test_a_file_is_not_called_damaged_because_memory_ran_out() -> None:
+    with (
+        pytest.raises(RejectedError, match="memory ran out") as caught,
+        refusing("a.png", "cannot be decoded"),
+    ):
+        raise MemoryError
+    assert caught.value.reject.reason == "crashed"
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, GeneratorExit])

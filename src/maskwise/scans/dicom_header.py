@@ -66,6 +66,8 @@ class Header:
             return None
         try:
             value = self.dataset[_tag(keyword)].value
+        except MemoryError:  # says nothing about the element
+            raise
         except Exception:  # hostile bytes raise anything, in words that quote them
             raise self.unreadable(keyword, wanted) from None
         return None if isinstance(value, (str, bytes)) and not value else value

@@ -68,6 +68,8 @@ def _through_segments(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]
     try:
         colours = apply_color_lut(stored, header.dataset)[..., :3]
         entries = int(header.dataset[f"Red{_PALETTE}Descriptor"].value[0]) or 1 << _WORD
+    except MemoryError:  # says nothing about the palette
+        raise
     except Exception:  # whatever is wrong with one of its six elements
         raise header.unreadable(keyword, "that of a palette") from None
     if colours.dtype == np.uint8 and entries > 1 << 8:  # pydicom counts them with 8 bits

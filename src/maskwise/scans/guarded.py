@@ -12,6 +12,8 @@ from maskwise.scans.reasons import RejectedError
 def refusing(path: str, what: str) -> Iterator[None]:
     """Refuse the file ``path`` as ``damaged`` where reading it raises anything.
 
+    Only where memory ran out it is ``crashed``: that does not say that the file is wrong.
+
     Hostile bytes raise anything out of a decoder: OSError, SyntaxError, IndexError, and out of
     one written in Rust a ``PanicException``, which is no ``Exception`` and could not leave a
     worker process. Only the type is shown, because the text may quote the header.
@@ -20,6 +22,9 @@ def refusing(path: str, what: str) -> Iterator[None]:
         yield
     except (RejectedError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
+    except MemoryError:  # which may be the machine's fault as well as the file's
+        detail = "memory ran out while it was read; free some, or set workers lower"
+        raise RejectedError(path, "crashed", detail) from None
     except BaseException as error:
         raise RejectedError(path, "damaged", f"{what} ({type(error).__name__})") from None
 
