@@ -1,6 +1,7 @@
 """Contrast: the loss by a loop, which images are strangers, and the views."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -126,17 +127,42 @@ def test_hiding_cells_changes_the_task_and_hiding_none_does_not() -> None:
     assert objective(batch(), NOTHING).error_map.isnan().all()
 
 
-def test_a_mask_hides_cells_of_one_view_and_leaves_the_other_whole() -> None:
-    objective, seen = build(), []
-    objective.encoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
-    mask = NOTHING.clone()
-    mask[:, 1:3, 2] = True
-    objective(batch(), mask)
-    hidden = to_pixels(mask, 32, 32)
+def views_seen(objective: Simclr, shown: Batch, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what the encoder is given for the first views, and for the second."""
+    seen: list[Tensor] = []
+    hook = objective.encoder.register_forward_pre_hook(
+        lambda module, given: seen.append(given[0])
+    )
+    objective(shown, mask)
+    hook.remove()
     first, second = seen[0].chunk(2)
-    assert (first[hidden] == 0).all()
-    assert (first[~hidden] == 0).float().mean() < 0.01
-    assert (second == 0).float().mean() < 0.01
+    return first, second
+
+
+def test_a_mask_hides_cells_of_one_view_and_leaves_the_other_whole() -> None:
+    objective, mask = build(), NOTHING.clone()
+    mask[:, 1:3, 2] = True
+    bare, masked = views_seen(objective, batch(), NOTHING), views_seen(objective, batch(), mask)
+    assert masked[1].equal(bare[1])
+    assert all(not torch.equal(*pair) for pair in zip(masked[0], bare[0], strict=True))
+
+
+def test_the_masked_view_is_made_of_the_image_with_its_cells_at_the_image_s_mean() -> None:
+    objective, shown, mask = build(), batch(), NOTHING.clone()
+    mask[:, 1:3, 2] = True
+    filled = shown.images.clone()
+    for image, pixels in zip(filled, to_pixels(mask, 32, 32), strict=True):
+        image[pixels] = float(image.double().mean())
+    by_hand = views_seen(objective, replace(shown, images=filled), NOTHING)[0]
+    torch.testing.assert_close(views_seen(objective, shown, mask)[0], by_hand)
+
+
+def test_with_reward_easy_an_agent_earns_the_negative_and_the_network_learns_the_same() -> None:
+    mask = NOTHING.clone()
+    mask[:, 1:3, 1:3] = True
+    hard, easy = build()(batch(), mask), build({"reward": "easy"})(batch(), mask)
+    assert easy.loss == hard.loss
+    assert easy.error_map[mask].equal(-hard.error_map[mask])
 
 
 def test_uniformity_is_that_of_pairs_of_different_images() -> None:

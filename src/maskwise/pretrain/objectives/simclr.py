@@ -1,7 +1,8 @@
 """Tell two views of an image from the views of all other images (Chen et al. 2020).
 
-The yardstick of masked pre-training. With a policy that hides cells, they are hidden in the
-first of the two views, and an image's loss is its cells' error: a policy can learn from it.
+The yardstick of masked pre-training. With a policy that hides cells, one of the two views is
+made of the image with these cells hidden (``masked_views.py``), and an image's loss is its
+cells' error: a policy can learn from it.
 """
 
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ from torch import Tensor, nn
 from maskwise.bounds import Within
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
-from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
+from maskwise.pretrain.objectives.masked_views import Reward, image_errors, masked_pair
 from maskwise.pretrain.views import Views, ViewsConfig
 
 
@@ -31,6 +32,9 @@ class SimclrConfig:
     """Width of the projector's hidden layer."""
     embedding: Annotated[int, Within(1, 16_384)] = 64
     """Width of what is compared."""
+    reward: Reward = "hard"
+    """What a policy is told of the cells it hid: the image's loss, or with ``easy`` its
+    negative."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
 
     def build(self, setting: Setting, encoder: Encoder) -> "Simclr":
@@ -61,18 +65,15 @@ class Simclr(nn.Module):
         self.views = Views(config.views, setting)
 
     def forward(self, batch: Batch, mask: Tensor) -> Outcome:
-        images, seeds = batch.images, batch.augmentation_seed
-        # A seed and its complement: the hash makes strangers of the two views.
-        views = self.views(torch.cat([images, images]), torch.cat([seeds, ~seeds]))
-        hidden = to_pixels(mask, *images.shape[2:])
-        views = torch.where(torch.cat([hidden, torch.zeros_like(hidden)]), 0.0, views)
+        views = masked_pair(self.views, batch, mask)
         features = self.encoder(views)
         embeddings = self.projector(features[-1].mean(dim=(2, 3))).float()
         losses, unit = contrast(embeddings, batch.group, self.config.temperature)
         per_image = losses.reshape(2, -1).mean(dim=0)
-        error_map = torch.where(mask, per_image.detach()[:, None, None], torch.nan)
         return Outcome(
-            loss=per_image.mean(), error_map=error_map, figures=_figures(unit.detach())
+            loss=per_image.mean(),
+            error_map=image_errors(per_image, mask, self.config.reward),
+            figures=_figures(unit.detach()),
         )
 
 
