@@ -46,7 +46,9 @@ class Outcome:
     loss: Tensor
     """``()``, carries the gradient."""
     error_map: Tensor
-    """``(B, gh, gw)`` float32, detached: mean loss per cell, NaN where nothing was hidden."""
+    """``(B, gh, gw)`` float32, detached: mean loss per cell, NaN where nothing was hidden.
+    Negative where an objective says ``reward: easy``: the least loss is best hidden.
+    """
     residual: Tensor | None = None
     """``(B, C, H, W)`` float32, detached: reconstruction minus image, where there is one."""
     reconstruction: Tensor | None = None
@@ -173,11 +175,21 @@ class PolicyConfig(Protocol):
     def build(self, setting: Setting) -> Policy[Any]: ...
 
 
+@runtime_checkable
+class ComparesCells(Protocol):
+    """The config of a policy with options that need an error of each hidden cell by itself."""
+
+    def comparing(self) -> str | None:
+        """Return the option that does, and what to take instead; None where none does."""
+
+
 class ObjectiveConfig(Protocol):
     """What an objective's YAML name stands for."""
 
     needs_mask: ClassVar[bool]
     """Whether it is meaningless without hidden cells."""
+    errors_by_cell: ClassVar[bool]
+    """Whether hidden cells of one image have errors of their own; else all have the image's."""
     needs_training: ClassVar[bool]
     """Whether the loop has anything to do."""
 

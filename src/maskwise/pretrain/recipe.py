@@ -13,7 +13,7 @@ from maskwise.encoders.contract import EncoderConfig
 from maskwise.errors import UserError, hint, shown
 from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.checkpoint import SecondRun
-from maskwise.pretrain.contracts import ObjectiveConfig, PolicyConfig
+from maskwise.pretrain.contracts import ComparesCells, ObjectiveConfig, PolicyConfig
 from maskwise.pretrain.hardware import Precision
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.optimisation import OptimisationConfig
@@ -125,6 +125,13 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise UserError(
             f"{where}.policy.name: objective {objective} fills in hidden cells, but policy "
             f"none hides nothing; {hint('', [name for name in POLICIES if name != 'none'])}"
+        )
+    compares = recipe.policy.comparing() if isinstance(recipe.policy, ComparesCells) else None
+    if compares is not None and recipe.trains and not recipe.objective.errors_by_cell:
+        option, _, remedy = compares.partition("; ")
+        raise UserError(
+            f"{where}.policy.{option} asks which of an image's hidden cells has the larger "
+            f"error, but objective {objective} has one error for all of them; {remedy}"
         )
     if not recipe.trains and recipe.keep_decoder:
         raise UserError(f"{where}.keep_decoder: true, but objective none trains no decoder")

@@ -25,6 +25,7 @@ class AutoencoderConfig:
     """Squared error, averaged over the pixels of a cell, its channels, and cells."""
 
     needs_mask: ClassVar[bool] = True
+    errors_by_cell: ClassVar[bool] = True
     needs_training: ClassVar[bool] = True
 
     skips: bool = False

@@ -31,6 +31,7 @@ class ContextEncoderConfig:
     """Squared error, averaged over hidden pixels and channels."""
 
     needs_mask: ClassVar[bool] = True
+    errors_by_cell: ClassVar[bool] = True
     needs_training: ClassVar[bool] = True
 
     bottleneck: Bottleneck = "channel_fc"

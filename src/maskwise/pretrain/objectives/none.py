@@ -16,6 +16,7 @@ class NoneConfig:
     """Frozen, its probe is the yardstick "a random encoder"; fine-tuned, "no pre-training"."""
 
     needs_mask: ClassVar[bool] = False
+    errors_by_cell: ClassVar[bool] = False
     needs_training: ClassVar[bool] = False
 
     weights: Path | None = None

@@ -24,6 +24,7 @@ class SimclrConfig:
     """Normalised temperature-scaled cross entropy over the 2B views of a batch."""
 
     needs_mask: ClassVar[bool] = False
+    errors_by_cell: ClassVar[bool] = False
     needs_training: ClassVar[bool] = True
 
     temperature: Annotated[float, Within(0, 100, above=True)] = 0.2

@@ -17,6 +17,7 @@ from maskwise.errors import UserError
 from maskwise.masks import Grid, boxes, highest
 from maskwise.pretrain.contracts import (
     Batch,
+    ComparesCells,
     Outcome,
     PlaceMap,
     Policy,
@@ -42,6 +43,12 @@ class MeanMapConfig:
     def within(self) -> PolicyConfig:
         """Parse the block of the policy within."""
         return choose(_others(), self.policy, "policy")
+
+    def comparing(self) -> str | None:
+        """What the policy within compares."""
+        within = self.within()
+        said = within.comparing() if isinstance(within, ComparesCells) else None
+        return None if said is None else f"policy.{said}"
 
     def build(self, setting: Setting) -> "MeanMap":
         within = self.within().build(setting)

@@ -134,6 +134,16 @@ class A3cConfig:
         """What about the options is known to be wrong."""
         return mismatches(self.sampler, self.logp, self.advantage)
 
+    def comparing(self) -> str | None:
+        """Credit by cell compares cells; credit by image does not."""
+        credit = self.reward.credit
+        if credit == "image":
+            return None
+        return (
+            f"reward.credit: {credit}; take reward: {{credit: image}} with advantage: "
+            "image_batch"
+        )
+
     def build(self, setting: Setting) -> "A3c":
         """Build the policy with fresh weights from torch's global generator."""
         for sentence in self.mismatches:

@@ -98,7 +98,8 @@ def scaled(errors: Tensor, scale: Scale) -> Tensor:
     means = errors.nanmean(dim=1, keepdim=True)
     if scale == "raw":
         means = means.mean()
-    return errors / means.clamp_min(TINY)
+    # Errors are negative where the least loss is the best.
+    return errors / means.abs().clamp_min(TINY)
 
 
 def _ranks(errors: Tensor) -> Tensor:

@@ -130,6 +130,10 @@ class DqnConfig:
             if getattr(self, name) != value:
                 raise ValueError(f"{option} needs {name}: {value}")
 
+    def comparing(self) -> str | None:
+        """To relate an error to the variance of some pixels it must be that of these pixels."""
+        return None if self.normalise == "none" else "normalise: variance; take normalise: none"
+
     def build(self, setting: Setting) -> "Dqn":
         """Build the policy with fresh weights from torch's global generator."""
         check_room(self.box, self.boxes, setting.grid)

@@ -54,6 +54,10 @@ class HardestConfig:
         done = progress if self.order == "easy_to_hard" else 1 - progress
         return self.share_start + (self.share_end - self.share_start) * done
 
+    def comparing(self) -> str | None:
+        """All of it does: what is hard is found among the cells of one image."""
+        return "name: hardest; take dqn, or a3c with reward: {credit: image}"
+
     def build(self, setting: Setting) -> "Hardest":
         """Build the policy round a copy of ``setting.objective``, or round a new predictor.
 
