@@ -47,6 +47,9 @@ BATCH_NORM: dict[str, Any] = {
     **RANDOM_BOX,
     "encoder": {**RANDOM_BOX["encoder"], "norm": "batch"},
 }
+LARS: dict[str, Any] = {**RANDOM_BOX, "optimisation": {"optimiser": {"name": "lars"}}}
+LAMB: dict[str, Any] = {**RANDOM_BOX, "optimisation": {"optimiser": {"name": "lamb"}}}
+"""Optimisers of another library."""
 
 # Each run is a process of its own; the server imports torch once for all of them.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -92,8 +95,8 @@ def outputs(folder: Path) -> tuple[dict[str, torch.Tensor], str]:
 
 @pytest.mark.parametrize(
     "block",
-    [RANDOM_BOX, SIMCLR, DQN, MACHINE, BATCH_NORM, STAGED],
-    ids=["random_box", "simclr", "dqn", "machine", "batch_norm", "staged"],
+    [RANDOM_BOX, SIMCLR, DQN, MACHINE, BATCH_NORM, STAGED, LARS, LAMB],
+    ids=["random_box", "simclr", "dqn", "machine", "batch_norm", "staged", "lars", "lamb"],
 )
 def test_a_run_killed_twice_ends_with_the_weights_of_an_undisturbed_one(
     folder: Path, block: dict[str, Any]

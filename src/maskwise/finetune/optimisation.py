@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from maskwise.bounds import Decay, Positive, Within
+from maskwise.decay import divided
 from maskwise.finetune.augmentation import Augmentation
 from maskwise.seeds import stream
 
@@ -25,7 +26,7 @@ class FullConfig:
     """Learning rate of the encoder, as a multiple of that of what lies on top of it
     (docs/decisions.md)."""
     weight_decay: Annotated[float, Within(0, 100)] = 0.05
-    """AdamW's; biases and norms (one dimension) are spared."""
+    """AdamW's; biases and norms are spared, as ``maskwise.decay`` says."""
     warm_up: Decay = 0.1
     """Share of the steps over which the learning rate rises; then it falls as a cosine to 0."""
     clip: Positive = 1.0
@@ -51,9 +52,8 @@ def build_optimiser(
     """Build AdamW with a rate for what was pre-trained and one for what is new."""
     groups = []
     for module, factor in ((encoder, config.encoder_rate), (head, 1.0)):
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        for decay, wanted in ((config.weight_decay, True), (0.0, False)):
-            chosen = [p for p in parameters if (p.ndim > 1) is wanted]
+        decayed, spared = divided(module.named_parameters())
+        for chosen, decay in ((decayed, config.weight_decay), (spared, 0.0)):
             groups.append({"params": chosen, "lr": rate * factor, "weight_decay": decay})
     return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
 

@@ -1,22 +1,27 @@
 """How the networks of an objective are optimised."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
-from torch import nn
 
 from maskwise.bounds import BatchSize, Decay, LearningRate, Positive, Within
+from maskwise.config import Choice
+from maskwise.decay import divided
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Objective
+from maskwise.pretrain.optimisers import OPTIMISERS, AdamwConfig, OptimiserConfig
 from maskwise.pretrain.schedule import ScheduleName, learning_rate
 
 
 @dataclass(frozen=True)
 class OptimisationConfig:
-    """AdamW; weight decay spares biases and norms."""
+    """The optimiser and its rates; weight decay spares what ``maskwise.decay`` names."""
 
+    optimiser: Annotated[OptimiserConfig, Choice(lambda: OPTIMISERS)] = field(
+        default_factory=AdamwConfig
+    )
     learning_rate: LearningRate = 2e-3
     """At its peak."""
     weight_decay: Annotated[float, Within(0, 100)] = 0.05
@@ -53,19 +58,10 @@ class OptimisationConfig:
 
 def build_optimiser(config: OptimisationConfig, objective: Objective) -> torch.optim.Optimizer:
     """Return the optimiser of the objective's parameters; a policy has its own."""
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
-    for name, parameter in objective.named_parameters():
-        # A norm has one dimension; a bias may have more, one per position.
-        spares = parameter.ndim <= 1 or name.endswith("bias")
-        (spared if spares else decayed).append(parameter)
+    decayed, spared = divided(objective.named_parameters())
     groups: list[dict[str, Any]] = [
         {"params": decayed},
         {"params": spared, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        groups,
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+    groups = [group for group in groups if group["params"]]
+    return config.optimiser.build(groups, config.learning_rate, config.weight_decay)

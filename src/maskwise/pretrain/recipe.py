@@ -17,6 +17,7 @@ from maskwise.pretrain.contracts import ComparesCells, ObjectiveConfig, PolicyCo
 from maskwise.pretrain.hardware import Precision
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.optimisation import OptimisationConfig
+from maskwise.pretrain.optimisers import OPTIMISERS
 from maskwise.pretrain.phases import SCHEDULES, AlternatingConfig, ScheduleConfig, Timeline
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
@@ -40,13 +41,14 @@ class Recipe:
     transductive: bool = False
     """Let test images into pre-training, without labels. The report prints it in red."""
     names: Mapping[str, str] = field(init=False)
-    """``objective``, ``policy``, ``encoder``: their names in the YAML."""
+    """``objective``, ``policy``, ``encoder``, ``optimiser``: their names in the YAML."""
 
     def __post_init__(self) -> None:
         chosen: tuple[tuple[str, Mapping[str, type[Any]], object], ...] = (
             ("objective", OBJECTIVES, self.objective),
             ("policy", POLICIES, self.policy),
             ("encoder", ENCODERS, self.encoder),
+            ("optimiser", OPTIMISERS, self.optimisation.optimiser),
         )
         names = {
             key: {config: name for name, config in known.items()}.get(
