@@ -49,6 +49,8 @@ def training_step(
         std=(1.0,) * channels,
         laterality="free",
         rows=b,
+        steps=100,
+        trained_on=b,
     )
     torch.manual_seed(0)
     objective: Any = recipe.objective.build(setting, recipe.encoder.build(channels))

@@ -19,6 +19,7 @@ from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.contracts import Batch, Outcome, Proposal, Setting
 from maskwise.pretrain.objectives.context_encoder import ContextEncoder, ContextEncoderConfig
+from maskwise.pretrain.objectives.simclr import Simclr
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
 from maskwise.pretrain.replicate import Pretrained, PretrainRun
 from pretrain.toys import RANDOM_BOX, SIMCLR, at_rate, make_run, make_store, pretrain
@@ -243,6 +244,17 @@ def test_a_batch_in_parts_gives_the_weights_of_the_whole_batch(tmp_path: Path) -
     whole, halves = trained(1), trained(2)
     for name, tensor in whole.items():
         torch.testing.assert_close(tensor, halves[name], atol=2e-4, rtol=1e-3)
+
+
+def test_an_objective_hears_of_every_optimiser_step_once_and_never_when_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[float] = []
+    monkeypatch.setattr(Simclr, "stepped", lambda self, progress: heard.append(progress))
+    store, splits = make_store(tmp_path / "store")
+    parts = {**SIMCLR, "optimisation": {"accumulate": 2}}
+    pretrain(store, splits, make_run(tmp_path / "parts", parts))
+    assert heard == [pytest.approx(step / 9) for step in range(1, 10)]
 
 
 def test_a_batch_that_cannot_be_cut_evenly_is_refused(tmp_path: Path) -> None:

@@ -80,10 +80,10 @@ def test_a_network_that_restarts_forgets_its_first_phase(
 ) -> None:
     update, before = Loop._update, {}
 
-    def updating(loop: Loop, clip_norm: float) -> Any:
+    def updating(loop: Loop) -> Any:
         weights = loop.objective.state_dict()
         before[loop.step] = {name: tensor.clone() for name, tensor in weights.items()}
-        return update(loop, clip_norm)
+        return update(loop)
 
     monkeypatch.setattr(Loop, "_update", updating)
     store, splits = make_store(tmp_path / "store")
@@ -140,3 +140,14 @@ def test_a_schedule_that_makes_no_sense_is_refused_by_name() -> None:
         parse_recipe({**DQN, "schedule": {"name": "stagd"}}, "recipe")
     with pytest.raises(UserError, match=r"schedule\.name: policy none never learns"):
         parse_recipe({**SIMCLR, "schedule": {"name": "staged"}}, "recipe")
+
+
+def test_the_network_s_share_counts_its_own_steps_and_begins_anew_with_it() -> None:
+    staged = Timeline(StagedConfig(first=0.5, policy_steps=3).phases(8))
+    assert [staged.network_progress(step) for step in (1, 4, 7, 8, 11)] == [
+        1 / 8, 4 / 8, 4 / 8, 5 / 8, 1.0,
+    ]  # fmt: skip
+    anew = Timeline(StagedConfig(first=0.5, policy_steps=3, restart=True).phases(8))
+    assert [anew.network_progress(step) for step in (1, 4, 7, 8, 11)] == [
+        1 / 4, 1.0, 1.0, 1 / 4, 1.0,
+    ]  # fmt: skip

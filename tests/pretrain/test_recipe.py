@@ -336,3 +336,21 @@ def test_an_objective_that_draws_nothing_has_no_decoder_to_keep(tmp_path: Path) 
     store, splits = make_store(tmp_path / "store")
     with pytest.raises(UserError, match=r"recipe.keep_decoder: true, but the objective draws"):
         pretrain(store, splits, make_run(tmp_path, changed(SIMCLR, keep_decoder=True)))
+
+
+@pytest.mark.parametrize(
+    ("policy", "option"),
+    [
+        ({"name": "dqn", "preset": "release"}, "reward: sum_full"),
+        ({"name": "dqn", "pool_px": 2}, "pool_px: 2"),
+        ({"name": "a3c", "reward": {"blur_px": 1.5}}, r"reward.blur_px: 1\.5"),
+    ],
+)
+def test_a_reward_made_of_pixels_is_refused_where_none_are_drawn(
+    policy: dict[str, Any], option: str
+) -> None:
+    with pytest.raises(
+        UserError,
+        match=f"mine.policy.{option}: .*simclr draws none.*autoencoder, context_encoder",
+    ):
+        parse_recipe(changed(SIMCLR, policy=policy), "mine")

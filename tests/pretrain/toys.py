@@ -42,6 +42,8 @@ def make_setting(**changes: Any) -> Setting:
         "std": (1.0,),
         "laterality": "free",
         "rows": 4096,
+        "steps": 100,
+        "trained_on": 4096,
     }
     return Setting(**{**values, **changes})
 

@@ -192,6 +192,8 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
         std=(1.0,) * images.channels,
         laterality=images.laterality,
         rows=budget.batch_size,
+        steps=budget.steps,
+        trained_on=None,
     )
     problems = []
     for name in study.recipes:

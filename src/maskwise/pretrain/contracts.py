@@ -5,9 +5,10 @@ images); grid ``(gh, gw)`` cells, which divides the image; mask ``(B, gh, gw)`` 
 True = hidden.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from torch import Generator, Tensor, nn
 
@@ -124,19 +125,28 @@ class SharedPolicy(Protocol):
         """From now on teach ``shared``, and follow what others teach it."""
 
 
-class Objective(Protocol):
-    """The network around the encoder, with its loss; an ``nn.Module``."""
+class Objective(nn.Module, ABC):
+    """The network around the encoder, with its loss."""
 
     encoder: Encoder
 
-    def __call__(self, batch: Batch, mask: Tensor) -> Outcome:
-        """Do the objective's task on the images with ``mask`` hidden."""
+    @abstractmethod
+    def forward(self, batch: Batch, mask: Tensor) -> Outcome:
+        """Do the objective's task on the images with ``mask`` hidden.
 
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
-    def train(self, mode: bool = True) -> Any: ...
-    def to(self, device: Any) -> Any: ...
+        In eval mode it changes nothing of itself: it is only looked at.
+        """
+
+    if TYPE_CHECKING:
+
+        def __call__(self, batch: Batch, mask: Tensor) -> Outcome: ...
+
+    def stepped(self, progress: float) -> None:
+        """Go on after an optimiser step, which may have been of several batches' gradients.
+
+        For what lives from step to step: a slow copy, a queue. ``progress`` is the share of the
+        network's steps that are made, this one included: (0, 1], 1 after the last.
+        """
 
 
 @dataclass(frozen=True)
@@ -164,7 +174,11 @@ class Setting:
     """``fixed`` where left and right mean something; then nothing is mirrored."""
     rows: int
     """Images in the store: every ``Batch.index`` is below it."""
-    objective: "Objective | None" = None
+    steps: int
+    """That the network makes in the run."""
+    trained_on: int | None
+    """Images of the store that the run draws from; None before there is a store."""
+    objective: Objective | None = None
     """Given to policies, when they are built: for one that asks a copy of the network what is
     hard. It may look at it and copy it; it never changes it."""
 
@@ -183,6 +197,15 @@ class ComparesCells(Protocol):
         """Return the option that does, and what to take instead; None where none does."""
 
 
+@runtime_checkable
+class PixelReward(Protocol):
+    """The config of a policy whose reward may be made of ``Outcome.residual``."""
+
+    @property
+    def pixel_option(self) -> str:
+        """The option that asks for it, as written (``reward: sum_full``); empty if none."""
+
+
 class ObjectiveConfig(Protocol):
     """What an objective's YAML name stands for."""
 
@@ -192,5 +215,9 @@ class ObjectiveConfig(Protocol):
     """Whether hidden cells of one image have errors of their own; else all have the image's."""
     needs_training: ClassVar[bool]
     """Whether the loop has anything to do."""
+
+    @property
+    def draws_pixels(self) -> bool:
+        """Whether its outcomes hold a ``residual``, which some rewards are made of."""
 
     def build(self, setting: Setting, encoder: Encoder) -> Objective: ...

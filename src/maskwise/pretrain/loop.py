@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from maskwise import seeds
 from maskwise.artefacts.gallery import Gallery
@@ -78,7 +78,10 @@ class Loop:
         self.plan, self.fabric, self.batches = plan, fabric, batches
         self.device = fabric.device
         self.layout = torch.channels_last if plan.channels_last else torch.contiguous_format
-        self.objective = objective.to(self.device).to(memory_format=self.layout)
+        # torch declares no memory format for modules.
+        self.objective: Objective = cast(Any, objective).to(
+            self.device, memory_format=self.layout
+        )
         self.policy = policy
         policy.to(self.device)
         self.probe = probe.to(self.device)
@@ -163,7 +166,7 @@ class Loop:
             if phase.network:
                 self.fabric.backward(outcome.loss / len(parts))
             played.append((proposal, outcome))
-        figures = self._update(self.plan.optimisation.longest_gradient) if phase.network else {}
+        figures = self._update() if phase.network else {}
         learnt = [self._learn(*one) if phase.policy else {} for one in played]
         seen = [
             {"loss": outcome.loss.detach(), **outcome.figures, **more}
@@ -232,15 +235,16 @@ class Loop:
         optimiser = build_optimiser(self.plan.optimisation, self.objective)
         return cast(torch.optim.Optimizer, self.fabric.setup_optimizers(optimiser))
 
-    def _update(self, clip_norm: float) -> dict[str, Tensor]:
+    def _update(self) -> dict[str, Tensor]:
         norm = self.fabric.clip_gradients(
-            cast(nn.Module, self.objective),
+            self.objective,
             self.optimiser,
-            max_norm=clip_norm,
+            max_norm=self.plan.optimisation.longest_gradient,
             error_if_nonfinite=False,  # would wait for the device at every step
         )
         self.optimiser.step()
         self.optimiser.zero_grad()
+        self.objective.stepped(self.plan.timeline.network_progress(self.step + 1))
         if norm is None:
             raise ValueError("Fabric returned no gradient norm")
         return {"gradient_norm": norm}

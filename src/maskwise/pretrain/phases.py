@@ -95,3 +95,20 @@ class Timeline:
                 total += phase.steps
             step -= phase.steps
         return made / total if total else 1.0
+
+    def network_progress(self, step: int) -> float:
+        """Return the share of the network's steps that were made before ``step``, in [0, 1].
+
+        A network that begins anew begins at 0 again, after the old one has ended at 1.
+        """
+        made = total = 0
+        for phase in self.phases:
+            if phase.fresh:
+                if step <= 0:
+                    break
+                made = total = 0
+            if phase.network:
+                made += min(max(step, 0), phase.steps)
+                total += phase.steps
+            step -= phase.steps
+        return made / total if total else 1.0

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.multiprocessing
@@ -159,7 +159,7 @@ def _teach(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> by
     """Return the state of the mask's generator, as bytes: a tensor would go with its owner."""
     objective, policy, batches = shift.assemble()
     layout = torch.channels_last if shift.channels_last else torch.contiguous_format
-    objective = objective.to("cpu").to(memory_format=layout)
+    objective = cast(Any, objective).to("cpu", memory_format=layout)
     objective.load_state_dict(shift.weights)
     objective.train(False)
     policy.join(shift.shared)

@@ -13,7 +13,12 @@ from maskwise.encoders.contract import EncoderConfig
 from maskwise.errors import UserError, hint, shown
 from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.checkpoint import SecondRun
-from maskwise.pretrain.contracts import ComparesCells, ObjectiveConfig, PolicyConfig
+from maskwise.pretrain.contracts import (
+    ComparesCells,
+    ObjectiveConfig,
+    PixelReward,
+    PolicyConfig,
+)
 from maskwise.pretrain.hardware import Precision
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.optimisation import OptimisationConfig
@@ -134,6 +139,13 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise UserError(
             f"{where}.policy.{option} asks which of an image's hidden cells has the larger "
             f"error, but objective {objective} has one error for all of them; {remedy}"
+        )
+    option = recipe.policy.pixel_option if isinstance(recipe.policy, PixelReward) else ""
+    if option and hides and not recipe.objective.draws_pixels:
+        drawing = [name for name, config in OBJECTIVES.items() if config().draws_pixels]
+        raise UserError(
+            f"{where}.policy.{option}: is made of the error of every pixel, but objective "
+            f"{objective} draws none; use another reward, or {hint('', drawing)}"
         )
     if not recipe.trains and recipe.keep_decoder:
         raise UserError(f"{where}.keep_decoder: true, but objective none trains no decoder")

@@ -168,7 +168,7 @@ def _train(
 
 def _decoder(objective: Objective) -> nn.Module:
     """Return the objective's decoder, or raise ``UserError`` where it has none."""
-    parts = dict(cast(nn.Module, objective).named_children())
+    parts = dict(objective.named_children())
     if "decoder" not in parts:
         raise UserError(
             "keep_decoder: true, but the objective draws nothing; leave it out, or choose "
@@ -264,6 +264,8 @@ def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
         std=seen.std,
         laterality=store.header.laterality,
         rows=len(store),
+        steps=run.budget.steps,
+        trained_on=len(batches.rows),
     )
 
 

@@ -36,6 +36,12 @@ class AutoencoderConfig:
     loss_region: Literal["hidden", "all"] = "hidden"
     """``all``: visible cells are in the loss too; the error map is of hidden ones always."""
 
+    @property
+    def draws_pixels(self) -> bool:
+        return (
+            self.target == "plain"
+        )  # with a cell's mean and deviation open there is no picture
+
     def build(self, setting: Setting, encoder: Encoder) -> "Autoencoder":
         return Autoencoder(self, setting, encoder)
 
@@ -56,11 +62,10 @@ class Autoencoder(Inpainter):
     def forward(self, batch: Batch, mask: Tensor) -> Outcome:
         images, grid = batch.images, (mask.shape[1], mask.shape[2])
         drawn = self.draw(images, to_pixels(mask, *images.shape[2:]))
-        plain = self.config.target == "plain"
+        plain = self.config.draws_pixels
         residual = drawn - (images if plain else cell_normalised(images, grid))
         cells = cell_means(residual.square(), grid)
         hidden_only = self.config.loss_region == "hidden"
-        # Mean and deviation of a hidden cell left open, there is no picture to show.
         shown = (residual.detach(), drawn.detach()) if plain else (None, None)
         return Outcome(
             hidden_mean(cells, mask) if hidden_only else cells.mean(),

@@ -33,6 +33,7 @@ class ContextEncoderConfig:
     needs_mask: ClassVar[bool] = True
     errors_by_cell: ClassVar[bool] = True
     needs_training: ClassVar[bool] = True
+    draws_pixels: ClassVar[bool] = True
 
     bottleneck: Bottleneck = "channel_fc"
     """How features cross the hole; see ``bottleneck.py``."""

@@ -1,24 +1,22 @@
 """What objectives share that fill in hidden cells: the network, and how holes are averaged."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.decoder import Decoder, DecoderName
 from maskwise.errors import UserError
-from maskwise.pretrain.contracts import Setting
+from maskwise.pretrain.contracts import Objective, Setting
 from maskwise.pretrain.objectives.bottleneck import Bottleneck, build_bottleneck
 
 
-class Inpainter(nn.Module):
+class Inpainter(Objective):
     """An encoder that never sees a hidden pixel, a bottleneck, and a decoder.
 
     Of the encoder it asks what ``encoders.contract`` promises: a list of feature maps, their
     channels and their strides. Hidden pixels are 0, the mean of the training images, and not
     marked in a channel of their own, so that the encoder fits images as they are.
     """
-
-    encoder: Encoder
 
     def __init__(
         self,

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
-from maskwise.pretrain.contracts import Batch, Outcome, Setting
+from maskwise.pretrain.contracts import Batch, Objective, Outcome, Setting
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class NoneConfig:
     needs_mask: ClassVar[bool] = False
     errors_by_cell: ClassVar[bool] = False
     needs_training: ClassVar[bool] = False
+    draws_pixels: ClassVar[bool] = False
 
     weights: Path | None = None
     """A local checkpoint for the encoder: a state dict (``.pth``) or ``.safetensors``; in its
@@ -27,10 +28,8 @@ class NoneConfig:
         return NoObjective(encoder)
 
 
-class NoObjective(nn.Module):
+class NoObjective(Objective):
     """Holds the encoder; there is nothing to do with images."""
-
-    encoder: Encoder
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

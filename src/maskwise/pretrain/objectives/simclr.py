@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from maskwise.bounds import Within
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
-from maskwise.pretrain.contracts import Batch, Outcome, Setting
+from maskwise.pretrain.contracts import Batch, Objective, Outcome, Setting
 from maskwise.pretrain.objectives.masked_views import Reward, image_errors, masked_pair
 from maskwise.pretrain.views import Views, ViewsConfig
 
@@ -26,6 +26,7 @@ class SimclrConfig:
     needs_mask: ClassVar[bool] = False
     errors_by_cell: ClassVar[bool] = False
     needs_training: ClassVar[bool] = True
+    draws_pixels: ClassVar[bool] = False
 
     temperature: Annotated[float, Within(0, 100, above=True)] = 0.2
     """Divides the cosines; .1 to .5 in the literature."""
@@ -48,10 +49,8 @@ class SimclrConfig:
         return Simclr(self, setting, encoder)
 
 
-class Simclr(nn.Module):
+class Simclr(Objective):
     """The encoder, its last features averaged over the image, and a projector."""
-
-    encoder: Encoder
 
     def __init__(self, config: SimclrConfig, setting: Setting, encoder: Encoder) -> None:
         super().__init__()

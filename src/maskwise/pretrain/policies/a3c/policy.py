@@ -121,6 +121,11 @@ class A3cConfig:
         },
     }
 
+    @property
+    def pixel_option(self) -> str:
+        blur = self.reward.blur_px
+        return f"reward.blur_px: {blur:g}" if blur else ""
+
     def __post_init__(self) -> None:
         check_widths("group", self.widths)
         credit = self.reward.credit

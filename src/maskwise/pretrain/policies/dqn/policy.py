@@ -117,6 +117,12 @@ class DqnConfig:
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": {}, "release": RELEASE}
 
+    @property
+    def pixel_option(self) -> str:
+        if self.reward == "sum_full":
+            return "reward: sum_full"
+        return f"pool_px: {self.pool_px}" if self.pool_px > 1 else ""
+
     def __post_init__(self) -> None:
         if self.reward == "sum_full":
             self._refuse(
