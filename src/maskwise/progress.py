@@ -111,6 +111,10 @@ class Bar:
         if self._done - self._first == ESTIMATE_AFTER and self._done < self._steps:
             self._estimate()
 
+    def say(self, text: str) -> None:
+        """Show ``text`` beside the bar until something else is said."""
+        self._tqdm.set_postfix_str(text, refresh=False)
+
     def close(self) -> None:
         self._tqdm.close()
 

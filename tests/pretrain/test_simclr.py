@@ -13,6 +13,7 @@ from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Batch
 from maskwise.pretrain.objectives.simclr import Simclr, SimclrConfig, contrast
+from maskwise.pretrain.views import Views, ViewsConfig, view_seeds
 from pretrain.toys import make_setting
 
 GRID = (4, 4)
@@ -188,3 +189,27 @@ def test_the_two_views_of_an_image_are_strangers() -> None:
     assert all(
         not torch.allclose(*views, atol=0.1) for views in zip(first, second, strict=True)
     )
+
+
+def test_a_view_of_another_size_and_area_is_the_same_part_of_the_image() -> None:
+    setting = make_setting(grid=GRID, mean=(0.0,), std=(1.0,))
+    still = ViewsConfig(
+        least_area=0.25, most_area=0.25, aspect=1, rotation=0, brightness=0, contrast=0,
+        gamma=0, blur=0, noise=0,
+    )  # fmt: skip
+    ramp = torch.linspace(0, 1, 32).expand(4, 1, 32, 32)
+    views = Views(still, setting, size=(16, 16))(ramp, STRANGERS)
+    assert views.shape == (4, 1, 16, 16)
+    # A quarter of the area is half of a side: as many pixels, each as it was.
+    steps = (views[..., 1:] - views[..., :-1]).abs()
+    torch.testing.assert_close(steps, torch.full_like(steps, 1 / 31), atol=1e-4, rtol=0)
+
+
+def test_views_of_an_image_are_drawn_from_different_seeds() -> None:
+    seeds = torch.cat([view_seeds(STRANGERS, number) for number in range(6)])
+    assert len(seeds.unique()) == 24
+
+
+def test_a_crop_whose_least_area_is_its_most_exceeded_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"least_area is 0.5 and most_area 0.25"):
+        ViewsConfig(least_area=0.5, most_area=0.25)

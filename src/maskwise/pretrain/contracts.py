@@ -141,6 +141,10 @@ class Objective(nn.Module, ABC):
 
         def __call__(self, batch: Batch, mask: Tensor) -> Outcome: ...
 
+    def project(self, pooled: Tensor) -> Tensor | None:
+        """Return what is compared of pooled features ``(B, width)``; None if nothing is."""
+        return None
+
     def stepped(self, progress: float) -> None:
         """Go on after an optimiser step, which may have been of several batches' gradients.
 

@@ -26,7 +26,17 @@ from maskwise.pretrain.contracts import (
     Proposal,
     SharedPolicy,
 )
-from maskwise.pretrain.diagnostics import Frame, Probe, draw, measure, pack, warnings
+from maskwise.pretrain.diagnostics import (
+    Frame,
+    Probe,
+    Watch,
+    draw,
+    measure,
+    pack,
+    warnings,
+)
+from maskwise.pretrain.diagnostics.symptoms import COLLAPSED
+from maskwise.pretrain.diagnostics.watching import collapsed, told
 from maskwise.pretrain.means import Means
 from maskwise.pretrain.optimisation import OptimisationConfig, build_optimiser
 from maskwise.pretrain.phases import Phase, Timeline
@@ -59,6 +69,10 @@ class Plan:
     channels_last: bool
     assemble: Assemble
     """Builds the run's objective, policy and batches anew, for worker processes."""
+    watches: int = 0
+    """Epochs after which the watched images' features are measured."""
+    stop_collapsed: bool = False
+    """Whether a network whose features collapsed ends the run."""
     snapshots: Mapping[int, Callable[[], None]] = field(default_factory=dict)
     """Step -> what keeps the network as it is after it."""
 
@@ -74,6 +88,7 @@ class Loop:
         policy: Policy[Any],
         batches: Batches,
         probe: Probe,
+        watch: Watch | None = None,
     ) -> None:
         self.plan, self.fabric, self.batches = plan, fabric, batches
         self.device = fabric.device
@@ -94,6 +109,8 @@ class Loop:
         self.steps = plan.timeline.steps
         self.ends = epoch_ends(self.steps, batches.steps_per_epoch)
         self.moments = moments(len(self.ends), plan.gallery_moments)
+        self.watch = watch
+        self.watched = moments(len(self.ends), plan.watches) if plan.watches else set()
         self.means = Means(self.device)
         self.history: list[dict[str, float]] = []
         self.frames: dict[int, Frame] = {}
@@ -131,6 +148,9 @@ class Loop:
         return history, pack(self.probe, epochs, frames, self.policy.learns)
 
     def _train(self, checkpoint: Checkpoint, interruption: Interruption, shown: Bar) -> None:
+        if self.step == 0 and self.watched and self.watch is not None:
+            figures = told(self.watch.measure(self.objective, self.device))
+            log.info("pretrain %s: before the first step: %s.", self.plan.replicate, figures)
         while self.step < self.steps:
             shown.epoch(len(self.history) + 1, len(self.ends))
             self.means.add(self.step, self._one_step())
@@ -140,7 +160,7 @@ class Loop:
                 self._check_finite()
                 self.plan.snapshots[self.step]()
             if self.step == self.ends[len(self.history)]:
-                self._end_epoch()
+                self._end_epoch(shown)
             stop = interruption.received is not None
             last = self.step == self.steps  # of use when what comes out cannot be saved
             if stop or last or self.step % self.plan.checkpoint_every == 0:
@@ -249,7 +269,7 @@ class Loop:
             raise ValueError("Fabric returned no gradient norm")
         return {"gradient_norm": norm}
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, shown: Bar) -> None:
         self._check_finite()
         epoch = len(self.history) + 1
         row = {"epoch": epoch, "step": self.step, **self.means.read()}
@@ -261,7 +281,16 @@ class Loop:
                 frame = draw(self.probe, self.policy, self.objective, self._looking(epoch))
             self.frames[epoch] = frame
             row |= frame.errors
+        if epoch in self.watched and self.watch is not None:
+            figures = self.watch.measure(self.objective, self.device)
+            shown.say(told(figures))
+            row |= figures
         self.history.append(row)
+        if self.plan.stop_collapsed and collapsed(_table(self.history)):
+            raise UserError(
+                f"pretrain {self.plan.replicate}: {COLLAPSED} (epoch {epoch}; "
+                "pretrain.on_collapse: warn goes on all the same)"
+            )
 
     def _looking(self, epoch: int) -> Generator:
         """Return a generator of its own: looking at the policy changes nothing of the run."""

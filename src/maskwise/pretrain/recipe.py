@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from maskwise.bounds import BatchSize, Length, Side, Steps, Within
 from maskwise.config import Choice, parse
@@ -110,6 +110,11 @@ class PretrainConfig:
     """Folder of the replicates' own, outside DVC's outs, which it deletes beforehand."""
     gallery_moments: Annotated[int, Within(1, 1_000)] = 8
     """Epochs at which masks and reconstructions of the probe images are kept."""
+    watches: Annotated[int, Within(0, 1_000)] = 3
+    """Epochs, evenly spread, after which features of validation images are told by their
+    nearest neighbours among training images, and their spread is measured; 0 = never."""
+    on_collapse: Literal["warn", "stop"] = "warn"
+    """What happens when all images are projected to nearly one point."""
     second_run: SecondRun = "leave"
     """What a run does that finds its replicate at work in another: ``leave`` or ``wait``."""
 

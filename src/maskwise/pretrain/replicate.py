@@ -32,7 +32,7 @@ from maskwise.masks import check_grid
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
 from maskwise.pretrain.contracts import Objective, Policy, Setting
-from maskwise.pretrain.diagnostics import Probe, pack
+from maskwise.pretrain.diagnostics import Probe, Watch, pack
 from maskwise.pretrain.hardware import build_fabric, determinism
 from maskwise.pretrain.loop import COLUMNS, Loop, Plan
 from maskwise.pretrain.objectives.none import NoneConfig as NoObjectiveConfig
@@ -152,6 +152,8 @@ def _train(
         checkpoint_every=run.config.checkpoint_every,
         gallery_moments=run.config.gallery_moments,
         channels_last=run.config.channels_last,
+        watches=run.config.watches,
+        stop_collapsed=run.config.on_collapse == "stop",
         assemble=partial(_assemble, store.path, splits, run),
         snapshots={
             step: partial(write_encoder, encoder, _metadata(store, run), run.snapshot(step))
@@ -159,7 +161,8 @@ def _train(
         },
     )
     with determinism(run.config.deterministic):
-        told = Loop(plan, fabric, objective, policy, batches, probe).run(checkpoint)
+        watch = Watch.build(store, splits, run.seed) if run.config.watches else None
+        told = Loop(plan, fabric, objective, policy, batches, probe, watch).run(checkpoint)
     if run.recipe.keep_decoder:
         weights = _decoder(objective).state_dict()
         keep_decoder(encoder, {name: tensor.cpu() for name, tensor in weights.items()})
@@ -322,7 +325,7 @@ def _metadata(store: Store, run: PretrainRun) -> EncoderMetadata:
 def _key(store: Store, run: PretrainRun) -> str:
     config = asdict(run.config)
     # How often and where a checkpoint is saved, and who may wait for whom, shapes no weight.
-    shapeless = ("checkpoint_every", "checkpoints", "second_run")
+    shapeless = ("checkpoint_every", "checkpoints", "on_collapse", "second_run")
     shaping = {name: value for name, value in config.items() if name not in shapeless}
     return fingerprint(
         asdict(run.recipe),

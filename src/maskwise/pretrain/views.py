@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from maskwise.bounds import Share, Within
 from maskwise.pretrain.augmentation import bell, uniform
 from maskwise.pretrain.contracts import Setting
+from maskwise.pretrain.splitmix import mix
 
 _DRAWS = 16 + 32
 """Uniform numbers per image: 16 decisions and a 4 x 4 field of displacements in y and x."""
@@ -27,6 +28,8 @@ class ViewsConfig:
 
     least_area: Annotated[float, Within(0, 1, above=True)] = 0.35
     """Of a crop, as a share of the image; raise it to .5 where lesions are below 5 %."""
+    most_area: Annotated[float, Within(0, 1, above=True)] = 1.0
+    """Of a crop, likewise; 1 may be the whole image."""
     aspect: Annotated[float, Within(1, 100)] = 4 / 3
     """A crop's sides differ by at most this ratio; 1 keeps it square."""
     rotation: Annotated[float, Within(0, 180)] = 15.0
@@ -44,16 +47,25 @@ class ViewsConfig:
     elastic: Share = 0.0
     """Displacement, at most, as a share of the side, of a 4 x 4 field."""
 
+    def __post_init__(self) -> None:
+        if self.least_area > self.most_area:
+            raise ValueError(
+                f"least_area is {self.least_area:g} and most_area {self.most_area:g}, but a "
+                "crop's area lies between them"
+            )
+
 
 class Views(nn.Module):
-    """Turns normalised images into normalised views."""
+    """Turns normalised images into normalised views, of the image's size or of ``size``."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: ViewsConfig, setting: Setting) -> None:
+    def __init__(
+        self, config: ViewsConfig, setting: Setting, size: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.size = config, size
         self.modality = setting.modality
         self.mirror = setting.laterality == "free"
         for name, values in (("mean", setting.mean), ("std", setting.std)):
@@ -70,9 +82,9 @@ class Views(nn.Module):
         return (view - self.mean) / self.std
 
     def _grid(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Return where each pixel is taken from, ``(B, H, W, 2)`` in [-1, 1]."""
+        """Return where each pixel of a view is taken from, ``(B, H, W, 2)`` in [-1, 1]."""
         config, (b, c, h, w) = self.config, images.shape
-        area = config.least_area + (1 - config.least_area) * draws[:, 0]
+        area = config.least_area + (config.most_area - config.least_area) * draws[:, 0]
         ratio = torch.exp((2 * draws[:, 1] - 1) * math.log(config.aspect))
         height, width = (area / ratio).sqrt().clamp(max=1), (area * ratio).sqrt().clamp(max=1)
         angle = (2 * draws[:, 2] - 1) * math.radians(config.rotation)
@@ -88,14 +100,15 @@ class Views(nn.Module):
             ],
             dim=1,
         )
-        grid = nn.functional.affine_grid(rows, [b, c, h, w], align_corners=False)
-        return grid + self._displacement(draws, h, w) if config.elastic else grid
+        size = (h, w) if self.size is None else self.size
+        grid = nn.functional.affine_grid(rows, [b, c, *size], align_corners=False)
+        return grid + self._displacement(draws, size) if config.elastic else grid
 
-    def _displacement(self, draws: Tensor, h: int, w: int) -> Tensor:
+    def _displacement(self, draws: Tensor, size: tuple[int, int]) -> Tensor:
         field = (
             (2 * draws[:, 16:] - 1).reshape(-1, 2, _COARSE, _COARSE) * 2 * self.config.elastic
         )
-        smooth = nn.functional.interpolate(field, (h, w), mode="bicubic", align_corners=True)
+        smooth = nn.functional.interpolate(field, size, mode="bicubic", align_corners=True)
         return smooth.permute(0, 2, 3, 1)
 
     def _photometric(self, view: Tensor, draws: Tensor) -> Tensor:
@@ -142,6 +155,13 @@ class Views(nn.Module):
         else:
             noisy = view + noise[:, 0]
         return torch.where(_wide(whether) < 0.5, noisy, view)
+
+
+def view_seeds(seeds: Tensor, number: int) -> Tensor:
+    """Return the seeds of view ``number`` (from 0) of each image; its views are strangers."""
+    if number < 2:
+        return ~seeds if number else seeds  # the hash makes strangers of a complement
+    return mix(mix(seeds) + number)
 
 
 def _resample(images: Tensor, grid: Tensor) -> Tensor:

@@ -9,5 +9,6 @@ from maskwise.pretrain.diagnostics.measuring import measure
 from maskwise.pretrain.diagnostics.packing import pack
 from maskwise.pretrain.diagnostics.probe import Probe
 from maskwise.pretrain.diagnostics.symptoms import warnings
+from maskwise.pretrain.diagnostics.watching import Watch
 
-__all__ = ["Frame", "Probe", "draw", "measure", "pack", "warnings"]
+__all__ = ["Frame", "Probe", "Watch", "draw", "measure", "pack", "warnings"]

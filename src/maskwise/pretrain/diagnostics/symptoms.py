@@ -4,6 +4,8 @@ import math
 
 import pandas as pd
 
+from maskwise.pretrain.diagnostics.watching import collapsed
+
 FLAT, RISE = 0.01, 1.5
 """A loss is flat when it moved less than 1 %, diverged at 1.5 times its best."""
 COLLAPSED_ENTROPY, COLLAPSED_TOP, IGNORES_IMAGE, TEXTURE = 0.3, 0.5, 0.5, 0.9
@@ -15,11 +17,16 @@ ONE_WAY, KNEW = 0.05, 0.3
 explained so much explain nothing."""
 SWING, SWINGS = 0.5, 3
 """A lift that turned so far, so often, chases a network that adapts."""
+COLLAPSED = (
+    "the features collapsed: all images are projected to nearly one point, along few "
+    "directions; lower the learning rate, take a larger batch, or for swav a smaller epsilon"
+)
 
 
 def warnings(history: pd.DataFrame) -> list[str]:
     """Return one sentence per symptom of a history (one row per epoch); none if healthy."""
-    return _loss(history) + _policy(history) + _reconstruction(history)
+    found = _loss(history) + _policy(history) + _reconstruction(history)
+    return found + ([COLLAPSED] if collapsed(history) else [])
 
 
 def _loss(history: pd.DataFrame) -> list[str]:

@@ -2,13 +2,19 @@
 
 from maskwise.pretrain.contracts import ObjectiveConfig
 from maskwise.pretrain.objectives.autoencoder import AutoencoderConfig
+from maskwise.pretrain.objectives.byol import ByolConfig
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
+from maskwise.pretrain.objectives.moco_v2 import MocoV2Config
 from maskwise.pretrain.objectives.none import NoneConfig
 from maskwise.pretrain.objectives.simclr import SimclrConfig
+from maskwise.pretrain.objectives.swav import SwavConfig
 
 OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "autoencoder": AutoencoderConfig,
+    "byol": ByolConfig,
     "context_encoder": ContextEncoderConfig,
+    "moco_v2": MocoV2Config,
     "none": NoneConfig,
     "simclr": SimclrConfig,
+    "swav": SwavConfig,
 }

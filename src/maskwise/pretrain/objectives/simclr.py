@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from maskwise.bounds import Within
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
-from maskwise.pretrain.contracts import Batch, Objective, Outcome, Setting
+from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.objectives.masked_views import Reward, image_errors, masked_pair
+from maskwise.pretrain.objectives.projecting import Projecting, projector
 from maskwise.pretrain.views import Views, ViewsConfig
 
 
@@ -49,25 +50,17 @@ class SimclrConfig:
         return Simclr(self, setting, encoder)
 
 
-class Simclr(Objective):
+class Simclr(Projecting):
     """The encoder, its last features averaged over the image, and a projector."""
 
     def __init__(self, config: SimclrConfig, setting: Setting, encoder: Encoder) -> None:
-        super().__init__()
+        width = encoder.channels[-1]
+        super().__init__(encoder, projector(width, config.hidden, config.embedding))
         self.config = config
-        self.encoder = encoder
-        widths = encoder.channels
-        self.projector = nn.Sequential(
-            nn.Linear(widths[-1], config.hidden),
-            nn.ReLU(),
-            nn.Linear(config.hidden, config.embedding),
-        )
         self.views = Views(config.views, setting)
 
     def forward(self, batch: Batch, mask: Tensor) -> Outcome:
-        views = masked_pair(self.views, batch, mask)
-        features = self.encoder(views)
-        embeddings = self.projector(features[-1].mean(dim=(2, 3))).float()
+        embeddings = self.projections(masked_pair(self.views, batch, mask))
         losses, unit = contrast(embeddings, batch.group, self.config.temperature)
         per_image = losses.reshape(2, -1).mean(dim=0)
         return Outcome(

@@ -1,0 +1,22 @@
+"""Codes of a batch that use all prototypes alike (Caron et al. 2020, section 3.1)."""
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def sinkhorn(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
+    """Return soft codes ``(B, K)``, float32, whose rows sum to 1, of cosines ``(B, K)``.
+
+    The iteration is Sinkhorn and Knopp's, as Cuturi (2013) uses it: prototypes and images are
+    brought to equal shares in turn, and the more often, the nearer each prototype's column
+    comes to B / K. It is made in logarithms and in float32, where exp(cosine / epsilon) would
+    leave the range of half precision at a cosine of .56. The constants of the authors' form,
+    1 / K and 1 / B, cancel.
+    """
+    with torch.autocast(scores.device.type, enabled=False):
+        logs = scores.float() / epsilon
+        for _ in range(iterations):
+            logs = logs - logs.logsumexp(0, keepdim=True)
+            logs = logs - logs.logsumexp(1, keepdim=True)
+        return logs.exp()
