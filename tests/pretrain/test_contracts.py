@@ -271,8 +271,6 @@ TOGETHER = [
     for policy in POLICY_BLOCKS
     if may_go_together(policy, objective)
 ]
-NEEDS_PIXELS = [("dqn release", "simclr")]
-"""Only training shows that these two do not go together."""
 
 
 ELSEWHERE = [name for name, config in OBJECTIVES.items() if config.needs_mask]
@@ -281,7 +279,7 @@ ELSEWHERE = [name for name, config in OBJECTIVES.items() if config.needs_mask]
 
 @pytest.mark.parametrize(
     ("policy", "objective"),
-    [pair for pair in TOGETHER if pair not in NEEDS_PIXELS and pair[1] not in ELSEWHERE],
+    [pair for pair in TOGETHER if pair[1] not in ELSEWHERE],
 )
 def test_every_policy_trains_every_objective_that_it_may_go_with(
     tmp_path: Path, policy: str, objective: str
@@ -293,13 +291,3 @@ def test_every_policy_trains_every_objective_that_it_may_go_with(
     assert len(result.history) == trains
     assert np.isfinite(result.history["loss"].to_numpy(float)).all()
     assert all(weight.isfinite().all() for weight in result.encoder.parameters())
-
-
-@pytest.mark.parametrize(("policy", "objective"), NEEDS_PIXELS)
-def test_a_reward_over_pixels_is_refused_where_none_are_drawn(
-    tmp_path: Path, policy: str, objective: str
-) -> None:
-    assert (policy, objective) in TOGETHER
-    store, splits = make_store(tmp_path / "store")
-    with pytest.raises(UserError, match="needs an objective that reconstructs"):
-        pretrain(store, splits, make_run(tmp_path, recipe(policy, objective), grid=GRID))

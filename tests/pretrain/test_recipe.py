@@ -343,7 +343,14 @@ def test_an_objective_that_draws_nothing_has_no_decoder_to_keep(tmp_path: Path) 
     [
         ({"name": "dqn", "preset": "release"}, "reward: sum_full"),
         ({"name": "dqn", "pool_px": 2}, "pool_px: 2"),
-        ({"name": "a3c", "reward": {"blur_px": 1.5}}, r"reward.blur_px: 1\.5"),
+        (
+            {
+                "name": "a3c",
+                "reward": {"blur_px": 1.5, "credit": "image"},
+                "advantage": "image_batch",
+            },
+            r"reward.blur_px: 1\.5",
+        ),
     ],
 )
 def test_a_reward_made_of_pixels_is_refused_where_none_are_drawn(
