@@ -38,11 +38,10 @@ from maskwise.errors import UserError
 from maskwise.evaluate.metrics import METRICS
 from maskwise.hooks import MaskwiseHooks, mark_outdated
 from maskwise.pipeline_registry import PROJECT, register_pipelines
-from maskwise.pipelines.parsing import rankings
 from maskwise.pipelines.saving import until_saved
 from maskwise.progress import note
 from maskwise.replicates import Study, read_studies
-from maskwise.report.scores import SMALLER_IS_BETTER
+from maskwise.report.scores import SMALLER_IS_BETTER, rankings
 from maskwise.run_facts import AnonymousMemory, Watch, alone, describe_machine, write_facts
 from maskwise.session import check_files, telling
 from maskwise.settings import CONFIG_LOADER_ARGS
