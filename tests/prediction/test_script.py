@@ -69,7 +69,7 @@ def test_one_file_is_enough_and_what_cannot_be_read_keeps_its_row(
     (tmp_path / "notes.png").write_text("no image")
     table = maskwise.predict([scans / "scan 0 50%.png", tmp_path / "notes.png"], model)
     assert list(table["refused"] == "") == [True, False]
-    with pytest.raises(UserError, match=r"notes\.png: all 1 scans were refused"):
+    with pytest.raises(UserError, match=r"notes\.png: the one scan was refused"):
         maskwise.predict(tmp_path / "notes.png", model)
 
 
