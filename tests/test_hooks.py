@@ -721,9 +721,12 @@ def test_a_second_run_of_a_node_at_work_leaves_with_a_message(tmp_path: Path) ->
         pass  # the first has ended
 
 
-def test_images_that_another_run_is_training_on_are_not_made_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("second_run", ["leave", "wait"])
+def test_images_that_another_run_is_training_on_are_not_made_anew(
+    tmp_path: Path, second_run: str
+) -> None:
     parameters = load()
-    parameters["pretrain"]["checkpoints"] = "models"
+    parameters["pretrain"] |= {"checkpoints": "models", "second_run": second_run}
     lock = tmp_path / "models/phantom/checkpoints/dqn/s0/lock"
     lock.parent.mkdir(parents=True)
     with FileLock(lock):

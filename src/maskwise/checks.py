@@ -219,6 +219,9 @@ def check_idle(
 ) -> None:
     """Raise ``UserError`` where a run would replace images that another one is training on.
 
+    Whatever ``second_run`` says: a run holds one replicate at a time, so that waiting for what
+    it holds now would end between two of them, and the images would change under the next.
+
     Args:
         project: The folder that paths in parameters begin at.
         parameters: All parameters, checked.
@@ -239,8 +242,9 @@ def check_idle(
             raise UserError(
                 f"{source}: another run is pre-training {path.parent.parent.name}."
                 f"{path.parent.name} on these images (it holds {path}), and this one would "
-                "make them anew; wait until it ends, or run other replicates of it: --tags "
-                "pretrain,finetune --namespaces RECIPE"
+                "make them anew, for which `pretrain.second_run: wait` does not wait; wait "
+                "until that run ends, or run other replicates of it: --tags pretrain,finetune "
+                "--namespaces RECIPE"
             ) from None
 
 

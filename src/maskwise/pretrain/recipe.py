@@ -104,7 +104,8 @@ class PretrainConfig:
     gallery_moments: Annotated[int, Within(1, 1_000)] = 8
     """Epochs at which masks and reconstructions of the probe images are kept."""
     second_run: SecondRun = "leave"
-    """What a run does that finds its replicate at work in another: ``leave`` or ``wait``."""
+    """What pre-training does that finds its replicate at work in another run: ``leave`` or
+    ``wait``. A run that would make the images anew leaves in either case."""
 
 
 def parse_recipe(block: Any, where: str) -> Recipe:
