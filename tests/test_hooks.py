@@ -38,11 +38,10 @@ from maskwise.errors import UserError
 from maskwise.evaluate.metrics import METRICS
 from maskwise.hooks import MaskwiseHooks, mark_outdated
 from maskwise.pipeline_registry import PROJECT, register_pipelines
-from maskwise.pipelines.parsing import rankings
 from maskwise.pipelines.saving import until_saved
 from maskwise.progress import note
 from maskwise.replicates import Study, read_studies
-from maskwise.report.scores import SMALLER_IS_BETTER
+from maskwise.report.scores import SMALLER_IS_BETTER, rankings
 from maskwise.run_facts import AnonymousMemory, Watch, alone, describe_machine, write_facts
 from maskwise.session import check_files, telling
 from maskwise.settings import CONFIG_LOADER_ARGS
@@ -722,9 +721,12 @@ def test_a_second_run_of_a_node_at_work_leaves_with_a_message(tmp_path: Path) ->
         pass  # the first has ended
 
 
-def test_images_that_another_run_is_training_on_are_not_made_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("second_run", ["leave", "wait"])
+def test_images_that_another_run_is_training_on_are_not_made_anew(
+    tmp_path: Path, second_run: str
+) -> None:
     parameters = load()
-    parameters["pretrain"]["checkpoints"] = "models"
+    parameters["pretrain"] |= {"checkpoints": "models", "second_run": second_run}
     lock = tmp_path / "models/phantom/checkpoints/dqn/s0/lock"
     lock.parent.mkdir(parents=True)
     with FileLock(lock):

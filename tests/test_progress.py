@@ -63,7 +63,7 @@ def test_after_20_steps_it_says_once_how_long_the_rest_will_take(
         for step in range(50):
             assert len(caplog.messages) == (step >= 20)
             bar.step()
-    assert caplog.messages[0].startswith("pretrain dqn seed 0: 30 steps are left, about ")
+    assert caplog.messages[0].startswith("pretrain dqn seed 0: 30 steps left, about ")
 
 
 def test_it_also_says_how_long_the_whole_run_will_take(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from maskwise.errors import shown
+from maskwise.wording import count
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Length:
         """Raise ``ValueError`` unless ``entries`` are as many; what has no length is let by."""
         if isinstance(entries, list | tuple) and not self.low <= len(entries) <= self.high:
             raise ValueError(
-                f"holds {len(entries):,} entries, but must hold {self.low} to {self.high:,}"
+                f"holds {count(len(entries), 'entry', 'entries')}, but must hold {self.low} to "
+                f"{self.high:,}"
             )
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:

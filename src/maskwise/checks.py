@@ -16,11 +16,7 @@ from kedro.pipeline import Pipeline
 from maskwise.errors import UserError, cut, hint, joined, shown
 from maskwise.pipelines import parsing
 from maskwise.replicates import EXPERIMENT, RAW_ROOT, Study
-
-STAGES = ("ingest", "preprocess", "pretrain", "finetune", "evaluate", "report", "predict")
-"""Each has a file ``conf/base/parameters_<stage>.yml`` with one block of that name."""
-SOURCE_STAGES = ("ingest", "preprocess", "pretrain", "finetune")
-"""Blocks of a file ``conf/base/sources/parameters_<source>.yml``."""
+from maskwise.report.scores import rankings
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class Names:
     @property
     def blocks(self) -> frozenset[str]:
         """Top-level names of all parameter files."""
-        return self.sources | self.recipes | {*STAGES, "experiment"}
+        return self.sources | self.recipes | {*parsing.STAGE_BLOCKS, "experiment"}
 
 
 def check_parameters(
@@ -147,7 +143,7 @@ def _check_compared(parameters: Mapping[str, Any], known: Names) -> None:
         problems.append(_unknown(f"evaluate.{where}", "source", source, known.sources))
         if primary.metric is not None:
             metric = f"evaluate.{where}.metric"
-            problems.append(_unknown(metric, "metric", primary.metric, parsing.rankings()))
+            problems.append(_unknown(metric, "metric", primary.metric, rankings()))
         pairs = primary.comparisons
         named += [(f"{where}.comparisons", name) for pair in pairs for name in pair]
     problems += [
@@ -161,7 +157,7 @@ def _check_shown(parameters: Mapping[str, Any], recipes: frozenset[str]) -> None
     config = parsing.report(parameters.get("report", {}), "report")
     titles = (_unknown("report.titles", "recipe", name, recipes) for name in config.titles)
     named = [] if config.metric is None else [config.metric]
-    metrics = (_unknown("report.metric", "metric", name, parsing.rankings()) for name in named)
+    metrics = (_unknown("report.metric", "metric", name, rankings()) for name in named)
     _refuse([*metrics, *titles])
 
 
@@ -223,6 +219,9 @@ def check_idle(
 ) -> None:
     """Raise ``UserError`` where a run would replace images that another one is training on.
 
+    Whatever ``second_run`` says: a run holds one replicate at a time, so that waiting for what
+    it holds now would end between two of them, and the images would change under the next.
+
     Args:
         project: The folder that paths in parameters begin at.
         parameters: All parameters, checked.
@@ -243,8 +242,9 @@ def check_idle(
             raise UserError(
                 f"{source}: another run is pre-training {path.parent.parent.name}."
                 f"{path.parent.name} on these images (it holds {path}), and this one would "
-                "make them anew; wait until it ends, or run other replicates of it: --tags "
-                "pretrain,finetune --namespaces RECIPE"
+                "make them anew, for which `pretrain.second_run: wait` does not wait; wait "
+                "until that run ends, or run other replicates of it: --tags pretrain,finetune "
+                "--namespaces RECIPE"
             ) from None
 
 
@@ -316,10 +316,11 @@ def _block(
 def _only_known(block: Any, source: str) -> None:
     if not isinstance(block, Mapping):
         raise UserError(f"{source}: should hold the blocks of a source, but is {shown(block)}")
+    known = parsing.SOURCE_BLOCKS
     problems = [
-        f"{source}.{cut(str(key))}: there is no such block; {hint(str(key), SOURCE_STAGES)}"
+        f"{source}.{cut(str(key))}: there is no such block; {hint(str(key), known)}"
         for key in block
-        if key not in SOURCE_STAGES
+        if key not in known
     ]
     _refuse(problems)
 

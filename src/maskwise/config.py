@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from maskwise.annotations import members, nullable, option_kinds, plain, stated
 from maskwise.errors import UserError, closest, cut, hint, joined, shown
+from maskwise.wording import count
 
 C = TypeVar("C")
 
@@ -264,7 +265,7 @@ def _said(entry: dict[str, Any]) -> str:
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     if kind == "too_long":
-        message = f"should hold {entry['ctx']['max_length']} entries"
+        message = f"should hold {count(entry['ctx']['max_length'], 'entry', 'entries')}"
     message = _WORDS.get(kind, message.removeprefix("Input "))
     return f"{message}, but is {shown(entry['input'])}"
 

@@ -13,17 +13,6 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Node, Pipeline
 
 from maskwise import run_facts
-from maskwise.checks import (
-    check_idle,
-    check_inputs,
-    check_labels,
-    check_parameters,
-    check_task,
-    check_typed,
-    check_writable,
-    names_in_files,
-)
-from maskwise.pipelines import parsing
 from maskwise.pipelines.saving import saving
 from maskwise.progress import planning
 from maskwise.replicates import Study, address, parse_studies, read_studies
@@ -62,22 +51,25 @@ class MaskwiseHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: Any
     ) -> None:
         """Refuse what cannot go well, before any stage runs."""
+        # Which imports torch, and `kedro registry list` loads this module.
+        from maskwise import checks
+
         context, loader = self._context, self._context.config_loader
         studies = read_studies(context.project_path)
         heads = {name.removeprefix("params:").split(".")[0] for name in pipeline.datasets()}
         chosen = [study for study in studies.values() if study.source in heads]
         environments = (loader.base_env, context.env or loader.default_run_env)
-        known = names_in_files(Path(loader.conf_source), environments)
-        check_typed(context.params, loader.runtime_params or {})
-        check_parameters(context.params, chosen, known)
+        known = checks.names_in_files(Path(loader.conf_source), environments)
+        checks.check_typed(context.params, loader.runtime_params or {})
+        checks.check_parameters(context.params, chosen, known)
         stages = {tag for node in pipeline.nodes for tag in node.tags}
         for study in chosen:
-            check_labels(context.params, study, stages)
-            check_idle(context.project_path, context.params, study.source, stages)
-            check_writable(context.project_path, context.params, study.source, stages)
+            checks.check_labels(context.params, study, stages)
+            checks.check_idle(context.project_path, context.params, study.source, stages)
+            checks.check_writable(context.project_path, context.params, study.source, stages)
         name = (run_params["pipeline_names"] or ["__default__"])[0]
         shown = chosen[0].source if name == "__default__" and chosen else name
-        check_inputs(pipeline, pipelines[name], catalog, shown, context.env)
+        checks.check_inputs(pipeline, pipelines[name], catalog, shown, context.env)
         if run_params["only_missing_outputs"]:
             mark_outdated(pipeline, catalog)
         self._saved = set()
@@ -147,6 +139,8 @@ class MaskwiseHooks:
         self._abandon(error)
 
     def _check_task(self, inputs: dict[str, Any]) -> None:
+        from maskwise.checks import check_task
+
         for name, artefact in inputs.items():
             source, _, kind = name.partition(".")
             table = {"manifest": artefact, "store": getattr(artefact, "index", None)}.get(kind)
@@ -216,9 +210,11 @@ def _address(node: Node) -> str:
 
 def _steps(pipeline: Pipeline, studies: dict[str, Study], parameters: dict[str, Any]) -> int:
     """Return the optimiser steps of all nodes of the run, for the time that is left."""
+    from maskwise.pipelines.parsing import planned_steps
+
     steps = 0
     for node in pipeline.nodes:
         source, recipe, *_ = node.outputs[0].split(".")
         for stage in node.tags & {"pretrain", "finetune"}:
-            steps += parsing.planned_steps(stage, studies[source], recipe, parameters)
+            steps += planned_steps(stage, studies[source], recipe, parameters)
     return steps

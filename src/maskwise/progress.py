@@ -11,6 +11,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from maskwise.wording import count
+
 log = logging.getLogger(__name__)
 
 ESTIMATE_AFTER = 20
@@ -124,10 +126,8 @@ class Bar:
 
     def _estimate(self) -> None:
         seconds = (time.perf_counter() - self._start) / ESTIMATE_AFTER
-        left = (self._steps - self._done) * seconds
-        message = (
-            f"{self._name}: {self._steps - self._done} steps are left, about {spoken(left)}"
-        )
+        left = self._steps - self._done
+        message = f"{self._name}: {count(left, 'step')} left, about {spoken(left * seconds)}"
         if self._plan is not None and self._plan.total_steps > self._plan.done_steps:
             whole = (self._plan.total_steps - self._plan.done_steps) * seconds
             message += f"; at this speed all training takes about {spoken(whole)} more"

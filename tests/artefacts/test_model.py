@@ -15,37 +15,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from finetune.patches import metadata, small_encoder
+from finetune.patches import small_encoder
 from maskwise import load_encoder, load_model
 from maskwise.artefacts.encoder import FORMAT, read_tensors, write_encoder, write_tensors
-from maskwise.artefacts.model import ModelMetadata, write_model
 from maskwise.artefacts.model import load_model as load_classifier
+from maskwise.artefacts.model import write_model
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.pixels import PixelsConfig
 from maskwise.encoders.pooling import pool
 from maskwise.errors import UserError
+from prediction.models import CLASSIFIER, random_classifier
 
-OPTIONS: dict[str, object] = {"widths": (8, 16), "convolutions": (1, 1)}
-METADATA = ModelMetadata(
-    encoder=metadata("context_cnn", OPTIONS),
-    task="diagnosis",
-    classes=("benign", "malignant"),
-    mode="full",
-    fraction=0.25,
-    images=10,
-    stages=(0, 1),
-    pooling="mean",
-    features=24,
-    temperature=2.0,
-    calibrated_on=120,
-    validation_log_loss=0.5,
-)
+METADATA = replace(CLASSIFIER, fraction=0.25, images=10)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    model = Classifier(small_encoder(), (0, 1), "mean", 24, 2, temperature=2.0)
+    model = random_classifier(METADATA)
     write_model(model, METADATA, tmp_path / "models" / "best.safetensors")
     torch.save(model.state_dict(), tmp_path / "as it was.pt")
     return tmp_path / "models" / "best.safetensors"
@@ -148,7 +134,7 @@ def test_a_model_of_an_architecture_from_the_future_is_refused(path: Path) -> No
         (lambda m: m["encoder"].update(architecture=[]), r"architecture is \[\]"),
         (lambda m: m["encoder"].update(arguments={"depth": 3}), "knows no depth"),
         (lambda m: m["encoder"]["arguments"].update(convolutions=[10**9, 1]), "convolutions"),
-        (lambda m: m["encoder"]["preparation"].update(mean=[0.1, 0.2, 0.3]), "for 1 channels"),
+        (lambda m: m["encoder"]["preparation"].update(mean=[0.1, 0.2, 0.3]), "for 1 channel"),
         (lambda m: m["encoder"]["preparation"].update(std=[0.0]), r"std\[0\] is 0.0"),
         (lambda m: m["encoder"]["preparation"].update(height=10**6), "height is 1000000"),
         (lambda m: m.update(images=-1), "images is -1"),

@@ -30,7 +30,7 @@ def test_a_run_ends_with_one_line_that_says_where_the_report_is(finished: Finish
 def test_a_run_says_how_long_it_will_take_after_its_first_twenty_steps(
     finished: Finished,
 ) -> None:
-    assert re.search(r"4 steps are left, about .*all training takes about", finished.log)
+    assert re.search(r"4 steps left, about .*all training takes about", finished.log)
 
 
 def test_the_bars_show_stage_replicate_epoch_and_speed(finished: Finished) -> None:

@@ -289,7 +289,7 @@ def shifted(raw: Path) -> None:
         (
             lambda raw: write_volume(raw / FIRST, decathlon.volume(0, (10, 12, 8, 3))),
             "dimensions",
-            "holds 3 volumes, but dataset.json names 1 modalities",
+            "holds 3 volumes, but dataset.json names 1 modality",
         ),
     ],
 )

@@ -130,8 +130,8 @@ def table(position: list[float], **columns: Any) -> pd.DataFrame:
     ("position", "reason", "said"),
     [
         ([0, 5, 5, 10], "repeated_slice", "1 of 4 slices lie where another does"),
-        ([0, 5, 10, 20, 25], "missing_slice", "1 slices are missing: 5 mm apart, but once 10"),
-        ([0, 5, 10, 15, 35, 40], "missing_slice", "3 slices are missing"),
+        ([0, 5, 10, 20, 25], "missing_slice", "1 missing slice: 5 mm apart, but once 10"),
+        ([0, 5, 10, 15, 35, 40], "missing_slice", "3 missing slices"),
         ([0, 5, 10, 17, 22], "uneven_slices", "lie 5 to 7 mm apart"),
         ([0, 1, 3, 6, 10], "uneven_slices", "lie 1 to 4 mm apart"),
         ([0, 5, float("nan"), 10], "uneven_slices", "1 of 4 slices do not say where they lie"),

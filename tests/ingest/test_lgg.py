@@ -111,7 +111,7 @@ def test_a_word_for_no_grade_is_no_grade_and_is_counted(tmp_path: Path) -> None:
     listing = read(tmp_path)
     assert listing.images["label_grade"].dropna().unique().tolist() == ["II"]
     assert listing.no_label == {"grade": {"NA": 1, "": 1}}
-    assert listing.warnings[0].startswith("grade: 2 rows count as unlabelled")
+    assert listing.warnings[0].startswith("grade: 2 rows counted as unlabelled")
 
 
 def test_sequences_that_are_copies_of_flair_are_recorded(ingested: Ingested) -> None:

@@ -353,7 +353,7 @@ def test_a_word_for_no_label_means_unlabelled_and_is_counted(tmp_path: Path, wor
     assert labels(listing) == {"0.png": "a", **unlabelled}
     assert listing.no_label == {"diagnosis": {word: 2, "": 1}}
     assert (
-        f"3 rows count as unlabelled, because they say {word!r} (2), blank (1)"
+        f"3 rows counted as unlabelled, for saying {word!r} (2), blank (1)"
         in (listing.warnings[0])
     )
 

@@ -45,11 +45,16 @@ SEGMENTER = SegmenterMetadata(
 )
 
 
-def save_classifier(described: ModelMetadata, path: Path, channels: int = 1) -> Path:
-    """Write a classifier of two classes whose answers differ from scan to scan."""
+def random_classifier(described: ModelMetadata, channels: int = 1) -> Classifier:
+    """Build a classifier of two classes with a random head."""
     torch.manual_seed(0)
     encoder = small_encoder(channels=channels)
-    classifier = Classifier(encoder, (0, 1), "mean", 24, 2, described.temperature)
+    return Classifier(encoder, (0, 1), "mean", 24, 2, described.temperature)
+
+
+def save_classifier(described: ModelMetadata, path: Path, channels: int = 1) -> Path:
+    """Write a classifier of two classes whose answers differ from scan to scan."""
+    classifier = random_classifier(described, channels)
     with torch.no_grad():
         classifier.head.weight.mul_(20)  # type: ignore[operator]
     write_model(classifier, described, path)

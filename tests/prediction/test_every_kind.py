@@ -54,7 +54,7 @@ def test_every_class_of_a_model_can_order_its_page(
 @every_kind
 def test_when_every_scan_is_refused_the_run_stops(kind: str, tmp_path: Path) -> None:
     draw(tmp_path / "scans" / "doppler.png", (16, 16, 3))
-    with pytest.raises(UserError, match=r"all 1 scans were refused \(1 times: the scan has 3"):
+    with pytest.raises(UserError, match=r"the one scan was refused \(1 time: the scan has 3"):
         predict(write(kind, tmp_path), tmp_path / "scans", PredictConfig())
 
 

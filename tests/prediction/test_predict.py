@@ -297,7 +297,7 @@ def test_a_grey_scan_is_refused_by_a_model_of_three_channels(
     )
     draw(scans / "colour.png", (SIDE, SIDE, 3))
     table = predict(model, scans, PredictConfig()).table
-    assert refusal(table, "scan 0 50%.png") == "the scan has 1 channels, the model takes 3"
+    assert refusal(table, "scan 0 50%.png") == "the scan has 1 channel, the model takes 3"
     assert list(table.query("refused == ''")["path"]) == ["colour.png"]
 
 
@@ -332,7 +332,7 @@ def test_when_every_scan_is_refused_the_run_stops_with_the_commonest_reason(
     [
         (lambda place: None, "there is no such folder or table"),
         (lambda place: place.mkdir(), "the folder is empty"),
-        (lambda place: draw_text(place / "notes.txt"), "holds no image among 1 files"),
+        (lambda place: draw_text(place / "notes.txt"), "holds no image among 1 file"),
     ],
 )
 def test_a_place_without_scans_is_fatal(

@@ -59,7 +59,8 @@ def test_files_are_called_as_they_were_given_wherever_they_lie(
         "link.png", str(scans / "scan 3 50%.png"), str(elsewhere), str(elsewhere)
     ]  # fmt: skip
     assert list(table["frame"]) == [0, 0, 0, 1]
-    assert table["p_benign"][0] == whole["p_benign"]["scan 0 50%.png"]
+    # Other scans of a batch may change the last bits.
+    assert table["p_benign"][0] == pytest.approx(whole["p_benign"]["scan 0 50%.png"], abs=1e-6)
 
 
 def test_one_file_is_enough_and_what_cannot_be_read_keeps_its_row(
@@ -69,7 +70,7 @@ def test_one_file_is_enough_and_what_cannot_be_read_keeps_its_row(
     (tmp_path / "notes.png").write_text("no image")
     table = maskwise.predict([scans / "scan 0 50%.png", tmp_path / "notes.png"], model)
     assert list(table["refused"] == "") == [True, False]
-    with pytest.raises(UserError, match=r"notes\.png: all 1 scans were refused"):
+    with pytest.raises(UserError, match=r"notes\.png: the one scan was refused"):
         maskwise.predict(tmp_path / "notes.png", model)
 
 

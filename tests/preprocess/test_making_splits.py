@@ -144,7 +144,7 @@ def test_an_official_split_that_leaks_is_kept_and_reported(
     with caplog.at_level(logging.WARNING):
         splits = make_splits(official(groups), source(), "medmnist.preprocess")
     assert splits["split"].tolist() == OFFICIAL
-    assert "1 groups (2 of 34 images) stand in several parts" in caplog.text
+    assert "several parts share 1 group (2 of 34 images)" in caplog.text
 
 
 def test_a_corrected_split_leaves_nothing_to_leak_and_only_shrinks_the_test() -> None:

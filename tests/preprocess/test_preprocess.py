@@ -197,7 +197,7 @@ def test_a_lesion_that_the_crop_cuts_away_is_counted(
     for name in ("00000_mask.png", "00000_mask_1.png"):
         Image.fromarray(corner).save(tmp_path / "raw" / name)
     run(tmp_path, source(geometry={"name": "crop"}), manifest=manifest)
-    assert "in 1 images the lesion is gone after the geometry" in caplog.text
+    assert "in 1 image the lesion is gone after the geometry" in caplog.text
 
 
 def test_mean_and_std_are_those_of_the_training_images_alone(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_groups_for_fewer_frames_than_there_are_are_refused(tmp_path: Path) -> N
     groups = Sequence([pydicom.Dataset()])
     stack = np.stack([RAMP, RAMP])
     save(slice_of(stack, PerFrameFunctionalGroupsSequence=groups), tmp_path / "a.dcm")
-    assert refusal(tmp_path, 1).startswith("PerFrameFunctionalGroupsSequence has 1 items")
+    assert refusal(tmp_path, 1).startswith("PerFrameFunctionalGroupsSequence has 1 item,")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_the_slices_of_a_volume_are_counted_along_an_axis(
         image = maskwise.read(file, number, axis=axis)
         assert sorted(image.ravel()) == sorted(expected.ravel())
     if axis is not None:
-        message = f"frame is {slices}, but there are {slices} {axis} slices"
+        message = f"frame is {slices}, but the volume has {slices} {axis} slices"
         with pytest.raises(UserError, match=message):
             maskwise.read(file, slices, axis=axis)
 
@@ -143,7 +143,7 @@ def test_what_nan_means_is_an_option_and_then_it_is_masked(tmp_path: Path) -> No
         ({"frame": "3"}, "frame is '3', but must be a whole number from 0"),
         ({"frame": None}, "frame is null, but must be a whole number"),
         ({"volume": 1.5}, r"volume is 1\.5, but must be a whole number"),
-        ({"frame": 1}, r"scan ü 50%\.png: has 1 frames, so there is no frame 1"),
+        ({"frame": 1}, r"scan ü 50%\.png: has 1 frame, so there is no frame 1"),
         ({"axis": "axial"}, "axis and volume are for NIfTI files"),
         ({"key": "train_images"}, r"key is for \.npz archives"),
     ],

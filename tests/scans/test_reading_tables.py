@@ -64,9 +64,9 @@ def test_a_row_keeps_its_number_behind_blank_ones() -> None:
     ("content", "said"),
     [
         (b"path,d\na,1\nb,2,3\n", r"t\.csv, line 3: has 3 cells, where the header names 2"),
-        (b"path,d\na,1\nb\n", r"t\.csv, line 3: has 1 cells, where the header names 2"),
-        (b"path\na,b.png\n", r"t\.csv, line 2: has 2 cells, where the header names 1"),
-        (b'path,d\n"a\nb",1\nc\n', r"t\.csv, line 4: has 1 cells"),
+        (b"path,d\na,1\nb\n", r"t\.csv, line 3: has 1 cell, where the header names 2 columns"),
+        (b"path\na,b.png\n", r"t\.csv, line 2: has 2 cells, where the header names 1 column;"),
+        (b'path,d\n"a\nb",1\nc\n', r"t\.csv, line 4: has 1 cell"),
         (b'path,d\na,"x\nb,y\n', r"t\.csv, line 2: a quotation mark opens here and none"),
         (b'"path\na\n', r"t\.csv, line 1: a quotation mark opens here and none"),
         (b"path,,d\na,x,1\n", "column 2 has no name, but holds cells"),

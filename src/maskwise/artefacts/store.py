@@ -31,6 +31,7 @@ from maskwise.artefacts.atomic import replacing_folder
 from maskwise.description import from_json
 from maskwise.errors import UserError
 from maskwise.preparation import Preparation, upgraded
+from maskwise.wording import count
 
 Laterality = Literal["free", "fixed"]
 """``fixed`` where left and right mean something: no image is then mirrored in training."""
@@ -150,7 +151,7 @@ def open_store(path: Path) -> Store:
         if masks.dtype != wanted:
             raise UserError(
                 f"{path}: masks.npy holds {masks.dtype}, but store.json names "
-                f"{len(header.mask_classes)} classes; run preprocess again"
+                f"{count(len(header.mask_classes), 'class', 'classes')}; run preprocess again"
             )
     seen = header.preparation
     expected = (len(index), seen.channels, seen.height, seen.width)

@@ -10,6 +10,7 @@ from scipy import stats
 from maskwise.evaluate.arrangement import Arrangement, Curve
 from maskwise.evaluate.config import EvaluateConfig, Primary
 from maskwise.evaluate.resampling import LEAST
+from maskwise.wording import count
 
 FEW_GROUPS = 30
 """Test groups in a class, below which an interval is a rough guide."""
@@ -75,9 +76,9 @@ class Validation:
             where = f"{100 * fraction:g} % of the labels: some seed was validated on"
             if n < FEW_VALIDATION:
                 notes.append(
-                    f"{where} {n} images, fewer than {FEW_VALIDATION}: its probabilities were "
-                    "calibrated, and a learning rate was chosen where several were tried, "
-                    "almost by chance."
+                    f"{where} {count(n, 'image')}, fewer than {FEW_VALIDATION}: its "
+                    "probabilities were calibrated, and a learning rate was chosen where "
+                    "several were tried, almost by chance."
                 )
             if self.classes is not None and self.classes[fraction] < 2:
                 notes.append(
@@ -212,12 +213,12 @@ def _folds(arrangement: Arrangement) -> list[str]:
     if not arrangement.folds:
         return []
     folds, networks = len(arrangement.repetitions), arrangement.networks
-    each = "one network" if networks == 1 else f"{networks} networks"
     notes = [
-        f"{folds} folds, each tested by {each} of its own. A fold is scored by itself and a "
-        "figure is the mean of the folds; the repetition is the fold's network, not its test "
-        f"group. Intervals are Student's with {folds - 1} degrees of freedom, and the variance "
-        "is enlarged because the networks' training images overlap (Nadeau and Bengio 2003, "
+        f"{count(folds, 'fold')}, each tested by {count(networks, 'network')} of its own. A "
+        "fold is scored by itself and a figure is the mean of the folds; the repetition is the "
+        "fold's network, not its test group. Intervals are Student's with "
+        f"{count(folds - 1, 'degree')} of freedom, and the variance is enlarged because the "
+        "networks' training images overlap (Nadeau and Bengio 2003, "
         f"n_test / n_train = 1 / {folds - 1}, nominal)."
     ]
     if networks == 1:

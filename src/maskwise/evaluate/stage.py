@@ -18,6 +18,7 @@ from maskwise.evaluate.notes import count_validation
 from maskwise.evaluate.output import all_figures, label_efficiency, rounded, scores_of
 from maskwise.evaluate.resampling import draw, interval, p_value, resample
 from maskwise.evaluate.results import Results, apart, score_all
+from maskwise.wording import count
 
 __all__ = ["EvaluateConfig", "Evaluated", "evaluate"]
 
@@ -81,15 +82,14 @@ def evaluate(
     paired = _compare(results, config, primary)
     validation = count_validation(subsets, arrangement.measures.task)
     log.info(
-        "%s: scored %d curves on %d test images in %d groups, %d repetitions, %d draws; "
-        "%d comparisons, %d of them named beforehand",
+        "%s: scored %s on %s in %s, %s, %s; %s, %d of them named beforehand",
         source,
-        len(results.values),
-        len(arrangement.images()),
-        arrangement.n_groups,
-        len(arrangement.repetitions),
-        config.draws,
-        len(paired),
+        count(len(results.values), "curve"),
+        count(len(arrangement.images()), "test image"),
+        count(arrangement.n_groups, "group"),
+        count(len(arrangement.repetitions), "repetition"),
+        count(config.draws, "draw"),
+        count(len(paired), "comparison"),
         paired["primary"].sum(),
     )
     figures = all_figures(results)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from maskwise.errors import UserError
 from maskwise.seeds import stream
+from maskwise.wording import count
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,8 @@ def _check_classes(
     needed = images["group"].isin(order[: first + 1]).mean()
     raise UserError(
         f"experiment.fractions: {fraction:g} of the training labels are "
-        f"{chosen['group'].nunique()} groups ({len(chosen)} images), none of them of the class "
+        f"{count(chosen['group'].nunique(), 'group')} ({count(len(chosen), 'image')}), none of "
+        "them of the class "
         f"{name!r}, which has {len(groups)} of {len(order)} groups; the smallest fraction that "
         f"holds every class begins near {np.ceil(needed * 1000) / 1000:g} for this seed"
     )
@@ -162,6 +164,10 @@ def _tell(subsets: pd.DataFrame) -> None:
             f"{n} {row['size']} ({row['nunique']})" for n, row in counts.iterrows()
         )
         log.info(
-            "%.0f %% of the labels, %s: %d images of %d groups; images (groups) per class: %s",
-            100 * fraction, role, len(part), part["group"].nunique(), shown,
-        )  # fmt: skip
+            "%.0f %% of the labels, %s: %s of %s; images (groups) per class: %s",
+            100 * fraction,
+            role,
+            count(len(part), "image"),
+            count(part["group"].nunique(), "group"),
+            shown,
+        )

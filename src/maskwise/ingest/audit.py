@@ -24,6 +24,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from maskwise.seeds import stream
 from maskwise.weighted import Floats, ranking
+from maskwise.wording import count
 
 DRAWS = 500
 FOLDS = 3
@@ -109,7 +110,7 @@ def _ask_about(images: pd.DataFrame, column: str) -> _Question | str:
     groups, group_names = pd.factorize(labelled["group"])
     truth, classes = pd.factorize(labelled[column], sort=True)
     if not 2 <= len(classes) <= MOST_CLASSES:
-        return f"the label has {len(classes)} classes"
+        return f"the label has {count(len(classes), 'class', 'classes')}"
     smallest = labelled.groupby(column)["group"].nunique().min()
     if smallest < 2:
         return "a class has fewer than 2 groups"

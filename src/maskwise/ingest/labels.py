@@ -10,6 +10,7 @@ import pandas as pd
 
 from maskwise.artefacts.manifest import LABEL, label_columns
 from maskwise.scans.tables import tidy
+from maskwise.wording import count
 
 MISSING = ("NA", "N/A", "N.A.", "#N/A", "<NA>", "NaN", "None", "null", "?", ".")
 """What programs write where there is no label; upper or lower case, blank cells besides."""
@@ -46,8 +47,8 @@ def missing_warning(label: str, counts: Mapping[str, int]) -> list[str]:
         f"{word!r} ({count})" if word else f"blank ({count})" for word, count in counts.items()
     )
     return [
-        f"{label}: {sum(counts.values())} rows count as unlabelled, because they say {words}; "
-        "the source's options `missing` and `classes` keep a word that is a class."
+        f"{label}: {count(sum(counts.values()), 'row')} counted as unlabelled, for saying "
+        f"{words}; the source's options `missing` and `classes` keep a word that is a class."
     ]
 
 
@@ -58,8 +59,8 @@ def alike(counts: Mapping[str, int]) -> list[dict[str, int]]:
     a number is written (``0``, ``0.0``, ``00``).
     """
     sets: dict[str | Decimal, dict[str, int]] = {}
-    for name, count in counts.items():
-        sets.setdefault(_spoken(name), {})[name] = count
+    for name, rows in counts.items():
+        sets.setdefault(_spoken(name), {})[name] = rows
     return [names for names in sets.values() if len(names) > 1]
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.wording import count
+
 SAME_PLACE = 0.01
 """Millimetres under which two slices lie at one place."""
 SHEARED = 0.5
@@ -125,8 +127,8 @@ def _what_gaps_say(gaps: NDArray[np.float64]) -> Why | None:
     whole = np.rint(gaps / usual)
     lacking = (whole > 1) & (np.abs(gaps / usual - whole) < _WHOLE)
     if lacking.any() and _even(gaps[~lacking], usual):
-        count = int((whole[lacking] - 1).sum())
-        detail = f"{count} slices are missing: {usual:.4g} mm apart, but once {gaps.max():.4g}"
+        missing = count(int((whole[lacking] - 1).sum()), "missing slice")
+        detail = f"{missing}: {usual:.4g} mm apart, but once {gaps.max():.4g}"
         return "missing_slice", detail
     if not _even(gaps, usual):
         return "uneven_slices", f"its slices lie {gaps.min():.4g} to {gaps.max():.4g} mm apart"

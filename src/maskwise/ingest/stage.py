@@ -38,6 +38,7 @@ from maskwise.scans.decode import PIXEL_LIMIT
 from maskwise.scans.raw import check_raw
 from maskwise.scans.reading import DEFAULT
 from maskwise.scans.reasons import UNCOUNTED, Reject
+from maskwise.wording import count
 from maskwise.workers import Pool, workers_for
 
 __all__ = ["IngestConfig", "Ingested", "ingest"]
@@ -107,7 +108,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
     summary = plain(summary)
     manifest = _manifest(images)
     check_manifest(manifest, f"manifest of {source_name}")
-    figure = draw(images, summary, f"{source_name}: {len(images)} images")
+    figure = draw(images, summary, f"{source_name}: {count(len(images), 'image')}")
     _log(source_name, summary)
     return Ingested(manifest, rejects, summary, figure)
 
@@ -194,9 +195,9 @@ def _advise(reject: Reject) -> Reject:
 
 def _commonest(rejects: pd.DataFrame) -> Iterator[str]:
     counts = rejects["reason"].value_counts(sort=True)
-    for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]:
+    for reason, files in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:5]:
         first = rejects[rejects["reason"] == reason].iloc[0]
-        yield f"{count} x {reason}, as {first['path']!r}: {first['detail']}"
+        yield f"{files} x {reason}, as {first['path']!r}: {first['detail']}"
 
 
 def _refuse_one_class(images: pd.DataFrame, source_name: str) -> None:
@@ -256,10 +257,10 @@ def _log(source_name: str, summary: dict[str, Any]) -> None:
     )
     log.log(
         logging.WARNING if rejects["total"] else logging.INFO,
-        "ingest of %s: %d images in %d groups; %d files rejected%s",
+        "ingest of %s: %s in %s; %s rejected%s",
         source_name,
-        summary["images"],
-        summary["groups"],
-        rejects["total"],
+        count(summary["images"], "image"),
+        count(summary["groups"], "group"),
+        count(rejects["total"], "file"),
         f" ({reasons}; rejects.csv beside the manifest names them)" if reasons else "",
     )

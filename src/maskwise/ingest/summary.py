@@ -12,6 +12,7 @@ from maskwise.ingest.groups import Groups, duplicate_sets
 from maskwise.scans.decode import claimed_format
 from maskwise.scans.reasons import REASONS, UNCOUNTED
 from maskwise.scans.remarks import REMARKS, Remark
+from maskwise.wording import count
 
 QUANTILES = {"least": 0.0, "q05": 0.05, "median": 0.5, "q95": 0.95, "largest": 1.0}
 EXAMPLES = 20
@@ -82,18 +83,19 @@ def warn(summary: dict[str, Any]) -> list[str]:
     contradictions, leaks = summary["contradictions"], summary["official_split_leaks"]
     labels, masks = len(contradictions["labels"]), contradictions["masks"]
     if labels:
-        found = _several(labels, "set of duplicates carries", "sets of duplicates carry")
+        found = count(labels, "set of duplicates carries", "sets of duplicates carry")
         sentences.append(f"{found} contradictory labels.")
     if masks["contradictory"]:
-        pairs = _several(masks["contradictory"], "pair", "pairs")
+        pairs = count(masks["contradictory"], "pair")
         sentences.append(
             f"{pairs} of duplicates have masks that overlap by less than "
             f"{masks['agreement']:g}."
         )
     if leaks["groups"]:
         sentences.append(
-            f"The official split leaks: {leaks['groups']} groups (same patient or duplicate), "
-            f"{leaks['images']} images, lie in several of its parts."
+            "The official split leaks: several of its parts share "
+            f"{count(leaks['groups'], 'group')} (same patient or duplicate), "
+            f"{count(leaks['images'], 'image')}."
         )
     for label, facts in summary["file_facts_audit"].items():
         if facts["auroc"] is not None:
@@ -109,7 +111,7 @@ def warn(summary: dict[str, Any]) -> list[str]:
     largest = summary["duplicates"]["largest_set"]
     across = summary["duplicates"]["sets_across_patients"]
     if across:
-        found = _several(across, "set of near-duplicates joins", "sets of near-duplicates join")
+        found = count(across, "set of near-duplicates joins", "sets of near-duplicates join")
         sentences.append(
             f"{found} patients who have different names: look at some, and lower "
             "duplicate_distance if they are different people."
@@ -122,13 +124,9 @@ def warn(summary: dict[str, Any]) -> list[str]:
     return sentences
 
 
-def _several(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
-
-
 def _remarked(entry: dict[str, Any]) -> str:
     path, detail = next(iter(entry["examples"].items()))
-    files = _several(entry["files"], "file", "files")
+    files = count(entry["files"], "file")
     return f"{files} {entry['meaning']}, as {path!r}{': ' if detail else ''}{detail}."
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.replicates import Replicate, Study
 
@@ -39,6 +38,7 @@ def evaluate(
 ) -> tuple[dict[str, Any], dict[str, Any], Any, Any]:
     """Score all replicates of the source: the only reader of the test split's truth."""
     from maskwise.evaluate import stage
+    from maskwise.pipelines import parsing
 
     everything = join(*predicted)
     result = stage.evaluate(

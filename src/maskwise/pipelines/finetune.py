@@ -4,7 +4,6 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.replicates import Replicate, Study
 
@@ -21,6 +20,7 @@ def finetune(
 ) -> tuple[Any, Any, Any]:
     """Probe and fine-tune the replicate's encoder at every label fraction."""
     from maskwise.finetune import stage
+    from maskwise.pipelines import parsing
 
     run = stage.FinetuneRun(
         budget=parsing.finetune_source(settings, f"{replicate.source}.finetune"),

@@ -4,13 +4,14 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.replicates import Study
 
 
 def generate(settings: dict[str, Any], *, source: str) -> Any:
     """Yield the source's files one after another; the data set writes them as they come."""
+    from maskwise.pipelines import parsing
+
     return parsing.ingest_source(settings, f"{source}.ingest").files()
 
 

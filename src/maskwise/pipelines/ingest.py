@@ -5,7 +5,6 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.replicates import Study
 
@@ -15,6 +14,7 @@ def ingest(
 ) -> tuple[Any, Any, Any, bytes]:
     """Read what the source's folder holds."""
     from maskwise.ingest import stage
+    from maskwise.pipelines import parsing
 
     reader = parsing.ingest_source(settings, f"{source}.ingest")
     result = stage.ingest(raw, reader, parsing.ingest(options, "ingest"), source)

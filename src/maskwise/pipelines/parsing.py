@@ -1,115 +1,52 @@
 """Blocks of YAML become the stages' configs: for the check before a run, and again in the node.
 
-``where`` is the block's path in the YAML, for messages. Everything is imported late.
+Each parser takes a block and ``where``, its path in the YAML, for messages. This module imports
+every stage, and with them torch, for seconds: import it late.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import torch
+
+from maskwise.config import choose, parse
+from maskwise.encoders.segmenter import Segmenter
+from maskwise.errors import UserError, hint, joined, shown
+from maskwise.evaluate.config import EvaluateConfig
+from maskwise.finetune.lesion.config import LesionConfig
+from maskwise.finetune.run import FinetuneConfig, parse_budget
+from maskwise.ingest.config import IngestConfig
+from maskwise.ingest.contracts import GeneratedSource
+from maskwise.ingest.sources import SOURCES
+from maskwise.masks import check_grid
+from maskwise.prediction.stage import PredictConfig, options_of
+from maskwise.preprocess.config import MODALITIES, PreprocessConfig, SourcePreprocessConfig
+from maskwise.pretrain.contracts import Setting
+from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
+from maskwise.pretrain.rehearsal import rehearse
 from maskwise.replicates import Study
+from maskwise.report.inputs import ReportConfig
+from maskwise.scans.modality import our_word
 
 Parse = Callable[[Any, str], Any]
 
-
-def ingest(block: Any, where: str) -> Any:
-    """Options of ingest."""
-    from maskwise.config import parse
-    from maskwise.ingest.config import IngestConfig
-
-    return parse(IngestConfig, block, where)
-
-
-def ingest_source(block: Any, where: str) -> Any:
-    """A source and how it is read."""
-    from maskwise.config import choose
-    from maskwise.ingest.sources import SOURCES
-
-    return choose(SOURCES, block, where)
+ingest = partial(parse, IngestConfig)
+ingest_source: Parse = partial(choose, SOURCES)
+preprocess = partial(parse, PreprocessConfig)
+preprocess_source = partial(parse, SourcePreprocessConfig)
+pretrain = partial(parse, PretrainConfig)
+pretrain_source = partial(parse, Budget)
+recipe = parse_recipe
+finetune = partial(parse, FinetuneConfig)
+finetune_source = parse_budget
+evaluate = partial(parse, EvaluateConfig)
+report = partial(parse, ReportConfig)
 
 
-def preprocess(block: Any, where: str) -> Any:
-    """Options of preprocess."""
-    from maskwise.config import parse
-    from maskwise.preprocess.config import PreprocessConfig
-
-    return parse(PreprocessConfig, block, where)
-
-
-def preprocess_source(block: Any, where: str) -> Any:
-    """What a source's images become."""
-    from maskwise.config import parse
-    from maskwise.preprocess.config import SourcePreprocessConfig
-
-    return parse(SourcePreprocessConfig, block, where)
-
-
-def pretrain(block: Any, where: str) -> Any:
-    """Options of the loop."""
-    from maskwise.config import parse
-    from maskwise.pretrain.recipe import PretrainConfig
-
-    return parse(PretrainConfig, block, where)
-
-
-def pretrain_source(block: Any, where: str) -> Any:
-    """A source's grid and budget."""
-    from maskwise.config import parse
-    from maskwise.pretrain.recipe import Budget
-
-    return parse(Budget, block, where)
-
-
-def recipe(block: Any, where: str) -> Any:
-    """A recipe."""
-    from maskwise.pretrain.recipe import parse_recipe
-
-    return parse_recipe(block, where)
-
-
-def finetune(block: Any, where: str) -> Any:
-    """Options of finetune."""
-    from maskwise.config import parse
-    from maskwise.finetune.run import FinetuneConfig
-
-    return parse(FinetuneConfig, block, where)
-
-
-def finetune_source(block: Any, where: str) -> Any:
-    """A source's task and budget."""
-    from maskwise.finetune.run import parse_budget
-
-    return parse_budget(block, where)
-
-
-def evaluate(block: Any, where: str) -> Any:
-    """Options of evaluate."""
-    from maskwise.config import parse
-    from maskwise.evaluate.config import EvaluateConfig
-
-    return parse(EvaluateConfig, block, where)
-
-
-def report(block: Any, where: str) -> Any:
-    """Options of the page."""
-    from maskwise.config import parse
-    from maskwise.report.inputs import ReportConfig
-
-    return parse(ReportConfig, block, where)
-
-
-def rankings() -> list[str]:
-    """Return the metrics that the page can rank recipes by: larger is better."""
-    from maskwise.report import scores
-
-    return scores.rankings()
-
-
-def predict(block: Any, where: str) -> Any:
+def predict(block: Any, where: str) -> PredictConfig:
     """Options of predict; which model and which scans, only a run of it must say."""
-    from maskwise.config import parse
-    from maskwise.prediction.stage import PredictConfig, options_of
-
     return parse(PredictConfig, options_of(block, where), where)
 
 
@@ -134,8 +71,6 @@ SOURCE_BLOCKS: dict[str, Parse] = {
 
 def check_together(parameters: Mapping[str, Any], study: Study) -> None:
     """Raise ``UserError`` where blocks that are right by themselves do not go together."""
-    from maskwise.masks import check_grid
-
     source = study.source
     images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
     budget = pretrain_source(parameters[source]["pretrain"], f"{source}.pretrain")
@@ -154,10 +89,6 @@ def _check_modality(blocks: Mapping[str, Any], source: str) -> None:
     Ingest takes any word, which the manifest repeats; one that preprocess does not know, as
     ``unknown``, contradicts nothing.
     """
-    from maskwise.errors import UserError, shown
-    from maskwise.preprocess.config import MODALITIES
-    from maskwise.scans.modality import our_word
-
     block, prepared = blocks["ingest"], blocks["preprocess"].get("modality")
     word = our_word(str(ingest_source(block, f"{source}.ingest").modality))
     if prepared is None or word == prepared or word not in MODALITIES:
@@ -175,10 +106,6 @@ def _check_modality(blocks: Mapping[str, Any], source: str) -> None:
 
 def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: Any) -> None:
     """Build each recipe for the source's images: a box too large must not wait for its turn."""
-    from maskwise.errors import UserError, joined
-    from maskwise.pretrain.contracts import Setting
-    from maskwise.pretrain.rehearsal import rehearse
-
     setting = Setting(
         channels=images.channels,
         height=images.height,
@@ -207,12 +134,6 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
 
 def _check_outlines(parameters: Mapping[str, Any], study: Study, images: Any) -> None:
     """Raise ``UserError`` where what outlines lesions could not be built round an encoder."""
-    import torch
-
-    from maskwise.encoders.segmenter import Segmenter
-    from maskwise.errors import UserError, joined
-    from maskwise.finetune.lesion.config import LesionConfig
-
     source = study.source
     budget = finetune_source(parameters[source]["finetune"], f"{source}.finetune")
     problems = []
@@ -228,10 +149,6 @@ def _check_outlines(parameters: Mapping[str, Any], study: Study, images: Any) ->
 
 
 def _check_generates(block: Mapping[str, Any], source: str) -> None:
-    from maskwise.errors import UserError, hint
-    from maskwise.ingest.contracts import GeneratedSource
-    from maskwise.ingest.sources import SOURCES
-
     if isinstance(ingest_source(block, f"{source}.ingest"), GeneratedSource):
         return
     able = [name for name, config in SOURCES.items() if issubclass(config, GeneratedSource)]
@@ -248,12 +165,12 @@ def planned_steps(stage: str, study: Study, name: str, parameters: Mapping[str, 
     chosen = recipe(parameters[name], name)
     if stage == "pretrain":
         budget = pretrain_source(parameters[source]["pretrain"], f"{source}.pretrain")
-        return int(chosen.timeline(budget.steps).steps) if chosen.trains else 0
+        return chosen.timeline(budget.steps).steps if chosen.trains else 0
     if stage == "finetune":
-        budget = finetune_source(parameters[source]["finetune"], f"{source}.finetune")
+        tuning = finetune_source(parameters[source]["finetune"], f"{source}.finetune")
         config = finetune(parameters["finetune"], "finetune")
         images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
         if not list(chosen.encoder.build(images.channels).parameters()):
             config = replace(config, modes=("probe",))
-        return int(budget.planned_steps(len(study.fractions), config))
+        return tuning.planned_steps(len(study.fractions), config)
     return 0

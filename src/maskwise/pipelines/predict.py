@@ -4,11 +4,10 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import parsing
-
 
 def predict(request: dict[str, Any], pages: dict[str, Any]) -> tuple[Any, Any, str]:
     """Let the model look at every scan; ``pages`` says whether pages name files."""
+    from maskwise.pipelines import parsing
     from maskwise.prediction import stage
 
     model, scans, config = stage.parse_request(request, "predict")

@@ -5,7 +5,6 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.replicates import Study
 
@@ -19,6 +18,7 @@ def preprocess(
     source: str,
 ) -> tuple[Any, Any]:
     """Bring all images to one size and scale, and split them once for all stages."""
+    from maskwise.pipelines import parsing
     from maskwise.preprocess import stage
 
     result = stage.preprocess(

@@ -5,7 +5,6 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.pipelines.saving import until_saved
 from maskwise.replicates import Replicate, Study
@@ -23,6 +22,7 @@ def pretrain(
 ) -> tuple[Any, Any, Any]:
     """Train the replicate's encoder without labels, or go on where a run was interrupted."""
     # torch takes seconds to import, and Kedro loads this module to list the pipelines.
+    from maskwise.pipelines import parsing
     from maskwise.pretrain.replicate import PretrainRun, pretraining
 
     config = parsing.pretrain(options, "pretrain")

@@ -7,7 +7,6 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from maskwise.pipelines import parsing
 from maskwise.pipelines.binding import bind
 from maskwise.pipelines.evaluate import Predicted, join
 from maskwise.replicates import Replicate, Study
@@ -59,6 +58,7 @@ def report_pretraining(
     study: Study,
 ) -> tuple[str, Any]:
     """Draw the page; ``artefacts`` stand in the order of ``create_pretraining_pipeline``."""
+    from maskwise.pipelines import parsing
     from maskwise.pretrain.diagnostics.symptoms import warnings
     from maskwise.report import page
     from maskwise.report.inputs import PretrainingInputs
@@ -114,6 +114,7 @@ def report(
     study: Study,
 ) -> tuple[str, bytes, Any]:
     """Draw the page; ``artefacts`` stand in the order of ``create_pipeline``."""
+    from maskwise.pipelines import parsing
     from maskwise.pretrain.diagnostics.symptoms import warnings
     from maskwise.report import page
     from maskwise.report.inputs import ReportInputs

@@ -25,6 +25,7 @@ from maskwise.scans.pictures import (
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import REASONS, RejectedError
 from maskwise.scans.volume import frames_of
+from maskwise.wording import count
 from maskwise.workers import Loss
 
 AT_ONCE = 16
@@ -130,7 +131,9 @@ def _with_channels(pixels: NDArray[Any], channels: int, colour: Colour) -> NDArr
     if channels == 1 and colour == "grey":
         return pixels
     advice = "; predict.colour: grey turns colours into grey" if channels == 1 else ""
-    raise RefusedError(f"the scan has {found} channels, the model takes {channels}{advice}")
+    raise RefusedError(
+        f"the scan has {count(found, 'channel')}, the model takes {channels}{advice}"
+    )
 
 
 def _check_size(pixels: NDArray[Any], trained: Preparation) -> None:

@@ -17,6 +17,7 @@ from maskwise.scans.paths import Folder
 from maskwise.scans.raw import check_raw
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.tables import SAVE_AS_CSV, column_of, parse_table
+from maskwise.wording import count
 from maskwise.workers import Pool
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
@@ -97,8 +98,9 @@ def _of_folder(folder: Path, pool: Pool | None, reading: Reading) -> Scans:
     )
     if not scans:
         raise UserError(
-            f"{folder}: holds no image among {len(rejects)} files; predict.scans should be a "
-            "folder of scans (PNG, JPEG, TIFF, PGM, BMP, DICOM, NIfTI), or a table of paths"
+            f"{folder}: holds no image among {count(len(rejects), 'file')}; predict.scans "
+            "should be a folder of scans (PNG, JPEG, TIFF, PGM, BMP, DICOM, NIfTI), or a table "
+            "of paths"
         )
     masks = [(mask, _mask_of(image)) for image, own in paired.items() for mask in own]
     others = [(path, Refused(why, explained(reason))) for path, reason, why in rejects]

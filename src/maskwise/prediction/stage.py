@@ -37,6 +37,7 @@ from maskwise.prediction.scans import Scans, find_scans, is_scan, list_scans
 from maskwise.progress import bar, note
 from maskwise.scans.one import below_root
 from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.wording import count
 from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
 
 log = logging.getLogger(__name__)
@@ -160,18 +161,21 @@ def _check_answers(table: pd.DataFrame, looked_at: int, scans: Path, model: str)
     refused = table["refused"].ne("")
     if refused[:looked_at].all():
         reasons = Counter(table["refused"][:looked_at])
-        commonest = "; ".join(f"{n} times: {why}" for why, n in reasons.most_common(3))
-        raise UserError(f"{scans}: all {looked_at} scans were refused ({commonest})")
+        commonest = "; ".join(f"{count(n, 'time')}: {why}" for why, n in reasons.most_common(3))
+        asked = "the one scan was" if looked_at == 1 else f"all {looked_at:,} scans were"
+        raise UserError(f"{scans}: {asked} refused ({commonest})")
     unanswered = table[~refused & table["prediction"].eq("")]
     if len(unanswered):
         raise UserError(
-            f"{model}: gives no finite probability for {len(unanswered)} scans, as for "
-            f"{unanswered['path'].iloc[0]!r}; its training diverged: take another model"
+            f"{model}: gives no finite probability for {count(len(unanswered), 'scan')}, as "
+            f"for {unanswered['path'].iloc[0]!r}; its training diverged: take another model"
         )
     log.info(
-        "%s: %d scans have a prediction, %d files have none (column `refused` says why)",
-        scans, (~refused).sum(), refused.sum(),
-    )  # fmt: skip
+        "%s: a prediction for %s, none for %s (column `refused` says why)",
+        scans,
+        count((~refused).sum(), "scan"),
+        count(refused.sum(), "file"),
+    )
 
 
 def _check(config: PredictConfig, metadata: Metadata, model: str) -> None:

@@ -17,6 +17,7 @@ from maskwise.description import choose_from
 from maskwise.errors import UserError, cut, shown
 from maskwise.preparation.geometry import GEOMETRIES, Geometry, Pad, Resize
 from maskwise.preparation.intensity import INTENSITIES, Intensity, Range, largest_of
+from maskwise.wording import count
 
 Mean = Annotated[float, Within(-(10**6), 10**6)]
 Largest = Annotated[int, Within(1, 2**64 - 1)]
@@ -59,7 +60,9 @@ class Preparation:
         for name in ("mean", "std"):
             values = getattr(self, name)
             if len(values) != self.channels:
-                raise ValueError(f"{name} is {shown(values)} for {self.channels} channels")
+                raise ValueError(
+                    f"{name} is {shown(values)} for {count(self.channels, 'channel')}"
+                )
         choose_from(GEOMETRIES, self.geometry, "geometry")
         choose_from(INTENSITIES, self.intensity, "intensity")
 
@@ -96,8 +99,8 @@ class Preparation:
         found = _without_alpha(image, self.channels).shape[2]
         if found not in (1, self.channels, 3 if self.channels == 1 else 1):
             raise UserError(
-                f"the image has {found} channels, but the network was trained on images of "
-                f"{self.channels}: give as many, or one"
+                f"the image has {count(found, 'channel')}, but the network was trained on "
+                f"images of {self.channels}: give as many, or one"
             )
         if not isinstance(self._intensity, Range):
             return
@@ -221,8 +224,7 @@ def upgraded(block: Any) -> Any:
 
 
 def _bits(largest: int) -> str:
-    bits = largest.bit_length()
-    return f"{bits} bit{'s' if bits > 1 else ''}"
+    return count(largest.bit_length(), "bit")
 
 
 def _checked(image: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
@@ -286,7 +288,7 @@ def _channels(values: NDArray[np.float32], channels: int) -> NDArray[np.float32]
     if found == 1:
         return np.repeat(values[None, :, :, 0], channels, axis=0)
     raise UserError(
-        f"the image has {found} channels and the network takes {channels}: "
+        f"the image has {count(found, 'channel')} and the network takes {channels}: "
         f"set `channels: {found}` or give images of 1 channel"
     )
 

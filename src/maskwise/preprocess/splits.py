@@ -19,6 +19,7 @@ from maskwise.artefacts.splits import (
 from maskwise.errors import UserError, hint, shown
 from maskwise.preprocess.config import SourcePreprocessConfig
 from maskwise.seeds import stream
+from maskwise.wording import count
 
 log = logging.getLogger(__name__)
 
@@ -112,12 +113,14 @@ def group_images(group: pd.Series, strata: Strata) -> Groups:
 def _refuse_one_class(strata: Strata, config: SourcePreprocessConfig, where: str) -> None:
     if config.label is None or len(strata.classes) > 1:
         return
-    count = int((strata.code != UNLABELLED).sum())
-    found = f"{count} images of {strata.classes[0]!r}" if count else "no image has a label"
+    labelled = int((strata.code != UNLABELLED).sum())
+    found = "no image has a label"
+    if labelled:
+        found = f"{count(labelled, 'image')} of {strata.classes[0]!r}"
     raise UserError(
         f"{where}.label: the label {config.label!r} has one class only "
-        f"({found} among {len(strata.code)} images), so there is nothing to tell apart; add "
-        "the other classes, or set `label: null` to pre-train without labels"
+        f"({found} among {count(len(strata.code), 'image')}), so there is nothing to tell "
+        "apart; add the other classes, or set `label: null` to pre-train without labels"
     )
 
 
@@ -139,8 +142,8 @@ def _own(
             config.validation_share,
             config.share_of_test,
         ]
-        count = 3 if config.share_of_test else 2
-        part = allocate(groups, SPLITS[:count], shares[:count], generator, where)
+        parts = 3 if config.share_of_test else 2
+        part = allocate(groups, SPLITS[:parts], shares[:parts], generator, where)
         splits = _table(manifest, np.array(SPLITS, object)[part][groups.code])
     refuse_leaks(splits, manifest)
     return splits
@@ -169,12 +172,12 @@ def _official(
     leaks = leaking_groups(splits)
     if len(leaks):
         log.warning(
-            "%s: the official split leaks: %d groups (%d of %d images) stand in several parts. "
+            "%s: the official split leaks: several parts share %s (%d of %s). "
             "It is kept as published; `split: corrected` makes one without leaks.",
             where,
-            leaks["group"].nunique(),
+            count(leaks["group"].nunique(), "group"),
             len(leaks),
-            len(splits),
+            count(len(splits), "image"),
         )
     return splits
 
@@ -251,16 +254,16 @@ def allocate(
 
 def _deal(size: Codes, shares: NDArray[np.float64]) -> Codes:
     wanted = shares * size.sum()
-    given, count = np.zeros(len(shares)), np.zeros(len(shares), np.int64)
+    given, held = np.zeros(len(shares)), np.zeros(len(shares), np.int64)
     part = np.empty(len(size), np.int64)
     for i, images in enumerate(size):
         lack = (wanted - given) / wanted
-        empty = count == 0
+        empty = held == 0
         if empty.sum() >= len(size) - i:
             lack = np.where(empty, lack, -np.inf)
         part[i] = int(lack.argmax())
         given[part[i]] += images
-        count[part[i]] += 1
+        held[part[i]] += 1
     return part
 
 
@@ -269,15 +272,17 @@ def _refuse_few_groups(groups: Groups, names: Sequence[str], where: str) -> None
     remedy = "add images, ask for fewer folds, or set `label: null` to pre-train without labels"
     if len(groups.size) < len(names):
         raise UserError(
-            f"{where}: {groups.size.sum()} images in {len(groups.size)} groups (same patient "
-            f"or duplicates) cannot be divided into {parts}; {remedy}"
+            f"{where}: {count(groups.size.sum(), 'image')} in "
+            f"{count(len(groups.size), 'group')} (same patient or duplicates) cannot "
+            f"be divided into {parts}; {remedy}"
         )
     for code, name in enumerate(groups.classes):
         sizes = groups.size[groups.shows[:, code]]
         if len(sizes) < len(names):
             raise UserError(
-                f"{where}: the class {name!r} has {len(sizes)} groups ({sizes.sum()} "
-                f"images), fewer than the {parts} that each need one; {remedy}"
+                f"{where}: the class {name!r} has {count(len(sizes), 'group')} "
+                f"({count(sizes.sum(), 'image')}), fewer than the {parts} that each need one; "
+                f"{remedy}"
             )
 
 

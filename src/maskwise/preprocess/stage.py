@@ -25,6 +25,7 @@ from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
 from maskwise.preprocess.splits import make_splits
 from maskwise.progress import bar, note, planning
+from maskwise.wording import count
 from maskwise.workers import Pool, workers_for
 
 log = logging.getLogger(__name__)
@@ -67,10 +68,10 @@ def preprocess(
     splits = make_splits(manifest, source, where)
     counts = splits["split"].value_counts()
     log.info(
-        "%s: %d images in %d groups: %s",
+        "%s: %s in %s: %s",
         source_name,
-        len(splits),
-        splits["group"].nunique(),
+        count(len(splits), "image"),
+        count(splits["group"].nunique(), "group"),
         ", ".join(
             f"{counts[name]} {name}"
             for name in ("train", "validation", "test")
@@ -250,16 +251,16 @@ def _header(
 
 def _report(name: str, images: int, dtype: str, account: _Account) -> None:
     log.info(
-        "%s: %d images stored as %s; the largest rounding error is %.2g of the intensity range",
+        "%s: %s stored as %s; the largest rounding error is %.2g of the intensity range",
         name,
-        images,
+        count(images, "image"),
         dtype,
         account.rounding_error,
     )
     if account.lost_lesions:
         log.warning(
-            "%s: in %d images the lesion is gone after the geometry (cropped away, or smaller "
-            "than half a pixel); they count as images without a lesion",
+            "%s: in %s the lesion is gone after the geometry (cropped away, or smaller than "
+            "half a pixel), as if there had been none",
             name,
-            account.lost_lesions,
+            count(account.lost_lesions, "image"),
         )

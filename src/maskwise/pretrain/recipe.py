@@ -116,7 +116,8 @@ class PretrainConfig:
     on_collapse: Literal["warn", "stop"] = "warn"
     """What happens when all images are projected to nearly one point."""
     second_run: SecondRun = "leave"
-    """What a run does that finds its replicate at work in another: ``leave`` or ``wait``."""
+    """What pre-training does that finds its replicate at work in another run: ``leave`` or
+    ``wait``. A run that would make the images anew leaves in either case."""
 
 
 def parse_recipe(block: Any, where: str) -> Recipe:

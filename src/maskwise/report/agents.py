@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from maskwise.report.formatting import count, interval, number, signed
+from maskwise.report.formatting import interval, number, signed
 from maskwise.report.pretraining_facts import PretrainingFacts
+from maskwise.wording import count
 
 LEAST = 3
 """Seeds from which their chance is estimated."""

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 
 from maskwise.artefacts.splits import count_folds
 from maskwise.report.facts import Facts
-from maskwise.report.formatting import count, interval, labels, listing, number, share
+from maskwise.report.formatting import interval, labels, listing, number, share
 from maskwise.report.outlines import EMPTY_MASKS, count_lesions
 from maskwise.report.pretraining_cautions import SHARED, Caution, gravest_first
 from maskwise.report.verdict import judge, leading
+from maskwise.wording import count
 
 FEW_GROUPS = 30
 FEW_SEEDS = 10

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from maskwise.report.formatting import count, listing, number
+from maskwise.report.formatting import listing, number
+from maskwise.wording import count
 
 
 @dataclass(frozen=True)

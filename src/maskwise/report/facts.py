@@ -227,7 +227,8 @@ class Facts(PretrainingFacts):
         train, validation = (
             number_range(*self._size(fraction, role)) for role in ("train", "validation")
         )
-        return f"{labels(fraction)} ({train} training and {validation} validation images)"
+        images = "image" if validation == "1" else "images"
+        return f"{labels(fraction)} ({train} training and {validation} validation {images})"
 
     def test_groups(self) -> pd.Series:
         """Count the groups of the test split per class."""

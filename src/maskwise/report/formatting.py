@@ -62,12 +62,6 @@ def labels(fraction: float) -> str:
     return "all labels" if fraction == 1 else f"{share(fraction)} of the labels"
 
 
-def count(number_of: int, singular: str, plural: str | None = None) -> str:
-    """Write a number of things: "1 image", "640 images"."""
-    noun = singular if number_of == 1 else plural or f"{singular}s"
-    return f"{number_of:,} {noun}"
-
-
 def listing(words: Iterable[str]) -> str:
     """Join words as English does: "a, b and c"."""
     parts = list(words)

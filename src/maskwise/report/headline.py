@@ -6,8 +6,9 @@ import pandas as pd
 
 from maskwise.report.agents import agent_sentence
 from maskwise.report.facts import Facts
-from maskwise.report.formatting import count, interval, labels, listing, number, p_value, signed
+from maskwise.report.formatting import interval, labels, listing, number, p_value, signed
 from maskwise.report.verdict import judge, leading, sort_out
+from maskwise.wording import count
 
 
 @dataclass(frozen=True)

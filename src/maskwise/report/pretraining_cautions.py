@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from maskwise.report.formatting import count, listing
+from maskwise.report.formatting import listing
 from maskwise.report.pretraining_facts import PretrainingFacts
+from maskwise.wording import count
 
 MANY_REJECTS = 0.01
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 import pandas as pd
 
 from maskwise.report.elements import Cell, Row, Table
-from maskwise.report.formatting import capitalised, count, listing, number_range, significant
+from maskwise.report.formatting import capitalised, listing, number_range, significant
 from maskwise.report.pretraining_facts import PretrainingFacts
+from maskwise.wording import count
 
 STILL = 0.01
 """Share of itself by which a loss must move to be said to fall or rise."""

@@ -19,6 +19,7 @@ from maskwise.scans.orientation import orientation_in, turned
 from maskwise.scans.place import Place
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.remarks import Remark
+from maskwise.wording import count
 
 HEAD = 132
 """Bytes of a file that tell every format apart."""
@@ -187,7 +188,7 @@ def decode(data: bytes, path: str, frame: int, max_pixels: int) -> Decoded:
 def check_frame(path: str, frame: int, frames: int) -> None:
     """Refuse a frame that a file of so many does not hold."""
     if frame >= frames:
-        detail = f"has {frames} frames, so there is no frame {frame}"
+        detail = f"has {count(frames, 'frame')}, so there is no frame {frame}"
         raise RejectedError(path, "damaged", detail)
 
 

@@ -26,6 +26,7 @@ from maskwise.scans.compression import Picture, colours_transformed, jpeg_pictur
 from maskwise.scans.dicom_header import Header
 from maskwise.scans.dicom_pixels import Layout
 from maskwise.scans.reasons import RejectedError
+from maskwise.wording import count
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _JPEG = frozenset((*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes))
@@ -61,7 +62,7 @@ def check_frames(header: Header, syntax: UID, frames: int) -> None:
     """
     held = len(header.dataset.get("PixelData") or b"")
     if syntax.is_encapsulated and held < _LEAST_FRAME * frames:
-        detail = f"holds {held:,} bytes of pixels, too few for {frames:,} frames"
+        detail = f"holds {held:,} bytes of pixels, too few for {count(frames, 'frame')}"
         raise RejectedError(header.path, "damaged", detail)
 
 

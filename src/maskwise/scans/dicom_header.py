@@ -20,6 +20,7 @@ from pydicom.tag import Tag
 
 from maskwise.scans.place import Place, Vector
 from maskwise.scans.reasons import RejectedError
+from maskwise.wording import count
 
 _tag = functools.cache(Tag)
 """Keyword -> tag; pydicom looks it up anew at each turn."""
@@ -143,7 +144,8 @@ class Header:
             return []
         per_frame, shared = self.items(_PER_FRAME), self.items(_SHARED)
         if per_frame and frame >= len(per_frame):
-            detail = f"{_PER_FRAME} has {len(per_frame)} items, but should have one per frame"
+            held = count(len(per_frame), "item")
+            detail = f"{_PER_FRAME} has {held}, but should have one per frame"
             raise RejectedError(self.path, "unreadable_element", detail)
         own = [per_frame[frame]] if per_frame else []
         found = [Header(item, self.path).items(name) for item in (*own, *shared[:1])]

@@ -35,6 +35,7 @@ from maskwise.scans.volume import (
     frames_of,
 )
 from maskwise.scans.voxels import Voxels, is_compressed
+from maskwise.wording import count
 
 T = TypeVar("T")
 
@@ -126,7 +127,7 @@ class NiftiReader:
             raise RejectedError(self._path, "dimensions", detail)
         if found.volume is not None and found.volume >= (volumes or 0):
             slices = ", ".join(f"{shape[axis]} {plane}" for plane, axis in PLANES.items())
-            held = "one volume" if volumes is None else f"{volumes} volumes (4-D)"
+            held = "one volume" if volumes is None else f"{count(volumes, 'volume')} (4-D)"
             detail = f"holds {held} of {slices} slices, so there is no frame {frame}"
             raise RejectedError(self._path, "dimensions", detail)
         width, height = (size for axis, size in enumerate(shape) if axis != PLANES[found.plane])

@@ -23,6 +23,7 @@ from maskwise.scans.pictures import (
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.volume import PLANES, frames_of
+from maskwise.wording import count
 
 ROOT = Path(os.sep)
 """The raw folder of files that somebody named: they may lie, or lead, anywhere."""
@@ -115,18 +116,19 @@ def _of_volume(path: str, frame: int, reading: Reading, axis: str, volume: int |
         raise UserError(f"volume is {shown(volume)}, but the file holds {held}")
     frames = frames_of(geometry.shape, axis, volume)
     if frame >= len(frames):
-        raise UserError(f"frame is {frame}, but there are {len(frames)} {axis} slices")
+        held = count(len(frames), f"{axis} slice")
+        raise UserError(f"frame is {frame}, but the volume has {held}")
     return frames[frame]
 
 
 def _of_archive(path: str, frame: int, key: str) -> int:
     first = 0
     counts = archive_reader(ROOT, path).counts
-    for part, count in counts.items():
+    for part, images in counts.items():
         if key == f"{part}_images":
-            if frame >= count:
-                raise UserError(f"frame is {frame}, but {key} holds {count}")
+            if frame >= images:
+                raise UserError(f"frame is {frame}, but {key} holds {images}")
             return first + frame
-        first += count
+        first += images
     names = listed(f"{part}_images" for part in counts)
     raise UserError(f"key: there is no {shown(key)} in the archive; choose from {names}")

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from maskwise.errors import MOST_ENTRIES, UserError, as_text, hint, listed
 from maskwise.scans.raw import locate
+from maskwise.wording import count
 
 MARKS = ",;\t|"
 """What may stand between cells; of equals the first is taken."""
@@ -174,9 +175,9 @@ def _cells(record: _Record, columns: int, name: str) -> list[str]:
     cells = record.cells
     if len(cells) < columns or any(cells[columns:]):
         raise UserError(
-            f"{name}, line {record.line}: has {len(cells)} cells, where the header names "
-            f"{columns} columns; correct the row (a cell that contains a separator needs "
-            "quotation marks, a blank one keeps its separator)"
+            f"{name}, line {record.line}: has {count(len(cells), 'cell')}, where the header "
+            f"names {count(columns, 'column')}; correct the row (a cell that contains a "
+            "separator needs quotation marks, a blank one keeps its separator)"
         )
     return cells[:columns]
 

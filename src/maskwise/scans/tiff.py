@@ -24,6 +24,7 @@ from maskwise.scans.reasons import RejectedError
 from maskwise.scans.remarks import Remark
 from maskwise.scans.tiff_pages import check_page, check_segments, lost_by, number_type
 from maskwise.scans.tiff_samples import Picture, picture_of
+from maskwise.wording import count
 
 MOST_PAGES = 2**20
 """Of a file; a page may be as little as a directory, and each becomes a row."""
@@ -113,10 +114,10 @@ class TiffReader:
         """
         layout, spent = self._file.tiff, 0
         position = self._file.pages.first.offset
-        for count in itertools.count():
+        for pages in itertools.count():
             if not position:
                 return
-            if count == MOST_PAGES:
+            if pages == MOST_PAGES:
                 detail = f"has more than {MOST_PAGES:,} pages"
                 raise RejectedError(self._path, "too_long", detail)
             if position >= len(self._data):
@@ -172,7 +173,8 @@ class TiffReader:
     def _turned(self, page: TiffPage, picture: Picture) -> Decoded:
         orientation, remarks = checked(page.tags.valueof(_ORIENTATION))
         if self._passed_over:
-            detail = f"{self._passed_over} smaller copies or masks of a page"
+            passed = count(self._passed_over, "smaller copy or mask", "smaller copies or masks")
+            detail = f"{passed} of a page"
             remarks += (Remark("further_pictures", detail),)
         indices, alpha = picture.indices, picture.alpha
         return Decoded(

@@ -9,6 +9,7 @@ from tifffile import EXTRASAMPLE, PHOTOMETRIC, TiffPage
 
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.remarks import Remark
+from maskwise.wording import count
 
 _INK_SET = 332
 _CMYK = 1
@@ -37,7 +38,9 @@ def picture_of(page: TiffPage, samples: NDArray[Any], path: str) -> Picture:
     }
     own = needed.get(page.photometric, 1)
     if samples.shape[2] < own:
-        detail = f"has {samples.shape[2]} samples per pixel, but its colours need {own}"
+        detail = (
+            f"has {count(samples.shape[2], 'sample')} per pixel, but its colours need {own}"
+        )
         raise RejectedError(path, "damaged", detail)
     alpha, remarks = _beside(page, samples[..., own:], own, path)
     samples = samples[..., :own]
@@ -58,18 +61,18 @@ def _beside(
     One sample beside grey or colour may be an alpha that was not declared; several beside grey
     are as many pictures, of which none is the first.
     """
-    count = surplus.shape[2]
-    if not count:
+    beside = surplus.shape[2]
+    if not beside:
         return None, ()
     declared = page.extrasamples[0] in _ALPHA if page.extrasamples else False
     alpha = surplus[..., 0] if declared else None
-    unknown = count - (alpha is not None)
+    unknown = beside - (alpha is not None)
     if not unknown:
         return alpha, ()
     if own == 1 and unknown > 1:
-        detail = f"holds {count + own} channels that are neither RGB nor alpha; export one"
+        detail = f"holds {beside + own} channels that are neither RGB nor alpha; export one"
         raise RejectedError(path, "unsupported", detail)
-    return alpha, (Remark("further_samples", f"{unknown} of {count + own}"),)
+    return alpha, (Remark("further_samples", f"{unknown} of {beside + own}"),)
 
 
 def _inverted(samples: NDArray[Any], bits: int) -> NDArray[Any]:

@@ -26,6 +26,7 @@ from maskwise.scans.raw import locate, looks_like_image, walk
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import Reject, RejectedError
 from maskwise.scans.volume import VolumeGeometry, frames_of
+from maskwise.wording import count
 
 DESCRIPTION = "dataset.json"
 _MODALITIES = {
@@ -133,7 +134,8 @@ class DecathlonConfig:
         geometry = volume_reader(raw, path, self.reading).geometry
         meant, found = len(task.modalities), geometry.volumes or 1
         if found != meant:
-            detail = f"holds {found} volumes, but {DESCRIPTION} names {meant} modalities"
+            named = count(meant, "modality", "modalities")
+            detail = f"holds {count(found, 'volume')}, but {DESCRIPTION} names {named}"
             raise RejectedError(path, "dimensions", detail)
         return geometry
 

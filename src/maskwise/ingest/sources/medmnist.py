@@ -20,6 +20,7 @@ from maskwise.scans.folder import other_file
 from maskwise.scans.pictures import archive_reader
 from maskwise.scans.raw import walk
 from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.wording import count
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,15 @@ class MedmnistConfig:
         return found[0]
 
     def _part(self, path: str, reader: ArchiveReader, part: str) -> pd.DataFrame:
-        count, labels = reader.counts[part], reader.labels(part)
-        if labels is not None and len(labels) != count:
-            raise UserError(f"{path}: {part} has {count} images, but {len(labels)} labels")
-        columns: dict[str, Any] = {"split": [PARTS[part]] * count}
+        images, labels = reader.counts[part], reader.labels(part)
+        if labels is not None and len(labels) != images:
+            raise UserError(
+                f"{path}: {part} has {count(images, 'image')}, but "
+                f"{count(len(labels), 'label')}"
+            )
+        columns: dict[str, Any] = {"split": [PARTS[part]] * images}
         if labels is None:
-            return pd.DataFrame({**columns, "label_diagnosis": [None] * count})
+            return pd.DataFrame({**columns, "label_diagnosis": [None] * images})
         if labels.shape[1] == 1:
             columns["label_diagnosis"] = self._names(path, labels[:, 0])
             return pd.DataFrame(columns)

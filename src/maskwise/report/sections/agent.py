@@ -20,10 +20,11 @@ from maskwise.report.elements import (
     Table,
 )
 from maskwise.report.figures import agent_view, lift
-from maskwise.report.formatting import count, interval, listing, number, with_interval
+from maskwise.report.formatting import interval, listing, number, with_interval
 from maskwise.report.pictures import Picture, as_png, as_svg
 from maskwise.report.pretraining_facts import PretrainingFacts
 from maskwise.report.sections.training import drawing, series
+from maskwise.wording import count
 
 _BEHAVIOUR = {
     "entropy": "entropy of the places",

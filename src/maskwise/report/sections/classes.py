@@ -6,8 +6,9 @@ import pandas as pd
 from maskwise.report.elements import Cell, Element, Paragraph, Pictures, Row, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.figures import roc
-from maskwise.report.formatting import count, share
+from maskwise.report.formatting import share
 from maskwise.report.pictures import Picture, as_svg
+from maskwise.wording import count
 
 
 def build(facts: Facts) -> Section:

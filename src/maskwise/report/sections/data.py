@@ -7,9 +7,10 @@ import pandas as pd
 from maskwise.artefacts.splits import count_folds
 from maskwise.report.data import Audit
 from maskwise.report.elements import Element, Fold, Heading, Items, Paragraph, Section, Table
-from maskwise.report.formatting import count, interval, listing, number
+from maskwise.report.formatting import interval, listing, number
 from maskwise.report.pretraining_facts import PretrainingFacts
 from maskwise.report.similar_images import similar_images
+from maskwise.wording import count
 
 SPLITS = ("train", "validation", "test")
 SHOWN = 200

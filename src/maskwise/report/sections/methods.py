@@ -16,7 +16,6 @@ from maskwise.report.elements import (
 from maskwise.report.facts import Facts
 from maskwise.report.figures import differences
 from maskwise.report.formatting import (
-    count,
     interval,
     labels,
     number,
@@ -28,6 +27,7 @@ from maskwise.report.formatting import (
 )
 from maskwise.report.pictures import Picture, as_svg
 from maskwise.report.verdict import judge
+from maskwise.wording import count
 
 _TESTS = {"bootstrap": "same draws", "sign_flip": "exact sign-flip test over seeds"}
 _VERDICTS = {

@@ -10,9 +10,10 @@ from maskwise.artefacts.store import Store
 from maskwise.report.elements import Element, Paragraph, Pictures, Section
 from maskwise.report.facts import Facts
 from maskwise.report.figures.outlines import Panel, draw
-from maskwise.report.formatting import count, labels, listing, number
+from maskwise.report.formatting import labels, listing, number
 from maskwise.report.outlines import EMPTY_MASKS, Outlined, read_outlined
 from maskwise.report.pictures import Picture, as_png
+from maskwise.wording import count
 
 _LENGTHS = {"mm": "millimetres", "px": "pixels of the network's image"}
 

@@ -4,10 +4,11 @@ import pandas as pd
 
 from maskwise.report.elements import Cell, Element, Paragraph, Pictures, Section, Table
 from maskwise.report.figures import reconstructions
-from maskwise.report.formatting import count, number
+from maskwise.report.formatting import number
 from maskwise.report.pictures import Picture, as_png
 from maskwise.report.pretraining_facts import PretrainingFacts
 from maskwise.report.sections.agent import pairs
+from maskwise.wording import count
 
 _ERRORS = ("error", "error_mean_image", "error_smooth_fill")
 

@@ -6,8 +6,9 @@ from typing import Any
 from maskwise.artefacts.splits import count_folds
 from maskwise.report.elements import Cell, Element, Fold, Paragraph, Section, Table
 from maskwise.report.facts import Facts
-from maskwise.report.formatting import TIMES, count, listing, share
+from maskwise.report.formatting import TIMES, listing, share
 from maskwise.report.pretraining_facts import PretrainingFacts
+from maskwise.wording import count
 
 _SNAPSHOT = "/step_"
 """In the name of an encoder that was kept in the middle of a run (``pretrain.snapshots``)."""

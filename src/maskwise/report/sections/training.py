@@ -4,9 +4,10 @@ import pandas as pd
 
 from maskwise.report.elements import Element, Heading, Paragraph, Pictures, Section
 from maskwise.report.figures import curves
-from maskwise.report.formatting import count, significant
+from maskwise.report.formatting import significant
 from maskwise.report.pictures import Picture, as_svg
 from maskwise.report.pretraining_facts import PretrainingFacts
+from maskwise.wording import count
 
 _CURVES = {
     "loss": "loss",
