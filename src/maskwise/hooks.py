@@ -20,6 +20,7 @@ from maskwise.checks import (
     check_parameters,
     check_task,
     check_typed,
+    check_weights,
     check_writable,
     names_in_files,
 )
@@ -75,6 +76,17 @@ class MaskwiseHooks:
             check_labels(context.params, study, stages)
             check_idle(context.project_path, context.params, study.source, stages)
             check_writable(context.project_path, context.params, study.source, stages)
+        begun = {node.outputs[0] for node in pipeline.nodes if "pretrain" in node.tags}
+        check_weights(
+            context.project_path,
+            context.params,
+            [
+                replicate
+                for study in chosen
+                for replicate in study.all_replicates
+                if replicate.dataset("encoder") in begun
+            ],
+        )
         name = (run_params["pipeline_names"] or ["__default__"])[0]
         shown = chosen[0].source if name == "__default__" and chosen else name
         check_inputs(pipeline, pipelines[name], catalog, shown, context.env)

@@ -3,11 +3,12 @@
 ``where`` is the block's path in the YAML, for messages. Everything is imported late.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from maskwise.replicates import Study
+from maskwise.replicates import Replicate, Study
 
 Parse = Callable[[Any, str], Any]
 
@@ -201,6 +202,30 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
             problems.append(str(error))
     if problems:
         raise UserError(joined(problems))
+
+
+def weights(
+    parameters: Mapping[str, Any], replicate: Replicate, made: Collection[Path]
+) -> None:
+    """Read the weights that a replicate begins with, and throw them away.
+
+    One that is absent in a folder of ``made`` is passed over: this run may be about to make it.
+
+    Raises:
+        UserError: as ``pretrain`` does.
+    """
+    chosen, source = recipe(parameters[replicate.recipe], replicate.recipe), replicate.source
+    named = chosen.encoder.start.weights
+    if named is None:
+        return
+    from maskwise.artefacts.weights import weights_path
+    from maskwise.pretrain.beginning import weights_of
+
+    path = weights_path(named, replicate.seed).absolute()
+    if not path.exists() and any(path.is_relative_to(folder) for folder in made):
+        return
+    images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
+    weights_of(chosen, replicate.recipe, images.channels, replicate.seed)
 
 
 def _check_outlines(parameters: Mapping[str, Any], study: Study, images: Any) -> None:

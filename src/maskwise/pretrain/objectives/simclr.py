@@ -47,6 +47,7 @@ class Simclr(nn.Module):
     """The encoder, its last features averaged over the image, and a projector."""
 
     encoder: Encoder
+    mean_pixel: Tensor
 
     def __init__(self, config: SimclrConfig, setting: Setting, encoder: Encoder) -> None:
         super().__init__()
@@ -58,6 +59,8 @@ class Simclr(nn.Module):
             nn.ReLU(),
             nn.Linear(config.hidden, config.embedding),
         )
+        pixel = torch.tensor(setting.mean_pixel)[:, None, None]
+        self.register_buffer("mean_pixel", pixel, persistent=False)
         self.views = Views(config.views, setting)
 
     def forward(self, batch: Batch, mask: Tensor) -> Outcome:
@@ -65,7 +68,8 @@ class Simclr(nn.Module):
         # A seed and its complement: the hash makes strangers of the two views.
         views = self.views(torch.cat([images, images]), torch.cat([seeds, ~seeds]))
         hidden = to_pixels(mask, *images.shape[2:])
-        views = torch.where(torch.cat([hidden, torch.zeros_like(hidden)]), 0.0, views)
+        covered = torch.cat([hidden, torch.zeros_like(hidden)])
+        views = torch.where(covered, self.mean_pixel, views)
         features = self.encoder(views)
         embeddings = self.projector(features[-1].mean(dim=(2, 3))).float()
         losses, unit = contrast(embeddings, batch.group, self.config.temperature)
