@@ -48,5 +48,5 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV), with `$(BIN)/python -V`: some 2.5 GB in all, which takes minutes. First torch:"
 	$(BIN)/python -m pip install -q --progress-bar on -c constraints.txt torch==2.13.0
 	@echo "Then everything else, mostly without output, for some minutes more:"
-	$(BIN)/python -m pip install -q --use-pep517 -c constraints.txt -e .[pipeline,develop]
+	$(BIN)/python -m pip install -q --use-pep517 -c constraints.txt -e .[pipeline,weights,develop]
 	touch $(READY)

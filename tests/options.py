@@ -123,7 +123,13 @@ def _of(kind: Any, place: Place, steps: tuple[Step, ...]) -> Iterator[Place]:
         chosen: list[tuple[str | None, Any]] = [
             config for choice in stated(member, Choice) for config in choice.choices().items()
         ]
-        if is_dataclass(bare):
+        # Options that stand beside those of any name, looked into under one of them.
+        chosen += [
+            (next(iter(choice.choices())), choice.shared)
+            for choice in stated(member, Choice)
+            if choice.shared is not None
+        ]
+        if is_dataclass(bare) and not chosen:
             chosen = [(None, bare)]
         if chosen:
             # A policy that holds a policy is looked into once.

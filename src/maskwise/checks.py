@@ -15,7 +15,7 @@ from kedro.pipeline import Pipeline
 
 from maskwise.errors import UserError, cut, hint, joined, shown
 from maskwise.pipelines import parsing
-from maskwise.replicates import EXPERIMENT, RAW_ROOT, Study
+from maskwise.replicates import EXPERIMENT, RAW_ROOT, Replicate, Study
 from maskwise.report.scores import rankings
 
 
@@ -273,6 +273,29 @@ def check_writable(
             f"saved ({folder}: {error.strerror}); name a folder that you can write to, or "
             "change its permissions"
         ) from None
+
+
+def check_weights(
+    project: Path, parameters: Mapping[str, Any], replicates: Collection[Replicate]
+) -> None:
+    """Raise ``UserError`` where weights that a recipe begins with are absent or do not fit.
+
+    A file that the run itself writes before, of a recipe of the same source, need not be there.
+
+    Args:
+        project: The folder that paths in parameters begin at.
+        parameters: All parameters, checked.
+        replicates: Those that this run pre-trains.
+    """
+    config = parsing.pretrain(parameters["pretrain"], "pretrain")
+    made = {project / config.checkpoints / replicate.source for replicate in replicates}
+    problems = []
+    for replicate in replicates:
+        try:
+            parsing.weights(parameters, replicate, made)
+        except UserError as error:
+            problems.append(str(error))
+    _refuse(problems)
 
 
 def check_task(parameters: Mapping[str, Any], study: Study, columns: Iterable[str]) -> None:

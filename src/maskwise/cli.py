@@ -25,7 +25,7 @@ _TEXT = re.compile(
 _TEXT_OR_NULL = re.compile(
     r"predict\.(root|modality|sort_by)|evaluate\.primary\.[^.]+\.metric|report\.metric|"
     r"[^.]+\.ingest\.(patient|masks|split|mask_suffix|file|task)|[^.]+\.preprocess\.label|"
-    r"[^.]+\.objective\.weights"
+    r"[^.]+\.encoder\.weights"
 )
 """Options that are text or, where `null` is typed, nothing."""
 _ITEM = re.compile(

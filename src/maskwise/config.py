@@ -4,7 +4,7 @@ What an option may be stands at its field: its type, its bounds (``maskwise.boun
 block whose ``name`` says what it is, a ``Choice``.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeVar, cast, get_args, get_origin
@@ -28,6 +28,9 @@ class Choice:
 
     choices: Callable[[], Mapping[str, type[Any]]]
     """Late, because what there is to choose from may hold the option's own dataclass."""
+    shared: type[Any] | None = None
+    """A dataclass whose options stand in the block beside those of any name. The option then
+    becomes its own type, made of the dataclass that was picked and of this one."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
         """Tell pydantic that ``parse`` has looked at it."""
@@ -36,11 +39,14 @@ class Choice:
         return no_info_plain_validator_function(_known_right)
 
 
-def choose(choices: Mapping[str, type[C]], block: Any, where: str) -> C:
+def choose(
+    choices: Mapping[str, type[C]], block: Any, where: str, beside: Collection[str] = ()
+) -> C:
     """Parse the config that the block's ``name`` picks; ``where`` is its path in the YAML.
 
     Files and command line are merged key by key, so that a block can hold options of the name
-    that it had before; null takes such a one away.
+    that it had before; null takes such a one away. ``beside`` are options that another parses:
+    one that is misspelt may have been meant to be one of them.
     """
     block = _mapping(block, where)
     name = block.get("name")
@@ -55,14 +61,43 @@ def choose(choices: Mapping[str, type[C]], block: Any, where: str) -> C:
         for key, value in block.items()
         if key != "name" and not (value is None and key in others)
     }
-    return _parse(config, options, where, {key: _left_over(key, name) for key in others})
+    left_over = {key: _left_over(key, name) for key in others}
+    return _parse(config, options, where, left_over, beside)
+
+
+def choose_beside(
+    choices: Mapping[str, type[Any]], shared: type[Any], block: Any, where: str
+) -> tuple[Any, Any]:
+    """Parse the config that ``name`` picks, and ``shared``, whose options stand beside its own.
+
+    Raises:
+        UserError: naming all that is wrong with either.
+    """
+    block = _mapping(block, where)
+    known = option_kinds(shared)
+    common = {key: value for key, value in block.items() if key in known}
+    own = {key: value for key, value in block.items() if key not in known}
+    problems: list[str] = []
+    parsed: list[Any] = []
+    for read in (
+        partial(choose, choices, own, where, known),
+        partial(parse, shared, common, where),
+    ):
+        try:
+            parsed.append(read())
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError(joined(problems))
+    return parsed[0], parsed[1]
 
 
 def parse(config: type[C], block: Any, where: str) -> C:
     """Build the frozen dataclass ``config`` from ``block``, and those inside it.
 
     A config with a class attribute ``PRESETS`` (name -> options) accepts the key ``preset``;
-    keys written out win over those of the preset, in blocks inside the block as well.
+    keys written out win over those of the preset, in blocks inside the block as well. One with
+    ``MOVED`` (key -> where it stands now) says so of an option that it had once.
 
     Raises:
         UserError: naming *all* unknown keys (with the close match), wrong types and refused
@@ -71,9 +106,16 @@ def parse(config: type[C], block: Any, where: str) -> C:
     return _parse(config, block, where, {})
 
 
-def _parse(config: type[C], block: Any, where: str, left_over: Mapping[str, str]) -> C:
+def _parse(
+    config: type[C],
+    block: Any,
+    where: str,
+    left_over: Mapping[str, str],
+    beside: Collection[str] = (),
+) -> C:
     """Parse as ``parse``; ``left_over`` says what is wrong with keys of other choices."""
     reading = _Reading([])
+    left_over = {**left_over, **getattr(config, "MOVED", {})}
     block = reading.with_preset(config, _mapping(block, where), where)
     kinds = option_kinds(config)
     given: dict[str, Any] = {}
@@ -82,7 +124,8 @@ def _parse(config: type[C], block: Any, where: str, left_over: Mapping[str, str]
             given[key] = reading.opened(kinds[key], value, below(where, key))
         else:
             why = left_over.get(key) if isinstance(key, str) else None
-            reading.problems.append(f"{below(where, key)}: {why or no_option(key, kinds)}")
+            why = why or no_option(key, dict.fromkeys([*kinds, *beside]))
+            reading.problems.append(f"{below(where, key)}: {why}")
     try:
         parsed: C = _adapter(cast(Any, config)).validate_python(given)
     except ValidationError as error:
@@ -172,6 +215,10 @@ class _Reading:
     def _chosen(self, choice: Choice, kind: Any, value: Any, where: str) -> Any:
         if is_dataclass(value):  # it was chosen already
             return value
+        if choice.shared is not None:
+            both = partial(choose_beside, choice.choices(), choice.shared, value, where)
+            found = self._attempt(both)
+            return found if found is _REFUSED else kind(*found)
         chosen = self._attempt(partial(choose, choice.choices(), value, where))
         as_written = issubclass(get_origin(kind) or kind, Mapping)
         return value if as_written and chosen is not _REFUSED else chosen

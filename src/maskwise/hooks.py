@@ -67,6 +67,17 @@ class MaskwiseHooks:
             checks.check_labels(context.params, study, stages)
             checks.check_idle(context.project_path, context.params, study.source, stages)
             checks.check_writable(context.project_path, context.params, study.source, stages)
+        begun = {node.outputs[0] for node in pipeline.nodes if "pretrain" in node.tags}
+        checks.check_weights(
+            context.project_path,
+            context.params,
+            [
+                replicate
+                for study in chosen
+                for replicate in study.all_replicates
+                if replicate.dataset("encoder") in begun
+            ],
+        )
         name = (run_params["pipeline_names"] or ["__default__"])[0]
         shown = chosen[0].source if name == "__default__" and chosen else name
         checks.check_inputs(pipeline, pipelines[name], catalog, shown, context.env)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ from maskwise.artefacts.encoder import (
 )
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.context_cnn import ContextCnnConfig
-from maskwise.encoders.contract import Encoder
+from maskwise.encoders.contract import Adapted, Encoder, Package
 from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.pixels import PixelsConfig
 from maskwise.errors import UserError
@@ -100,6 +100,9 @@ class Counting(Encoder):
         self.scale = nn.Parameter(torch.rand(channels, 1, 1))
         self.register_buffer("places", torch.arange(32.0), persistent=False)
 
+    def parts(self) -> list[list[nn.Module]]:
+        return [[], [self]]
+
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         return [images * self.scale + self.places]
 
@@ -108,13 +111,13 @@ class Counting(Encoder):
 class CountingConfig:
     """Has no options."""
 
+    package: ClassVar[Package | None] = None
+
     def build(self, channels: int) -> Counting:
         return Counting(channels)
 
-    def adapt(
-        self, tensors: Mapping[str, torch.Tensor], channels: int
-    ) -> dict[str, torch.Tensor]:
-        return dict(tensors)
+    def adapt(self, tensors: Mapping[str, torch.Tensor], channels: int) -> Adapted:
+        return Adapted(dict(tensors))
 
 
 def test_what_an_encoder_knows_and_no_file_holds_is_right_again_when_it_is_loaded(

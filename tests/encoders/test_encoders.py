@@ -1,5 +1,6 @@
 """What every encoder promises, and the layouts that others published."""
 
+import copy
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -14,8 +15,10 @@ from maskwise.annotations import option_kinds
 from maskwise.config import parse
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.context_cnn import RELEASE, ContextCnnConfig
+from maskwise.encoders.contract import Adapted
 from maskwise.encoders.pixels import PixelsConfig
-from maskwise.encoders.resnet18 import Resnet18Config
+from maskwise.encoders.resnet import Resnet18Config, Resnet50Config
+from maskwise.encoders.start import ChosenEncoder, StartConfig
 from maskwise.errors import UserError
 
 IMAGES = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -93,15 +96,16 @@ def test_a_wrong_layout_names_the_key_and_the_remedy(
         parse(ContextCnnConfig, block, "encoder")
 
 
-def torchvision_names() -> set[str]:
-    """Write out the parameters of torchvision's ``resnet18`` but its classifier."""
+def torchvision_names(blocks: tuple[int, ...], convolutions: int) -> set[str]:
+    """Write out the parameters of a ResNet of torchvision's but its classifier."""
     norms = {"bn1"}
     weights = {"conv1"}
-    for layer in (1, 2, 3, 4):
-        for block in (0, 1):
-            weights |= {f"layer{layer}.{block}.conv{i}" for i in (1, 2)}
-            norms |= {f"layer{layer}.{block}.bn{i}" for i in (1, 2)}
-        if layer > 1:
+    for layer, number in enumerate(blocks, 1):
+        for block in range(number):
+            numbers = range(1, convolutions + 1)
+            weights |= {f"layer{layer}.{block}.conv{i}" for i in numbers}
+            norms |= {f"layer{layer}.{block}.bn{i}" for i in numbers}
+        if layer > 1 or convolutions == 3:
             weights.add(f"layer{layer}.0.downsample.0")
             norms.add(f"layer{layer}.0.downsample.1")
     parts = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -110,10 +114,155 @@ def torchvision_names() -> set[str]:
     }
 
 
-def test_resnet18_has_the_names_and_the_size_of_torchvision_s() -> None:
-    encoder = Resnet18Config().build(3)
-    assert set(encoder.state_dict()) == torchvision_names()
-    assert parameters(encoder) == 11_689_512 - 513_000  # torchvision's, less its classifier
+@pytest.mark.parametrize(
+    ("name", "blocks", "convolutions", "published", "width"),
+    [
+        ("resnet18", (2, 2, 2, 2), 2, 11_689_512, 512),
+        ("resnet34", (3, 4, 6, 3), 2, 21_797_672, 512),
+        ("resnet50", (3, 4, 6, 3), 3, 25_557_032, 2048),
+    ],
+)
+def test_a_resnet_has_the_names_and_the_size_of_torchvision_s(
+    name: str, blocks: tuple[int, ...], convolutions: int, published: int, width: int
+) -> None:
+    encoder = ENCODERS[name]().build(3)
+    assert set(encoder.state_dict()) == torchvision_names(blocks, convolutions)
+    # torchvision's classifier has 1,000 classes.
+    assert parameters(encoder) == published - (width + 1) * 1000
+    assert encoder.width == width
+
+
+def test_a_bottleneck_strides_in_its_second_convolution_and_is_what_it_is_on_paper() -> None:
+    encoder: Any = Resnet50Config(width=8, stride=32).build(1).double().eval()
+    block = encoder.layer2[0]
+    features = torch.randn(2, 32, 8, 8, dtype=torch.float64)
+
+    def normalised(maps: torch.Tensor, norm: Any) -> torch.Tensor:
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        shift = norm.bias - norm.running_mean * scale
+        made: torch.Tensor = maps * scale[:, None, None] + shift[:, None, None]
+        return made
+
+    def pixelwise(maps: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("bchw,oc->bohw", maps, weight[:, :, 0, 0])
+
+    inner = normalised(pixelwise(features, block.conv1.weight), block.bn1).clamp(min=0)
+    padded = torch.nn.functional.pad(inner, (1, 1, 1, 1))
+    around = torch.zeros(2, 16, 4, 4, dtype=torch.float64)
+    for y in range(4):
+        for x in range(4):
+            window = padded[:, :, 2 * y : 2 * y + 3, 2 * x : 2 * x + 3]
+            around[:, :, y, x] = torch.einsum("bchw,ochw->bo", window, block.conv2.weight)
+    around = normalised(around, block.bn2).clamp(min=0)
+    out = normalised(pixelwise(around, block.conv3.weight), block.bn3)
+    convolution, norm = block.downsample
+    beside = normalised(pixelwise(features[:, :, ::2, ::2], convolution.weight), norm)
+    torch.testing.assert_close(block(features), (out + beside).clamp(min=0))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_stem_and_stages_hold_every_parameter_and_buffer_once(name: str) -> None:
+    encoder = ENCODERS[name]().build(1)
+    parts = encoder.parts()
+    held = [
+        id(tensor)
+        for part in parts
+        for module in part
+        for tensor in (*module.parameters(), *module.buffers())
+    ]
+    assert sorted(held) == sorted(map(id, (*encoder.parameters(), *encoder.buffers())))
+    assert len(parts) == 1 + len(encoder.channels)
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if name != "pixels"])
+def test_a_stage_s_features_follow_from_the_parts_up_to_it(name: str) -> None:
+    encoder = ENCODERS[name]().build(1).eval()
+    before = encoder(IMAGES)
+    for frozen in range(len(encoder.channels), 0, -1):
+        with torch.no_grad():
+            for module in encoder.parts()[frozen]:
+                for parameter in module.parameters():
+                    parameter.add_(0.1)
+        after = encoder(IMAGES)
+        same = [one.equal(other) for one, other in zip(before, after, strict=True)]
+        assert same == [stage < frozen - 1 for stage in range(len(same))]
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if name != "pixels"])
+def test_what_is_frozen_stays_to_the_bit_while_the_rest_learns(name: str) -> None:
+    chosen = ChosenEncoder(ENCODERS[name](), StartConfig(frozen_stages=2))
+    # A momentum network is a deep copy; what is frozen in one is so in the other.
+    encoder = copy.deepcopy(chosen.build(1)).train()
+    before = copy.deepcopy(encoder.state_dict())
+    optimiser = torch.optim.AdamW(encoder.parameters(), lr=0.1, weight_decay=0.5)
+    for _ in range(2):
+        optimiser.zero_grad()
+        encoder(IMAGES)[-1].square().mean().backward()
+        optimiser.step()
+        encoder.train()  # as the loop says at every step
+    held = {
+        id(tensor)
+        for part in encoder.parts()[:2]
+        for module in part
+        for tensor in (*module.parameters(), *module.buffers())
+    }
+    named = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
+    assert {key for key, each in named.items() if id(each) in held} == {
+        key for key, each in encoder.state_dict().items() if each.equal(before[key])
+    }
+
+
+def test_frozen_statistics_stay_while_all_parameters_learn() -> None:
+    start = StartConfig(weights="anything", norm_statistics="frozen")
+    encoder = ChosenEncoder(Resnet18Config(width=8), start).build(1).train()
+    before = copy.deepcopy(encoder.state_dict())
+    encoder(IMAGES)[-1].sum().backward()
+    assert all(encoder.state_dict()[key].equal(each) for key, each in before.items())
+    assert all(parameter.grad is not None for parameter in encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "frozen"),
+    [
+        ({}, False),
+        ({"weights": "x.pth"}, True),
+        ({"weights": "x.pth", "norm_statistics": "learn"}, False),
+        ({"weights": "x.pth", "norm_statistics": "frozen"}, True),
+    ],
+)
+def test_statistics_are_frozen_where_weights_brought_them_unless_the_recipe_says_otherwise(
+    options: dict[str, Any], frozen: bool
+) -> None:
+    encoder = ChosenEncoder(Resnet18Config(width=8), StartConfig(**options)).build(1).train()
+    norms = [each for each in encoder.modules() if isinstance(each, torch.nn.BatchNorm2d)]
+    assert {norm.training for norm in norms} == {not frozen}
+
+
+def test_what_was_frozen_learns_again_when_it_is_let() -> None:
+    start = StartConfig(weights="x.pth", frozen_stages=3)
+    encoder = ChosenEncoder(Resnet18Config(width=8), start).build(1).train()
+    encoder.freeze(0)
+    assert all(module.training for module in encoder.modules())
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "message"),
+    [
+        ("resnet18", {"frozen_stages": 5}, "frozen_stages: 5, .* a stem and 4 stages, .* is 4"),
+        ("pixels", {"frozen_stages": 2}, "frozen_stages: 2, .* a stem and 1 stages"),
+        (
+            "context_cnn",
+            {"weights": "x.pth", "norm_statistics": "frozen"},
+            "norm_statistics: frozen, but the encoder has no batch norm; leave it out",
+        ),
+    ],
+)
+def test_what_cannot_be_frozen_is_refused(
+    name: str, start: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=f"^encoder.{message}"):
+        ChosenEncoder(ENCODERS[name](), StartConfig(**start)).build(1)
 
 
 def test_dilation_keeps_what_weights_trained_at_stride_32_see() -> None:
@@ -129,26 +278,92 @@ def test_unit_strides_keep_resolution_without_spreading_the_kernels() -> None:
     assert {kernel.dilation for kernel in kernels} == {(1, 1)}
 
 
-def test_a_checkpoint_of_rgb_filters_sees_a_grey_image_as_it_saw_it_three_times() -> None:
-    rgb = Resnet18Config(width=8).build(3).double().eval()
-    published = {
-        **rgb.state_dict(),
-        "fc.weight": torch.zeros(10, 64),
-        "fc.bias": torch.zeros(10),
-    }
-    grey = Resnet18Config(width=8).build(1).double().eval()
-    grey.load_state_dict(Resnet18Config(width=8).adapt(published, channels=1))
-    images = IMAGES.double()
+def grey_and_rgb(name: str, options: dict[str, Any]) -> tuple[Any, Any, Adapted]:
+    """Return an encoder of RGB images, and one of one channel with the same weights."""
+    config = parse(ENCODERS[name], options, "encoder")
+    rgb = config.build(3).double().eval()
+    for key, tensor in rgb.state_dict().items():  # no trained network's are all 0 and 1
+        if key.endswith("running_mean"):
+            tensor.uniform_(-1, 1)
+        elif key.endswith("running_var"):
+            tensor.uniform_(0.5, 2)
+    published = {**rgb.state_dict(), **REST[name]}
+    adapted = config.adapt(published, channels=1)
+    grey = config.build(1).double().eval()
+    grey.load_state_dict(adapted.tensors)
+    return grey, rgb, adapted
+
+
+REST: dict[str, dict[str, torch.Tensor]] = {
+    "resnet18": {"fc.weight": torch.zeros(10, 64), "fc.bias": torch.zeros(10)},
+    "efficientnet_lite0": {
+        "_conv_head.weight": torch.zeros(1280, 320, 1, 1),
+        "_bn1.weight": torch.zeros(1280),
+        "_fc.bias": torch.zeros(1000),
+        "_blocks.15._bn2.weight": torch.zeros(320),
+    },
+}
+"""Tensors of the published networks that lie behind the features."""
+
+
+def test_the_folded_stem_of_lite0_sees_a_grey_image_as_the_rgb_stem_sees_it_three_times() -> (
+    None
+):
+    grey, rgb, adapted = grey_and_rgb("efficientnet_lite0", {})
+    assert (adapted.mean, adapted.std) == ((0.498,), (0.502,))
+    images = (IMAGES.double().sigmoid() - 0.498) / 0.502
     thrice = images.expand(-1, 3, -1, -1)
-    torch.testing.assert_close(grey(images)[-1], rgb(thrice)[-1])
+    for one, three in zip(grey(images), rgb(thrice), strict=True):
+        torch.testing.assert_close(one, three, atol=1e-6, rtol=1e-6)
+
+
+def test_the_folded_stem_of_a_resnet_differs_from_the_rgb_stem_at_the_image_s_edge_alone() -> (
+    None
+):
+    grey, rgb, adapted = grey_and_rgb("resnet18", {"width": 8})
+    assert adapted.mean is not None
+    assert adapted.std is not None
+    intensities = IMAGES.double().sigmoid()
+    mean = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)[:, None, None]
+    std = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)[:, None, None]
+    one = grey.bn1(grey.conv1((intensities - adapted.mean[0]) / adapted.std[0]))
+    three = rgb.bn1(rgb.conv1((intensities - mean) / std))
+    difference = (one - three).abs()
+    # A 7 x 7 filter of stride 2 reaches over the edge from the outermost two rows and columns.
+    assert difference[..., 2:-2, 2:-2].max() < 1e-6
+    assert difference.max() > 1e-3
+
+
+def test_a_checkpoint_of_three_channels_keeps_them_and_is_shown_imagenet_s_colours() -> None:
+    config = Resnet18Config(width=8)
+    adapted = config.adapt(config.build(3).state_dict(), channels=3)
+    assert adapted.mean == (0.485, 0.456, 0.406)
+    assert adapted.std == (0.229, 0.224, 0.225)
+    assert adapted.tensors["conv1.weight"].shape == (8, 3, 7, 7)
+
+
+def test_of_a_checkpoint_of_one_channel_nobody_knows_what_it_expects() -> None:
+    config = Resnet18Config(width=8)
+    adapted = config.adapt(config.build(1).state_dict(), channels=1)
+    assert (adapted.mean, adapted.std) == (None, None)
 
 
 def test_a_checkpoint_from_before_batch_norm_counted_batches_fits_too() -> None:
     encoder = Resnet18Config(width=8).build(1)
     old = {k: v for k, v in encoder.state_dict().items() if not k.endswith("batches_tracked")}
-    fitted = encoder.load_state_dict(Resnet18Config(width=8).adapt(old, channels=1))
+    fitted = encoder.load_state_dict(Resnet18Config(width=8).adapt(old, channels=1).tensors)
     assert not fitted.missing_keys
     assert not fitted.unexpected_keys
+
+
+def test_lite0_spread_for_a_finer_stride_sees_what_it_saw() -> None:
+    published = ENCODERS["efficientnet_lite0"]().build(1).double().eval()
+    dense = parse(ENCODERS["efficientnet_lite0"], {"stride": 8}, "encoder").build(1).double()
+    dense.load_state_dict(published.state_dict())
+    images = IMAGES.double()
+    found, wanted = dense.eval()(images), published(images)
+    for stage, every in enumerate((1, 1, 1, 2, 4)):
+        torch.testing.assert_close(found[stage][..., ::every, ::every], wanted[stage])
 
 
 def test_pixels_are_the_means_of_an_8_x_8_grid_and_nothing_is_trained() -> None:

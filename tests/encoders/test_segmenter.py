@@ -36,6 +36,9 @@ class Same(Encoder):
 
     channels, strides = (1,), (1,)
 
+    def parts(self) -> list[list[nn.Module]]:
+        return [[], [self]]
+
     def forward(self, images: Tensor) -> list[Tensor]:
         return [images]
 

@@ -59,8 +59,8 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     )
     project.edit(
         "conf/base/recipes/parameters_pretrained_elsewhere.yml",
-        pretrained_elsewhere__objective={
-            "name": "none",
+        pretrained_elsewhere__encoder={
+            "name": "context_cnn",
             # Of the one seed that was run, for every seed here.
             "weights": "data/06_models/many/encoders/dqn/s0/encoder.safetensors",
         },

@@ -45,6 +45,9 @@ class Patches(Encoder):
             nn.TransformerEncoderLayer(16, 2, 16, 0.0, batch_first=True) for _ in range(2)
         )
 
+    def parts(self) -> list[list[nn.Module]]:
+        return [[], [self]]
+
     def forward(self, images: Tensor) -> list[Tensor]:
         b, _, h, w = images.shape
         patches = nn.functional.unfold(images, 8, stride=8).transpose(1, 2)

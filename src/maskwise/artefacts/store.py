@@ -93,6 +93,10 @@ class Store:
         if not folds:
             return self
         mean, std = self.header.fold_mean[seed % folds], self.header.fold_std[seed % folds]
+        return self.normalised_by(mean, std)
+
+    def normalised_by(self, mean: tuple[float, ...], std: tuple[float, ...]) -> "Store":
+        """Return the store as a network sees it that expects this ``mean`` and ``std``."""
         own = replace(self.header.preparation, mean=mean, std=std)
         return replace(self, header=replace(self.header, preparation=own))
 

@@ -2,11 +2,15 @@
 
 from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.encoders.contract import EncoderConfig
+from maskwise.encoders.efficientnet_lite0 import EfficientnetLite0Config
 from maskwise.encoders.pixels import PixelsConfig
-from maskwise.encoders.resnet18 import Resnet18Config
+from maskwise.encoders.resnet import Resnet18Config, Resnet34Config, Resnet50Config
 
 ENCODERS: dict[str, type[EncoderConfig]] = {
     "context_cnn": ContextCnnConfig,
+    "efficientnet_lite0": EfficientnetLite0Config,
     "pixels": PixelsConfig,
     "resnet18": Resnet18Config,
+    "resnet34": Resnet34Config,
+    "resnet50": Resnet50Config,
 }

@@ -6,12 +6,12 @@ between the stages. The authors' release (``models.py``, ``Encoder``) is ``RELEA
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 from maskwise.bounds import Length, Width, Within
-from maskwise.encoders.contract import Encoder
+from maskwise.encoders.contract import Adapted, Encoder, Package
 from maskwise.encoders.inputs import check_images
 from maskwise.encoders.norm import Norm, build_norm, check_widths
 
@@ -31,6 +31,8 @@ RELEASE: Mapping[str, Any] = {
 @dataclass(frozen=True)
 class ContextCnnConfig:
     """.45 M parameters by default, and 8 x 8 features of an image of 64 pixels."""
+
+    package: ClassVar[Package | None] = None
 
     widths: Annotated[tuple[Width, ...], Length(1, 16)] = (24, 56, 112)
     """Channels per stage, finest first."""
@@ -57,8 +59,8 @@ class ContextCnnConfig:
     def build(self, channels: int) -> "ContextCnn":
         return ContextCnn(self, channels)
 
-    def adapt(self, tensors: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
-        return dict(tensors)
+    def adapt(self, tensors: Mapping[str, Tensor], channels: int) -> Adapted:
+        return Adapted(dict(tensors))
 
 
 class ContextCnn(Encoder):
@@ -84,6 +86,9 @@ class ContextCnn(Encoder):
         self._inputs = channels
         # Strided convolutions round a side up, poolings down.
         self._least = (2**poolings - 1) * 2**in_front + 1
+
+    def parts(self) -> list[list[nn.Module]]:
+        return [[self.stem], *([stage] for stage in self.stages)]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         check_images(images, self, self._inputs, self._least)

@@ -2,8 +2,9 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -23,6 +24,41 @@ class Encoder(nn.Module, ABC):
     """Pixels per side that a feature of each stage covers; the last is the total."""
     metadata: EncoderMetadata
     """Of one that was pre-trained or loaded; one that was merely built has none."""
+    frozen_parts: int = 0
+    """How many of ``parts()`` learn nothing."""
+    frozen_statistics: bool = False
+    """Whether no batch norm learns the statistics of what it sees."""
+
+    @abstractmethod
+    def parts(self) -> list[list[nn.Module]]:
+        """Return the stem's modules, then those of each stage, finest first.
+
+        Together they hold every parameter and buffer once, and a part sees nothing but what the
+        parts before it answer.
+        """
+
+    def freeze(self, parts: int, statistics: bool = False) -> None:
+        """Let the first ``parts`` of ``parts()`` learn nothing, and the others learn.
+
+        Their parameters ask for no gradient, and they stay in eval mode whatever ``train``
+        says; with ``statistics`` all batch norms do. A deep copy keeps this; a file does not.
+        """
+        self.frozen_parts, self.frozen_statistics = parts, statistics
+        for position, modules in enumerate(self.parts()):
+            for module in modules:
+                module.requires_grad_(position >= parts)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set train or eval mode, but leave in eval mode what ``freeze`` said."""
+        super().train(mode)
+        for modules in self.parts()[: self.frozen_parts] if mode else ():
+            for module in modules:
+                module.eval()
+        for module in self.modules() if mode and self.frozen_statistics else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
 
     @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -74,10 +110,41 @@ class Encoder(nn.Module, ABC):
         return prepared(self, self, array, modality)
 
 
+@dataclass(frozen=True)
+class Package:
+    """A Python package that brings an architecture's published weights, and no more."""
+
+    distribution: str
+    """Its name in the registry of packages."""
+    file: str
+    """The end of the file's path in it; a state dict."""
+    origin: str
+    """Who trained on what."""
+    licence: str
+    """By its name in the list of SPDX."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A checkpoint that was published elsewhere, made to fit."""
+
+    tensors: dict[str, Tensor]
+    mean: tuple[float, ...] | None = None
+    """A channel: these weights expect ``(v - mean) / std`` of intensities v in [0, 1]. None:
+    nothing is known, and the mean of the training images is taken."""
+    std: tuple[float, ...] | None = None
+
+
 class EncoderConfig(Protocol):
     """What an encoder's YAML name stands for; a frozen dataclass of plain values."""
 
+    package: ClassVar[Package | None]
+    """Where ``weights: package`` finds its weights; None = in no package."""
+
     def build(self, channels: int) -> Encoder: ...
 
-    def adapt(self, tensors: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
-        """Rename, fold or drop tensors of a checkpoint published elsewhere, so that it fits."""
+    def adapt(self, tensors: Mapping[str, Tensor], channels: int) -> Adapted:
+        """Rename, fold or drop tensors of a checkpoint published elsewhere, so that it fits.
+
+        Whatever is not known stays, so that the check of the fit names it.
+        """

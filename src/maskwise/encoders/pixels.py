@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from maskwise.encoders.contract import Encoder
+from maskwise.encoders.contract import Adapted, Encoder, Package
 from maskwise.encoders.inputs import check_images
 
 SIDE = 8
@@ -15,11 +16,13 @@ SIDE = 8
 class PixelsConfig:
     """Has no options."""
 
+    package: ClassVar[Package | None] = None
+
     def build(self, channels: int) -> "Pixels":
         return Pixels(channels)
 
-    def adapt(self, tensors: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
-        return dict(tensors)
+    def adapt(self, tensors: Mapping[str, Tensor], channels: int) -> Adapted:
+        return Adapted(dict(tensors))
 
 
 class Pixels(Encoder):
@@ -30,6 +33,9 @@ class Pixels(Encoder):
         self.channels = (channels,)
         # Of an image of 64 pixels; the features are 8 x 8 whatever the image's size.
         self.strides = (8,)
+
+    def parts(self) -> list[list[nn.Module]]:
+        return [[], []]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         check_images(images, self, self.channels[0])

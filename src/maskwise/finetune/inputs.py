@@ -10,8 +10,8 @@ from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError
 
 
-def own_metadata(encoder: Encoder, store: Store) -> EncoderMetadata:
-    """Return the encoder's metadata.
+def as_seen(encoder: Encoder, store: Store) -> tuple[EncoderMetadata, Store]:
+    """Return the encoder's metadata, and the store normalised as the encoder is used to.
 
     Raises:
         UserError: if it was trained on another split, and may have seen this one's test part.
@@ -23,7 +23,8 @@ def own_metadata(encoder: Encoder, store: Store) -> EncoderMetadata:
             "on other images or another split, and may have seen this test part; run pretrain "
             "again"
         )
-    return metadata
+    seen = metadata.preparation
+    return metadata, store.normalised_by(seen.mean, seen.std)
 
 
 def learns(encoder: nn.Module) -> bool:

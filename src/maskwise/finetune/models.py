@@ -11,9 +11,13 @@ from maskwise.artefacts.arrays import write_arrays
 from maskwise.artefacts.atomic import replacing_folder
 from maskwise.artefacts.model import Metadata, write_model
 from maskwise.artefacts.outlines import MODEL_OUTLINES, ModelOutlines
+from maskwise.description import from_json
+from maskwise.encoders.metadata import WeightsOrigin
+from maskwise.errors import UserError
 
 Keep = Literal["best", "all", "none"]
 BEST = "best.safetensors"
+INDEX = "index.json"
 
 
 @dataclass
@@ -25,6 +29,8 @@ class Models:
     """One per model, in the order of training: what it is, and what was chosen for it."""
     outlines: ModelOutlines | None = None
     """What the last model of the largest fraction outlined; None where nothing is outlined."""
+    weights: WeightsOrigin | None = None
+    """What the encoder began with before it was pre-trained."""
     _kept: dict[str, tuple[nn.Module, Metadata]] = field(default_factory=dict)
 
     def add(self, model: nn.Module, metadata: Metadata, choice: dict[str, Any]) -> None:
@@ -38,6 +44,7 @@ class Models:
             for key, value in asdict(metadata).items()
             if key not in ("encoder", "features", "pooling")
         }
+        self.weights = metadata.encoder.weights
         name = f"{metadata.mode}_{metadata.fraction:g}.safetensors"
         self.choices.append({"file": None, **facts, **choice})
         if self.keep == "all":
@@ -56,9 +63,10 @@ class Models:
                 write_model(model, metadata, temporary / name)
             if self.outlines is not None:
                 write_arrays(self.outlines, temporary / MODEL_OUTLINES)
-            index = {"keep": self.keep, "models": self.choices}
+            began = asdict(self.weights) if self.weights else None
+            index = {"keep": self.keep, "models": self.choices, "weights": began}
             text = json.dumps(index, indent=2, sort_keys=True, allow_nan=False)
-            (temporary / "index.json").write_text(text + "\n", encoding="utf-8")
+            (temporary / INDEX).write_text(text + "\n", encoding="utf-8")
 
     def _is_better(self, metadata: Metadata) -> bool:
         if BEST not in self._kept:
@@ -66,3 +74,17 @@ class Models:
         best = self._kept[BEST][1]
         # A larger fraction is better; at the same one, the lower loss on validation.
         return (-metadata.fraction, metadata.loss) < (-best.fraction, best.loss)
+
+
+def weights_of(folder: Path) -> WeightsOrigin | None:
+    """Return what the encoder of a folder of models began with; None = random weights.
+
+    Raises:
+        UserError: if the folder does not say it, or not in this form.
+    """
+    path = folder / INDEX
+    try:
+        block = json.loads(path.read_text(encoding="utf-8")).get("weights")
+        return None if block is None else from_json(WeightsOrigin, block)
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run finetune again") from None

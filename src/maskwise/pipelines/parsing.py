@@ -4,13 +4,15 @@ Each parser takes a block and ``where``, its path in the YAML, for messages. Thi
 every stage, and with them torch, for seconds: import it late.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from maskwise.artefacts.weights import weights_path
 from maskwise.config import choose, parse
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, joined, shown
@@ -23,10 +25,11 @@ from maskwise.ingest.sources import SOURCES
 from maskwise.masks import check_grid
 from maskwise.prediction.stage import PredictConfig, options_of
 from maskwise.preprocess.config import MODALITIES, PreprocessConfig, SourcePreprocessConfig
+from maskwise.pretrain.beginning import weights_of
 from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
 from maskwise.pretrain.rehearsal import rehearse
-from maskwise.replicates import Study
+from maskwise.replicates import Replicate, Study
 from maskwise.report.inputs import ReportConfig
 from maskwise.scans.modality import our_word
 
@@ -130,6 +133,27 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
             problems.append(str(error))
     if problems:
         raise UserError(joined(problems))
+
+
+def weights(
+    parameters: Mapping[str, Any], replicate: Replicate, made: Collection[Path]
+) -> None:
+    """Read the weights that a replicate begins with, and throw them away.
+
+    One that is absent in a folder of ``made`` is passed over: this run may be about to make it.
+
+    Raises:
+        UserError: as ``pretrain`` does.
+    """
+    chosen, source = recipe(parameters[replicate.recipe], replicate.recipe), replicate.source
+    named = chosen.encoder.start.weights
+    if named is None:
+        return
+    path = weights_path(named, replicate.seed).absolute()
+    if not path.exists() and any(path.is_relative_to(folder) for folder in made):
+        return
+    images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
+    weights_of(chosen, replicate.recipe, images.channels, replicate.seed)
 
 
 def _check_outlines(parameters: Mapping[str, Any], study: Study, images: Any) -> None:

@@ -1,6 +1,6 @@
 """All artefacts in; one page out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ class Pretrained:
     galleries: dict[tuple[str, int], Any]
     encoders: dict[tuple[str, int], Any]
     """``report.inputs.EncoderFile``."""
+    weights: dict[tuple[str, int], Any]
+    """``WeightsOrigin`` of those that began with weights from elsewhere."""
 
 
 def collect_pretraining(
@@ -35,7 +37,12 @@ def collect_pretraining(
         histories=dict(zip(runs, artefacts[::3], strict=True)),
         galleries=dict(zip(runs, artefacts[1::3], strict=True)),
         encoders=dict(zip(runs, files, strict=True)),
+        weights=_begun(runs, [encoder.metadata.weights for encoder in artefacts[2::3]]),
     )
+
+
+def _begun(runs: list[tuple[str, int]], origins: Iterable[Any]) -> dict[tuple[str, int], Any]:
+    return {run: origin for run, origin in zip(runs, origins, strict=True) if origin}
 
 
 def _file(encoder: Any, project: Path) -> Any:
@@ -76,6 +83,7 @@ def report_pretraining(
             histories=histories,
             galleries={run: one for each in trained for run, one in each.galleries.items()},
             encoders={run: one for each in trained for run, one in each.encoders.items()},
+            weights={run: one for each in trained for run, one in each.weights.items()},
             recipes=dict(zip(study.recipes, rest[:count], strict=True)),
             settings=settings,
             deterministic=parsing.pretrain(loop, "pretrain").deterministic,
@@ -94,15 +102,20 @@ class Trained:
     galleries: dict[tuple[str, int], Any]
     models: dict[tuple[str, int], Path]
     """Folder of the fine-tuned models."""
+    weights: dict[tuple[str, int], Any]
+    """``WeightsOrigin`` of those that began with weights from elsewhere."""
 
 
 def collect_training(*artefacts: Any, replicates: tuple[Replicate, ...]) -> Trained:
     """Join the seeds of one recipe: each replicate's history, gallery and models."""
+    from maskwise.finetune.models import weights_of
+
     runs = [(replicate.recipe, replicate.seed) for replicate in replicates]
     return Trained(
         histories=dict(zip(runs, artefacts[::3], strict=True)),
         galleries=dict(zip(runs, artefacts[1::3], strict=True)),
         models=dict(zip(runs, artefacts[2::3], strict=True)),
+        weights=_begun(runs, map(weights_of, artefacts[2::3])),
     )
 
 
@@ -136,6 +149,7 @@ def report(
             predictions=everything.predictions,
             histories=histories,
             galleries={run: one for each in trained for run, one in each.galleries.items()},
+            weights={run: one for each in trained for run, one in each.weights.items()},
             models={run: path for each in trained for run, path in each.models.items()},
             recipes=recipes,
             settings=settings,

@@ -1,8 +1,8 @@
 """What policies and objectives promise the loop. An objective never sees the policy.
 
-Shapes, everywhere: images ``(B, C, H, W)`` float32, normalised (0 = the mean of the training
-images); grid ``(gh, gw)`` cells, which divides the image; mask ``(B, gh, gw)`` bool,
-True = hidden.
+Shapes, everywhere: images ``(B, C, H, W)`` float32, normalised (``Setting.mean_pixel`` = the
+mean of the training images); grid ``(gh, gw)`` cells, which divides the image; mask ``(B, gh,
+gw)`` bool, True = hidden.
 """
 
 from abc import ABC, abstractmethod
@@ -182,6 +182,10 @@ class Setting:
     """That the network makes in the run."""
     trained_on: int | None
     """Images of the store that the run draws from; None before there is a store."""
+    mean_pixel: tuple[float, ...] = (0.0,)
+    """A channel, or one for all: the mean of the training images, as a pixel of
+    ``Batch.images``. What is hidden is filled with it. It is 0 unless the encoder's weights
+    expect images that are normalised by another mean than their own."""
     objective: Objective | None = None
     """Given to policies, when they are built: for one that asks a copy of the network what is
     hard. It may look at it and copy it; it never changes it."""

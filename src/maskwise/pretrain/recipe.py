@@ -9,7 +9,7 @@ from maskwise.bounds import BatchSize, Length, Side, Steps, Within
 from maskwise.config import Choice, parse
 from maskwise.device import Device
 from maskwise.encoders import ENCODERS
-from maskwise.encoders.contract import EncoderConfig
+from maskwise.encoders.start import ChosenEncoder, StartConfig
 from maskwise.errors import UserError, hint, shown
 from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.checkpoint import SecondRun
@@ -34,7 +34,8 @@ class Recipe:
 
     objective: Annotated[ObjectiveConfig, Choice(lambda: OBJECTIVES)]
     policy: Annotated[PolicyConfig, Choice(lambda: POLICIES)]
-    encoder: Annotated[EncoderConfig, Choice(lambda: ENCODERS)]
+    encoder: Annotated[ChosenEncoder, Choice(lambda: ENCODERS, shared=StartConfig)]
+    """Its architecture, and the weights it begins with."""
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     schedule: Annotated[ScheduleConfig, Choice(lambda: SCHEDULES)] = field(
@@ -52,7 +53,7 @@ class Recipe:
         chosen: tuple[tuple[str, Mapping[str, type[Any]], object], ...] = (
             ("objective", OBJECTIVES, self.objective),
             ("policy", POLICIES, self.policy),
-            ("encoder", ENCODERS, self.encoder),
+            ("encoder", ENCODERS, self.encoder.architecture),
             ("optimiser", OPTIMISERS, self.optimisation.optimiser),
         )
         names = {
@@ -155,6 +156,13 @@ def _check_together(recipe: Recipe, where: str) -> None:
         )
     if not recipe.trains and recipe.keep_decoder:
         raise UserError(f"{where}.keep_decoder: true, but objective none trains no decoder")
+    start = recipe.encoder.start
+    for key in ("frozen_stages", "norm_statistics"):
+        if not recipe.trains and getattr(start, key):
+            raise UserError(
+                f"{where}.encoder.{key}: {getattr(start, key)}, but objective none trains "
+                "nothing, so that all stays as it is; leave it out"
+            )
     if not recipe.trains and hides:
         raise UserError(
             f"{where}.policy.name: objective none trains nothing, so that policy {policy} "

@@ -1,12 +1,13 @@
 """A recipe built and thrown away before any stage."""
 
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
 
-from maskwise.encoders.contract import Encoder, EncoderConfig
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.start import ChosenEncoder
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.recipe import Recipe
@@ -39,7 +40,7 @@ def _look(recipe: Recipe, setting: Setting) -> None:
         recipe.optimisation.check(batch)
         batch = recipe.optimisation.part(batch)
     shape = (batch, setting.channels, setting.height, setting.width)
-    encoder = _seeing(cast(Any, recipe.encoder), shape, recipe.trains)
+    encoder = _seeing(recipe.encoder, shape, recipe.trains)
     if recipe.trains and not list(encoder.parameters()):
         raise UserError(
             f"encoder.name: {recipe.names['encoder']} has nothing to train, so that objective "
@@ -54,7 +55,7 @@ def _look(recipe: Recipe, setting: Setting) -> None:
 
 
 @lru_cache(maxsize=8)
-def _seeing(config: EncoderConfig, shape: tuple[int, ...], trains: bool) -> Encoder:
+def _seeing(config: ChosenEncoder, shape: tuple[int, ...], trains: bool) -> Encoder:
     """Return an encoder without memory that has seen images ``shape``; recipes share theirs."""
     with torch.device("meta"):
         encoder = config.build(shape[1]).train(trains)

@@ -15,13 +15,7 @@ from torch import nn
 
 import maskwise
 from maskwise import seeds
-from maskwise.artefacts.encoder import (
-    fill,
-    keep_decoder,
-    origin,
-    read_checkpoint,
-    write_encoder,
-)
+from maskwise.artefacts.encoder import keep_decoder, write_encoder
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store, open_store
@@ -30,12 +24,12 @@ from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError
 from maskwise.masks import check_grid
 from maskwise.pretrain.batches import Batches
+from maskwise.pretrain.beginning import Beginning, begin
 from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
 from maskwise.pretrain.contracts import Objective, Policy, Setting
 from maskwise.pretrain.diagnostics import Probe, Watch, pack
 from maskwise.pretrain.hardware import build_fabric, determinism
 from maskwise.pretrain.loop import COLUMNS, Loop, Plan
-from maskwise.pretrain.objectives.none import NoneConfig as NoObjectiveConfig
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
 
 log = logging.getLogger(__name__)
@@ -89,34 +83,43 @@ def pretraining(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Iterato
     """
     seen = store.header.preparation
     check_grid(run.budget.grid, seen.height, seen.width, f"{run.source}.pretrain.grid")
-    checkpoint = Checkpoint(run.checkpoints, _key(store, run))
+    beginning = begin(store, run.recipe, run.recipe_name, run.source, run.seed)
+    checkpoint = Checkpoint(run.checkpoints, _key(store, run, beginning))
     with checkpoint.lock(run.config.second_run, run.replicate):
         if not checkpoint.path.exists():
             for stale in run.checkpoints.glob("step_*.safetensors"):  # of another recipe
                 stale.unlink()
-        own = store.for_seed(run.seed)  # with folds, each seed normalises by its own images
-        yield _pretrain(own, for_seed(splits, run.seed), run, checkpoint)
+        yield _pretrain(beginning, for_seed(splits, run.seed), run, checkpoint)
         checkpoint.remove()
 
 
 def _pretrain(
-    store: Store, splits: pd.DataFrame, run: PretrainRun, checkpoint: Checkpoint
+    beginning: Beginning, splits: pd.DataFrame, run: PretrainRun, checkpoint: Checkpoint
 ) -> Pretrained:
-    encoder = _initialised(
-        run, "encoder", lambda: run.recipe.encoder.build(store.header.preparation.channels)
-    )
-    probe = Probe.build(store, splits, run.budget.grid, run.seed)
+    encoder = _encoder(beginning, run)
+    probe = Probe.build(beginning.store, splits, run.budget.grid, run.seed)
     if run.recipe.trains:
-        history, gallery = _train(store, splits, run, encoder, probe, checkpoint)
+        history, gallery = _train(beginning, splits, run, encoder, probe, checkpoint)
     else:
-        _load_weights(encoder, store, run)
         history, gallery = pd.DataFrame(columns=list(COLUMNS)), pack(probe)
+    encoder.freeze(0)  # as a file would give it back
     cast(Any, encoder).to("cpu").to(memory_format=torch.contiguous_format).eval()
-    return Pretrained(encoder, _metadata(store, run), history, gallery)
+    return Pretrained(encoder, _metadata(beginning, run), history, gallery)
+
+
+def _encoder(beginning: Beginning, run: PretrainRun) -> Encoder:
+    """Build the encoder with the weights that it begins with."""
+    channels = beginning.store.header.preparation.channels
+    try:
+        encoder = _initialised(run, "encoder", lambda: run.recipe.encoder.build(channels))
+    except UserError as error:
+        raise UserError(f"{run.recipe_name}.{error}") from None
+    beginning.load(encoder, run.replicate)
+    return encoder
 
 
 def _train(
-    store: Store,
+    beginning: Beginning,
     splits: pd.DataFrame,
     run: PretrainRun,
     encoder: Encoder,
@@ -124,8 +127,8 @@ def _train(
     checkpoint: Checkpoint,
 ) -> tuple[pd.DataFrame, Gallery]:
     fabric = build_fabric(run.config.device, run.config.precision)
-    batches = _batches(store, splits, run, fabric.device)
-    objective, policy = _networks(store, run, encoder, batches)
+    batches = _batches(beginning.store, splits, run, fabric.device)
+    objective, policy = _networks(beginning, run, encoder, batches)
     timeline = run.recipe.timeline(run.budget.steps)
     log.info(
         "pretrain %s: %d steps of %d images, drawn from %d.",
@@ -154,14 +157,14 @@ def _train(
         channels_last=run.config.channels_last,
         watches=run.config.watches,
         stop_collapsed=run.config.on_collapse == "stop",
-        assemble=partial(_assemble, store.path, splits, run),
+        assemble=partial(_assemble, beginning.store.path, splits, run),
         snapshots={
-            step: partial(write_encoder, encoder, _metadata(store, run), run.snapshot(step))
+            step: partial(write_encoder, encoder, _metadata(beginning, run), run.snapshot(step))
             for step in run.budget.snapshots
         },
     )
     with determinism(run.config.deterministic):
-        watch = Watch.build(store, splits, run.seed) if run.config.watches else None
+        watch = Watch.build(beginning.store, splits, run.seed) if run.config.watches else None
         told = Loop(plan, fabric, objective, policy, batches, probe, watch).run(checkpoint)
     if run.recipe.keep_decoder:
         weights = _decoder(objective).state_dict()
@@ -181,9 +184,9 @@ def _decoder(objective: Objective) -> nn.Module:
 
 
 def _networks(
-    store: Store, run: PretrainRun, encoder: Encoder, batches: Batches
+    beginning: Beginning, run: PretrainRun, encoder: Encoder, batches: Batches
 ) -> tuple[Objective, Policy[Any]]:
-    setting = _setting(store, run, batches)
+    setting = _setting(beginning, run, batches)
     return build_networks(
         run.recipe, run.recipe_name, setting, encoder, partial(_initialised, run)
     )
@@ -193,12 +196,11 @@ def _assemble(
     path: Path, splits: pd.DataFrame, run: PretrainRun
 ) -> tuple[Objective, Policy[Any], Batches]:
     """Build a replicate's parts anew in another process, which maps the store for itself."""
-    store = open_store(path).for_seed(run.seed)
-    encoder = _initialised(
-        run, "encoder", lambda: run.recipe.encoder.build(store.header.preparation.channels)
-    )
-    batches = _batches(store, splits, run, torch.device("cpu"))
-    return *_networks(store, run, encoder, batches), batches
+    store = open_store(path)
+    beginning = begin(store, run.recipe, run.recipe_name, run.source, run.seed)
+    encoder = _encoder(beginning, run)
+    batches = _batches(beginning.store, splits, run, torch.device("cpu"))
+    return *_networks(beginning, run, encoder, batches), batches
 
 
 def build_networks(
@@ -252,7 +254,8 @@ def _batches(
     )
 
 
-def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
+def _setting(beginning: Beginning, run: PretrainRun, batches: Batches) -> Setting:
+    store = beginning.store
     seen = store.header.preparation
     return Setting(
         channels=seen.channels,
@@ -265,6 +268,7 @@ def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
         images=batches.images,
         mean=seen.mean,
         std=seen.std,
+        mean_pixel=beginning.mean_pixel,
         laterality=store.header.laterality,
         rows=len(store),
         steps=run.budget.steps,
@@ -272,57 +276,22 @@ def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
     )
 
 
-def _load_weights(encoder: Encoder, store: Store, run: PretrainRun) -> None:
-    objective = run.recipe.objective
-    if not isinstance(objective, NoObjectiveConfig) or objective.weights is None:
-        return
-    path = Path(str(objective.weights).replace("{seed}", str(run.seed)))
-    where = f"{run.recipe_name}.objective.weights: {path}"
-    tensors = run.recipe.encoder.adapt(
-        read_checkpoint(path, where), store.header.preparation.channels
-    )
-    _check_origin(origin(path), store, run, where)
-    log.info(
-        "pretrain %s: loaded %s of %s.", run.replicate, fill(encoder, tensors, where), where
-    )
-
-
-def _check_origin(
-    origin: EncoderMetadata | None, store: Store, run: PretrainRun, where: str
-) -> None:
-    """Refuse weights that may have seen this replicate's test images."""
-    if origin is None:
-        return
-    if origin.source != run.source:
-        log.warning(
-            "%s: pre-trained on source %s; where that holds images of %s, these weights may "
-            "have seen its test part.",
-            where,
-            origin.source,
-            run.source,
-        )
-    elif origin.data_hash != store.header.data_hash or origin.seed != run.seed:
-        raise UserError(
-            f"{where}: comes from another seed or split of {run.source}, and may have seen "
-            "this test part; run the recipe that it comes from again, and write {seed} in its "
-            "path"
-        )
-
-
-def _metadata(store: Store, run: PretrainRun) -> EncoderMetadata:
+def _metadata(beginning: Beginning, run: PretrainRun) -> EncoderMetadata:
+    header = beginning.store.header
     return EncoderMetadata(
         architecture=run.recipe.names["encoder"],
-        arguments=asdict(cast(Any, run.recipe.encoder)),
-        preparation=store.header.preparation,
+        arguments=asdict(cast(Any, run.recipe.encoder.architecture)),
+        preparation=header.preparation,
         source=run.source,
         recipe=run.recipe_name,
         seed=run.seed,
-        data_hash=store.header.data_hash,
+        data_hash=header.data_hash,
         version=maskwise.__version__,
+        weights=beginning.weights.origin if beginning.weights else None,
     )
 
 
-def _key(store: Store, run: PretrainRun) -> str:
+def _key(store: Store, run: PretrainRun, beginning: Beginning) -> str:
     config = asdict(run.config)
     # How often and where a checkpoint is saved, and who may wait for whom, shapes no weight.
     shapeless = ("checkpoint_every", "checkpoints", "on_collapse", "second_run")
@@ -333,4 +302,5 @@ def _key(store: Store, run: PretrainRun) -> str:
         shaping,
         asdict(store.header),
         [run.source, run.recipe_name, run.seed],
+        beginning.weights.origin.sha256 if beginning.weights else None,
     )

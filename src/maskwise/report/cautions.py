@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from maskwise.artefacts.splits import count_folds
+from maskwise.encoders.start import PACKAGE
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import interval, labels, listing, number, share
 from maskwise.report.outlines import EMPTY_MASKS, count_lesions
@@ -309,13 +310,18 @@ def _empty(facts: Facts) -> Iterator[Caution]:
 def _elsewhere(facts: Facts) -> Iterator[Caution]:
     for name in facts.styles:
         file = facts.weights(name)
-        if file and _OWN not in file:
+        # A package's weights are of photographs.
+        if file and file != PACKAGE and _OWN not in file:
+            begins = (
+                "begins with weights from elsewhere: its encoder comes from"
+                if facts.trains(name)
+                else "was not pre-trained here: its encoder comes from"
+            )
             yield Caution(
                 64,
                 "Weights from elsewhere",
-                f"{facts.title(name)} was not pre-trained here: its encoder comes from "
-                f"`{file}`. If that was trained on images of the same patients, it may have "
-                "seen the test images.",
+                f"{facts.title(name)} {begins} `{file}`. If that was trained on images of the "
+                "same patients, it may have seen the test images.",
             )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.store import Store
 from maskwise.bounds import Within
+from maskwise.encoders.metadata import WeightsOrigin
 
 Run = tuple[str, int]
 """Recipe and seed."""
@@ -64,6 +65,8 @@ class PretrainingInputs:
     config: ReportConfig
     deterministic: bool = False
     """Whether pre-training used reproducible kernels on a GPU, too."""
+    weights: Mapping[Run, WeightsOrigin] = field(default_factory=dict)
+    """What encoders began with, those that did not begin at random."""
     warnings: Mapping[Run, Sequence[str]] = field(default_factory=dict)
     """What the diagnostics of each run warn of."""
     encoders: Mapping[Run, EncoderFile] = field(default_factory=dict)

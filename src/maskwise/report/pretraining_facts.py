@@ -8,6 +8,7 @@ import pandas as pd
 
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.splits import for_seed
+from maskwise.encoders.metadata import WeightsOrigin
 from maskwise.report.data import DataFacts, read_data
 from maskwise.report.inputs import PretrainingInputs, ReportConfig
 from maskwise.report.styles import Style, styles
@@ -50,8 +51,7 @@ class PretrainingFacts:
 
     def is_pretrained(self, recipe: str) -> bool:
         """Say whether the recipe's encoder has learnt anything before it met a label."""
-        block = self.inputs.recipes.get(recipe, {})
-        return _named(block, "objective") != "none" or bool(self.weights(recipe))
+        return self.trains(recipe) or bool(self.weights(recipe))
 
     @property
     def masking(self) -> list[str]:
@@ -76,9 +76,18 @@ class PretrainingFacts:
         return None
 
     def weights(self, recipe: str) -> str:
-        """Return the file that a recipe's encoder is taken from, empty where it is trained."""
-        objective = dict(self.inputs.recipes.get(recipe, {}).get("objective") or {})
-        return str(objective.get("weights") or "")
+        """Return what a recipe says its encoder begins with; empty = nothing."""
+        encoder = dict(self.inputs.recipes.get(recipe, {}).get("encoder") or {})
+        return str(encoder.get("weights") or "")
+
+    def trains(self, recipe: str) -> bool:
+        """Say whether the recipe pre-trains its encoder here."""
+        return _named(self.inputs.recipes.get(recipe, {}), "objective") != "none"
+
+    def weights_origin(self, recipe: str) -> WeightsOrigin | None:
+        """Return where the first seed's weights came from; None where they were random."""
+        seeds = (seed for name, seed in sorted(self.inputs.weights) if name == recipe)
+        return next((self.inputs.weights[recipe, seed] for seed in seeds), None)
 
     @property
     def transductive(self) -> list[str]:

@@ -26,7 +26,7 @@ from maskwise.finetune.diagnosis.heads import LinearHead
 from maskwise.finetune.diagnosis.task import Diagnosis, DiagnosisConfig
 from maskwise.finetune.diagnosis.temperature import fit_temperature, log_loss
 from maskwise.finetune.diagnosis.training import Lesson, fine_tune, predict_logits
-from maskwise.finetune.inputs import learns, own_metadata, split_rows
+from maskwise.finetune.inputs import as_seen, learns, split_rows
 from maskwise.finetune.models import Models
 from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.subsets import draw_subsets
@@ -122,7 +122,7 @@ def prepare(
     encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun
 ) -> Replicate:
     """Read labels, draw the subsets, extract the frozen encoder's features."""
-    metadata, store = own_metadata(encoder, store), store.for_seed(run.seed)
+    metadata, store = as_seen(encoder, store)
     config = cast(DiagnosisConfig, run.budget.task)
     task = config.build(store.index, f"{run.source}.finetune.task")
     labelled = _labelled(store, split_rows(store, splits, run.seed), task)

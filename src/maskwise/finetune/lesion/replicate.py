@@ -18,7 +18,7 @@ from maskwise.encoders.contract import Encoder
 from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.finetune.contracts import Finetuned, Mode
-from maskwise.finetune.inputs import learns, own_metadata, split_rows
+from maskwise.finetune.inputs import as_seen, learns, split_rows
 from maskwise.finetune.lesion.measures import (
     Spacing,
     Units,
@@ -100,7 +100,7 @@ def prepare(
     encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun
 ) -> Replicate:
     """Find the outlined images, draw the subsets, put a decoder on the encoder."""
-    metadata, store = own_metadata(encoder, store), store.for_seed(run.seed)
+    metadata, store = as_seen(encoder, store)
     outlines = read_outlines(store, f"{run.source}.finetune.task")
     images = split_rows(store, splits, run.seed)
     outlined = store.index["has_mask"].to_numpy()[images["row"]]

