@@ -71,6 +71,8 @@ class Watch:
     def _figures(self, objective: Objective, device: torch.device) -> dict[str, float]:
         training = self._maps(objective, self.training, device)
         pooled = _pooled(training)
+        if not bool(pooled.isfinite().all()):
+            return {}  # the loop says what is wrong, and where
         figures = {"feature_rank": rank(pooled)}
         projected = objective.project(pooled.to(device))
         if projected is not None:

@@ -4,6 +4,7 @@ from maskwise.pretrain.contracts import ObjectiveConfig
 from maskwise.pretrain.objectives.autoencoder import AutoencoderConfig
 from maskwise.pretrain.objectives.byol import ByolConfig
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
+from maskwise.pretrain.objectives.features import FeaturesConfig
 from maskwise.pretrain.objectives.moco_v2 import MocoV2Config
 from maskwise.pretrain.objectives.none import NoneConfig
 from maskwise.pretrain.objectives.simclr import SimclrConfig
@@ -13,6 +14,7 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "autoencoder": AutoencoderConfig,
     "byol": ByolConfig,
     "context_encoder": ContextEncoderConfig,
+    "features": FeaturesConfig,
     "moco_v2": MocoV2Config,
     "none": NoneConfig,
     "simclr": SimclrConfig,
