@@ -30,6 +30,10 @@ COMPARISONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "a3c ahm": {"name": "a3c", "preset": "ahm", **RATIO},
         "a3c ahm, exact_k": {"name": "a3c", "preset": "ahm", "exact_k": True, **RATIO},
     },
+    "foreground": {
+        "random_cells": {"name": "random_cells"},
+        "foreground": {"name": "foreground"},
+    },
     "hardest": {
         "random_cells": {"name": "random_cells"},
         "hardest": {"name": "hardest"},
@@ -39,7 +43,7 @@ COMPARISONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 }
 """The control first. A policy takes the place of that in the recipe of the comparison's name;
 without options a line is a recipe of its own."""
-PROGRESS = {"dqn": 0.5, "a3c": 0.5, "hardest": 0.99}
+PROGRESS = {"dqn": 0.5, "a3c": 0.5, "foreground": 0.5, "hardest": 0.99}
 """Of the run: `hardest` hides most of the hard cells at its end."""
 
 

@@ -78,6 +78,35 @@ class Length:
         return no_info_before_validator_function(checked, handler(source))
 
 
+@dataclass(frozen=True)
+class WordOr:
+    """Of an option that is one word, or else a number within bounds."""
+
+    word: str
+    number: Within
+
+    def check(self, value: Any) -> None:
+        """Raise ``ValueError`` unless ``value`` is the word, or a number within."""
+        if value == self.word:
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(
+                f"should be {self.word}, or a number that must {self.number}, but is "
+                f"{shown(value)}"
+            )
+        self.number.check(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Tell pydantic, whose own words about several types name none of them."""
+        from pydantic_core.core_schema import no_info_plain_validator_function
+
+        def checked(value: Any) -> Any:
+            self.check(value)
+            return value
+
+        return no_info_plain_validator_function(checked)
+
+
 LARGEST = 4_096
 """Pixels per side, channels of a layer: no larger number describes a network."""
 MOST_CHANNELS = 64

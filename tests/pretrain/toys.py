@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from maskwise.artefacts.store import Laterality, Store, StoreHeader, open_store, writing_store
 from maskwise.pretrain.contracts import Setting
@@ -42,6 +43,7 @@ def make_setting(**changes: Any) -> Setting:
         "std": (1.0,),
         "laterality": "free",
         "rows": 4096,
+        "histogram": lambda: torch.ones(256),
     }
     return Setting(**{**values, **changes})
 

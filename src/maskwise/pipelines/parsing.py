@@ -175,6 +175,8 @@ def _check_modality(blocks: Mapping[str, Any], source: str) -> None:
 
 def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: Any) -> None:
     """Build each recipe for the source's images: a box too large must not wait for its turn."""
+    import torch
+
     from maskwise.errors import UserError, joined
     from maskwise.pretrain.contracts import Setting
     from maskwise.pretrain.rehearsal import rehearse
@@ -192,6 +194,8 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
         std=(1.0,) * images.channels,
         laterality=images.laterality,
         rows=budget.batch_size,
+        window=images.preparation().window,
+        histogram=lambda: torch.ones(1),  # of no image: those are not there yet
     )
     problems = []
     for name in study.recipes:

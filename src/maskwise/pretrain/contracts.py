@@ -167,6 +167,12 @@ class Setting:
     objective: "Objective | None" = None
     """Given to policies, when they are built: for one that asks a copy of the network what is
     hard. It may look at it and copy it; it never changes it."""
+    window: tuple[float, float] | None = None
+    """Raw values, of CT Hounsfield units, whose intensities are 0 and 1; None where each image
+    has its own."""
+    histogram: Callable[[], Tensor] | None = None
+    """Counts the *training* images' pixels by intensity, ``(bins,)`` over [0, 1]; no image of
+    another part of the split, whatever the recipe says. Only what needs it calls it."""
 
 
 class PolicyConfig(Protocol):

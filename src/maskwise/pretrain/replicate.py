@@ -1,7 +1,7 @@
 """One replicate, a recipe and a seed: everything seeded, built and run once, to an encoder."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 import maskwise
@@ -34,6 +35,7 @@ from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
 from maskwise.pretrain.contracts import Objective, Policy, Setting
 from maskwise.pretrain.diagnostics import Probe, pack
 from maskwise.pretrain.hardware import build_fabric, determinism
+from maskwise.pretrain.histogram import histogram
 from maskwise.pretrain.loop import COLUMNS, Loop, Plan
 from maskwise.pretrain.objectives.none import NoneConfig as NoObjectiveConfig
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
@@ -125,7 +127,7 @@ def _train(
 ) -> tuple[pd.DataFrame, Gallery]:
     fabric = build_fabric(run.config.device, run.config.precision)
     batches = _batches(store, splits, run, fabric.device)
-    objective, policy = _networks(store, run, encoder, batches)
+    objective, policy = _networks(store, splits, run, encoder, batches)
     timeline = run.recipe.timeline(run.budget.steps)
     log.info(
         "pretrain %s: %d steps of %d images, drawn from %d.",
@@ -178,9 +180,9 @@ def _decoder(objective: Objective) -> nn.Module:
 
 
 def _networks(
-    store: Store, run: PretrainRun, encoder: Encoder, batches: Batches
+    store: Store, splits: pd.DataFrame, run: PretrainRun, encoder: Encoder, batches: Batches
 ) -> tuple[Objective, Policy[Any]]:
-    setting = _setting(store, run, batches)
+    setting = _setting(store, splits, run, batches)
     return build_networks(
         run.recipe, run.recipe_name, setting, encoder, partial(_initialised, run)
     )
@@ -195,7 +197,7 @@ def _assemble(
         run, "encoder", lambda: run.recipe.encoder.build(store.header.preparation.channels)
     )
     batches = _batches(store, splits, run, torch.device("cpu"))
-    return *_networks(store, run, encoder, batches), batches
+    return *_networks(store, splits, run, encoder, batches), batches
 
 
 def build_networks(
@@ -231,7 +233,7 @@ def _batches(
     store: Store, splits: pd.DataFrame, run: PretrainRun, device: torch.device
 ) -> Batches:
     allowed = ["train", "test"] if run.recipe.transductive else ["train"]
-    rows = store.rows(splits.loc[splits["split"].isin(allowed), "image_id"].to_numpy())
+    rows = _rows(store, splits, allowed)
     if not len(rows):
         raise UserError(
             f"pretrain {run.replicate}: source {run.source} has no training image; look at the "
@@ -249,7 +251,11 @@ def _batches(
     )
 
 
-def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
+def _rows(store: Store, splits: pd.DataFrame, parts: Sequence[str]) -> NDArray[np.int64]:
+    return store.rows(splits.loc[splits["split"].isin(parts), "image_id"].to_numpy())
+
+
+def _setting(store: Store, splits: pd.DataFrame, run: PretrainRun, batches: Batches) -> Setting:
     seen = store.header.preparation
     return Setting(
         channels=seen.channels,
@@ -264,6 +270,8 @@ def _setting(store: Store, run: PretrainRun, batches: Batches) -> Setting:
         std=seen.std,
         laterality=store.header.laterality,
         rows=len(store),
+        window=seen.window,
+        histogram=lambda: histogram(store, _rows(store, splits, ["train"])),
     )
 
 

@@ -6,6 +6,7 @@ from maskwise.pretrain.policies.block import BlockConfig
 from maskwise.pretrain.policies.centre_box import CentreBoxConfig
 from maskwise.pretrain.policies.centre_cells import CentreCellsConfig
 from maskwise.pretrain.policies.dqn.policy import DqnConfig
+from maskwise.pretrain.policies.foreground import ForegroundConfig
 from maskwise.pretrain.policies.hardest.policy import HardestConfig
 from maskwise.pretrain.policies.mean_map import MeanMapConfig
 from maskwise.pretrain.policies.noise import NoiseConfig
@@ -20,6 +21,7 @@ POLICIES: dict[str, type[PolicyConfig]] = {
     "centre_box": CentreBoxConfig,
     "centre_cells": CentreCellsConfig,
     "dqn": DqnConfig,
+    "foreground": ForegroundConfig,
     "hardest": HardestConfig,
     "mean_map": MeanMapConfig,
     "noise": NoiseConfig,
