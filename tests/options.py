@@ -55,6 +55,7 @@ EXAMPLES: dict[str, Any] = {
     "comparisons": [["dqn", "random_box"]],
     "mode": "probe",
     "fraction": 0.1,
+    "recipe": "a3c",
     "written": "2026-11-29",
 }
 """Of options that have no default, by their key."""

@@ -200,11 +200,41 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
     problems = []
     for name in study.recipes:
         try:
-            rehearse(recipe(parameters[name], name), name, setting)
+            learnt = _untaught(parameters, study, name, setting, images.preparation())
+            chosen = recipe(parameters[name], name)
+            rehearse(chosen, name, replace(setting, learnt=learnt))
         except UserError as error:
             problems.append(str(error))
     if problems:
         raise UserError(joined(problems))
+
+
+def _untaught(
+    parameters: Mapping[str, Any], study: Study, name: str, setting: Any, preparation: Any
+) -> Any:
+    """Return the agent that the recipe ``name`` asks, as it is before its training, if any.
+
+    Raises:
+        UserError: if the options name another recipe than the files of conf/base do, which
+            alone say what is trained first.
+    """
+    from maskwise.artefacts.policy import LearntPolicy
+    from maskwise.errors import UserError, shown
+    from maskwise.pretrain.rehearsal import untaught
+    from maskwise.replicates import needed, recipe_file
+
+    asked, known = needed(parameters[name]), study.needs.get(name)
+    if asked != known:
+        raise UserError(
+            f"{name}.policy.map.recipe: is {shown(asked)}, but {recipe_file(name)} says "
+            f"{shown(known)}; what is trained first is read there alone, so change it there"
+        )
+    if asked is None:
+        return None
+    made: LearntPolicy = untaught(
+        recipe(parameters[asked], asked), asked, setting, preparation, study.source
+    )
+    return made
 
 
 def _check_outlines(parameters: Mapping[str, Any], study: Study, images: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from torch import Generator, Tensor, nn
 
+from maskwise.artefacts.policy import LearntPolicy
 from maskwise.artefacts.store import Laterality
 from maskwise.encoders.contract import Encoder
 from maskwise.masks import Grid
@@ -124,6 +125,21 @@ class SharedPolicy(Protocol):
         """From now on teach ``shared``, and follow what others teach it."""
 
 
+@runtime_checkable
+class KeepsMap(Protocol):
+    """A policy whose map outlives its training: another run can ask for it."""
+
+    def map_state(self) -> dict[str, Tensor]:
+        """Return all that ``maps`` needs besides the options, and nothing else."""
+
+    def load_map_state(self, state: dict[str, Tensor], where: str) -> None:
+        """Take a ``map_state`` back.
+
+        Raises:
+            UserError: beginning with ``where``, if it does not fit.
+        """
+
+
 class Objective(Protocol):
     """The network around the encoder, with its loss; an ``nn.Module``."""
 
@@ -170,6 +186,9 @@ class Setting:
     window: tuple[float, float] | None = None
     """Raw values, of CT Hounsfield units, whose intensities are 0 and 1; None where each image
     has its own."""
+    learnt: LearntPolicy | None = None
+    """The agent of another recipe that this one's policy asks for its map; None where it asks
+    none."""
     histogram: Callable[[], Tensor] | None = None
     """Counts the *training* images' pixels by intensity, ``(bins,)`` over [0, 1]; no image of
     another part of the split, whatever the recipe says. Only what needs it calls it."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 import maskwise
 from maskwise import seeds
@@ -24,6 +24,13 @@ from maskwise.artefacts.encoder import (
     write_encoder,
 )
 from maskwise.artefacts.gallery import Gallery
+from maskwise.artefacts.policy import (
+    LearntPolicy,
+    PolicyMetadata,
+    check_origin,
+    content,
+    options_of,
+)
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store, open_store
 from maskwise.encoders.contract import Encoder
@@ -38,6 +45,7 @@ from maskwise.pretrain.hardware import build_fabric, determinism
 from maskwise.pretrain.histogram import histogram
 from maskwise.pretrain.loop import COLUMNS, Loop, Plan
 from maskwise.pretrain.objectives.none import NoneConfig as NoObjectiveConfig
+from maskwise.pretrain.policies.learnt import kept
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
 
 log = logging.getLogger(__name__)
@@ -57,6 +65,8 @@ class PretrainRun:
     seed: int
     checkpoints: Path
     """Folder of the replicate's own, outside all outputs."""
+    learnt: LearntPolicy | None = None
+    """The agent whose map the recipe's policy asks for, where it asks for one."""
 
     @property
     def replicate(self) -> str:
@@ -76,6 +86,9 @@ class Pretrained:
     metadata: EncoderMetadata
     history: pd.DataFrame
     gallery: Gallery
+    policy: LearntPolicy
+    """What the agent thinks of each place, for recipes that ask; without a tensor where the
+    policy has no map that it learnt."""
 
 
 @contextmanager
@@ -97,6 +110,7 @@ def pretraining(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Iterato
             for stale in run.checkpoints.glob("step_*.safetensors"):  # of another recipe
                 stale.unlink()
         own = store.for_seed(run.seed)  # with folds, each seed normalises by its own images
+        _check_learnt(own, run)
         yield _pretrain(own, for_seed(splits, run.seed), run, checkpoint)
         checkpoint.remove()
 
@@ -109,12 +123,13 @@ def _pretrain(
     )
     probe = Probe.build(store, splits, run.budget.grid, run.seed)
     if run.recipe.trains:
-        history, gallery = _train(store, splits, run, encoder, probe, checkpoint)
+        history, gallery, maps = _train(store, splits, run, encoder, probe, checkpoint)
     else:
         _load_weights(encoder, store, run)
-        history, gallery = pd.DataFrame(columns=list(COLUMNS)), pack(probe)
+        history, gallery, maps = pd.DataFrame(columns=list(COLUMNS)), pack(probe), {}
     cast(Any, encoder).to("cpu").to(memory_format=torch.contiguous_format).eval()
-    return Pretrained(encoder, _metadata(store, run), history, gallery)
+    policy = LearntPolicy(_policy_metadata(store, run), maps)
+    return Pretrained(encoder, _metadata(store, run), history, gallery, policy)
 
 
 def _train(
@@ -124,7 +139,7 @@ def _train(
     encoder: Encoder,
     probe: Probe,
     checkpoint: Checkpoint,
-) -> tuple[pd.DataFrame, Gallery]:
+) -> tuple[pd.DataFrame, Gallery, dict[str, Tensor]]:
     fabric = build_fabric(run.config.device, run.config.precision)
     batches = _batches(store, splits, run, fabric.device)
     objective, policy = _networks(store, splits, run, encoder, batches)
@@ -161,11 +176,11 @@ def _train(
         },
     )
     with determinism(run.config.deterministic):
-        told = Loop(plan, fabric, objective, policy, batches, probe).run(checkpoint)
+        history, gallery = Loop(plan, fabric, objective, policy, batches, probe).run(checkpoint)
     if run.recipe.keep_decoder:
         weights = _decoder(objective).state_dict()
         keep_decoder(encoder, {name: tensor.cpu() for name, tensor in weights.items()})
-    return told
+    return history, gallery, kept(policy)
 
 
 def _decoder(objective: Objective) -> nn.Module:
@@ -271,6 +286,7 @@ def _setting(store: Store, splits: pd.DataFrame, run: PretrainRun, batches: Batc
         laterality=store.header.laterality,
         rows=len(store),
         window=seen.window,
+        learnt=run.learnt,
         histogram=lambda: histogram(store, _rows(store, splits, ["train"])),
     )
 
@@ -325,6 +341,33 @@ def _metadata(store: Store, run: PretrainRun) -> EncoderMetadata:
     )
 
 
+def _policy_metadata(store: Store, run: PretrainRun) -> PolicyMetadata:
+    return PolicyMetadata(
+        name=run.recipe.names["policy"],
+        options=options_of(run.recipe.policy),
+        grid=run.budget.grid,
+        preparation=store.header.preparation,
+        source=run.source,
+        recipe=run.recipe_name,
+        seed=run.seed,
+        data_hash=store.header.data_hash,
+        version=maskwise.__version__,
+    )
+
+
+def _check_learnt(store: Store, run: PretrainRun) -> None:
+    """Refuse an agent of other images, which may have seen those of this replicate's test."""
+    if run.learnt is not None:
+        check_origin(
+            run.learnt,
+            run.budget.grid,
+            store.header.preparation,
+            store.header.data_hash,
+            (run.source, run.seed),
+            f"{run.recipe_name}.policy.map.recipe",
+        )
+
+
 def _key(store: Store, run: PretrainRun) -> str:
     config = asdict(run.config)
     # How often and where a checkpoint is saved, and who may wait for whom, shapes no weight.
@@ -336,4 +379,5 @@ def _key(store: Store, run: PretrainRun) -> str:
         shaping,
         asdict(store.header),
         [run.source, run.recipe_name, run.seed],
+        *([] if run.learnt is None else [content(run.learnt)]),
     )

@@ -13,6 +13,7 @@ from maskwise.pretrain.policies.noise import NoiseConfig
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.policies.random_box import RandomBoxConfig
 from maskwise.pretrain.policies.random_cells import RandomCellsConfig
+from maskwise.pretrain.policies.spare import SpareConfig
 from maskwise.pretrain.policies.variance_cells import VarianceCellsConfig
 
 POLICIES: dict[str, type[PolicyConfig]] = {
@@ -28,5 +29,6 @@ POLICIES: dict[str, type[PolicyConfig]] = {
     "none": NoneConfig,
     "random_box": RandomBoxConfig,
     "random_cells": RandomCellsConfig,
+    "spare": SpareConfig,
     "variance_cells": VarianceCellsConfig,
 }
