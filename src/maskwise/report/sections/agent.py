@@ -7,7 +7,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.gallery import Gallery
-from maskwise.report.agents import ABOVE_VARIANCE, OverSeeds, above_control, over_seeds
+from maskwise.report.agents import (
+    ABOVE_VARIANCE,
+    OverSeeds,
+    above_control,
+    over_seeds,
+    sparing_sentences,
+)
 from maskwise.report.elements import (
     Cell,
     Element,
@@ -32,7 +38,8 @@ _BEHAVIOUR = {
     "variance_correlation": "correlation with variance",
 }
 _READING = (
-    "Mask lift says how much more of a lesion is hidden than of the image: 1 is indifference. "
+    "Mask lift says how much more of a lesion is hidden than of the image: 1 is indifference, "
+    "and below it the lesion is spared, which a policy may be meant to do. "
     "Boxes that lie inside the image favour its middle, so the figures to beat are those of "
     "masks of the same kind put anywhere, in the centre, and where variance is highest. "
     "Content lift takes away what the same masks would hide on images of other groups: what "
@@ -87,6 +94,7 @@ def build(facts: PretrainingFacts) -> Section:
             Paragraph(_READING),
             _table(facts, measured),
             *_over_seeds(facts, measured),
+            *map(Paragraph, sparing_sentences(facts)),
         ]
         elements.append(Pictures(_lifts(facts, measured)))
     else:
