@@ -56,6 +56,7 @@ EXAMPLES: dict[str, Any] = {
     "mode": "probe",
     "fraction": 0.1,
     "recipe": "a3c",
+    "goal": "hide",
     "written": "2026-11-29",
 }
 """Of options that have no default, by their key."""

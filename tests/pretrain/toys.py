@@ -43,6 +43,7 @@ def make_setting(**changes: Any) -> Setting:
         "std": (1.0,),
         "laterality": "free",
         "rows": 4096,
+        "lesions": lambda index, seeds: torch.zeros(len(index), 1, 32, 32),
         "histogram": lambda: torch.ones(256),
     }
     return Setting(**{**values, **changes})

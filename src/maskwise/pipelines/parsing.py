@@ -195,6 +195,7 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
         laterality=images.laterality,
         rows=budget.batch_size,
         window=images.preparation().window,
+        lesions=lambda index, seeds: index,  # as images
         histogram=lambda: torch.ones(1),  # of no image: those are not there yet
     )
     problems = []

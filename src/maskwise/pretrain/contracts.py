@@ -126,6 +126,16 @@ class SharedPolicy(Protocol):
 
 
 @runtime_checkable
+class ChoosesRows(Protocol):
+    """A policy that knows images by their rows of the store, and not by what they show."""
+
+    def choose_rows(
+        self, index: Tensor, images: Tensor, grid: Grid, generator: Generator
+    ) -> Tensor:
+        """Return the masks of ``choose_masks`` for the rows ``index`` ``(B,)``."""
+
+
+@runtime_checkable
 class KeepsMap(Protocol):
     """A policy whose map outlives its training: another run can ask for it."""
 
@@ -153,6 +163,11 @@ class Objective(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> Any: ...
     def train(self, mode: bool = True) -> Any: ...
     def to(self, device: Any) -> Any: ...
+
+
+Lesions = Callable[[Tensor, Tensor | None], Tensor]
+"""``(index, augmentation_seed) -> (B, 1, H, W)`` float32, 1 where a lesion is outlined, in the
+frame of ``Batch.images``; without seeds, in that of the store."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +201,8 @@ class Setting:
     window: tuple[float, float] | None = None
     """Raw values, of CT Hounsfield units, whose intensities are 0 and 1; None where each image
     has its own."""
+    lesions: Lesions | None = None
+    """Outlines, for a ceiling that is told them and for nothing else; None without any."""
     learnt: LearntPolicy | None = None
     """The agent of another recipe that this one's policy asks for its map; None where it asks
     none."""

@@ -20,6 +20,7 @@ from maskwise.pretrain.optimisation import OptimisationConfig
 from maskwise.pretrain.phases import SCHEDULES, AlternatingConfig, ScheduleConfig, Timeline
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
+from maskwise.pretrain.policies.oracle import OracleConfig
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,11 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise UserError(
             f"{where}.policy.{option} asks which of an image's hidden cells has the larger "
             f"error, but objective {objective} has one error for all of them; {remedy}"
+        )
+    if isinstance(recipe.policy, OracleConfig) and recipe.transductive:
+        raise UserError(
+            f"{where}.transductive: true, but policy oracle would be told the outlines of test "
+            "images; leave transductive out"
         )
     if not recipe.trains and recipe.keep_decoder:
         raise UserError(f"{where}.keep_decoder: true, but objective none trains no decoder")

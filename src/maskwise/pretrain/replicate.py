@@ -286,6 +286,7 @@ def _setting(store: Store, splits: pd.DataFrame, run: PretrainRun, batches: Batc
         laterality=store.header.laterality,
         rows=len(store),
         window=seen.window,
+        lesions=None if store.masks is None else batches.lesions,
         learnt=run.learnt,
         histogram=lambda: histogram(store, _rows(store, splits, ["train"])),
     )

@@ -11,6 +11,7 @@ from maskwise.pretrain.policies.hardest.policy import HardestConfig
 from maskwise.pretrain.policies.mean_map import MeanMapConfig
 from maskwise.pretrain.policies.noise import NoiseConfig
 from maskwise.pretrain.policies.none import NoneConfig
+from maskwise.pretrain.policies.oracle import OracleConfig
 from maskwise.pretrain.policies.random_box import RandomBoxConfig
 from maskwise.pretrain.policies.random_cells import RandomCellsConfig
 from maskwise.pretrain.policies.spare import SpareConfig
@@ -27,6 +28,7 @@ POLICIES: dict[str, type[PolicyConfig]] = {
     "mean_map": MeanMapConfig,
     "noise": NoiseConfig,
     "none": NoneConfig,
+    "oracle": OracleConfig,
     "random_box": RandomBoxConfig,
     "random_cells": RandomCellsConfig,
     "spare": SpareConfig,
