@@ -8,9 +8,11 @@ import torch
 from torch import Generator, nn
 
 from maskwise.encoders.resnet import Resnet18Config
+from maskwise.preparation import Preparation
 from maskwise.pretrain.contracts import Batch, Setting
 from maskwise.pretrain.optimisation import build_optimiser
 from maskwise.pretrain.recipe import parse_recipe
+from maskwise.pretrain.rehearsal import untaught
 from turns import Work, machine
 
 
@@ -30,9 +32,16 @@ def noise(batch: int, side: int) -> torch.Tensor:
 
 
 def training_step(
-    recipe_block: Mapping[str, Any], images: torch.Tensor, cells: int, progress: float
+    recipe_block: Mapping[str, Any],
+    images: torch.Tensor,
+    cells: int,
+    progress: float,
+    agent: Mapping[str, Any] | None = None,
 ) -> Work:
-    """Return one step of the recipe on ``images``: choose, fill in, learn twice."""
+    """Return one step of the recipe on ``images``: choose, fill in, learn twice.
+
+    ``agent`` is the recipe whose agent it asks for a map.
+    """
     recipe = parse_recipe(recipe_block, "recipe")
     b, channels, height, width = images.shape
     rows, device = torch.arange(b, device=images.device), images.device
@@ -51,7 +60,21 @@ def training_step(
         rows=b,
         steps=100,
         trained_on=b,
+        histogram=lambda: torch.ones(256),
     )
+    if agent is not None:
+        asked = parse_recipe(agent, "agent")
+        seen = Preparation(
+            channels=channels,
+            height=height,
+            width=width,
+            geometry={"name": "resize"},
+            intensity={"name": "range"},
+            mean=setting.mean,
+            std=setting.std,
+            modality=setting.modality,
+        )
+        setting = replace(setting, learnt=untaught(asked, "agent", setting, seen, "noise"))
     torch.manual_seed(0)
     objective: Any = recipe.objective.build(setting, recipe.encoder.build(channels))
     # In the loop's order: a policy has its copy before the network moves.

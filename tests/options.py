@@ -55,6 +55,8 @@ EXAMPLES: dict[str, Any] = {
     "comparisons": [["dqn", "random_box"]],
     "mode": "probe",
     "fraction": 0.1,
+    "recipe": "a3c",
+    "goal": "hide",
     "written": "2026-11-29",
 }
 """Of options that have no default, by their key."""

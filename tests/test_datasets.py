@@ -79,6 +79,7 @@ DAMAGED = [
     (datasets.SummaryDataset, "data_summary.json"),
     (datasets.SplitsDataset, "splits.parquet"),
     (datasets.EncoderDataset, "encoder.safetensors"),
+    (datasets.PolicyDataset, "policy.safetensors"),
     (datasets.HistoryDataset, "history.csv"),
     (datasets.GalleryDataset, "gallery.npz"),
     (datasets.PredictionsDataset, "predictions.parquet"),

@@ -52,6 +52,46 @@ def test_a_list_that_is_changed_later_needs_no_new_file(
     }
 
 
+def test_a_recipe_that_asks_an_agent_has_a_stage_that_waits_for_it(
+    project: Project, tmp_path: Path
+) -> None:
+    copy = copy_project(tmp_path / "copy")
+    copy.edit(
+        "conf/base/experiment.yml",
+        experiment__sources__busi_study__recipes=[
+            "scratch",
+            "simclr_spare",
+            "a3c",
+            "simclr_spare_shuffled",
+        ],
+        experiment__sources__busi_study__seeds=[0, 5],
+    )
+    write_stages(copy.root, "busi_study")
+    found = addresses(copy, "studies/busi_study/dvc.yaml")
+    assert {name for name in found if name.startswith("pretrain")} == {
+        f"{stage}@busi_study-{recipe}-{seed}"
+        for stage, recipes in (
+            ("pretrain", ["scratch", "a3c"]),
+            ("pretrain_after_a3c", ["simclr_spare", "simclr_spare_shuffled"]),
+        )
+        for recipe in recipes
+        for seed in (0, 5)
+    }
+    with Repo(copy.root) as repo:
+        before = {
+            stage.name: {
+                other.name
+                for other in repo.index.graph.successors(stage)
+                if "pretrain" in other.name
+            }
+            for stage in repo.index.stages
+            if "simclr_spare-5" in stage.name and "pretrain" in stage.name
+        }
+    assert before == {
+        "pretrain_after_a3c@busi_study-simclr_spare-5": {"pretrain@busi_study-a3c-5"}
+    }
+
+
 def test_evaluation_depends_on_the_lists_of_its_own_source(project: Project) -> None:
     write_stages(project.root, "busi_study")
     text = (project.root / "studies/busi_study/dvc.yaml").read_text(encoding="utf-8")

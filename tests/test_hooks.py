@@ -169,6 +169,41 @@ def test_a_wrong_policy_of_one_recipe_stops_the_run_of_its_source() -> None:
     assert "dqn.policy.name: there is no 'dqm'; did you mean 'dqn'?" in message
 
 
+SPARING = replace(
+    STUDIES["phantom"],
+    recipes=("a3c", "dqn", "random_cells", "simclr_spare"),
+    needs={"simclr_spare": "a3c"},
+)
+
+
+def sparing(study: Study = SPARING, **runtime: Any) -> None:
+    check_parameters(load(**runtime), [study], KNOWN)
+
+
+def test_a_recipe_that_asks_an_agent_of_its_study_is_accepted() -> None:
+    sparing()
+
+
+def test_an_agent_named_elsewhere_than_in_the_recipe_s_file_is_refused() -> None:
+    with pytest.raises(UserError) as caught:
+        sparing(simclr_spare={"policy": {"map": {"recipe": "dqn"}}})
+    assert str(caught.value) == (
+        "simclr_spare.policy.map.recipe: is 'dqn', but "
+        "conf/base/recipes/parameters_simclr_spare.yml says 'a3c'; what is trained first is "
+        "read there alone, so change it there"
+    )
+
+
+def test_a_recipe_whose_policy_has_no_map_to_spare_is_refused_before_any_stage() -> None:
+    study = replace(SPARING, needs={"simclr_spare": "random_cells"})
+    with pytest.raises(UserError) as caught:
+        sparing(study, simclr_spare={"policy": {"map": {"recipe": "random_cells"}}})
+    assert str(caught.value) == (
+        "simclr_spare.policy.map.recipe: policy random_cells of random_cells learns no map of "
+        "an image; name a recipe whose agent does, with policy dqn or a3c"
+    )
+
+
 def test_a_source_that_is_not_run_does_not_stop_the_others() -> None:
     check_parameters(load(busi={"pretrain": {"stepz": 3}}), [STUDIES["phantom"]], KNOWN)
 

@@ -15,7 +15,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
-from maskwise.dvc_stages import write_stages
+from maskwise.dvc_stages import AFTER, write_stages
 from maskwise.pipeline_registry import PROJECT, source_pipeline
 from maskwise.pretrain import checkpoint
 from maskwise.replicates import EXPERIMENT, Study, read_studies
@@ -62,16 +62,19 @@ class Graphs:
         return None if path is None else Path(path).relative_to(PROJECT)
 
 
-@pytest.fixture(scope="module", params=["reproduced", "without labels"])
+@pytest.fixture(scope="module", params=["reproduced", "without labels", "with an agent asked"])
 def graphs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Graphs]:
-    """Yield both views of the sources under `reproduce`, and of a study without labels."""
+    """Yield both views of the source under `reproduce`, and of a study of each other kind."""
     bootstrap_project(PROJECT)
     project, study = PROJECT, read_studies(PROJECT)["phantom"]
     if request.param == "without labels":
         project = copy_project(tmp_path_factory.mktemp("lineage") / "project").root
         study = without_labels(project)
+    if request.param == "with an agent asked":
+        project = copy_project(tmp_path_factory.mktemp("lineage") / "project").root
+        study = asking(project)
     with (
         pytest.MonkeyPatch.context() as patch,
         KedroSession.create(project_path=PROJECT, env="base") as session,
@@ -91,7 +94,8 @@ def graphs(
 
 def words(address: str) -> list[str]:
     """Return stage, source, recipe and seed of a DVC stage's name."""
-    return re.split("[@-]", address)
+    stage, *others = re.split("[@-]", address)
+    return [stage.partition(AFTER)[0], *others]
 
 
 def without_labels(project: Path) -> Study:
@@ -99,6 +103,17 @@ def without_labels(project: Path) -> Study:
     name = "phantom_study"
     Project(project).edit(
         "conf/base/experiment.yml", **{f"experiment__sources__{name}__fractions": []}
+    )
+    write_stages(project, name)
+    return read_studies(project)[name]
+
+
+def asking(project: Path) -> Study:
+    """Give a source of the copy at ``project`` recipes that ask an agent; return it."""
+    name = "phantom_study"
+    recipes = ["scratch", "a3c", "simclr_spare", "simclr_spare_variance"]
+    Project(project).edit(
+        "conf/base/experiment.yml", **{f"experiment__sources__{name}__recipes": recipes}
     )
     write_stages(project, name)
     return read_studies(project)[name]
@@ -132,8 +147,10 @@ def test_dvc_has_a_stage_for_every_stage_and_replicate_of_the_reproduced_sources
     )
     expected = {f"{stage}@{study.source}" for stage in whole}
     for stage in ("pretrain", "finetune") if labelled else ("pretrain",):
+        after = {name: f"{AFTER}{first}" for name, first in study.needs.items()}
         expected |= {
-            f"{stage}@{study.source}-{recipe}-{seed}"
+            f"{stage}{after.get(recipe, '') if stage == 'pretrain' else ''}"
+            f"@{study.source}-{recipe}-{seed}"
             for recipe in study.recipes
             for seed in study.seeds
         }
@@ -199,7 +216,7 @@ def test_every_file_of_code_and_of_parameters_that_dvc_names_exists(graphs: Grap
 
 def test_every_stage_depends_on_its_own_code(graphs: Graphs) -> None:
     for address, stage in graphs.stages.items():
-        name = address.split("@")[0]
+        name = words(address)[0]
         assert Path(f"src/maskwise/pipelines/{name}.py") in dependencies(stage)
         package = Path("src/maskwise") / ("ingest/sources" if name == "generate" else name)
         assert package in dependencies(stage), address
@@ -209,7 +226,7 @@ def test_every_stage_depends_on_all_the_code_that_shapes_what_it_writes(
     graphs: Graphs,
 ) -> None:
     for address, stage in graphs.stages.items():
-        own = Path("src/maskwise/pipelines", f"{address.split('@')[0]}.py")
+        own = Path("src/maskwise/pipelines", f"{words(address)[0]}.py")
         known = dependencies(stage)
         unknown = {path for path in reached(own) if not known & {path, *path.parents}}
         assert not unknown, address

@@ -59,7 +59,25 @@ def test_whatever_a_replicate_writes_is_read_in_its_own_recipe(
         for recipe in study.recipes:
             inside = pipeline.only_nodes_with_namespaces([recipe])
             written = {name for name in inside.all_outputs() if ".s0." in name}
-            assert written <= inside.all_inputs()
+            # What its agent learnt may serve another recipe.
+            assert written - inside.all_inputs() == {f"phantom.{recipe}.s0.policy"}
+
+
+@pytest.mark.filterwarnings("ignore:.*dataset names contain")
+def test_a_recipe_that_asks_an_agent_is_trained_after_it_with_the_same_seed() -> None:
+    study = replace(
+        read_studies(PROJECT)["busi"],
+        recipes=("simclr_spare", "a3c"),
+        seeds=(0, 3),
+        needs={"simclr_spare": "a3c"},
+    )
+    pipeline = source_pipeline(study, PROJECT).only_nodes_with_tags("pretrain")
+    for seed in (0, 3):
+        node = next(n for n in pipeline.nodes if n.name == f"simclr_spare.s{seed}.pretrain")
+        agents = [name for name in node.inputs if name.endswith(".policy")]
+        assert agents == [f"busi.a3c.s{seed}.policy"]
+        order = [each.name for each in pipeline.nodes]
+        assert order.index(f"a3c.s{seed}.pretrain") < order.index(node.name)
 
 
 @pytest.mark.filterwarnings("ignore:.*dataset names contain")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from maskwise.errors import UserError
 from maskwise.replicates import Replicate, address, parse_studies, read_studies
@@ -172,4 +173,61 @@ def test_an_experiment_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text("experiment: [")
     with pytest.raises(UserError, match=r"experiment\.yml, line \d: is not YAML"):
+        read_studies(tmp_path)
+
+
+def a_project(root: Path, recipes: list[str], **sources: Any) -> Path:
+    """Write an experiment of two sources, one of them reproduced, and the recipes' files."""
+    (root / "conf/base/recipes").mkdir(parents=True)
+    block = {**BLOCK, "sources": {"phantom": {}, "busi": {"recipes": recipes}, **sources}}
+    text = yaml.safe_dump({"experiment": block})
+    (root / "conf/base/experiment.yml").write_text(text, encoding="utf-8")
+    asks = {"sparing": "dqn", "asking": "sparing", "itself": "itself"}
+    for name, other in asks.items():
+        policy = {"name": "spare", "map": {"recipe": other}}
+        text = yaml.safe_dump({name: {"policy": policy}})
+        path = root / f"conf/base/recipes/parameters_{name}.yml"
+        path.write_text(text, encoding="utf-8")
+    return root
+
+
+def test_a_recipe_that_asks_an_agent_says_so_in_its_own_file(tmp_path: Path) -> None:
+    study = read_studies(a_project(tmp_path, ["dqn", "sparing"]))["busi"]
+    assert study.needs == {"sparing": "dqn"}
+    assert study.before(Replicate("busi", "sparing", 1)) == Replicate("busi", "dqn", 1)
+    assert study.before(Replicate("busi", "dqn", 1)) is None
+
+
+@pytest.mark.parametrize(
+    ("recipes", "message"),
+    [
+        (
+            ["scratch", "sparing"],
+            "experiment (source 'busi'): 'sparing' asks the agent of 'dqn', which is not "
+            "listed; add it to the recipes",
+        ),
+        (
+            ["dqn", "sparing", "asking"],
+            "experiment (source 'busi'): 'asking' asks the agent of 'sparing', which has none; "
+            "name a recipe with dqn or a3c",
+        ),
+        (["itself"], "experiment (source 'busi'): 'itself' asks the agent of 'itself', which"),
+    ],
+)
+def test_an_agent_that_nobody_trains_is_refused_in_one_sentence(
+    tmp_path: Path, recipes: list[str], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        read_studies(a_project(tmp_path, recipes))
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_source_under_reproduce_takes_no_recipe_that_asks_an_agent(tmp_path: Path) -> None:
+    a_project(tmp_path, ["dqn", "sparing"])
+    path = tmp_path / "conf/base/experiment.yml"
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document["experiment"]["recipes"] = ["dqn", "sparing"]
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    with pytest.raises(UserError, match=r"which dvc\.yaml cannot say; .*dvc_stages"):
         read_studies(tmp_path)

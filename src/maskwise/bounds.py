@@ -7,7 +7,7 @@ every depth and before anything is built. Needs nothing but Python.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any
 
 from maskwise.errors import shown
@@ -78,6 +78,42 @@ class Length:
             return value
 
         return no_info_before_validator_function(checked, handler(source))
+
+
+@dataclass(frozen=True)
+class WordOr:
+    """Of an option that is one word, or else a number within bounds or a block."""
+
+    word: str
+    other: Within | str
+    """A number's bounds; or what a block looks like, which is a dataclass when it was read."""
+
+    def check(self, value: Any) -> None:
+        """Raise ``ValueError`` unless ``value`` is the word, or the other thing."""
+        if value == self.word:
+            return
+        if isinstance(self.other, str):
+            if not is_dataclass(value):
+                raise ValueError(
+                    f"should be {self.word} or {self.other}, but is {shown(value)}"
+                )
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(
+                f"should be {self.word}, or a number that must {self.other}, but is "
+                f"{shown(value)}"
+            )
+        else:
+            self.other.check(value)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        """Tell pydantic, whose own words about several types name none of them."""
+        from pydantic_core.core_schema import no_info_plain_validator_function
+
+        def checked(value: Any) -> Any:
+            self.check(value)
+            return value
+
+        return no_info_plain_validator_function(checked)
 
 
 LARGEST = 4_096

@@ -209,6 +209,20 @@ class EncoderDataset(ArtefactDataset):
         write_encoder(data, data.metadata, self._filepath)
 
 
+class PolicyDataset(ArtefactDataset):
+    """What an agent thinks of each place, beside the encoder that it hid for."""
+
+    def read(self) -> Any:
+        from maskwise.artefacts.policy import read_policy
+
+        return read_policy(self._filepath)
+
+    def save(self, data: Any) -> None:
+        from maskwise.artefacts.policy import write_policy
+
+        write_policy(data, self._filepath)
+
+
 class GalleryDataset(ArtefactDataset):
     """What was hidden and drawn of the probe images over training."""
 

@@ -4,7 +4,9 @@
 ``reproduce``: its templates cannot look a list up by the name of a source. So such a source has
 a file of its own, ``studies/<source>/dvc.yaml``: ``dvc.yaml`` with the source's name put in.
 The lists stay in ``experiment.yml``, where both Kedro and DVC read them at every run. A source
-without labels (``fractions: []``) has neither finetune nor evaluate, and another report.
+without labels (``fractions: []``) has neither finetune nor evaluate, and another report. Where
+a recipe asks another's agent for its map, DVC must know which is first: then the recipes of
+``pretrain`` stand in the file, and it is to be written again when they change.
 """
 
 import re
@@ -25,6 +27,9 @@ _NOT_SHOWN = re.compile(
     re.MULTILINE,
 )
 """What the report of a source without labels neither reads nor writes."""
+AFTER = "_after_"
+"""``pretrain_after_a3c`` has the recipes that ask the agent of ``a3c``."""
+_ENCODERS = "data/06_models/${{item.source}}/encoders/{recipe}/s${{item.seed}}"
 _STAGE = re.compile(r"^  \w+:\n", re.MULTILINE)
 
 
@@ -59,7 +64,7 @@ def stages(common: str, study: Study, own: Collection[str]) -> str:
     source = study.source
     _, head, body = common.partition("stages:\n")
     parts = [part for part in _parts(body) if study.generated or ".generated}" not in part]
-    body = "".join(parts if study.finetunes else _of_pretraining(parts))
+    body = "".join(_in_order(parts if study.finetunes else _of_pretraining(parts), study))
     body = re.sub(r"\$\{experiment\.(reproduce|generated)\}", f"[{source}]", body)
     for key in own:
         body = re.sub(rf"\bexperiment\.{key}\b", f"experiment.sources.{source}.{key}", body)
@@ -85,6 +90,30 @@ def _of_pretraining(parts: Iterable[str]) -> Iterator[str]:
             yield _NOT_SHOWN.sub("", part).replace("}/models\n", "}/encoders\n")
         elif name not in NEED_LABELS:
             yield part
+
+
+def _in_order(parts: Iterable[str], study: Study) -> Iterator[str]:
+    """Yield the stages, one more of ``pretrain`` for each recipe whose agent others ask."""
+    for part in parts:
+        if not study.needs or not part.startswith("  pretrain:\n"):
+            yield part
+            continue
+        asked = dict.fromkeys(study.needs.values())
+        yield _of_recipes(part, [name for name in study.recipes if name not in study.needs])
+        for first in asked:
+            after = [name for name, other in study.needs.items() if other == first]
+            agent = _ENCODERS.format(recipe=first)
+            yield (
+                _of_recipes(part, after)
+                .replace("  pretrain:\n", f"  pretrain{AFTER}{first}:\n", 1)
+                .replace(
+                    "    params:\n", f"      - {agent}/policy.safetensors\n    params:\n", 1
+                )
+            )
+
+
+def _of_recipes(part: str, recipes: Iterable[str]) -> str:
+    return part.replace("recipe: ${experiment.recipes}", f"recipe: [{', '.join(recipes)}]")
 
 
 def main() -> None:

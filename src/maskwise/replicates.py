@@ -8,7 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,8 @@ class Study:
     fractions: tuple[float, ...]
     fractions_parameter: str
     """Catalog name of the parameter that holds ``fractions``."""
+    needs: Mapping[str, str] = field(default_factory=dict)
+    """Recipe -> the recipe whose agent it asks for a map, and which is trained before."""
 
     @property
     def finetunes(self) -> bool:
@@ -97,6 +99,11 @@ class Study:
     def all_replicates(self) -> tuple[Replicate, ...]:
         """Those of every recipe."""
         return tuple(one for recipe in self.recipes for one in self.replicates(recipe))
+
+    def before(self, replicate: Replicate) -> Replicate | None:
+        """Return the replicate of the same seed whose agent this one asks, if any."""
+        recipe = self.needs.get(replicate.recipe)
+        return None if recipe is None else replace(replicate, recipe=recipe)
 
     def dataset(self, artefact: str) -> str:
         """Return the catalog's name of one of this source's artefacts."""
@@ -133,7 +140,55 @@ def read_studies(project: Path) -> dict[str, Study]:
     document = read_yaml(path)
     if "experiment" not in document:
         raise UserError(f"{path}: should hold one block `experiment`")
-    return parse_studies(document["experiment"])
+    studies = parse_studies(document["experiment"]).values()
+    needs = _needs(project, {name for study in studies for name in study.recipes})
+    found = [
+        replace(study, needs={name: needs[name] for name in study.recipes if name in needs})
+        for study in studies
+    ]
+    reproduced = document["experiment"]["reproduce"]
+    _refuse(problem for study in found for problem in _wrong_needs(study, reproduced))
+    return {study.source: study for study in found}
+
+
+def needed(block: Any) -> str | None:
+    """Return the recipe whose agent a recipe's ``block`` asks for a map, if it names one."""
+    for key in ("policy", "map", "recipe"):
+        if not isinstance(block, Mapping):
+            return None
+        block = block.get(key)
+    return block if isinstance(block, str) else None
+
+
+def _needs(project: Path, recipes: Iterable[str]) -> dict[str, str]:
+    """Read which of ``recipes`` asks which other; a recipe without a file asks none."""
+    found = {}
+    for name in sorted(recipes):
+        path = project / recipe_file(name)
+        recipe = needed(read_yaml(path).get(name)) if path.is_file() else None
+        if recipe is not None:
+            found[name] = recipe
+    return found
+
+
+def recipe_file(recipe: str) -> Path:
+    """Return where a recipe stands, below the project's folder."""
+    return Path("conf/base/recipes", f"parameters_{recipe}.yml")
+
+
+def _wrong_needs(study: Study, reproduced: Collection[str]) -> Iterator[str]:
+    """Say where a recipe asks for the agent of one that is not listed, or that asks as well."""
+    for recipe, other in study.needs.items():
+        asks = f"experiment (source {shown(study.source)}): {shown(recipe)} asks the agent of"
+        if other not in study.recipes:
+            yield f"{asks} {shown(other)}, which is not listed; add it to the recipes"
+        elif other in study.needs:
+            yield f"{asks} {shown(other)}, which has none; name a recipe with dqn or a3c"
+        elif study.source in reproduced:
+            yield (
+                f"{asks} {shown(other)}, which dvc.yaml cannot say; give recipes to a source "
+                "that is not under `reproduce`, and it stages: python -m maskwise.dvc_stages"
+            )
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:

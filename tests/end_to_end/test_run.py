@@ -54,6 +54,7 @@ def test_a_run_shows_neither_a_traceback_nor_a_warning_of_python(finished: Finis
         "03_primary/phantom/store/store.json",
         "05_model_input/phantom/splits.parquet",
         f"06_models/phantom/encoders/{REPLICATE}/encoder.safetensors",
+        f"06_models/phantom/encoders/{REPLICATE}/policy.safetensors",
         f"06_models/phantom/models/{REPLICATE}",
         f"07_model_output/phantom/training/{REPLICATE}/history.csv",
         f"07_model_output/phantom/training/{REPLICATE}/gallery.npz",

@@ -23,9 +23,9 @@ from maskwise.pretrain.policies.centre_cells import CentreCells
 from pretrain.cell_toys import uniform_share
 from pretrain.toys import make_setting
 
-CONTROLS = ["block", "centre_cells", "random_cells", "variance_cells"]
-DRAWN = ["block", "centre_cells", "random_cells"]
-"""Those whose masks follow from the generator alone."""
+CONTROLS = ["block", "centre_cells", "foreground", "random_cells", "variance_cells"]
+DRAWN = ["block", "centre_cells", "foreground", "random_cells"]
+"""Those whose masks of equal images follow from the generator alone."""
 GRID: Grid = (8, 8)
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 

@@ -39,6 +39,7 @@ POLICY_BLOCKS: dict[str, dict[str, Any]] = {name: {"name": name} for name in POL
 }
 # Hides its share in expectation only: with half, every other image would be hidden further.
 POLICY_BLOCKS["a3c ahm"]["ratio"] = 0.375
+POLICY_BLOCKS["oracle"]["goal"] = "hide"
 POLICY_BLOCKS["mean_map"]["policy"] = {"name": "a3c"}
 TRAINED = [name for name, config in OBJECTIVES.items() if config.needs_training]
 Make = Callable[[], Policy[Any]]

@@ -28,7 +28,10 @@ from maskwise.pretrain.replicate import Pretrained
 from pretrain.toys import SMALL, make_run, make_setting, make_store, pretrain
 
 GRID = (8, 8)
-NEEDED: dict[str, dict[str, Any]] = {"mean_map": {"policy": {"name": "a3c"}}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "mean_map": {"policy": {"name": "a3c"}},
+    "oracle": {"goal": "hide"},
+}
 """Options without a default."""
 BLOCKS: dict[str, dict[str, Any]] = {
     " ".join(filter(None, (name, preset))): {

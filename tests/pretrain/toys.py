@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from maskwise.artefacts.store import Laterality, Store, StoreHeader, open_store, writing_store
 from maskwise.pretrain.contracts import Setting
@@ -44,6 +45,8 @@ def make_setting(**changes: Any) -> Setting:
         "rows": 4096,
         "steps": 100,
         "trained_on": 4096,
+        "lesions": lambda index, seeds: torch.zeros(len(index), 1, 32, 32),
+        "histogram": lambda: torch.ones(256),
     }
     return Setting(**{**values, **changes})
 

@@ -12,6 +12,7 @@ from scipy import stats
 
 from maskwise.pipeline_registry import PROJECT
 from maskwise.report.agents import agent_sentence, over_seeds
+from maskwise.report.cautions import cautions
 from maskwise.report.facts import read_facts
 from maskwise.report.figures import lift
 from maskwise.report.headline import headline
@@ -217,3 +218,59 @@ def test_the_page_sets_content_lift_over_seeds_beside_the_control() -> None:
 def test_two_seeds_have_no_interval() -> None:
     assert np.isnan([over_seeds([1.0, 2.0]).low, over_seeds([1.0, 2.0]).high]).all()
     assert "over 2 seeds, too few to say" in told(lifted({"dqn": [2.0, 2.1]}))
+
+
+def with_lift(lifts: Sequence[float], uniform: float = 1.0) -> ReportInputs:
+    """Return a study whose agent ends with these mask lifts, an entry a seed."""
+    inputs = study(seeds=tuple(range(len(lifts))), recipes=("scratch", "dqn"))
+    histories = {
+        (name, seed): table.assign(
+            lift=lifts[seed],
+            lift_low=lifts[seed] - 0.1,
+            lift_high=lifts[seed] + 0.1,
+            lift_uniform=uniform,
+        )
+        if name == "dqn"
+        else table
+        for (name, seed), table in inputs.histories.items()
+    }
+    return replace(inputs, histories=histories)
+
+
+@pytest.mark.parametrize(
+    ("lifts", "uniform", "words"),
+    [
+        ([0.5], 1.0, "it hides 2.0 times less of it than random cells would"),
+        ([0.4, 0.5, 0.6], 1.0, "it hides 2.0 times less of it than random cells would"),
+        ([0.5], 1.5, "it hides 3.0 times less of it than such masks anywhere would"),
+        ([0.0], 1.0, "it hides none of it, of which random cells would hide some"),
+    ],
+)
+def test_a_policy_that_hides_less_of_lesions_than_chance_is_said_to_spare_them(
+    lifts: list[float], uniform: float, words: str
+) -> None:
+    inputs = with_lift(lifts, uniform)
+    assert f"spares the lesion: {words}" in told(inputs)
+    page = plain(str(agent.build(read_facts(inputs))))
+    assert f"spares the lesion: {words}." in page
+
+
+@pytest.mark.parametrize("lifts", [[0.95], [1.2], [0.2, 0.9, 1.5], [0.5, 0.6]])
+def test_a_lift_that_may_be_chance_spares_nothing(lifts: list[float]) -> None:
+    inputs = with_lift(lifts)
+    assert "spares" not in told(inputs)
+    assert "spares the lesion" not in plain(str(agent.build(read_facts(inputs))))
+
+
+def test_sparing_is_no_reason_for_doubt() -> None:
+    without = {caution.title for caution in cautions(read_facts(with_lift([1.5])))}
+    assert {caution.title for caution in cautions(read_facts(with_lift([0.4])))} == without
+
+
+@pytest.mark.parametrize(("lift_at_the_end", "shaded"), [(0.5, True), (1.5, False)])
+def test_what_lies_below_chance_is_shaded_where_the_policy_ends_there(
+    lift_at_the_end: float, shaded: bool
+) -> None:
+    histories = {0: with_lift([lift_at_the_end]).histories["dqn", 0]}
+    labels = [patch.get_label() for patch in lift.draw(histories, "dqn").axes[0].patches]
+    assert ("spares the lesion" in labels) == shaded

@@ -277,3 +277,14 @@ def test_options_that_are_not_those_of_the_training_are_distrusted() -> None:
     }
     text = doubts(replace(inputs, settings=settings))["Options have changed since"]
     assert f"{ran:,} steps, and {ran + 7:,} are configured now" in text
+
+
+def test_a_recipe_that_was_told_the_lesions_is_an_alarm_and_a_caution() -> None:
+    inputs = study()
+    block = {**RECIPES["simclr"], "policy": {"name": "oracle", "goal": "spare"}}
+    facts = read_facts(replace(inputs, recipes={**inputs.recipes, "simclr": block}))
+    (alarm,) = alarms(facts)
+    assert alarm.startswith("Ceiling, no method: the pre-training of ")
+    assert facts.title("simclr") in alarm
+    assert "Lesions were told to pre-training" in {each.title for each in cautions(facts)}
+    assert not alarms(read_facts(inputs))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from maskwise.artefacts.policy import LearntPolicy
 from maskwise.artefacts.weights import weights_path
 from maskwise.config import choose, parse
 from maskwise.encoders.segmenter import Segmenter
@@ -28,8 +29,8 @@ from maskwise.preprocess.config import MODALITIES, PreprocessConfig, SourcePrepr
 from maskwise.pretrain.beginning import weights_of
 from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
-from maskwise.pretrain.rehearsal import rehearse
-from maskwise.replicates import Replicate, Study
+from maskwise.pretrain.rehearsal import rehearse, untaught
+from maskwise.replicates import Replicate, Study, needed, recipe_file
 from maskwise.report.inputs import ReportConfig
 from maskwise.scans.modality import our_word
 
@@ -124,11 +125,16 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
         rows=budget.batch_size,
         steps=budget.steps,
         trained_on=None,
+        window=images.preparation().window,
+        lesions=lambda index, seeds: index,  # as images
+        histogram=lambda: torch.ones(1),  # of no image: those are not there yet
     )
     problems = []
     for name in study.recipes:
         try:
-            rehearse(recipe(parameters[name], name), name, setting)
+            learnt = _untaught(parameters, study, name, setting, images.preparation())
+            chosen = recipe(parameters[name], name)
+            rehearse(chosen, name, replace(setting, learnt=learnt))
         except UserError as error:
             problems.append(str(error))
     if problems:
@@ -154,6 +160,29 @@ def weights(
         return
     images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
     weights_of(chosen, replicate.recipe, images.channels, replicate.seed)
+
+
+def _untaught(
+    parameters: Mapping[str, Any], study: Study, name: str, setting: Any, preparation: Any
+) -> Any:
+    """Return the agent that the recipe ``name`` asks, as it is before its training, if any.
+
+    Raises:
+        UserError: if the options name another recipe than the files of conf/base do, which
+            alone say what is trained first.
+    """
+    asked, known = needed(parameters[name]), study.needs.get(name)
+    if asked != known:
+        raise UserError(
+            f"{name}.policy.map.recipe: is {shown(asked)}, but {recipe_file(name)} says "
+            f"{shown(known)}; what is trained first is read there alone, so change it there"
+        )
+    if asked is None:
+        return None
+    made: LearntPolicy = untaught(
+        recipe(parameters[asked], asked), asked, setting, preparation, study.source
+    )
+    return made
 
 
 def _check_outlines(parameters: Mapping[str, Any], study: Study, images: Any) -> None:

@@ -16,10 +16,11 @@ def pretrain(
     recipe: dict[str, Any],
     budget: dict[str, Any],
     options: dict[str, Any],
+    learnt: Any = None,
     *,
     replicate: Replicate,
     project: Path,
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any]:
     """Train the replicate's encoder without labels, or go on where a run was interrupted."""
     # torch takes seconds to import, and Kedro loads this module to list the pipelines.
     from maskwise.pipelines import parsing
@@ -34,10 +35,11 @@ def pretrain(
         recipe_name=replicate.recipe,
         seed=replicate.seed,
         checkpoints=project / config.checkpoints / replicate.checkpoints,
+        learnt=learnt,
     )
     result = until_saved(pretraining(store, splits, run))
     result.encoder.metadata = result.metadata
-    return result.encoder, result.history, result.gallery
+    return result.encoder, result.history, result.gallery, result.policy
 
 
 def create_pipeline(study: Study, project: Path) -> Pipeline:
@@ -46,6 +48,7 @@ def create_pipeline(study: Study, project: Path) -> Pipeline:
 
 
 def _node(study: Study, replicate: Replicate, project: Path) -> Node:
+    before = study.before(replicate)
     return Node(
         bind(pretrain, replicate=replicate, project=project),
         [
@@ -54,8 +57,9 @@ def _node(study: Study, replicate: Replicate, project: Path) -> Node:
             f"params:{replicate.recipe}",
             study.parameters("pretrain"),
             "params:pretrain",
+            *([] if before is None else [before.dataset("policy")]),
         ],
-        replicate.datasets("encoder", "history", "gallery"),
+        replicate.datasets("encoder", "history", "gallery", "policy"),
         name="pretrain",
         namespace=replicate.namespace,
         tags="pretrain",

@@ -16,7 +16,7 @@ from maskwise.bounds import MOST_CHANNELS, Length, Positive, Side, Within
 from maskwise.description import choose_from
 from maskwise.errors import UserError, cut, shown
 from maskwise.preparation.geometry import GEOMETRIES, Geometry, Pad, Resize
-from maskwise.preparation.intensity import INTENSITIES, Intensity, Range, largest_of
+from maskwise.preparation.intensity import INTENSITIES, Intensity, Range, Window, largest_of
 from maskwise.wording import count
 
 Mean = Annotated[float, Within(-(10**6), 10**6)]
@@ -178,6 +178,12 @@ class Preparation:
         In between it is bilinear; where the network did not see the image it is 0.
         """
         return self._geometry.restore(plane, shape)
+
+    @property
+    def window(self) -> tuple[float, float] | None:
+        """Raw values that became intensities 0 and 1; None where each image has its own."""
+        intensity = self._intensity
+        return (intensity.low, intensity.high) if isinstance(intensity, Window) else None
 
     def span(self, shape: tuple[int, int]) -> tuple[float, float]:
         """Return how many pixels of an image of ``shape`` one of the network spans, (y, x)."""

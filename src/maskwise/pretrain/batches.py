@@ -58,6 +58,18 @@ class Batches:
         on_device = augmentation_seed.to(self.device)
         return augment(images, on_device, self.augmentation, self.laterality)
 
+    def lesions(self, index: Tensor, augmentation_seed: Tensor | None) -> Tensor:
+        """Return where a lesion is outlined, ``(B, 1, H, W)`` float32, moved as the images are.
+
+        Without seeds nothing is moved.
+        """
+        outlined = self.store.lesions(index.cpu().numpy())[:, None].astype(np.float32)
+        lesions = torch.from_numpy(outlined).to(self.device)
+        if augmentation_seed is None:
+            return lesions
+        on_device = augmentation_seed.to(self.device)
+        return augment(lesions, on_device, self.augmentation, self.laterality)
+
     def _rows(self, step: int) -> NDArray[np.int64]:
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs, places = np.divmod(positions, len(self.rows))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_chec
 
 from torch import Generator, Tensor, nn
 
+from maskwise.artefacts.policy import LearntPolicy
 from maskwise.artefacts.store import Laterality
 from maskwise.encoders.contract import Encoder
 from maskwise.masks import Grid
@@ -125,6 +126,31 @@ class SharedPolicy(Protocol):
         """From now on teach ``shared``, and follow what others teach it."""
 
 
+@runtime_checkable
+class ChoosesRows(Protocol):
+    """A policy that knows images by their rows of the store, and not by what they show."""
+
+    def choose_rows(
+        self, index: Tensor, images: Tensor, grid: Grid, generator: Generator
+    ) -> Tensor:
+        """Return the masks of ``choose_masks`` for the rows ``index`` ``(B,)``."""
+
+
+@runtime_checkable
+class KeepsMap(Protocol):
+    """A policy whose map outlives its training: another run can ask for it."""
+
+    def map_state(self) -> dict[str, Tensor]:
+        """Return all that ``maps`` needs besides the options, and nothing else."""
+
+    def load_map_state(self, state: dict[str, Tensor], where: str) -> None:
+        """Take a ``map_state`` back.
+
+        Raises:
+            UserError: beginning with ``where``, if it does not fit.
+        """
+
+
 class Objective(nn.Module, ABC):
     """The network around the encoder, with its loss."""
 
@@ -151,6 +177,11 @@ class Objective(nn.Module, ABC):
         For what lives from step to step: a slow copy, a queue. ``progress`` is the share of the
         network's steps that are made, this one included: (0, 1], 1 after the last.
         """
+
+
+Lesions = Callable[[Tensor, Tensor | None], Tensor]
+"""``(index, augmentation_seed) -> (B, 1, H, W)`` float32, 1 where a lesion is outlined, in the
+frame of ``Batch.images``; without seeds, in that of the store."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +220,17 @@ class Setting:
     objective: Objective | None = None
     """Given to policies, when they are built: for one that asks a copy of the network what is
     hard. It may look at it and copy it; it never changes it."""
+    window: tuple[float, float] | None = None
+    """Raw values, of CT Hounsfield units, whose intensities are 0 and 1; None where each image
+    has its own."""
+    lesions: Lesions | None = None
+    """Outlines, for a ceiling that is told them and for nothing else; None without any."""
+    learnt: LearntPolicy | None = None
+    """The agent of another recipe that this one's policy asks for its map; None where it asks
+    none."""
+    histogram: Callable[[], Tensor] | None = None
+    """Counts the *training* images' pixels by intensity, ``(bins,)`` over [0, 1]; no image of
+    another part of the split, whatever the recipe says. Only what needs it calls it."""
 
 
 class PolicyConfig(Protocol):

@@ -26,6 +26,7 @@ from maskwise.pretrain.optimisers import OPTIMISERS
 from maskwise.pretrain.phases import SCHEDULES, AlternatingConfig, ScheduleConfig, Timeline
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
+from maskwise.pretrain.policies.oracle import OracleConfig
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,11 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise UserError(
             f"{where}.policy.{option}: is made of the error of every pixel, but objective "
             f"{objective} draws none; use another reward, or {hint('', drawing)}"
+        )
+    if isinstance(recipe.policy, OracleConfig) and recipe.transductive:
+        raise UserError(
+            f"{where}.transductive: true, but policy oracle would be told the outlines of test "
+            "images; leave transductive out"
         )
     if not recipe.trains and recipe.keep_decoder:
         raise UserError(f"{where}.keep_decoder: true, but objective none trains no decoder")

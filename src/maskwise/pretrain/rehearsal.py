@@ -6,10 +6,14 @@ from typing import cast
 import torch
 from torch import nn
 
+import maskwise
+from maskwise.artefacts.policy import LearntPolicy, PolicyMetadata, options_of
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.start import ChosenEncoder
 from maskwise.errors import UserError
+from maskwise.preparation import Preparation
 from maskwise.pretrain.contracts import Setting
+from maskwise.pretrain.policies.learnt import kept
 from maskwise.pretrain.recipe import Recipe
 from maskwise.pretrain.replicate import build_networks
 
@@ -31,6 +35,34 @@ def rehearse(recipe: Recipe, name: str, setting: Setting) -> None:
         with torch.random.fork_rng(devices=[]):
             encoder = recipe.encoder.build(setting.channels)
             build_networks(recipe, name, setting, encoder, lambda _, build: build())
+
+
+def untaught(
+    recipe: Recipe, name: str, setting: Setting, preparation: Preparation, source: str
+) -> LearntPolicy:
+    """Return what the recipe's agent would leave if it learnt nothing, for who asks it.
+
+    Raises:
+        UserError: as ``pretrain`` of the recipe does.
+    """
+    tensors = {}
+    if recipe.trains:
+        with torch.random.fork_rng(devices=[]):
+            encoder = recipe.encoder.build(setting.channels)
+            _, policy = build_networks(recipe, name, setting, encoder, lambda _, build: build())
+        tensors = kept(policy)
+    metadata = PolicyMetadata(
+        name=recipe.names["policy"],
+        options=options_of(recipe.policy),
+        grid=setting.grid,
+        preparation=preparation,
+        source=source,
+        recipe=name,
+        seed=0,
+        data_hash="",
+        version=maskwise.__version__,
+    )
+    return LearntPolicy(metadata, tensors)
 
 
 def _look(recipe: Recipe, setting: Setting) -> None:

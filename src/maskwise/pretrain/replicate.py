@@ -1,7 +1,7 @@
 """One replicate, a recipe and a seed: everything seeded, built and run once, to an encoder."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -11,12 +11,20 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 import maskwise
 from maskwise import seeds
 from maskwise.artefacts.encoder import keep_decoder, write_encoder
 from maskwise.artefacts.gallery import Gallery
+from maskwise.artefacts.policy import (
+    LearntPolicy,
+    PolicyMetadata,
+    check_origin,
+    content,
+    options_of,
+)
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store, open_store
 from maskwise.encoders.contract import Encoder
@@ -29,7 +37,9 @@ from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
 from maskwise.pretrain.contracts import Objective, Policy, Setting
 from maskwise.pretrain.diagnostics import Probe, Watch, pack
 from maskwise.pretrain.hardware import build_fabric, determinism
+from maskwise.pretrain.histogram import histogram
 from maskwise.pretrain.loop import COLUMNS, Loop, Plan
+from maskwise.pretrain.policies.learnt import kept
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
 
 log = logging.getLogger(__name__)
@@ -49,6 +59,8 @@ class PretrainRun:
     seed: int
     checkpoints: Path
     """Folder of the replicate's own, outside all outputs."""
+    learnt: LearntPolicy | None = None
+    """The agent whose map the recipe's policy asks for, where it asks for one."""
 
     @property
     def replicate(self) -> str:
@@ -68,6 +80,9 @@ class Pretrained:
     metadata: EncoderMetadata
     history: pd.DataFrame
     gallery: Gallery
+    policy: LearntPolicy
+    """What the agent thinks of each place, for recipes that ask; without a tensor where the
+    policy has no map that it learnt."""
 
 
 @contextmanager
@@ -89,6 +104,7 @@ def pretraining(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Iterato
         if not checkpoint.path.exists():
             for stale in run.checkpoints.glob("step_*.safetensors"):  # of another recipe
                 stale.unlink()
+        _check_learnt(beginning.store, run)
         yield _pretrain(beginning, for_seed(splits, run.seed), run, checkpoint)
         checkpoint.remove()
 
@@ -99,12 +115,13 @@ def _pretrain(
     encoder = _encoder(beginning, run)
     probe = Probe.build(beginning.store, splits, run.budget.grid, run.seed)
     if run.recipe.trains:
-        history, gallery = _train(beginning, splits, run, encoder, probe, checkpoint)
+        history, gallery, maps = _train(beginning, splits, run, encoder, probe, checkpoint)
     else:
-        history, gallery = pd.DataFrame(columns=list(COLUMNS)), pack(probe)
+        history, gallery, maps = pd.DataFrame(columns=list(COLUMNS)), pack(probe), {}
     encoder.freeze(0)  # as a file would give it back
     cast(Any, encoder).to("cpu").to(memory_format=torch.contiguous_format).eval()
-    return Pretrained(encoder, _metadata(beginning, run), history, gallery)
+    policy = LearntPolicy(_policy_metadata(beginning.store, run), maps)
+    return Pretrained(encoder, _metadata(beginning, run), history, gallery, policy)
 
 
 def _encoder(beginning: Beginning, run: PretrainRun) -> Encoder:
@@ -125,10 +142,10 @@ def _train(
     encoder: Encoder,
     probe: Probe,
     checkpoint: Checkpoint,
-) -> tuple[pd.DataFrame, Gallery]:
+) -> tuple[pd.DataFrame, Gallery, dict[str, Tensor]]:
     fabric = build_fabric(run.config.device, run.config.precision)
     batches = _batches(beginning.store, splits, run, fabric.device)
-    objective, policy = _networks(beginning, run, encoder, batches)
+    objective, policy = _networks(beginning, splits, run, encoder, batches)
     timeline = run.recipe.timeline(run.budget.steps)
     log.info(
         "pretrain %s: %d steps of %d images, drawn from %d.",
@@ -165,11 +182,12 @@ def _train(
     )
     with determinism(run.config.deterministic):
         watch = Watch.build(beginning.store, splits, run.seed) if run.config.watches else None
-        told = Loop(plan, fabric, objective, policy, batches, probe, watch).run(checkpoint)
+        loop = Loop(plan, fabric, objective, policy, batches, probe, watch)
+        history, gallery = loop.run(checkpoint)
     if run.recipe.keep_decoder:
         weights = _decoder(objective).state_dict()
         keep_decoder(encoder, {name: tensor.cpu() for name, tensor in weights.items()})
-    return told
+    return history, gallery, kept(policy)
 
 
 def _decoder(objective: Objective) -> nn.Module:
@@ -184,9 +202,13 @@ def _decoder(objective: Objective) -> nn.Module:
 
 
 def _networks(
-    beginning: Beginning, run: PretrainRun, encoder: Encoder, batches: Batches
+    beginning: Beginning,
+    splits: pd.DataFrame,
+    run: PretrainRun,
+    encoder: Encoder,
+    batches: Batches,
 ) -> tuple[Objective, Policy[Any]]:
-    setting = _setting(beginning, run, batches)
+    setting = _setting(beginning, splits, run, batches)
     return build_networks(
         run.recipe, run.recipe_name, setting, encoder, partial(_initialised, run)
     )
@@ -200,7 +222,7 @@ def _assemble(
     beginning = begin(store, run.recipe, run.recipe_name, run.source, run.seed)
     encoder = _encoder(beginning, run)
     batches = _batches(beginning.store, splits, run, torch.device("cpu"))
-    return *_networks(beginning, run, encoder, batches), batches
+    return *_networks(beginning, splits, run, encoder, batches), batches
 
 
 def build_networks(
@@ -236,7 +258,7 @@ def _batches(
     store: Store, splits: pd.DataFrame, run: PretrainRun, device: torch.device
 ) -> Batches:
     allowed = ["train", "test"] if run.recipe.transductive else ["train"]
-    rows = store.rows(splits.loc[splits["split"].isin(allowed), "image_id"].to_numpy())
+    rows = _rows(store, splits, allowed)
     if not len(rows):
         raise UserError(
             f"pretrain {run.replicate}: source {run.source} has no training image; look at the "
@@ -254,7 +276,13 @@ def _batches(
     )
 
 
-def _setting(beginning: Beginning, run: PretrainRun, batches: Batches) -> Setting:
+def _rows(store: Store, splits: pd.DataFrame, parts: Sequence[str]) -> NDArray[np.int64]:
+    return store.rows(splits.loc[splits["split"].isin(parts), "image_id"].to_numpy())
+
+
+def _setting(
+    beginning: Beginning, splits: pd.DataFrame, run: PretrainRun, batches: Batches
+) -> Setting:
     store = beginning.store
     seen = store.header.preparation
     return Setting(
@@ -273,6 +301,10 @@ def _setting(beginning: Beginning, run: PretrainRun, batches: Batches) -> Settin
         rows=len(store),
         steps=run.budget.steps,
         trained_on=len(batches.rows),
+        window=seen.window,
+        lesions=None if store.masks is None else batches.lesions,
+        learnt=run.learnt,
+        histogram=lambda: histogram(store, _rows(store, splits, ["train"])),
     )
 
 
@@ -291,6 +323,33 @@ def _metadata(beginning: Beginning, run: PretrainRun) -> EncoderMetadata:
     )
 
 
+def _policy_metadata(store: Store, run: PretrainRun) -> PolicyMetadata:
+    return PolicyMetadata(
+        name=run.recipe.names["policy"],
+        options=options_of(run.recipe.policy),
+        grid=run.budget.grid,
+        preparation=store.header.preparation,
+        source=run.source,
+        recipe=run.recipe_name,
+        seed=run.seed,
+        data_hash=store.header.data_hash,
+        version=maskwise.__version__,
+    )
+
+
+def _check_learnt(store: Store, run: PretrainRun) -> None:
+    """Refuse an agent of other images, which may have seen those of this replicate's test."""
+    if run.learnt is not None:
+        check_origin(
+            run.learnt,
+            run.budget.grid,
+            store.header.preparation,
+            store.header.data_hash,
+            (run.source, run.seed),
+            f"{run.recipe_name}.policy.map.recipe",
+        )
+
+
 def _key(store: Store, run: PretrainRun, beginning: Beginning) -> str:
     config = asdict(run.config)
     # How often and where a checkpoint is saved, and who may wait for whom, shapes no weight.
@@ -303,4 +362,5 @@ def _key(store: Store, run: PretrainRun, beginning: Beginning) -> str:
         asdict(store.header),
         [run.source, run.recipe_name, run.seed],
         beginning.weights.origin.sha256 if beginning.weights else None,
+        *([] if run.learnt is None else [content(run.learnt)]),
     )

@@ -65,11 +65,39 @@ def agent_sentence(facts: PretrainingFacts, recipe: str) -> str:
     title, last = facts.title(recipe), facts.lifts(recipe)
     if last.empty:
         return f"{title}: no outlined lesion to measure it on."
+    shown = spares(last) or (
+        f"hid {number(last['lift'].mean(), 1)} times as much of a lesion as of the image"
+    )
     return (
-        f"{title} hid {number(last['lift'].mean(), 1)} times as much of a lesion as of the "
-        f"image ({_yardsticks(last)}); {_finding(last)}{_beside_variance(last)}"
+        f"{title} {shown} ({_yardsticks(last)}); {_finding(last)}{_beside_variance(last)}"
         f"{_beside_control(facts, recipe)}."
     )
+
+
+def spares(last: pd.DataFrame) -> str | None:
+    """Say how much less of a lesion was hidden than by chance; None where that is not shown.
+
+    It is where the whole interval of mask lift, over seeds or of one seed over images, lies
+    below the lift of masks anywhere: ``last`` is ``PretrainingFacts.lifts``. Where an objective
+    compares views that is no failure, and may be what an agent was rewarded for.
+    """
+    lift, chance = over_seeds(list(last["lift"])), float(last["lift_uniform"].mean())
+    high = float(last["lift_high"].iloc[0]) if lift.seeds == 1 else lift.high
+    # Cells have the lift 1 by chance; boxes inside the image favour its middle.
+    anywhere = "random cells" if chance == 1 else "such masks anywhere"
+    if not high < chance:
+        return None
+    if lift.value <= 0:
+        return f"spares the lesion: it hides none of it, of which {anywhere} would hide some"
+    times = number(chance / lift.value, 1)
+    return f"spares the lesion: it hides {times} times less of it than {anywhere} would"
+
+
+def sparing_sentences(facts: PretrainingFacts) -> list[str]:
+    """Say of each recipe whose masks spare lesions that they do, learnt or not."""
+    measured = {name: facts.lifts(name) for name in facts.masking}
+    found = {name: spares(last) for name, last in measured.items() if len(last)}
+    return [f"{facts.title(name)} {shown}." for name, shown in found.items() if shown]
 
 
 def _yardsticks(last: pd.DataFrame) -> str:

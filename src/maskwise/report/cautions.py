@@ -7,7 +7,7 @@ from maskwise.encoders.start import PACKAGE
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import interval, labels, listing, number, share
 from maskwise.report.outlines import EMPTY_MASKS, count_lesions
-from maskwise.report.pretraining_cautions import SHARED, Caution, gravest_first
+from maskwise.report.pretraining_cautions import SHARED, Caution, ceilings, gravest_first
 from maskwise.report.verdict import judge, leading
 from maskwise.wording import count
 
@@ -29,6 +29,10 @@ def cautions(facts: Facts) -> list[Caution]:
 
 def alarms(facts: Facts) -> list[str]:
     """Return what must stand in red above everything."""
+    return _test_images_used(facts) + ceilings(facts)
+
+
+def _test_images_used(facts: Facts) -> list[str]:
     if not facts.transductive:
         return []
     recipes = listing(facts.title(name) for name in facts.transductive)
@@ -39,7 +43,7 @@ def alarms(facts: Facts) -> list[str]:
 
 
 def _transductive(facts: Facts) -> Iterator[Caution]:
-    for text in alarms(facts):
+    for text in _test_images_used(facts):
         yield Caution(100, "The test images were used", text)
 
 

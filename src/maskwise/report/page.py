@@ -22,7 +22,7 @@ from maskwise.report.inputs import (
 )
 from maskwise.report.main_figure import efficiency, main_png
 from maskwise.report.names import without_names
-from maskwise.report.pretraining_cautions import cautions_of_pretraining
+from maskwise.report.pretraining_cautions import cautions_of_pretraining, ceilings
 from maskwise.report.pretraining_facts import PretrainingFacts, read_pretraining
 from maskwise.report.sections import OF_PRETRAINING, sections
 from maskwise.report.sections.loading import snippet
@@ -69,6 +69,7 @@ def render_pretraining(inputs: PretrainingInputs) -> PretrainingReport:
         "pretraining.html.jinja",
         facts,
         title="what was pre-trained",
+        alarms=ceilings(facts),
         sentence=pretraining_headline.headline(facts),
         encoders=pretraining_headline.encoders(facts),
         snippet=Commands(snippet(files[0].path)) if files else None,

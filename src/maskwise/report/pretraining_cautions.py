@@ -25,6 +25,23 @@ def cautions_of_pretraining(facts: PretrainingFacts) -> list[Caution]:
     return gravest_first(caution for rule in (_untested, *SHARED) for caution in rule(facts))
 
 
+def ceilings(facts: PretrainingFacts) -> list[str]:
+    """Return what must stand in red where pre-training was told what no method knows."""
+    if not facts.told_lesions:
+        return []
+    recipes = listing(facts.title(name) for name in facts.told_lesions)
+    return [
+        f"Ceiling, no method: the pre-training of {recipes} was told the lesions' outlines on "
+        "the training images. What it reaches bounds what a choice of masks could give, and is "
+        "never to be compared as a result."
+    ]
+
+
+def _ceilings(facts: PretrainingFacts) -> Iterator[Caution]:
+    for text in ceilings(facts):
+        yield Caution(99, "Lesions were told to pre-training", text)
+
+
 def gravest_first(found: Iterable[Caution]) -> list[Caution]:
     """Sort reasons for doubt as the page shows them."""
     return sorted(found, key=lambda caution: (-caution.weight, caution.title))
@@ -130,6 +147,7 @@ def _always(facts: PretrainingFacts) -> Iterator[Caution]:
 
 
 SHARED: tuple[Callable[[PretrainingFacts], Iterator[Caution]], ...] = (
+    _ceilings,
     _generated,
     _changed,
     _duplicates,

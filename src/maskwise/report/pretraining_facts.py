@@ -98,6 +98,12 @@ class PretrainingFacts:
             if _says(self.inputs.recipes[name], "transductive", True)
         ]
 
+    @property
+    def told_lesions(self) -> list[str]:
+        """Recipes whose pre-training was told where the lesions are: ceilings."""
+        recipes = self.inputs.recipes
+        return [name for name in self.styles if _named(recipes[name], "policy") == "oracle"]
+
     def histories(self, recipe: str) -> dict[int, pd.DataFrame]:
         """Return the recipe's history of each seed, those of no epoch left out."""
         return {

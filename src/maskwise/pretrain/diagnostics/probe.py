@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from maskwise import seeds
 from maskwise.artefacts.store import Store
 from maskwise.masks import Grid
-from maskwise.pretrain.contracts import Batch, Policy
+from maskwise.pretrain.contracts import Batch, ChoosesRows, Policy
 from maskwise.pretrain.diagnostics.lift import Floats, bootstrap_counts
 
 LIMIT = 256
@@ -94,6 +94,8 @@ class Probe:
     def masks(self, policy: Policy[Any], generator: Generator) -> Tensor:
         """Choose masks for all images; in full precision, wherever it is asked."""
         with torch.no_grad(), torch.autocast(self.images.device.type, enabled=False):
+            if isinstance(policy, ChoosesRows):
+                return policy.choose_rows(self.index, self.images, self.grid, generator)
             return policy.choose_masks(self.images, self.grid, generator)
 
     def batch(self, number: int) -> Batch:

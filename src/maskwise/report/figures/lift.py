@@ -35,12 +35,31 @@ def draw(histories: Mapping[int, pd.DataFrame], title: str) -> Figure:
             if column in first and first[column].notna().any():
                 mean = _over_seeds(histories, column).mean(axis=1)
                 panel.plot(mean.index, mean, color=colour, linestyle=dashes, label=label)
+        _sparing(panel, histories)
         panel.set_title(title)
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.set_ylabel("lift")
         figure.legend(loc="outside lower center", ncols=3)
     return figure
+
+
+def _sparing(panel: Axes, histories: Mapping[int, pd.DataFrame]) -> None:
+    """Shade what lies below masks anywhere, where the policy ends there."""
+    ends = {
+        column: float(table.mean(axis=1).iloc[-1])
+        for column in ("lift", "lift_uniform")
+        if not (table := _over_seeds(histories, column)).empty
+    }
+    if len(ends) == 2 and ends["lift"] < ends["lift_uniform"]:
+        panel.axhspan(
+            0,
+            ends["lift_uniform"],
+            color="#009e73",
+            alpha=0.1,
+            linewidth=0,
+            label="spares the lesion",
+        )
 
 
 def _measured(

@@ -7,7 +7,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.gallery import Gallery
-from maskwise.report.agents import ABOVE_VARIANCE, OverSeeds, above_control, over_seeds
+from maskwise.report.agents import (
+    ABOVE_VARIANCE,
+    OverSeeds,
+    above_control,
+    over_seeds,
+    sparing_sentences,
+)
 from maskwise.report.elements import (
     Cell,
     Element,
@@ -33,7 +39,8 @@ _BEHAVIOUR = {
     "variance_correlation": "correlation with variance",
 }
 _READING = (
-    "Mask lift says how much more of a lesion is hidden than of the image: 1 is indifference. "
+    "Mask lift says how much more of a lesion is hidden than of the image: 1 is indifference, "
+    "and below it the lesion is spared, which a policy may be meant to do. "
     "Boxes that lie inside the image favour its middle, so the figures to beat are those of "
     "masks of the same kind put anywhere, in the centre, and where variance is highest. "
     "Content lift takes away what the same masks would hide on images of other groups: what "
@@ -41,10 +48,10 @@ _READING = (
     "some random preference, such as for bright places, which depends on the image too and "
     "gives content lift of either sign. The interval of one seed, over images, does not "
     "reflect it; only seeds that agree, or a control told the rewards of other images, can "
-    "tell the two apart. Lesion outlines were used for this measure alone; no network saw "
-    "them. Everything is measured on at most 256 validation images with lesions, never on "
-    "test images."
+    "tell the two apart. Everything is measured on at most 256 validation images with "
+    "lesions, never on test images."
 )
+_UNTOLD = "Lesion outlines were used for this measure alone; no network saw them."
 _UNMEASURED = (
     "No validation image has an outlined lesion, so that nothing tells whether the masks lie "
     "where lesions are. What is drawn here are validation images."
@@ -85,9 +92,10 @@ def build(facts: PretrainingFacts) -> Section:
     measured = {name: seeds for name in masked if (seeds := _measured(masked[name]))}
     if measured:
         elements += [
-            Paragraph(_READING),
+            Paragraph(f"{_READING} {_outlines_used(facts)}"),
             _table(facts, measured),
             *_over_seeds(facts, measured),
+            *map(Paragraph, sparing_sentences(facts)),
         ]
         elements.append(Pictures(_lifts(facts, measured)))
     else:
@@ -102,6 +110,16 @@ def build(facts: PretrainingFacts) -> Section:
         controls = [Pictures(_view(facts, name)) for name in others]
         elements.append(Fold("Masks of the policies that do not learn", controls))
     return Section("agent", title, elements)
+
+
+def _outlines_used(facts: PretrainingFacts) -> str:
+    if not facts.told_lesions:
+        return _UNTOLD
+    told = listing(map(facts.title, facts.told_lesions))
+    return (
+        f"Lesion outlines were used for this measure, and to choose the masks of {told}, which "
+        "are ceilings."
+    )
 
 
 def _table(

@@ -39,7 +39,8 @@ _LIFT = (
     (
         "mask lift",
         "Share of the lesion that is hidden, divided by the share of the image that is "
-        "hidden; averaged over images that show a lesion.",
+        "hidden; averaged over images that show a lesion. Below 1 the lesion is spared: at 0.5 "
+        "half as much of it is hidden as of the image.",
     ),
     (
         "content lift",

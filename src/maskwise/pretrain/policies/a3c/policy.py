@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from maskwise.artefacts.encoder import fill
 from maskwise.bounds import (
     LearningRate,
     Length,
@@ -372,6 +373,14 @@ class A3c:
         with torch.no_grad():
             scores = torch.cat([self.scores(chunk)[0] for chunk in self._chunks(images)])
         return self._choice(scores, draws).mask.reshape(-1, *grid)
+
+    def map_state(self) -> dict[str, Tensor]:
+        """Return the network; ``maps`` needs no more."""
+        return dict(self.network.state_dict())
+
+    def load_map_state(self, state: dict[str, Tensor], where: str) -> None:
+        """Take the network back, all of it."""
+        fill(self.network, state, where)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import huber_loss
 
+from maskwise.artefacts.encoder import fill
 from maskwise.bounds import Boxes, LearningRate, PolicyWidth, Share, Side, Within
 from maskwise.errors import UserError
 from maskwise.masks import Grid
@@ -378,6 +379,14 @@ class Dqn:
             images, lambda q, allowed, turn: self._greedy(q, allowed, index, turn)
         )
         return episode.hidden[-1]
+
+    def map_state(self) -> dict[str, Tensor]:
+        """Return the network; ``maps`` needs no more."""
+        return dict(self.network.state_dict())
+
+    def load_map_state(self, state: dict[str, Tensor], where: str) -> None:
+        """Take the network back, all of it."""
+        fill(self.network, state, where)
 
     def state_dict(self) -> dict[str, Any]:
         return {
