@@ -177,7 +177,9 @@ def test_an_agent_is_written_and_thinks_the_same_when_it_is_read(
     read = read_policy(tmp_path / "policy.safetensors")
     assert read.metadata == result.policy.metadata
     images = noisy(5)
-    again = LearntMap(read, make_setting(batch_size=4), "where").maps(images, GRID)
+    seen = read.metadata.preparation
+    setting = make_setting(batch_size=4, mean=seen.mean, std=seen.std)
+    again = LearntMap(read, setting, "where").maps(images, GRID)
     expected = made[0].maps(images, GRID)
     assert again.values.equal(expected.values)
     assert (again.box, again.stride) == (expected.box, expected.stride)
@@ -213,11 +215,11 @@ def test_an_agent_of_another_recipe_says_what_is_spared(tmp_path: Path, name: st
     learnt = trained(tmp_path / "agent", agent_block(name)).policy
     result = trained(tmp_path / "sparing", SPARING, learnt=learnt)
     assert result.history["loss"].notna().all()
-    policy = parse(SpareConfig, {"map": {"recipe": "a"}}, "policy").build(
-        make_setting(learnt=learnt)
-    )
+    seen = learnt.metadata.preparation
+    setting = make_setting(learnt=learnt, mean=seen.mean, std=seen.std)
+    policy = parse(SpareConfig, {"map": {"recipe": "a"}}, "policy").build(setting)
     images = noisy(5)
-    map_of_it = by_cell(LearntMap(learnt, make_setting(), "").maps(images, GRID), GRID)
+    map_of_it = by_cell(LearntMap(learnt, setting, "").maps(images, GRID), GRID)
     masks = policy.choose_masks(images, GRID, Generator().manual_seed(0))
     for mask, values in zip(masks.flatten(1), map_of_it.flatten(1), strict=True):
         # Equal worth is parted by lot; a box's map gives cells of a corner the same.
