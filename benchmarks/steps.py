@@ -37,10 +37,12 @@ def training_step(
     cells: int,
     progress: float,
     agent: Mapping[str, Any] | None = None,
+    trained_on: int | None = None,
 ) -> Work:
     """Return one step of the recipe on ``images``: choose, fill in, learn twice.
 
-    ``agent`` is the recipe whose agent it asks for a map.
+    ``agent`` is the recipe whose agent it asks for a map; ``trained_on`` how many images there
+    would be.
     """
     recipe = parse_recipe(recipe_block, "recipe")
     b, channels, height, width = images.shape
@@ -59,7 +61,7 @@ def training_step(
         laterality="free",
         rows=b,
         steps=100,
-        trained_on=b,
+        trained_on=trained_on or b,
         histogram=lambda: torch.ones(256),
     )
     if agent is not None:
@@ -93,6 +95,7 @@ def training_step(
         nn.utils.clip_grad_norm_(parameters, recipe.optimisation.longest_gradient)
         optimiser.step()
         optimiser.zero_grad()
+        network.stepped(progress)
         policy.learn(proposal, outcome)
         _finish()
 
