@@ -1,8 +1,8 @@
 """How near MoCo v2, BYOL and SwAV come to what their passes alone must cost.
 
-With a forward pass as 1 and a backward pass as 2, a supervised step is 3, one of MoCo v2 4 (its
-key encoder only looks), of BYOL 8 and of SwAV, with two large views, 6: so they see at most 3/4,
-3/8 and 1/2 of the images per second. Printed is the share of that bound which is reached, views
+With a forward pass as 1 and a backward pass as 2, a supervised step is 3, one of MoCo v2 4 (the
+key encoder only looks), of BYOL 8 and of SwAV with two large views 6: they see at most 3/4, 3/8
+and 1/2 of the images per second. Printed is the share of that bound which is reached, views
 included, as the median of the ratios of neighbouring steps. Aim: at least .97.
 
     python benchmarks/contrast_step.py [--rounds 20] [--side 64] [--batch 128]

@@ -16,6 +16,7 @@ import click
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from filelock import FileLock
 from kedro.config import OmegaConfigLoader
 from kedro.framework.hooks.manager import _create_hook_manager
@@ -30,6 +31,7 @@ from maskwise.checks import (
     check_parameters,
     check_task,
     check_typed,
+    check_weights,
     check_writable,
     names_in_files,
 )
@@ -40,7 +42,7 @@ from maskwise.hooks import MaskwiseHooks, mark_outdated
 from maskwise.pipeline_registry import PROJECT, register_pipelines
 from maskwise.pipelines.saving import until_saved
 from maskwise.progress import note
-from maskwise.replicates import Study, read_studies
+from maskwise.replicates import Replicate, Study, read_studies
 from maskwise.report.scores import SMALLER_IS_BETTER, rankings
 from maskwise.run_facts import AnonymousMemory, Watch, alone, describe_machine, write_facts
 from maskwise.session import check_files, telling
@@ -297,6 +299,38 @@ def test_checkpoints_that_cannot_be_saved_are_refused_before_training(
     ):
         check_writable(tmp_path, parameters, "phantom", {"pretrain"})
     check_writable(tmp_path, parameters, "phantom", {"finetune", "evaluate"})
+
+
+def begun_with(project: Path, weights: str) -> None:
+    """Check the weights of one replicate, of breast ultrasound."""
+    encoder = {"name": "context_cnn", "weights": weights}
+    parameters = load(pretrained_elsewhere={"encoder": encoder})
+    check_weights(project, parameters, [Replicate("busi", "pretrained_elsewhere", 0)])
+
+
+def test_weights_that_are_not_there_are_refused_before_any_stage(tmp_path: Path) -> None:
+    absent = tmp_path / "gone.pth"
+    with pytest.raises(UserError) as caught:
+        begun_with(tmp_path, str(absent))
+    assert str(caught.value) == (
+        f"pretrained_elsewhere.encoder.weights: {absent}: no such file; save a state dict "
+        "there, or name another file"
+    )
+
+
+def test_weights_of_another_network_are_refused_before_any_stage(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"conv1.weight": torch.zeros(2)}, path)
+    with pytest.raises(UserError, match=r"0 of .* tensors fit; nothing was loaded"):
+        begun_with(tmp_path, str(path))
+
+
+def test_weights_that_the_run_itself_makes_may_be_absent_before_it(tmp_path: Path) -> None:
+    below = tmp_path / "data/06_models/busi/checkpoints/dqn/s{seed}/step_000400.safetensors"
+    begun_with(tmp_path, str(below))
+    elsewhere = str(below).replace("busi", "lgg")
+    with pytest.raises(UserError, match="no such file"):
+        begun_with(tmp_path, elsewhere)
 
 
 def test_a_grid_that_does_not_fit_the_image_is_refused_before_any_stage() -> None:

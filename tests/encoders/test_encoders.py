@@ -366,6 +366,16 @@ def test_lite0_spread_for_a_finer_stride_sees_what_it_saw() -> None:
         torch.testing.assert_close(found[stage][..., ::every, ::every], wanted[stage])
 
 
+def test_frozen_stages_of_lite0_answer_for_many_images_what_they_answer_for_each() -> None:
+    encoder = ENCODERS["efficientnet_lite0"]().build(1).eval()
+    images = torch.randn(20, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    each = [torch.cat(stage) for stage in zip(*map(encoder, images.split(1)), strict=True)]
+    for frozen in (0, 1, 3):
+        encoder.freeze(frozen, statistics=True)
+        for one, other in zip(encoder.train()(images), each, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
 def test_pixels_are_the_means_of_an_8_x_8_grid_and_nothing_is_trained() -> None:
     encoder = PixelsConfig().build(1)
     by_hand = torch.stack(

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import pytest
+
+from maskwise.encoders.metadata import WeightsOrigin
 from maskwise.report.facts import read_facts
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.sections import run
@@ -49,3 +52,50 @@ def test_learning_rates_of_their_own_are_said() -> None:
     text = told(replace(inputs, recipes={**inputs.recipes, "simclr": tuned}))
 
     assert "learning rates of their own" in text
+
+
+LITE0 = WeightsOrigin("lite0-package 0.1.0", "trained on ImageNet", "Apache-2.0", "ab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("objective", "says"),
+    [
+        ("simclr", "The encoder of SimCLR begins with the weights of the package lite0"),
+        (
+            "none",
+            "Nothing was pre-trained here for SimCLR: its encoder begins with the weights",
+        ),
+    ],
+)
+def test_where_weights_came_from_and_their_licence_are_said(objective: str, says: str) -> None:
+    inputs = study()
+    block = {**RECIPES["simclr"], "objective": {"name": objective}}
+    block["encoder"] = {"name": "efficientnet_lite0", "weights": "package"}
+
+    text = told(
+        replace(
+            inputs,
+            recipes={**inputs.recipes, "simclr": block},
+            weights={("simclr", 0): LITE0},
+        )
+    )
+
+    assert says in text
+    assert "They are: trained on ImageNet; licence Apache-2.0; SHA-256 abababababab…." in text
+
+
+def test_a_licence_that_nobody_stated_is_said_to_be_not_stated() -> None:
+    inputs = study()
+    block = {**RECIPES["simclr"], "encoder": {"name": "context_cnn", "weights": "my/file.pth"}}
+    origin = replace(LITE0, licence="")
+
+    text = told(
+        replace(
+            inputs,
+            recipes={**inputs.recipes, "simclr": block},
+            weights={("simclr", 0): origin},
+        )
+    )
+
+    assert "begins with the weights in `my/file.pth`" in text
+    assert "licence not stated" in text

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from maskwise.encoders.contract import Adapted, Encoder, Package
@@ -32,6 +33,10 @@ kernel, stride of the first, expansion, width."""
 UNUSED = ("_blocks.15.", "_conv_head.", "_bn1.", "_fc.")
 """What the published network goes on with, to 320 and to 1,280 channels and the classes of
 ImageNet. With few labels those channels are worse than the 192 before them."""
+
+
+AT_ONCE = 16
+"""Images that frozen stages see at a time."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +111,21 @@ class EfficientnetLite0(Encoder):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         check_images(images, self, self._inputs)
-        current = nn.functional.relu6(self._bn0(self._conv_stem(images)))
+        frozen = max(0, self.frozen_parts - 1)
+        if not frozen:
+            return self._stages(self._stem(images), 0, len(self._bounds))
+        # What keeps nothing for a gradient is faster while it fits into the processor's cache.
+        chunks = [self._stages(self._stem(chunk), 0, frozen) for chunk in images.split(AT_ONCE)]
+        features = [torch.cat(stage) for stage in zip(*chunks, strict=True)]
+        return features + self._stages(features[-1], frozen, len(self._bounds))
+
+    def _stem(self, images: Tensor) -> Tensor:
+        return _relu6(self._bn0(self._conv_stem(images)))
+
+    def _stages(self, current: Tensor, first: int, last: int) -> list[Tensor]:
         features: list[Tensor] = []
-        for first, last in self._bounds:
-            for block in self._blocks[first:last]:
+        for begin, end in self._bounds[first:last]:
+            for block in self._blocks[begin:end]:
                 current = block(current)
             features.append(current)
         return features
@@ -147,10 +163,15 @@ class _Block(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         current: Tensor = features
         if self._expand_conv is not None and self._bn0 is not None:
-            current = nn.functional.relu6(self._bn0(self._expand_conv(current)))
-        current = nn.functional.relu6(self._bn1(self._depthwise_conv(current)))
+            current = _relu6(self._bn0(self._expand_conv(current)))
+        current = _relu6(self._bn1(self._depthwise_conv(current)))
         current = self._bn2(self._project_conv(current))
         return current + features if self._shortcut else current
+
+
+def _relu6(normalised: Tensor) -> Tensor:
+    # In place: no norm needs what it answered for its gradient.
+    return nn.functional.relu6(normalised, inplace=True)
 
 
 def _norm(width: int) -> BatchNorm:
