@@ -18,7 +18,7 @@ from maskwise.pretrain.contracts import PlaceMap
 from maskwise.pretrain.policies.cells import hidden_cells
 from maskwise.pretrain.policies.learnt import LearntMap
 from maskwise.pretrain.policies.spare import Spare, SpareConfig, by_cell
-from maskwise.pretrain.replicate import Pretrained
+from maskwise.pretrain.replicate import Pretrained, pretraining
 from pretrain.cell_toys import uniform_share
 from pretrain.toys import SIMCLR, SMALL, make_run, make_setting, make_store, pretrain
 
@@ -255,12 +255,18 @@ def test_another_agent_makes_another_encoder_and_no_old_checkpoint_goes_on(
 ) -> None:
     learnt = trained(tmp_path / "agent", agent_block("a3c")).policy
     turned = {name: -tensor for name, tensor in learnt.tensors.items()}
-    results = [
-        trained(tmp_path / "sparing", SPARING, learnt=LearntPolicy(learnt.metadata, tensors))
-        for tensors in (learnt.tensors, turned, learnt.tensors)
+    other = LearntPolicy(learnt.metadata, turned)
+    store, splits = make_store(tmp_path / "store")
+    run = replace(make_run(tmp_path / "sparing", SPARING, steps=3), learnt=learnt)
+    with pytest.raises(OSError, match="full"), pretraining(store, splits, run) as first:
+        raise OSError("the disk is full")  # the checkpoint of the last step stays
+    second = pretrain(store, splits, replace(run, learnt=other))
+    alone = pretrain(store, splits, replace(run, learnt=other, checkpoints=tmp_path / "alone"))
+    weights = [
+        torch.cat([each.flatten() for each in result.encoder.parameters()])
+        for result in (first, second, alone)
     ]
-    weights = [torch.cat([p.flatten() for p in r.encoder.parameters()]) for r in results]
-    assert weights[0].equal(weights[2])
+    assert weights[1].equal(weights[2])
     assert not weights[0].equal(weights[1])
 
 
