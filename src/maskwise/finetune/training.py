@@ -1,6 +1,6 @@
 """Training by steps as every task does it; a task adds its loss."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,9 +20,10 @@ from maskwise.progress import Bar, bar, note
 from maskwise.seeds import stream
 
 Network = TypeVar("Network", Classifier, Segmenter)
-LossOf = Callable[[Tensor, NDArray[np.int64], Moves], Tensor]
-"""Of the logits, of the positions of a step's images among the lesson's rows, and of how they
-were moved."""
+Plan = Iterable[NDArray[np.int64]]
+"""The positions of each step's images among the lesson's rows."""
+LossAt = Callable[[int, NDArray[np.int64]], Tensor]
+"""Of a step, counted from 0, and of the positions of its images."""
 
 
 @dataclass(frozen=True)
@@ -42,28 +43,34 @@ class Lesson:
 def train(
     network: Classifier | Segmenter,
     head: nn.Module,
-    loss_of: LossOf,
+    plan: Plan,
+    loss_at: LossAt,
     lesson: Lesson,
     config: FullConfig,
     shown: Bar,
 ) -> None:
-    """Train ``network`` itself, on the device; ``head`` is what lies on the encoder."""
+    """Train ``network`` itself, on the device; ``head`` is what lies on the encoder.
+
+    Which images a step sees, how they are changed and what is lost on them is the task's.
+    """
     # Convolutions are faster with channels last; moved images come in that order.
     network.to(lesson.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = build_optimiser(network.encoder, head, lesson.learning_rate, config)
     rates = [group["lr"] for group in optimiser.param_groups]
-    plan = batches(len(lesson.rows), lesson.steps, lesson.batch_size, lesson.seed)
     for step, picked in enumerate(plan):
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
             group["lr"] = rate * schedule(step, lesson.steps, config.warm_up)
-        images, moves = draw_images(lesson, picked, config, step)
         optimiser.zero_grad()
-        loss = loss_of(network(images), picked, moves)
-        loss.backward()
+        loss_at(step, picked).backward()
         nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimiser.step()
         shown.step()
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def draw_order(lesson: Lesson) -> Plan:
+    """Return a plan in which no image is seen twice before all were seen once."""
+    return batches(len(lesson.rows), lesson.steps, lesson.batch_size, lesson.seed)
 
 
 def draw_images(

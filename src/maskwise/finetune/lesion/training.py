@@ -43,10 +43,12 @@ def train(start: Segmenter, lesson: Lesson, config: FullConfig, bar: Bar) -> Seg
     if lesson.mode == "probe":
         network.encoder.eval().requires_grad_(False)
 
-    def loss_of(logits: Tensor, picked: NDArray[np.int64], moves: Moves) -> Tensor:
-        return loss_of_classes(logits, lesson.truths(picked, moves))
+    def loss_at(step: int, picked: NDArray[np.int64]) -> Tensor:
+        images, moves = training.draw_images(lesson, picked, config, step)
+        return loss_of_classes(network(images), lesson.truths(picked, moves))
 
-    training.train(network, network.decoder, loss_of, lesson, config, bar)
+    plan = training.draw_order(lesson)
+    training.train(network, network.decoder, plan, loss_at, lesson, config, bar)
     network.requires_grad_(True)
     return network.eval()
 
