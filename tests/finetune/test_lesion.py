@@ -22,6 +22,7 @@ from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.decoder import Decoder
 from maskwise.encoders.segmenter import Segmenter
+from maskwise.encoders.unet import LEAN, DecoderConfig
 from maskwise.errors import UserError
 from maskwise.finetune.augmentation import Augmentation, draw_moves
 from maskwise.finetune.contracts import Mode
@@ -199,7 +200,9 @@ def test_the_encoder_that_was_handed_in_stays_as_it_is(blobs: Blobs, architectur
 
 
 def test_an_encoder_without_parameters_gets_only_the_decoder(blobs: Blobs) -> None:
-    found = finetune(small_encoder("pixels"), *blobs, quick()).predictions
+    budget = replace(RUN.budget, steps=2, task=LesionConfig(network=LEAN))
+    run = replace(quick(), budget=budget)
+    found = finetune(small_encoder("pixels"), *blobs, run).predictions
     assert set(found["mode"]) == {"probe"}
 
 
@@ -406,7 +409,7 @@ def test_a_decoder_that_was_pre_trained_is_where_learning_starts_if_asked_for(
     blobs: Blobs, tmp_path: Path, option: Any, kept: bool, found: str
 ) -> None:
     encoder = with_decoder() if kept else small_encoder()
-    budget = replace(RUN.budget, task=LesionConfig(decoder=option))
+    budget = replace(RUN.budget, task=LesionConfig(decoder=option, network=LEAN))
     run = replace(RUN, budget=budget)
     start, said = build_start(encoder, encoder.metadata.preparation, classes=1, run=run)
     pretrained, weights = decoder_of(with_decoder()), start.decoder.state_dict()
@@ -424,9 +427,27 @@ def test_the_index_says_where_a_models_decoder_is_from(
 
 
 def test_a_decoder_of_another_make_is_refused(blobs: Blobs) -> None:
-    budget = replace(RUN.budget, task=LesionConfig(decoder="pretrained"))
+    budget = replace(RUN.budget, task=LesionConfig(decoder="pretrained", network=LEAN))
     with pytest.raises(UserError, match=r"blobs.finetune.task.decoder: .*`skips: true`"):
         finetune(with_decoder(skips=False), *blobs, replace(RUN, budget=budget))
+
+
+def test_a_pre_trained_decoder_is_a_lean_one() -> None:
+    with pytest.raises(ValueError, match=r"pretrained needs network: {layout: lean}"):
+        LesionConfig(decoder="pretrained")
+
+
+def test_a_decoder_s_statistics_are_learnt_though_the_encoder_s_stay(blobs: Blobs) -> None:
+    config = DecoderConfig(norm="batch")
+    start = Segmenter(small_encoder("resnet18"), 1, (16, 16), config=config)
+    before = {name: each.clone() for name, each in start.state_dict().items()}
+    with bar("finetune", "test", 3, 8) as shown:
+        after = train(start, lesson(blobs, "full"), FullConfig(), shown).state_dict()
+    kept = {name: after[name].equal(before[name]) for name in before if "running" in name}
+    assert {name.split(".")[0]: same for name, same in kept.items()} == {
+        "encoder": True,
+        "decoder": False,
+    }
 
 
 def test_several_classes_are_outlined_each_by_itself(tmp_path: Path) -> None:

@@ -212,13 +212,14 @@ def _check_outlines(parameters: Mapping[str, Any], study: Study, images: Any) ->
     from maskwise.finetune.lesion.config import LesionConfig
 
     source = study.source
-    budget = finetune_source(parameters[source]["finetune"], f"{source}.finetune")
+    task = finetune_source(parameters[source]["finetune"], f"{source}.finetune").task
     problems = []
-    for name in study.recipes if isinstance(budget.task, LesionConfig) else ():
+    for name in study.recipes if isinstance(task, LesionConfig) else ():
         try:
             with torch.device("meta"):
                 encoder = recipe(parameters[name], name).encoder.build(images.channels)
-                Segmenter(encoder, 1, (images.height, images.width))
+                size, network = (images.height, images.width), task.network
+                Segmenter(encoder, 1, size, images.channels, network)
         except UserError as error:
             problems.append(f"{name}.{error}")
     if problems:

@@ -1,8 +1,9 @@
 """The task ``lesion``: every pixel's class, as somebody outlined it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from maskwise.encoders.unet import DecoderConfig
 from maskwise.finetune.contracts import Mode
 
 
@@ -19,3 +20,12 @@ class LesionConfig:
     decoder: Literal["fresh", "pretrained"] = "fresh"
     """``pretrained``: the decoder that the encoder was pre-trained with, all but its last
     layer, where the recipe kept it (``keep_decoder``); new weights where it did not."""
+    network: DecoderConfig = field(default_factory=DecoderConfig)
+    """How the decoder is built."""
+
+    def __post_init__(self) -> None:
+        if self.decoder == "pretrained" and self.network.layout != "lean":
+            raise ValueError(
+                "decoder: pretrained needs network: {layout: lean}, for that is the decoder "
+                "which recipes are pre-trained with"
+            )

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.finetune.contracts import Finetuned, Mode
 from maskwise.finetune.inputs import learns, own_metadata, split_rows
+from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.lesion.measures import (
     Spacing,
     Units,
@@ -146,6 +148,7 @@ def learn_one(replicate: Replicate, fraction: float, mode: Mode) -> Learnt:
         fraction=fraction,
         images=len(replicate.rows(fraction, "train")),
         validation_loss=loss,
+        network=cast(LesionConfig, replicate.run.budget.task).network,
     )
     return Learnt(model, metadata, rate)
 

@@ -39,7 +39,9 @@ class Lesson(training.Lesson):
 def train(start: Segmenter, lesson: Lesson, config: FullConfig, bar: Bar) -> Segmenter:
     """Return a trained copy of ``start``."""
     network, loss_of_classes = copy.deepcopy(start), build_loss()
-    to_training(network)
+    to_training(network.encoder)
+    # Its norms are new: where they keep statistics, these are still to be learnt.
+    network.decoder.train()
     if lesson.mode == "probe":
         network.encoder.eval().requires_grad_(False)
 
