@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-from torch import nn
 
 from maskwise.bounds import BatchSize, Decay, LearningRate, Positive, Within
+from maskwise.decay import by_decay
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Objective
 from maskwise.pretrain.schedule import ScheduleName, learning_rate
@@ -53,12 +53,7 @@ class OptimisationConfig:
 
 def build_optimiser(config: OptimisationConfig, objective: Objective) -> torch.optim.Optimizer:
     """Return the optimiser of the objective's parameters; a policy has its own."""
-    decayed: list[nn.Parameter] = []
-    spared: list[nn.Parameter] = []
-    for name, parameter in objective.named_parameters():
-        # A norm has one dimension; a bias may have more, one per position.
-        spares = parameter.ndim <= 1 or name.endswith("bias")
-        (spared if spares else decayed).append(parameter)
+    decayed, spared = by_decay(objective.named_parameters())
     groups: list[dict[str, Any]] = [
         {"params": decayed},
         {"params": spared, "weight_decay": 0.0},
