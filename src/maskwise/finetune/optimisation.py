@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from maskwise.bounds import Decay, Positive, Within
+from maskwise.decay import by_decay
 from maskwise.finetune.augmentation import Augmentation
 from maskwise.seeds import stream
+
+Schedule = Literal["cosine", "polynomial"]
+POWER = 0.9
 
 
 @dataclass(frozen=True)
 class FullConfig:
-    """How networks are trained by steps. The last step's weights are the result."""
+    """How networks are trained by steps."""
 
     head: Literal["probe", "fresh"] = "probe"
     """Where a diagnosis' linear layer starts: at the probe's solution, or at zero."""
@@ -27,10 +31,14 @@ class FullConfig:
     weight_decay: Annotated[float, Within(0, 100)] = 0.05
     """AdamW's; biases and norms (one dimension) are spared."""
     warm_up: Decay = 0.1
-    """Share of the steps over which the learning rate rises; then it falls as a cosine to 0."""
+    """Share of the steps over which the learning rate rises; then it falls to 0."""
+    schedule: Schedule = "cosine"
+    """How it falls: as half a ``cosine``, or as the power .9 of the share of the steps that is
+    left (``polynomial``, as in nnU-Net)."""
     clip: Positive = 1.0
     """Largest norm of the gradient."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    """Of a diagnosis; outlines have their own (``task.augmentation``)."""
 
 
 def to_training(network: nn.Module) -> None:
@@ -51,9 +59,9 @@ def build_optimiser(
     """Build AdamW with a rate for what was pre-trained and one for what is new."""
     groups = []
     for module, factor in ((encoder, config.encoder_rate), (head, 1.0)):
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        for decay, wanted in ((config.weight_decay, True), (0.0, False)):
-            chosen = [p for p in parameters if (p.ndim > 1) is wanted]
+        learning = [each for each in module.named_parameters() if each[1].requires_grad]
+        decays = (config.weight_decay, 0.0)
+        for decay, chosen in zip(decays, by_decay(learning), strict=True):
             groups.append({"params": chosen, "lr": rate * factor, "weight_decay": decay})
     return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)
 
@@ -74,9 +82,10 @@ def batches(images: int, steps: int, batch_size: int, seed: int) -> Iterator[NDA
         waiting = waiting[batch_size:]
 
 
-def schedule(step: int, steps: int, warm_up: float) -> float:
-    """Return the learning rate's share at a step: a linear rise, then a cosine to almost 0."""
+def schedule(step: int, steps: int, warm_up: float, fall: Schedule = "cosine") -> float:
+    """Return the learning rate's share at a step: a linear rise, then a fall to almost 0."""
     rise = round(warm_up * steps)
     if step < rise:
         return (step + 1) / rise
-    return 0.5 * (1 + cos(pi * (step - rise) / max(1, steps - rise)))
+    done = (step - rise) / max(1, steps - rise)
+    return (1 - done) ** POWER if fall == "polynomial" else 0.5 * (1 + cos(pi * done))

@@ -16,14 +16,20 @@ from maskwise.errors import UserError
 from maskwise.finetune.augmentation import Moves, draw_moves
 from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
 from maskwise.finetune.run import FinetuneRun
-from maskwise.progress import Bar, bar, note
+from maskwise.progress import ESTIMATE_AFTER, Bar, bar, note
 from maskwise.seeds import stream
 
-Network = TypeVar("Network", Classifier, Segmenter)
+Trained = TypeVar("Trained")
 Plan = Iterable[NDArray[np.int64]]
 """The positions of each step's images among the lesson's rows."""
 LossAt = Callable[[int, NDArray[np.int64]], Tensor]
 """Of a step, counted from 0, and of the positions of its images."""
+StopsAfter = Callable[[int], bool]
+"""Of the number of steps made: is that enough?"""
+
+
+def _never(made: int) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,12 @@ def train(
     lesson: Lesson,
     config: FullConfig,
     shown: Bar,
+    stops_after: StopsAfter = _never,
 ) -> None:
     """Train ``network`` itself, on the device; ``head`` is what lies on the encoder.
 
-    Which images a step sees, how they are changed and what is lost on them is the task's.
+    Which images a step sees, how they are changed and what is lost on them is the task's, and
+    so is when to stop; the learning rate falls over all of the lesson's steps in any case.
     """
     # Convolutions are faster with channels last; moved images come in that order.
     network.to(lesson.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -59,12 +67,15 @@ def train(
     rates = [group["lr"] for group in optimiser.param_groups]
     for step, picked in enumerate(plan):
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * schedule(step, lesson.steps, config.warm_up)
+            group["lr"] = rate * schedule(step, lesson.steps, config.warm_up, config.schedule)
         optimiser.zero_grad()
         loss_at(step, picked).backward()
         nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimiser.step()
         shown.step()
+        if stops_after(step + 1):
+            shown.leave_out(lesson.steps - step - 1)
+            break
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
@@ -84,12 +95,23 @@ def draw_images(
 
 
 def at_every_rate(
-    run: FinetuneRun, what: str, train_at: Callable[[float, Bar], Network]
-) -> Iterator[tuple[float, Network]]:
-    """Train once per learning rate, all under one bar that names ``what`` is trained."""
+    run: FinetuneRun, what: str, train_at: Callable[[float, Bar], Trained], looks: int = 0
+) -> Iterator[tuple[float, Trained]]:
+    """Train once per learning rate, all under one bar that names ``what`` is trained.
+
+    ``looks``: steps after which training may stop, if it may.
+    """
     budget, name = run.budget, f"{run.recipe}.s{run.seed}, {what}"
     steps = budget.steps * len(budget.learning_rates)
-    with bar("finetune", name, steps, budget.batch_size) as shown:
+    after = max(ESTIMATE_AFTER, looks + 1)
+    with bar(
+        "finetune",
+        name,
+        steps,
+        budget.batch_size,
+        estimate_after=after,
+        may_stop=looks > 0,
+    ) as shown:
         for rate in budget.learning_rates:
             model = train_at(rate, shown)
             note(finetune_images_per_second=shown.images_per_second)
