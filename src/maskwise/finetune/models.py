@@ -1,6 +1,5 @@
 """A replicate's folder of models: ``index.json``, as many models as ``keep`` says, outlines."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from torch import nn
 from maskwise.artefacts.arrays import write_arrays
 from maskwise.artefacts.atomic import replacing_folder
 from maskwise.artefacts.model import Metadata, write_model
+from maskwise.artefacts.model_index import write_model_index
 from maskwise.artefacts.outlines import MODEL_OUTLINES, ModelOutlines
 
 Keep = Literal["best", "all", "none"]
@@ -56,9 +56,7 @@ class Models:
                 write_model(model, metadata, temporary / name)
             if self.outlines is not None:
                 write_arrays(self.outlines, temporary / MODEL_OUTLINES)
-            index = {"keep": self.keep, "models": self.choices}
-            text = json.dumps(index, indent=2, sort_keys=True, allow_nan=False)
-            (temporary / "index.json").write_text(text + "\n", encoding="utf-8")
+            write_model_index(temporary, self.keep, self.choices)
 
     def _is_better(self, metadata: Metadata) -> bool:
         if BEST not in self._kept:
