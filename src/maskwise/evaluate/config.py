@@ -66,7 +66,7 @@ class EvaluateConfig:
     of the mean, or 0. Where one of the two does they are 0."""
     against: str = "scratch"
     """Recipe that every other one is compared with."""
-    except_recipes: tuple[str, ...] = ("imagenet",)
+    except_recipes: tuple[str, ...] = ("imagenet", "basic_unet")
     """Recipes not compared with ``against``, because they have another encoder; see
     ``pairs``."""
     pairs: tuple[Pair, ...] = ()
