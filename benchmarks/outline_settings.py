@@ -5,8 +5,8 @@ For choosing settings: no test image is opened. After ingest, preprocess and pre
     python benchmarks/outline_settings.py hippocampus scratch --set steps=300 task.every=50
 
 ``--set`` changes options of the source's block ``finetune``, or of that of all sources, as
-``full.schedule=cosine`` does. Each look at validation images is a line with the seconds of the process
-so far: of its own processor time, which other work on the machine changes less than the clock.
+``full.schedule=cosine`` does. Each look at validation images is a line with the seconds of
+processor time so far, which other work on the machine changes less than the clock.
 """
 
 import argparse
