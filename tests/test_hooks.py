@@ -370,6 +370,12 @@ def test_an_encoder_that_does_not_suit_the_image_is_refused_before_any_stage() -
     assert "dqn.encoder.stride: 16 does not divide an image of 72 x 72 pixels" in message
 
 
+def test_a_decoder_that_finds_nothing_to_take_past_is_refused_before_any_stage() -> None:
+    message = refusal("hippocampus", scratch={"encoder": {"name": "pixels"}})
+    assert "scratch.encoder.name: all of its features have the stride 8" in message
+    assert "write network: {layout: lean} into the source's finetune.task" in message
+
+
 def test_a_source_that_the_project_generates_refuses_a_raw_folder() -> None:
     assert "raw_root: the source 'phantom' is generated" in refusal("phantom", raw_root="x")
 

@@ -29,13 +29,17 @@ def test_the_shipped_options_are_the_defaults_but_for_what_names_the_shipped_rec
     assert replace(parse(config, block, stage), **of_the_recipes) == config()
 
 
-@pytest.mark.parametrize(("env", "modes"), [("segmentation", ["full"]), ("probes", ["probe"])])
-def test_the_environments_that_the_results_name_change_the_modes_alone(
-    env: str, modes: list[str]
+@pytest.mark.parametrize(
+    ("env", "modes", "schedule"),
+    [("segmentation", ["full"], "polynomial"), ("probes", ["probe"], "cosine")],
+)
+def test_the_environments_that_the_results_name_change_modes_and_schedule_alone(
+    env: str, modes: list[str], schedule: str
 ) -> None:
     args: dict[str, Any] = {**CONFIG_LOADER_ARGS, "default_run_env": env}
     loader = OmegaConfigLoader(str(PROJECT / "conf"), env=env, **args)
     block = loader["parameters"]["finetune"]
     file = PROJECT / "conf/base/parameters_finetune.yml"
     base = yaml.safe_load(file.read_text(encoding="utf-8"))["finetune"]
-    assert block == {**base, "modes": modes}
+    full = {**base["full"], "schedule": schedule}
+    assert block == {**base, "modes": modes, "full": full}

@@ -74,8 +74,17 @@ class Bar:
     """A running bar; ``step`` after every optimiser step."""
 
     def __init__(
-        self, name: str, steps: int, images_per_step: int, done: int, images: int, out: TextIO
+        self,
+        name: str,
+        steps: int,
+        images_per_step: int,
+        done: int,
+        images: int,
+        estimate_after: int,
+        may_stop: bool,
+        out: TextIO,
     ) -> None:
+        self._estimate_after, self._may_stop = estimate_after, may_stop
         self._name, self._steps, self._images = name, steps, images_per_step
         self._first, self._done, self._start = done, done, time.perf_counter()
         self._plan = _PLAN.get()
@@ -110,12 +119,19 @@ class Bar:
         self._count_in_plan(1)
         left = int(self._tqdm.total) - int(self._tqdm.n)
         self._tqdm.update(min(self._images, left))
-        if self._done - self._first == ESTIMATE_AFTER and self._done < self._steps:
+        if self._done - self._first == self._estimate_after and self._done < self._steps:
             self._estimate()
 
     def say(self, text: str) -> None:
         """Show ``text`` beside the bar until something else is said."""
         self._tqdm.set_postfix_str(text, refresh=False)
+
+    def leave_out(self, steps: int) -> None:
+        """Take ``steps`` that will not be made from what is left, here and in the plan."""
+        self._steps -= steps
+        self._tqdm.total -= min(steps * self._images, int(self._tqdm.total) - int(self._tqdm.n))
+        if self._plan is not None:
+            self._plan.total_steps -= steps
 
     def close(self) -> None:
         self._tqdm.close()
@@ -125,12 +141,13 @@ class Bar:
             self._plan.done_steps += steps
 
     def _estimate(self) -> None:
-        seconds = (time.perf_counter() - self._start) / ESTIMATE_AFTER
+        seconds = (time.perf_counter() - self._start) / self._estimate_after
         left = self._steps - self._done
-        message = f"{self._name}: {count(left, 'step')} left, about {spoken(left * seconds)}"
+        about = "at most" if self._may_stop else "about"
+        message = f"{self._name}: {count(left, 'step')} left, {about} {spoken(left * seconds)}"
         if self._plan is not None and self._plan.total_steps > self._plan.done_steps:
             whole = (self._plan.total_steps - self._plan.done_steps) * seconds
-            message += f"; at this speed all training takes about {spoken(whole)} more"
+            message += f"; at this speed all training takes {about} {spoken(whole)} more"
         log.info("%s", message)
 
 
@@ -142,15 +159,28 @@ def bar(
     images_per_step: int,
     done: int = 0,
     images: int | None = None,
+    estimate_after: int = ESTIMATE_AFTER,
+    may_stop: bool = False,
 ) -> Iterator[Bar]:
     """Show a bar on stderr: stage, replicate, epoch, images/s and the time left.
 
     Without a terminal it writes a line every ten seconds. ``steps`` is the number of optimiser
     steps of the bar, ``done`` how many of them an earlier, interrupted run already made;
-    ``images`` is their number where the last step has fewer than the others.
+    ``images`` is their number where the last step has fewer than the others. How long it will
+    take is said after ``estimate_after`` steps: there may be work between steps that counts.
+    With ``may_stop`` the steps are the most that there can be, and so is the time.
     """
     every = steps * images_per_step if images is None else images
-    shown = Bar(f"{stage} {replicate}", steps, images_per_step, done, every, sys.stderr)
+    shown = Bar(
+        f"{stage} {replicate}",
+        steps,
+        images_per_step,
+        done,
+        every,
+        estimate_after,
+        may_stop,
+        sys.stderr,
+    )
     try:
         yield shown
     finally:

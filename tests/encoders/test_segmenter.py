@@ -1,6 +1,8 @@
 """An encoder that outlines: whole images, images larger than it was trained on, on disk."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,9 +10,11 @@ from torch import Tensor, nn
 
 from finetune.patches import SMALL, metadata, small_encoder
 from maskwise import load_model
+from maskwise.artefacts.encoder import write_tensors
 from maskwise.artefacts.model import SegmenterMetadata, build_segmenter, write_model
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.segmenter import Segmenter
+from maskwise.encoders.unet import DecoderConfig
 from maskwise.errors import UserError
 
 METADATA = SegmenterMetadata(
@@ -87,6 +91,25 @@ def test_a_segmenter_comes_back_with_every_tensor_and_its_metadata(
     assert again.metadata == METADATA
     with torch.inference_mode():
         assert again(images).equal(model(images))
+
+
+@pytest.mark.parametrize("layout", ["unet", "lean"])
+def test_a_decoder_of_either_layout_comes_back(tmp_path: Path, layout: Any) -> None:
+    described = replace(METADATA, network=DecoderConfig(layout=layout))
+    model, images = build_segmenter(small_encoder(), described).eval(), torch.rand(2, 1, 16, 16)
+    write_model(model, described, tmp_path / "best.safetensors")
+    again = load_model(tmp_path / "best.safetensors")
+    assert again.metadata == described
+    with torch.inference_mode():
+        assert again(images).equal(model(images))
+
+
+def test_a_file_from_before_there_was_a_choice_holds_a_lean_decoder(tmp_path: Path) -> None:
+    model = build_segmenter(small_encoder(), METADATA)
+    block = {name: each for name, each in asdict(METADATA).items() if name != "network"}
+    write_tensors(model.state_dict(), {"segmenter": block}, tmp_path / "old.safetensors")
+    assert load_model(tmp_path / "old.safetensors").metadata == METADATA
+    assert METADATA.network.layout == "lean"
 
 
 def test_a_segmenter_that_lacks_a_tensor_is_not_loaded_at_all(tmp_path: Path) -> None:

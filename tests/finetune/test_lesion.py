@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from finetune.blobs import write_blobs
 from finetune.patches import metadata, small_encoder
@@ -22,12 +21,11 @@ from maskwise.artefacts.tables import PREDICTIONS, SEGMENTATION, SUBSETS
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.decoder import Decoder
 from maskwise.encoders.segmenter import Segmenter
+from maskwise.encoders.unet import LEAN, DecoderConfig
 from maskwise.errors import UserError
-from maskwise.finetune.augmentation import Augmentation, draw_moves
 from maskwise.finetune.contracts import Mode
-from maskwise.finetune.lesion import training
 from maskwise.finetune.lesion.config import LesionConfig
-from maskwise.finetune.lesion.outlines import Outlines, read_outlines
+from maskwise.finetune.lesion.outlines import Outlines
 from maskwise.finetune.lesion.start import build_start
 from maskwise.finetune.lesion.subsets import draw_outlined
 from maskwise.finetune.lesion.training import Lesson, train
@@ -40,7 +38,6 @@ from maskwise.finetune.stage import (
     finetune,
     parse_budget,
 )
-from maskwise.finetune.training import draw_images
 from maskwise.progress import bar
 
 Blobs = tuple[Store, pd.DataFrame]
@@ -84,6 +81,10 @@ def lesson(blobs: Blobs, mode: Mode) -> Lesson:
         outlines=Outlines(np.asarray(store.masks), ("lesion",)),
         rows=np.arange(20),
         mode=mode,
+        task=LesionConfig(),
+        validation=np.arange(20, 30),
+        units=np.arange(20, 30).astype(object),
+        groups=np.arange(20, 30).astype(object),
         steps=3,
         batch_size=8,
         learning_rate=0.01,
@@ -95,7 +96,7 @@ def lesson(blobs: Blobs, mode: Mode) -> Lesson:
 def trained(blobs: Blobs, mode: Mode, config: FullConfig, architecture: str) -> Segmenter:
     start = Segmenter(small_encoder(architecture), classes=1, size=(16, 16))
     with bar("finetune", "test", 3, 8) as shown:
-        return train(start, lesson(blobs, mode), config, shown)
+        return train(start, lesson(blobs, mode), config, shown).model
 
 
 def test_there_is_a_row_an_image_fraction_and_mode_for_validation_and_test(
@@ -199,33 +200,10 @@ def test_the_encoder_that_was_handed_in_stays_as_it_is(blobs: Blobs, architectur
 
 
 def test_an_encoder_without_parameters_gets_only_the_decoder(blobs: Blobs) -> None:
-    found = finetune(small_encoder("pixels"), *blobs, quick()).predictions
+    budget = replace(RUN.budget, steps=2, task=LesionConfig(network=LEAN))
+    run = replace(quick(), budget=budget)
+    found = finetune(small_encoder("pixels"), *blobs, run).predictions
     assert set(found["mode"]) == {"probe"}
-
-
-def test_an_outline_moves_with_its_image() -> None:
-    pictures = torch.arange(2 * 6 * 6).reshape(2, 1, 6, 6)
-    still = torch.zeros(2, 1, 6, 6)
-    config = Augmentation(shift=0.3)
-    moves = draw_moves(still, config, "free", np.random.default_rng(0))
-    moved = moves.apply(pictures)
-    assert not moved.equal(pictures)
-    assert moves.apply(pictures.float()).long().equal(moved)
-    assert set(moved.flatten().tolist()) <= set(pictures.flatten().tolist())
-
-
-def test_a_batch_holds_images_and_outlines_that_moved_alike(blobs: Blobs) -> None:
-    store, rows = blobs[0], np.arange(20)
-    own = replace(store.header.preparation, mean=(0.0,), std=(1.0,))
-    header = replace(store.header, preparation=own)
-    masks = np.asarray(store.masks)
-    drawn = replace(store, images=masks[:, None].astype(np.uint8) * 255, header=header)
-    given = replace(lesson(blobs, "full"), store=drawn)
-    config = FullConfig(augmentation=Augmentation(0.3))
-    images, moves = draw_images(given, rows, config, step=1)
-    truths = given.truths(rows, moves)
-    assert ((images > 0.5) == (truths == 1)).all()
-    assert not (truths[:, 0].numpy() == masks[rows]).all()
 
 
 def test_the_same_run_gives_the_same_outlines_bit_for_bit(blobs: Blobs) -> None:
@@ -256,23 +234,6 @@ def test_validation_chooses_the_learning_rate(blobs: Blobs, tmp_path: Path) -> N
     )
     index = json.loads((tmp_path / "m" / "index.json").read_text())["models"]
     assert {one["learning_rate"] for one in index} == {1e-2}
-
-
-def test_the_loss_is_the_mean_of_images_also_where_the_last_block_is_not_full(
-    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, _ = blobs
-    outlines, model = read_outlines(store, "blobs"), Segmenter(small_encoder(), 1, (16, 16))
-    rows, device = np.arange(10), torch.device("cpu")
-
-    def loss(part: NDArray[np.int64], at_once: int) -> float:
-        monkeypatch.setattr(training, "IMAGES_AT_ONCE", at_once)
-        return training.loss_on(model, store, outlines, part, device)
-
-    blocks = loss(rows[:8], 8), loss(rows[8:], 2)
-    whole = loss(rows, 8)
-    assert blocks[0] != pytest.approx(blocks[1])
-    assert whole == pytest.approx((8 * blocks[0] + 2 * blocks[1]) / 10)
 
 
 def test_a_model_outlines_as_its_row_says(
@@ -406,7 +367,7 @@ def test_a_decoder_that_was_pre_trained_is_where_learning_starts_if_asked_for(
     blobs: Blobs, tmp_path: Path, option: Any, kept: bool, found: str
 ) -> None:
     encoder = with_decoder() if kept else small_encoder()
-    budget = replace(RUN.budget, task=LesionConfig(decoder=option))
+    budget = replace(RUN.budget, task=LesionConfig(decoder=option, network=LEAN))
     run = replace(RUN, budget=budget)
     start, said = build_start(encoder, encoder.metadata.preparation, classes=1, run=run)
     pretrained, weights = decoder_of(with_decoder()), start.decoder.state_dict()
@@ -423,10 +384,36 @@ def test_the_index_says_where_a_models_decoder_is_from(
     assert {one["decoder"] for one in index} == {"fresh"}
 
 
+def test_the_index_says_how_long_each_network_learnt_and_how_well(models: Path) -> None:
+    index = json.loads((models / "index.json").read_text())["models"]
+    assert all(one["best_step"] <= one["steps"] <= 30 for one in index)
+    whole = next(one for one in index if one["mode"] == "full" and one["fraction"] == 1)
+    assert whole["validation_dice"] > 0.6
+
+
 def test_a_decoder_of_another_make_is_refused(blobs: Blobs) -> None:
-    budget = replace(RUN.budget, task=LesionConfig(decoder="pretrained"))
+    budget = replace(RUN.budget, task=LesionConfig(decoder="pretrained", network=LEAN))
     with pytest.raises(UserError, match=r"blobs.finetune.task.decoder: .*`skips: true`"):
         finetune(with_decoder(skips=False), *blobs, replace(RUN, budget=budget))
+
+
+def test_a_pre_trained_decoder_is_a_lean_one() -> None:
+    with pytest.raises(ValueError, match=r"pretrained needs network: {layout: lean}"):
+        LesionConfig(decoder="pretrained")
+
+
+def test_a_decoder_s_statistics_are_learnt_though_the_encoder_s_stay(blobs: Blobs) -> None:
+    config = DecoderConfig(norm="batch")
+    start = Segmenter(small_encoder("resnet18"), 1, (16, 16), config=config)
+    before = {name: each.clone() for name, each in start.state_dict().items()}
+    with bar("finetune", "test", 3, 8) as shown:
+        model = train(start, lesson(blobs, "full"), FullConfig(), shown).model
+    after = model.state_dict()
+    kept = {name: after[name].equal(before[name]) for name in before if "running" in name}
+    assert {name.split(".")[0]: same for name, same in kept.items()} == {
+        "encoder": True,
+        "decoder": False,
+    }
 
 
 def test_several_classes_are_outlined_each_by_itself(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pytest
 from finetune.patches import metadata, small_encoder
 from maskwise import load_model
 from maskwise.artefacts.model import ModelMetadata
+from maskwise.artefacts.model_index import read_model_index
 from maskwise.encoders.classifier import Classifier
+from maskwise.errors import UserError
 from maskwise.finetune.models import Keep, Models
 
 PROBE = ModelMetadata(
@@ -80,3 +82,10 @@ def test_the_index_says_of_every_model_what_was_chosen_and_where_it_is(
 def test_models_of_an_earlier_run_do_not_stay_behind(tmp_path: Path) -> None:
     written("all", tmp_path / "models")
     assert written("best", tmp_path / "models") == ["best.safetensors", "index.json"]
+
+
+def test_an_index_that_is_damaged_is_named(tmp_path: Path) -> None:
+    assert read_model_index(tmp_path) == []
+    (tmp_path / "index.json").write_text("{")
+    with pytest.raises(UserError, match=r"index.json: cannot be read .*run finetune again"):
+        read_model_index(tmp_path)

@@ -165,6 +165,13 @@ def test_the_learning_rate_rises_in_a_line_and_falls_as_a_cosine() -> None:
     assert 0 < rates[-1] < 0.02
 
 
+def test_the_learning_rate_falls_as_a_power_where_that_is_asked_for() -> None:
+    rates = [schedule(step, steps=20, warm_up=0.2, fall="polynomial") for step in range(20)]
+    np.testing.assert_allclose(rates[:5], [0.25, 0.5, 0.75, 1.0, 1.0])
+    assert rates[12] == pytest.approx(0.5**0.9)
+    assert rates[-1] == pytest.approx((1 / 16) ** 0.9)
+
+
 def shifted(image: torch.Tensor, down: int, right: int, flip: bool) -> torch.Tensor:
     """Move one image ``(C, H, W)``, pixel by pixel."""
     _, height, width = image.shape

@@ -77,6 +77,21 @@ def test_best_middle_worst_and_false_alarms_are_drawn(page: str) -> None:
     assert "ROC and confusion" not in page
 
 
+def test_how_many_steps_each_network_made_is_said(outlined: ReportInputs) -> None:
+    elements = outlines.build(read_facts(outlined)).elements
+    (table,) = [each for each in elements if isinstance(each, Table)]
+    assert table.caption.startswith("How many steps networks made")
+    # Two recipes, two modes, two fractions, each of one seed that made all of its 15 steps.
+    assert len(table.rows) == 8
+    assert {row[3] for row in table.rows} == {"15"}
+    assert all(int(str(row[4])) <= 15 for row in table.rows)
+
+
+def test_models_that_were_not_watched_have_no_table_of_steps(outlined: ReportInputs) -> None:
+    elements = outlines.build(read_facts(replace(outlined, models={}))).elements
+    assert not any(isinstance(each, Table) for each in elements)
+
+
 def test_the_convention_on_empty_masks_and_the_unit_of_distances_are_printed(
     page: str,
 ) -> None:

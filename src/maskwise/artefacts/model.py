@@ -28,6 +28,7 @@ from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.segmenter import Segmenter
+from maskwise.encoders.unet import LEAN, DecoderConfig
 from maskwise.errors import UserError, shown
 from maskwise.preparation import upgraded
 
@@ -94,6 +95,8 @@ class SegmenterMetadata(_OfAnyModel):
 
     validation_loss: Loss
     """Dice loss + cross-entropy on the validation images of that fraction."""
+    network: DecoderConfig = LEAN
+    """How the decoder is built."""
 
     @property
     def loss(self) -> float:
@@ -150,7 +153,8 @@ def _build(metadata: Metadata, where: str) -> Classifier | Segmenter:
 def build_segmenter(encoder: Encoder, metadata: SegmenterMetadata) -> Segmenter:
     """Build the model that ``metadata`` describes around ``encoder``, its decoder fresh."""
     seen = metadata.encoder.preparation
-    return Segmenter(encoder, len(metadata.classes), (seen.height, seen.width))
+    size = seen.height, seen.width
+    return Segmenter(encoder, len(metadata.classes), size, seen.channels, metadata.network)
 
 
 def build_classifier(encoder: Encoder, metadata: ModelMetadata) -> Classifier:

@@ -1,4 +1,4 @@
-"""An encoder with a decoder that outlines what the features show. It needs torch only.
+"""An encoder with a decoder that outlines what is in the image. It needs torch only.
 
 Images larger than the network's are seen through a window that slides over them, which is
 MONAI's, imported where it is wanted.
@@ -12,25 +12,38 @@ from torch import Tensor, nn
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.decoder import Decoder
 from maskwise.encoders.inputs import check_images, prepared
+from maskwise.encoders.unet import LEAN, DecoderConfig, UnetDecoder
 from maskwise.errors import UserError
 
 WINDOWS_AT_ONCE = 16
 
 
 class Segmenter(nn.Module):
-    """A U-Net: the encoder, and a lean decoder past the features met on the way down.
+    """A U-Net: the encoder, and a decoder past the features met on the way down.
 
     Args:
         encoder: whose features they are.
         classes: how many there are beside the background.
         size: height and width in pixels of the images that it is trained on.
+        inputs: their channels.
+        config: of the decoder.
+
+    Raises:
+        UserError: if encoder, decoder and size do not go together.
     """
 
     encoder: Encoder
     metadata: Any
     """Of one that was loaded: ``maskwise.artefacts.model.SegmenterMetadata``."""
 
-    def __init__(self, encoder: Encoder, classes: int, size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        classes: int,
+        size: tuple[int, int],
+        inputs: int = 1,
+        config: DecoderConfig = LEAN,
+    ) -> None:
         super().__init__()
         strides = encoder.strides
         if any(side % strides[-1] for side in size):
@@ -40,7 +53,11 @@ class Segmenter(nn.Module):
                 "another stride, or another size in the source's block `preprocess`"
             )
         self.encoder = encoder
-        self.decoder = Decoder("lean", True, encoder.channels, strides, 1 + classes)
+        self.decoder: Decoder | UnetDecoder
+        if config.layout == "unet":
+            self.decoder = UnetDecoder(config, inputs, encoder.channels, strides, 1 + classes)
+        else:
+            self.decoder = Decoder("lean", True, encoder.channels, strides, 1 + classes)
         self.size = size
         # One level is not joined to a finer one, and is drawn larger as a whole.
         self._stride = strides[-1] if len(set(strides)) > 1 else 1
@@ -58,6 +75,8 @@ class Segmenter(nn.Module):
                 f"must be multiples of {self._stride}; probabilities(images) and "
                 "outline(images) take any size"
             )
+        if isinstance(self.decoder, UnetDecoder):
+            return cast(Tensor, self.decoder(images, features))
         logits = cast(Tensor, self.decoder(features, features[-1]))
         if logits.shape[2:] != images.shape[2:]:
             # An encoder whose features have one size whatever the image's: `pixels`.

@@ -66,7 +66,17 @@ class EvaluateConfig:
     of the mean, or 0. Where one of the two does they are 0."""
     against: str = "scratch"
     """Recipe that every other one is compared with."""
-    except_recipes: tuple[str, ...] = ("imagenet", "imagenet_lite0", "simclr_continued")
+    except_recipes: tuple[str, ...] = (
+        "imagenet",
+        "scratch_lite0",
+        "imagenet_lite0",
+        "simclr_continued",
+        "moco_v2_continued",
+        "byol_continued",
+        "swav_continued",
+        "features_continued",
+        "basic_unet",
+    )
     """Recipes not compared with ``against``, because they have another encoder; see
     ``pairs``."""
     pairs: tuple[Pair, ...] = ()

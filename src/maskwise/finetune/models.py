@@ -1,6 +1,5 @@
 """A replicate's folder of models: ``index.json``, as many models as ``keep`` says, outlines."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,14 +9,12 @@ from torch import nn
 from maskwise.artefacts.arrays import write_arrays
 from maskwise.artefacts.atomic import replacing_folder
 from maskwise.artefacts.model import Metadata, write_model
+from maskwise.artefacts.model_index import write_model_index
 from maskwise.artefacts.outlines import MODEL_OUTLINES, ModelOutlines
-from maskwise.description import from_json
 from maskwise.encoders.metadata import WeightsOrigin
-from maskwise.errors import UserError
 
 Keep = Literal["best", "all", "none"]
 BEST = "best.safetensors"
-INDEX = "index.json"
 
 
 @dataclass
@@ -63,10 +60,7 @@ class Models:
                 write_model(model, metadata, temporary / name)
             if self.outlines is not None:
                 write_arrays(self.outlines, temporary / MODEL_OUTLINES)
-            began = asdict(self.weights) if self.weights else None
-            index = {"keep": self.keep, "models": self.choices, "weights": began}
-            text = json.dumps(index, indent=2, sort_keys=True, allow_nan=False)
-            (temporary / INDEX).write_text(text + "\n", encoding="utf-8")
+            write_model_index(temporary, self.keep, self.choices, self.weights)
 
     def _is_better(self, metadata: Metadata) -> bool:
         if BEST not in self._kept:
@@ -74,17 +68,3 @@ class Models:
         best = self._kept[BEST][1]
         # A larger fraction is better; at the same one, the lower loss on validation.
         return (-metadata.fraction, metadata.loss) < (-best.fraction, best.loss)
-
-
-def weights_of(folder: Path) -> WeightsOrigin | None:
-    """Return what the encoder of a folder of models began with; None = random weights.
-
-    Raises:
-        UserError: if the folder does not say it, or not in this form.
-    """
-    path = folder / INDEX
-    try:
-        block = json.loads(path.read_text(encoding="utf-8")).get("weights")
-        return None if block is None else from_json(WeightsOrigin, block)
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); run finetune again") from None

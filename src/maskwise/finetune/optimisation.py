@@ -15,10 +15,13 @@ from maskwise.decay import divided
 from maskwise.finetune.augmentation import Augmentation
 from maskwise.seeds import stream
 
+Schedule = Literal["cosine", "polynomial"]
+POWER = 0.9
+
 
 @dataclass(frozen=True)
 class FullConfig:
-    """How networks are trained by steps. The last step's weights are the result."""
+    """How networks are trained by steps."""
 
     head: Literal["probe", "fresh"] = "probe"
     """Where a diagnosis' linear layer starts: at the probe's solution, or at zero."""
@@ -28,10 +31,14 @@ class FullConfig:
     weight_decay: Annotated[float, Within(0, 100)] = 0.05
     """AdamW's; biases and norms are spared, as ``maskwise.decay`` says."""
     warm_up: Decay = 0.1
-    """Share of the steps over which the learning rate rises; then it falls as a cosine to 0."""
+    """Share of the steps over which the learning rate rises; then it falls to 0."""
+    schedule: Schedule = "cosine"
+    """How it falls: as half a ``cosine``, or as the power .9 of the share of the steps that is
+    left (``polynomial``, as in nnU-Net)."""
     clip: Positive = 1.0
     """Largest norm of the gradient."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    """Of a diagnosis; outlines have their own (``task.augmentation``)."""
 
 
 def to_training(network: nn.Module) -> None:
@@ -74,9 +81,10 @@ def batches(images: int, steps: int, batch_size: int, seed: int) -> Iterator[NDA
         waiting = waiting[batch_size:]
 
 
-def schedule(step: int, steps: int, warm_up: float) -> float:
-    """Return the learning rate's share at a step: a linear rise, then a cosine to almost 0."""
+def schedule(step: int, steps: int, warm_up: float, fall: Schedule = "cosine") -> float:
+    """Return the learning rate's share at a step: a linear rise, then a fall to almost 0."""
     rise = round(warm_up * steps)
     if step < rise:
         return (step + 1) / rise
-    return 0.5 * (1 + cos(pi * (step - rise) / max(1, steps - rise)))
+    done = (step - rise) / max(1, steps - rise)
+    return (1 - done) ** POWER if fall == "polynomial" else 0.5 * (1 + cos(pi * done))

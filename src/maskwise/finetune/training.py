@@ -1,6 +1,6 @@
 """Training by steps as every task does it; a task adds its loss."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,13 +16,20 @@ from maskwise.errors import UserError
 from maskwise.finetune.augmentation import Moves, draw_moves
 from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
 from maskwise.finetune.run import FinetuneRun
-from maskwise.progress import Bar, bar, note
+from maskwise.progress import ESTIMATE_AFTER, Bar, bar, note
 from maskwise.seeds import stream
 
-Network = TypeVar("Network", Classifier, Segmenter)
-LossOf = Callable[[Tensor, NDArray[np.int64], Moves], Tensor]
-"""Of the logits, of the positions of a step's images among the lesson's rows, and of how they
-were moved."""
+Trained = TypeVar("Trained")
+Plan = Iterable[NDArray[np.int64]]
+"""The positions of each step's images among the lesson's rows."""
+LossAt = Callable[[int, NDArray[np.int64]], Tensor]
+"""Of a step, counted from 0, and of the positions of its images."""
+StopsAfter = Callable[[int], bool]
+"""Of the number of steps made: is that enough?"""
+
+
+def _never(made: int) -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -42,28 +49,39 @@ class Lesson:
 def train(
     network: Classifier | Segmenter,
     head: nn.Module,
-    loss_of: LossOf,
+    plan: Plan,
+    loss_at: LossAt,
     lesson: Lesson,
     config: FullConfig,
     shown: Bar,
+    stops_after: StopsAfter = _never,
 ) -> None:
-    """Train ``network`` itself, on the device; ``head`` is what lies on the encoder."""
+    """Train ``network`` itself, on the device; ``head`` is what lies on the encoder.
+
+    Which images a step sees, how they are changed and what is lost on them is the task's, and
+    so is when to stop; the learning rate falls over all of the lesson's steps in any case.
+    """
     # Convolutions are faster with channels last; moved images come in that order.
     network.to(lesson.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = build_optimiser(network.encoder, head, lesson.learning_rate, config)
     rates = [group["lr"] for group in optimiser.param_groups]
-    plan = batches(len(lesson.rows), lesson.steps, lesson.batch_size, lesson.seed)
     for step, picked in enumerate(plan):
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * schedule(step, lesson.steps, config.warm_up)
-        images, moves = draw_images(lesson, picked, config, step)
+            group["lr"] = rate * schedule(step, lesson.steps, config.warm_up, config.schedule)
         optimiser.zero_grad()
-        loss = loss_of(network(images), picked, moves)
-        loss.backward()
+        loss_at(step, picked).backward()
         nn.utils.clip_grad_norm_(network.parameters(), config.clip)
         optimiser.step()
         shown.step()
+        if stops_after(step + 1):
+            shown.leave_out(lesson.steps - step - 1)
+            break
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def draw_order(lesson: Lesson) -> Plan:
+    """Return a plan in which no image is seen twice before all were seen once."""
+    return batches(len(lesson.rows), lesson.steps, lesson.batch_size, lesson.seed)
 
 
 def draw_images(
@@ -77,12 +95,23 @@ def draw_images(
 
 
 def at_every_rate(
-    run: FinetuneRun, what: str, train_at: Callable[[float, Bar], Network]
-) -> Iterator[tuple[float, Network]]:
-    """Train once per learning rate, all under one bar that names ``what`` is trained."""
+    run: FinetuneRun, what: str, train_at: Callable[[float, Bar], Trained], looks: int = 0
+) -> Iterator[tuple[float, Trained]]:
+    """Train once per learning rate, all under one bar that names ``what`` is trained.
+
+    ``looks``: steps after which training may stop, if it may.
+    """
     budget, name = run.budget, f"{run.recipe}.s{run.seed}, {what}"
     steps = budget.steps * len(budget.learning_rates)
-    with bar("finetune", name, steps, budget.batch_size) as shown:
+    after = max(ESTIMATE_AFTER, looks + 1)
+    with bar(
+        "finetune",
+        name,
+        steps,
+        budget.batch_size,
+        estimate_after=after,
+        may_stop=looks > 0,
+    ) as shown:
         for rate in budget.learning_rates:
             model = train_at(rate, shown)
             note(finetune_images_per_second=shown.images_per_second)

@@ -188,13 +188,15 @@ def _untaught(
 def _check_outlines(parameters: Mapping[str, Any], study: Study, images: Any) -> None:
     """Raise ``UserError`` where what outlines lesions could not be built round an encoder."""
     source = study.source
-    budget = finetune_source(parameters[source]["finetune"], f"{source}.finetune")
-    problems = []
-    for name in study.recipes if isinstance(budget.task, LesionConfig) else ():
+    task = finetune_source(parameters[source]["finetune"], f"{source}.finetune").task
+    if not isinstance(task, LesionConfig):
+        return
+    problems, size = [], (images.height, images.width)
+    for name in study.recipes:
         try:
             with torch.device("meta"):
                 encoder = recipe(parameters[name], name).encoder.build(images.channels)
-                Segmenter(encoder, 1, (images.height, images.width))
+                Segmenter(encoder, 1, size, images.channels, task.network)
         except UserError as error:
             problems.append(f"{name}.{error}")
     if problems:

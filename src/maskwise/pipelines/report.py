@@ -108,14 +108,14 @@ class Trained:
 
 def collect_training(*artefacts: Any, replicates: tuple[Replicate, ...]) -> Trained:
     """Join the seeds of one recipe: each replicate's history, gallery and models."""
-    from maskwise.finetune.models import weights_of
+    from maskwise.artefacts.model_index import read_weights_origin
 
     runs = [(replicate.recipe, replicate.seed) for replicate in replicates]
     return Trained(
         histories=dict(zip(runs, artefacts[::3], strict=True)),
         galleries=dict(zip(runs, artefacts[1::3], strict=True)),
         models=dict(zip(runs, artefacts[2::3], strict=True)),
-        weights=_begun(runs, map(weights_of, artefacts[2::3])),
+        weights=_begun(runs, map(read_weights_origin, artefacts[2::3])),
     )
 
 

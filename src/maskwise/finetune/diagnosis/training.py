@@ -12,7 +12,6 @@ from torch.nn.functional import cross_entropy
 from maskwise.artefacts.store import Store
 from maskwise.encoders.classifier import Classifier
 from maskwise.finetune import training
-from maskwise.finetune.augmentation import Moves
 from maskwise.finetune.diagnosis.features import IMAGES_AT_ONCE
 from maskwise.finetune.diagnosis.heads import LinearHead, TrainableHead
 from maskwise.finetune.optimisation import FullConfig, to_training
@@ -39,11 +38,13 @@ def fine_tune(
     to_training(network)
     weights = torch.tensor(lesson.weights, dtype=torch.float32, device=lesson.device)
 
-    def loss_of(logits: Tensor, picked: NDArray[np.int64], moves: Moves) -> Tensor:
+    def loss_at(step: int, picked: NDArray[np.int64]) -> Tensor:
+        images, _ = training.draw_images(lesson, picked, config, step)
         targets = torch.from_numpy(lesson.targets[picked]).to(lesson.device)
-        return cross_entropy(logits, targets, weights)
+        return cross_entropy(network(images), targets, weights)
 
-    training.train(network, trainable, loss_of, lesson, config, bar)
+    plan = training.draw_order(lesson)
+    training.train(network, trainable, plan, loss_at, lesson, config, bar)
     network.head = trainable.frozen().folded()
     return network.eval()
 

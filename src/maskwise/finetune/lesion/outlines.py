@@ -27,15 +27,20 @@ class Outlines:
 
     def kinds(self, rows: NDArray[np.int64]) -> NDArray[np.object_]:
         """Say which classes each image shows: "a", "a + b", or ``NOTHING``; ``(n,)``."""
-        shown = np.concatenate([*self._shown(rows), np.zeros((0, len(self.classes)), bool)])
+        shown = self.shown(rows)
         sets, which = np.unique(shown, axis=0, return_inverse=True)
         names = [
             " + ".join(np.asarray(self.classes, dtype=object)[one]) or NOTHING for one in sets
         ]
         return np.asarray(names, dtype=object)[which]
 
+    def shown(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say of each image and class whether any pixel shows it, ``(n, K)``."""
+        nothing = np.zeros((0, len(self.classes)), bool)
+        return np.concatenate([*self._shown(rows), nothing])
+
     def _shown(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.bool_]]:
-        """Yield ``(n, K)`` per block of images: does any pixel show the class?"""
+        """Yield the same per block of images."""
         numbers = np.arange(1, len(self.classes) + 1, dtype=np.uint8)
         for start in range(0, len(rows), IMAGES_AT_ONCE):
             masks = self.of(rows[start : start + IMAGES_AT_ONCE])

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.finetune.contracts import Finetuned, Mode
 from maskwise.finetune.inputs import as_seen, learns, split_rows
+from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.lesion.measures import (
     Spacing,
     Units,
@@ -30,7 +32,7 @@ from maskwise.finetune.lesion.measures import (
 from maskwise.finetune.lesion.outlines import Outlines, read_outlines
 from maskwise.finetune.lesion.start import build_start
 from maskwise.finetune.lesion.subsets import draw_outlined
-from maskwise.finetune.lesion.training import Lesson, loss_on, predict, train
+from maskwise.finetune.lesion.training import Lesson, Trained, predict, train
 from maskwise.finetune.models import Models
 from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.training import at_every_rate, refuse_infinite
@@ -60,6 +62,11 @@ class Replicate:
     device: torch.device
 
     @property
+    def task(self) -> LesionConfig:
+        """The options of the run."""
+        return cast(LesionConfig, self.run.budget.task)
+
+    @property
     def fractions(self) -> list[float]:
         """Those of the run that are enough to learn from, in its order."""
         return [each for each in self.run.fractions if each in set(self.subsets["fraction"])]
@@ -77,7 +84,9 @@ class Learnt:
 
     model: Segmenter
     metadata: SegmenterMetadata
-    learning_rate: float
+    choice: dict[str, Any]
+    """What ``index.json`` says beside these: rate, decoder, steps made and of the best
+    weights, their Dice on validation images."""
 
 
 def learn(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Finetuned:
@@ -87,8 +96,7 @@ def learn(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun
     for fraction in replicate.fractions:
         for mode in replicate.modes:
             learnt = learn_one(replicate, fraction, mode)
-            choice = {"learning_rate": learnt.learning_rate, "decoder": replicate.decoder}
-            models.add(learnt.model, learnt.metadata, choice)
+            models.add(learnt.model, learnt.metadata, learnt.choice)
             table, called = predictions(replicate, learnt)
             tables.append(table)
             if fraction == largest and mode == replicate.modes[-1]:
@@ -127,16 +135,17 @@ def prepare(
 
 
 def learn_one(replicate: Replicate, fraction: float, mode: Mode) -> Learnt:
-    """Train once per learning rate; the loss on validation images chooses."""
-    held_out, tried = replicate.rows(fraction, "validation"), []
-    for rate, model in _trained(replicate, fraction, mode):
-        loss = loss_on(model, replicate.store, replicate.outlines, held_out, replicate.device)
-        refuse_infinite(replicate.run, rate, fraction, bool(np.isfinite(loss)))
-        tried.append((loss, rate, model))
-    loss, rate, model = min(tried, key=lambda one: one[0])
+    """Train once per learning rate; validation images choose."""
+    tried: list[tuple[float, Trained]] = []
+    for rate, trained in _trained(replicate, fraction, mode):
+        refuse_infinite(replicate.run, rate, fraction, bool(np.isfinite(trained.loss)))
+        tried.append((rate, trained))
+    rate, best = max(tried, key=lambda one: (one[1].dice, -one[1].loss))
     log.info(
-        "%s, %.0f %% of the labels: rate %g (%d tried), held-out Dice + cross-entropy %.3f",
-        mode, 100 * fraction, rate, len(tried), loss,
+        "%s, %.0f %% of the labels: rate %g (%d tried), step %d of %d made, of %d at most; "
+        "held-out Dice %.3f, Dice + cross-entropy %.3f",
+        mode, 100 * fraction, rate, len(tried), best.best_step, best.steps,
+        replicate.run.budget.steps, best.dice, best.loss,
     )  # fmt: skip
     metadata = SegmenterMetadata(
         encoder=replicate.metadata,
@@ -145,9 +154,17 @@ def learn_one(replicate: Replicate, fraction: float, mode: Mode) -> Learnt:
         mode=mode,
         fraction=fraction,
         images=len(replicate.rows(fraction, "train")),
-        validation_loss=loss,
+        validation_loss=best.loss,
+        network=replicate.task.network,
     )
-    return Learnt(model, metadata, rate)
+    choice = {
+        "learning_rate": rate,
+        "decoder": replicate.decoder,
+        "steps": best.steps,
+        "best_step": best.best_step,
+        "validation_dice": best.dice,
+    }
+    return Learnt(best.model, metadata, choice)
 
 
 def predictions(replicate: Replicate, learnt: Learnt) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
@@ -200,11 +217,12 @@ def _measured(
 
 def _trained(
     replicate: Replicate, fraction: float, mode: Mode
-) -> Iterator[tuple[float, Segmenter]]:
+) -> Iterator[tuple[float, Trained]]:
     """Train once per learning rate."""
-    run = replicate.run
+    run, held_out = replicate.run, replicate.rows(fraction, "validation")
+    whole = replicate.units.kind == "volume"
 
-    def train_at(rate: float, shown: Bar) -> Segmenter:
+    def train_at(rate: float, shown: Bar) -> Trained:
         lesson = Lesson(
             store=replicate.store,
             rows=replicate.rows(fraction, "train"),
@@ -215,10 +233,16 @@ def _trained(
             device=replicate.device,
             outlines=replicate.outlines,
             mode=mode,
+            task=replicate.task,
+            validation=held_out,
+            # As `evaluate` scores by default: volumes where there are some, else images.
+            units=replicate.units.names[held_out] if whole else held_out.astype(object),
+            groups=replicate.store.index["group"].to_numpy(dtype=object)[held_out],
         )
         return train(replicate.start, lesson, run.config.full, shown)
 
-    return at_every_rate(run, f"{mode}, {fraction:.0%} of the labels", train_at)
+    what = f"{mode}, {fraction:.0%} of the labels"
+    return at_every_rate(run, what, train_at, replicate.task.every)
 
 
 def _outlines(

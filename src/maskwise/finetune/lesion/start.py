@@ -30,11 +30,13 @@ def build_start(
     Raises:
         UserError: if the pre-trained decoder is of another make.
     """
+    task = cast(LesionConfig, run.budget.task)
     with torch.random.fork_rng(devices=[]):  # layers draw from torch's global generator
         torch.manual_seed(torch_seed(run.seed, "finetune", "decoder"))
-        start = Segmenter(encoder, classes, (seen.height, seen.width))
+        size = seen.height, seen.width
+        start = Segmenter(encoder, classes, size, seen.channels, task.network)
     kept = decoder_of(encoder)
-    if cast(LesionConfig, run.budget.task).decoder == "fresh":
+    if task.decoder == "fresh":
         return start, "fresh"
     if not kept:
         log.info("%s: the encoder has no decoder beside it; a fresh one is taken", run.recipe)

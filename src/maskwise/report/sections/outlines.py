@@ -6,11 +6,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.artefacts.model_index import read_model_index
 from maskwise.artefacts.store import Store
-from maskwise.report.elements import Element, Paragraph, Pictures, Section
+from maskwise.report.elements import (
+    Cell,
+    Element,
+    Paragraph,
+    Pictures,
+    Row,
+    Section,
+    Table,
+)
 from maskwise.report.facts import Facts
 from maskwise.report.figures.outlines import Panel, draw
-from maskwise.report.formatting import labels, listing, number
+from maskwise.report.formatting import labels, listing, number, share
 from maskwise.report.outlines import EMPTY_MASKS, Outlined, read_outlined
 from maskwise.report.pictures import Picture, as_png
 from maskwise.wording import count
@@ -33,7 +42,45 @@ def build(facts: Facts) -> Section:
     drawn = _by_dice(facts, shown, store)
     if drawn:
         elements.append(Pictures(drawn))
+    learnt = _learnt(facts)
+    if learnt is not None:
+        elements.append(learnt)
     return Section("outlines", title, [*elements, *_disagreeing(facts, shown, store)])
+
+
+def _learnt(facts: Facts) -> Table | None:
+    """Say how many steps networks made, and which step's weights they have."""
+    entries = pd.DataFrame(
+        [
+            {"recipe": recipe, **entry}
+            for (recipe, _), folder in sorted(facts.inputs.models.items())
+            for entry in read_model_index(folder)
+            if "best_step" in entry
+        ]
+    )
+    if entries.empty:
+        return None
+    rows: list[Row] = []
+    for recipe, style in facts.styles.items():
+        own = entries[entries["recipe"] == recipe]
+        for (mode, fraction), part in own.groupby(["mode", "fraction"], sort=False):
+            cells = [_between(part[name].tolist()) for name in ("steps", "best_step")]
+            dice = number(float(part["validation_dice"].mean()), 2)
+            title = Cell(style.title, style=style)
+            rows.append((title, facts.mode_name(mode), share(fraction), *cells, dice))
+    most = facts.inputs.settings.get("finetune", {}).get("steps")
+    told = f", of {most:,} at most" if most else ""
+    caption = (
+        f"How many steps networks made{told}, and after how many their weights outlined "
+        "validation images best: these are the weights that were tested"
+    )
+    head = ("recipe", "mode", "labels", "steps made", "weights of step", "validation Dice")
+    return Table(caption, head, rows)
+
+
+def _between(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _order(facts: Facts) -> list[str]:

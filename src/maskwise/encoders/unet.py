@@ -1,0 +1,121 @@
+"""A U-Net's way up: past the features of every stride, and past the image itself.
+
+Each level is MONAI's ``UpCat`` (``monai.networks.nets.basic_unet``), written in torch alone,
+which is all that a user of a model must have.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from torch import Tensor, cat, nn
+
+from maskwise.bounds import Within
+from maskwise.encoders.norm import Norm, build_norm
+from maskwise.errors import UserError
+
+WIDTH = 16
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """How a segmenter's decoder is built."""
+
+    layout: Literal["unet", "lean"] = "unet"
+    """``unet``: two convolutions at every level, down to the pixels of the image; ``lean``: one
+    at every level of the encoder, whose finest features a last one turns into pixels."""
+    width: Annotated[int, Within(1, 1_024)] = WIDTH
+    """Of ``unet``: channels at the image's own pixels. A level of stride s has s times as many,
+    or as many as the encoder's features there, where these are fewer."""
+    norm: Norm = "group"
+    """Of ``unet``: ``group`` suits small batches."""
+
+    def __post_init__(self) -> None:
+        if self.layout == "lean" and (self.width, self.norm) != (WIDTH, "group"):
+            raise ValueError("width and norm are options of layout: unet; lean has none")
+
+
+LEAN = DecoderConfig(layout="lean")
+"""What every segmenter had before there was a choice, and files without a word of it have."""
+
+
+class UnetDecoder(nn.Module):
+    """Goes up through the strides of the encoder, and beyond them to the image.
+
+    Where the encoder begins with a stride, a stem of one convolution per level makes what is
+    taken past it: of the image at its own pixels, and of that at half of them where the
+    encoder begins with a stride of 4.
+
+    Args:
+        config: of ``layout: unet``.
+        inputs: channels of an image.
+        widths: channels of each stage of the encoder.
+        strides: of each stage, multiples by powers of two.
+        outputs: channels of the answer.
+
+    Raises:
+        UserError: if all stages share one stride: nothing can be taken past the deepest.
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        inputs: int,
+        widths: Sequence[int],
+        strides: Sequence[int],
+        outputs: int,
+    ) -> None:
+        super().__init__()
+        # Where several stages share a stride, the deepest of them stands for it.
+        self._stages = [
+            stage
+            for stage, stride in enumerate(strides)
+            if stage + 1 == len(strides) or strides[stage + 1] > stride
+        ]
+        if len(self._stages) == 1:
+            raise UserError(
+                f"encoder.name: all of its features have the stride {strides[-1]}, so that a "
+                "decoder of layout unet finds none to take past the deepest; write network: "
+                "{layout: lean} into the source's finetune.task, or choose another encoder"
+            )
+        self.stem = nn.ModuleList()
+        skips: list[tuple[int, int]] = []  # (stride, channels), finest first
+        stride, channels = 1, inputs
+        while stride < strides[0]:
+            out = config.width * stride
+            step = 1 if stride == 1 else 2
+            self.stem.append(_convolution(config.norm, channels, out, step))
+            skips.append((stride, out))
+            stride, channels = 2 * stride, out
+        skips += [(strides[stage], widths[stage]) for stage in self._stages[:-1]]
+        self.ups, self.blocks = nn.ModuleList(), nn.ModuleList()
+        width, before = widths[-1], strides[-1]
+        for stride, channels in reversed(skips):
+            factor, out = before // stride, min(channels, config.width * stride)
+            self.ups.append(nn.ConvTranspose2d(width, out, factor, stride=factor))
+            self.blocks.append(
+                nn.Sequential(
+                    *_convolution(config.norm, out + channels, out),
+                    *_convolution(config.norm, out, out),
+                )
+            )
+            width, before = out, stride
+        self.head = nn.Sequential(nn.Conv2d(width, outputs, 1))
+
+    def forward(self, images: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """Turn images ``(B, C, H, W)`` and their features into ``(B, outputs, H, W)``."""
+        skips, current = [], images
+        for layer in self.stem:
+            current = layer(current)
+            skips.append(current)
+        skips += [features[stage] for stage in self._stages[:-1]]
+        current = features[-1]
+        for up, block, skip in zip(self.ups, self.blocks, reversed(skips), strict=True):
+            current = block(cat([skip, up(current)], dim=1))
+        answer: Tensor = self.head(current)
+        return answer
+
+
+def _convolution(norm: Norm, width: int, out: int, stride: int = 1) -> nn.Sequential:
+    first = nn.Conv2d(width, out, 3, stride, padding=1)
+    return nn.Sequential(first, build_norm(norm, out), nn.ReLU())
