@@ -1,6 +1,7 @@
 """The optimisers by name, each held against its paper's formula written out in a loop."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +10,16 @@ from torch import Tensor, nn
 
 from maskwise.config import parse
 from maskwise.decay import divided
+from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.errors import UserError
+from maskwise.pretrain.objectives.simclr import SimclrConfig
 from maskwise.pretrain.optimisation import OptimisationConfig, build_optimiser
 from maskwise.pretrain.recipe import parse_recipe
-from pretrain.toys import RANDOM_BOX
+from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_setting, make_store, pretrain
 
 RATE, DECAY, STEPS = 0.1, 0.3, 4
+SHARES = {"stem.": 0.25, "stages.0.": 0.5, "stages.1.": 1.0}
+"""Of the rate of an encoder of two stages, each at half of that of the one behind it."""
 Weights = dict[str, Tensor]
 
 
@@ -142,3 +147,42 @@ def test_a_wrong_option_of_an_optimiser_is_named(
 ) -> None:
     with pytest.raises(UserError, match=message):
         parse(OptimisationConfig, {"optimiser": optimiser}, "optimisation")
+
+
+def test_each_stage_has_a_share_of_the_rate_of_the_one_behind_it() -> None:
+    encoder = ContextCnnConfig(widths=(8, 8, 16), convolutions=(1, 1, 1), stride=16).build(1)
+    objective = SimclrConfig(hidden=8, embedding=8).build(make_setting(), encoder)
+    optimiser = build_optimiser(OptimisationConfig(stage_decay=0.5), objective)
+    share_of = {
+        id(parameter): group["share"]
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+    }
+    expected = {0: 0.125, 1: 0.25, 2: 0.5, 3: 1.0}
+    for position, modules in enumerate(encoder.parts()):
+        for parameter in nn.ModuleList(modules).parameters():
+            assert share_of[id(parameter)] == expected[position]
+    assert {share_of[id(p)] for p in objective.projector.parameters()} == {1.0}
+    assert len(share_of) == len(list(objective.parameters()))
+
+
+def test_a_stage_of_half_the_rate_moves_half_as_far(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    optimisation = {
+        "optimiser": {"name": "sgd", "momentum": 0.0},
+        "learning_rate": 0.01,
+        "weight_decay": 0.0,
+        "warm_up": 0.0,
+        "clip_norm": None,
+    }
+    moved = []
+    for decay in (1.0, 0.5):
+        block = {**SIMCLR, "optimisation": {**optimisation, "stage_decay": decay}}
+        run = make_run(tmp_path / str(decay), block, steps=1, watches=0)
+        fresh = make_run(tmp_path / "none", {**SIMCLR, "objective": {"name": "none"}})
+        start = pretrain(store, splits, fresh).encoder.state_dict()
+        after = pretrain(store, splits, run).encoder.state_dict()
+        moved.append({name: after[name] - start[name] for name in start})
+    for name, far in moved[0].items():
+        (share,) = (share for part, share in SHARES.items() if name.startswith(part))
+        torch.testing.assert_close(moved[1][name], share * far, atol=1e-6, rtol=1e-3)

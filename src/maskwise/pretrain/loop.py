@@ -218,7 +218,7 @@ class Loop:
                 self.objective.load_state_dict(self.untrained)
             self.optimiser = self._build_optimiser()
         for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.optimisation.rate(own, phase.steps)
+            group["lr"] = group["share"] * self.plan.optimisation.rate(own, phase.steps)
 
     def _workers_step(self, policy: SharedPolicy, phase: Phase, own: int) -> dict[str, Tensor]:
         """Return the figures of a step that a worker made; the first calls the workers."""
@@ -273,7 +273,7 @@ class Loop:
         self._check_finite()
         epoch = len(self.history) + 1
         row = {"epoch": epoch, "step": self.step, **self.means.read()}
-        row["learning_rate"] = self.optimiser.param_groups[0]["lr"]
+        row["learning_rate"] = max(group["lr"] for group in self.optimiser.param_groups)
         row |= measure(self.probe, self.policy, self._looking(epoch))
         if epoch in self.moments:
             with self.fabric.autocast():

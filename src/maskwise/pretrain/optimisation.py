@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
+from torch import nn
 
 from maskwise.bounds import BatchSize, Decay, LearningRate, Positive, Within
 from maskwise.config import Choice
@@ -25,6 +26,9 @@ class OptimisationConfig:
     learning_rate: LearningRate = 2e-3
     """At its peak."""
     weight_decay: Annotated[float, Within(0, 100)] = 0.05
+    stage_decay: Annotated[float, Within(0, 1, above=True)] = 1.0
+    """Learning rate of each of the encoder's stages, as a multiple of that of the stage behind
+    it; the last stage and what lies behind it have the whole rate."""
     schedule: ScheduleName = "cosine"
     """After the warm-up: ``cosine`` to 0, or ``thirds``, the release's two steps of .33."""
     warm_up: Decay = 0.05
@@ -58,10 +62,27 @@ class OptimisationConfig:
 
 def build_optimiser(config: OptimisationConfig, objective: Objective) -> torch.optim.Optimizer:
     """Return the optimiser of the objective's parameters; a policy has its own."""
-    decayed, spared = divided(objective.named_parameters())
-    groups: list[dict[str, Any]] = [
-        {"params": decayed},
-        {"params": spared, "weight_decay": 0.0},
-    ]
+    groups: list[dict[str, Any]] = []
+    for share, named in _by_share(objective, config.stage_decay).items():
+        decayed, spared = divided(named)
+        groups.append({"params": decayed, "share": share})
+        groups.append({"params": spared, "share": share, "weight_decay": 0.0})
     groups = [group for group in groups if group["params"]]
     return config.optimiser.build(groups, config.learning_rate, config.weight_decay)
+
+
+def _by_share(
+    objective: Objective, decay: float
+) -> dict[float, list[tuple[str, nn.Parameter]]]:
+    """Return the named parameters by their share of the learning rate, in order."""
+    parts = objective.encoder.parts() if decay < 1 else []
+    shares = {
+        id(parameter): decay ** (len(parts) - 1 - position)
+        for position, modules in enumerate(parts)
+        for module in modules
+        for parameter in module.parameters()
+    }
+    found: dict[float, list[tuple[str, nn.Parameter]]] = {}
+    for name, parameter in objective.named_parameters():
+        found.setdefault(shares.get(id(parameter), 1.0), []).append((name, parameter))
+    return found
