@@ -218,6 +218,15 @@ def test_the_raw_folder_may_be_named_on_the_command_line_only_for_real_sources(
     assert message.startswith("Error: raw_root: the source 'phantom' is generated")
 
 
+def test_absent_weights_are_one_message_before_any_stage(tiny_project: Project) -> None:
+    command = ["kedro", "run", "--params", "scratch.encoder.weights=gone.pth"]
+    message = tiny_project.run(*command, fails=True)
+    assert message.strip() == (
+        "Error: scratch.encoder.weights: gone.pth: no such file; save a state dict there, or "
+        "name another file"
+    )
+
+
 def test_an_absent_source_folder_is_one_message(tiny_project: Project) -> None:
     command = ["kedro", "run", "--pipelines", "busi", "--params", "raw_root=nowhere"]
     message = tiny_project.run(*command, fails=True)

@@ -4,7 +4,6 @@ Needs torch and safetensors only. All or nothing, as with the project's own file
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +33,7 @@ class Weights:
 
 def weights_path(weights: str, seed: int) -> Path:
     """Return the file that a recipe names, for one of its seeds."""
-    return Path(os.path.expanduser(weights.replace("{seed}", str(seed))))
+    return Path(weights.replace("{seed}", str(seed)))
 
 
 def read_weights(
