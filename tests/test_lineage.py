@@ -34,6 +34,7 @@ GLUE = {
     "errors.py",
     "pipelines",
     "progress.py",
+    "wording.py",
     "workers.py",
 }
 """Of the package; what it shapes is no figure."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from maskwise.encoders.resnet18 import Resnet18Config
+from maskwise.encoders.resnet import Resnet18Config
 from monai.networks.nets.basic_unet import BasicUNet, UpCat
 from torch import Tensor, nn
 

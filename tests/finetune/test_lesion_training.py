@@ -288,7 +288,7 @@ def test_a_network_that_stopped_leaves_the_rest_of_its_steps_out_of_the_plan(
         found = train(start(), never_better, FullConfig(), shown)
     assert (found.steps, found.best_step) == (4, 2)
     assert (plan.total_steps, plan.done_steps) == (64, 4)
-    assert "38 steps are left, at most " in caplog.text
+    assert "38 steps left, at most " in caplog.text
 
 
 def test_a_look_is_the_mean_of_images_also_where_the_last_block_is_not_full(

@@ -22,7 +22,7 @@ from maskwise.errors import UserError
 log = logging.getLogger(__name__)
 
 SecondRun = Literal["leave", "wait"]
-CODE = ("pretrain", "encoders", "artefacts", "preparation", "masks.py", "seeds.py")
+CODE = ("pretrain", "encoders", "artefacts", "preparation", "decay.py", "masks.py", "seeds.py")
 """Whatever of the package shapes the weights."""
 
 
