@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from maskwise.encoders.resnet import Resnet18Config
 from monai.networks.nets.basic_unet import BasicUNet, UpCat
 from torch import Tensor, nn
 
 from finetune.patches import small_encoder
 from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.encoders.contract import Encoder
+from maskwise.encoders.resnet import Resnet18Config
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.encoders.unet import DecoderConfig, UnetDecoder
 from maskwise.errors import UserError
