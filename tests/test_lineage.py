@@ -34,6 +34,7 @@ GLUE = {
     "errors.py",
     "pipelines",
     "progress.py",
+    "weights_origin.py",
     "wording.py",
     "workers.py",
 }

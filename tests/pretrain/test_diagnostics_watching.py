@@ -12,8 +12,9 @@ from torch import Tensor
 
 from maskwise.artefacts.store import Store
 from maskwise.errors import UserError
-from maskwise.pretrain.diagnostics import watching
-from maskwise.pretrain.diagnostics.watching import Watch, by_neighbours, collapsed, rank, spread
+from maskwise.pretrain.diagnostics import symptoms, watching
+from maskwise.pretrain.diagnostics.symptoms import collapsed
+from maskwise.pretrain.diagnostics.watching import Watch, by_neighbours, rank, spread
 from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
 
 
@@ -45,11 +46,11 @@ def test_a_point_and_a_few_directions_are_told_from_a_cone_and_from_all_directio
     cone = every + 3.0
     assert spread(unit(every)) == pytest.approx(1.0, abs=0.02)
     assert rank(unit(every)) > 0.9
-    assert rank(unit(few)) < watching.RANK
+    assert rank(unit(few)) < symptoms.RANK
     assert rank(unit(cone)) > 0.9  # centred; a cone alone is no collapse
     assert spread(unit(cone)) < 0.5
     point = torch.ones(1024, 128) + 1e-4 * few
-    assert spread(unit(point)) < watching.SPREAD
+    assert spread(unit(point)) < symptoms.SPREAD
 
 
 def history(*rows: tuple[float, float]) -> pd.DataFrame:

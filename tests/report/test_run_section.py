@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from maskwise.encoders.metadata import WeightsOrigin
 from maskwise.report.facts import read_facts
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.sections import run
+from maskwise.weights_origin import WeightsOrigin
 from report.synthetic import RECIPES, study
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from maskwise.description import from_json
-from maskwise.encoders.metadata import WeightsOrigin
 from maskwise.errors import UserError, cut
+from maskwise.weights_origin import WeightsOrigin
 
 MODEL_INDEX = "index.json"
 

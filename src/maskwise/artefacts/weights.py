@@ -13,9 +13,9 @@ from torch import Tensor
 
 from maskwise.artefacts.encoder import DECODER, check_fit, origin, read_checkpoint
 from maskwise.encoders.contract import EncoderConfig, Package
-from maskwise.encoders.metadata import EncoderMetadata, WeightsOrigin
-from maskwise.encoders.start import PACKAGE
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError, cut
+from maskwise.weights_origin import PACKAGE, WeightsOrigin
 
 
 @dataclass(frozen=True)

@@ -5,20 +5,7 @@ from typing import Any
 
 from maskwise.bounds import Seed
 from maskwise.preparation import Preparation
-
-
-@dataclass(frozen=True)
-class WeightsOrigin:
-    """Where an encoder's first weights came from, if it did not begin at random."""
-
-    name: str
-    """The package and its version, or the file as the recipe names it."""
-    origin: str
-    """Who trained on what, as far as it is known."""
-    licence: str
-    """By its name in the list of SPDX; empty = not known."""
-    sha256: str
-    """Of the file."""
+from maskwise.weights_origin import WeightsOrigin
 
 
 @dataclass(frozen=True)

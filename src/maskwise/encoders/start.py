@@ -9,8 +9,6 @@ from maskwise.bounds import Within
 from maskwise.encoders.contract import Encoder, EncoderConfig
 from maskwise.errors import UserError
 
-PACKAGE = "package"
-
 
 @dataclass(frozen=True)
 class StartConfig:

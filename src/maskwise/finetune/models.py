@@ -11,7 +11,7 @@ from maskwise.artefacts.atomic import replacing_folder
 from maskwise.artefacts.model import Metadata, write_model
 from maskwise.artefacts.model_index import write_model_index
 from maskwise.artefacts.outlines import MODEL_OUTLINES, ModelOutlines
-from maskwise.encoders.metadata import WeightsOrigin
+from maskwise.weights_origin import WeightsOrigin
 
 Keep = Literal["best", "all", "none"]
 BEST = "best.safetensors"

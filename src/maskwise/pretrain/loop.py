@@ -35,8 +35,8 @@ from maskwise.pretrain.diagnostics import (
     pack,
     warnings,
 )
-from maskwise.pretrain.diagnostics.symptoms import COLLAPSED
-from maskwise.pretrain.diagnostics.watching import collapsed, told
+from maskwise.pretrain.diagnostics.symptoms import COLLAPSED, collapsed
+from maskwise.pretrain.diagnostics.watching import told
 from maskwise.pretrain.means import Means
 from maskwise.pretrain.optimisation import OptimisationConfig, build_optimiser
 from maskwise.pretrain.phases import Phase, Timeline

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 
 from maskwise.artefacts.splits import count_folds
-from maskwise.encoders.start import PACKAGE
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import interval, labels, listing, number, share
 from maskwise.report.outlines import EMPTY_MASKS, count_lesions
 from maskwise.report.pretraining_cautions import SHARED, Caution, ceilings, gravest_first
 from maskwise.report.verdict import judge, leading
+from maskwise.weights_origin import PACKAGE
 from maskwise.wording import count
 
 FEW_GROUPS = 30

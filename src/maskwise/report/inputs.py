@@ -10,7 +10,7 @@ import pandas as pd
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.store import Store
 from maskwise.bounds import Within
-from maskwise.encoders.metadata import WeightsOrigin
+from maskwise.weights_origin import WeightsOrigin
 
 Run = tuple[str, int]
 """Recipe and seed."""

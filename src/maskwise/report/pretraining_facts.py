@@ -8,10 +8,10 @@ import pandas as pd
 
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.splits import for_seed
-from maskwise.encoders.metadata import WeightsOrigin
 from maskwise.report.data import DataFacts, read_data
 from maskwise.report.inputs import PretrainingInputs, ReportConfig
 from maskwise.report.styles import Style, styles
+from maskwise.weights_origin import WeightsOrigin
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,6 @@ import math
 
 import pandas as pd
 
-from maskwise.pretrain.diagnostics.watching import collapsed
-
 FLAT, RISE = 0.01, 1.5
 """A loss is flat when it moved less than 1 %, diverged at 1.5 times its best."""
 COLLAPSED_ENTROPY, COLLAPSED_TOP, IGNORES_IMAGE, TEXTURE = 0.3, 0.5, 0.5, 0.9
@@ -17,6 +15,8 @@ ONE_WAY, KNEW = 0.05, 0.3
 explained so much explain nothing."""
 SWING, SWINGS = 0.5, 3
 """A lift that turned so far, so often, chases a network that adapts."""
+SPREAD, RANK, IN_A_ROW = 0.25, 0.1, 2
+"""Below both, so often one after the other, features have collapsed."""
 COLLAPSED = (
     "the features collapsed: all images are projected to nearly one point, along few "
     "directions; lower the learning rate, take a larger batch, or for swav a smaller epsilon"
@@ -27,6 +27,15 @@ def warnings(history: pd.DataFrame) -> list[str]:
     """Return one sentence per symptom of a history (one row per epoch); none if healthy."""
     found = _loss(history) + _policy(history) + _reconstruction(history)
     return found + ([COLLAPSED] if collapsed(history) else [])
+
+
+def collapsed(history: pd.DataFrame) -> bool:
+    """Say whether the last measured rows all have little spread and few directions."""
+    if not {"projection_rank", "projection_spread"} <= set(history.columns):
+        return False
+    measured = history[["projection_rank", "projection_spread"]].dropna().tail(IN_A_ROW)
+    low = (measured["projection_rank"] < RANK) & (measured["projection_spread"] < SPREAD)
+    return len(measured) == IN_A_ROW and bool(low.all())
 
 
 def _loss(history: pd.DataFrame) -> list[str]:

@@ -23,8 +23,6 @@ TRAINING, VALIDATION, BLOCK = 512, 256, 64
 NEIGHBOURS, MOST_CLASSES = 10, 50
 PLACES = 4096
 """At most so many places of feature maps of training images, half of them in a lesion."""
-SPREAD, RANK, IN_A_ROW = 0.25, 0.1, 2
-"""Below both, so often one after the other, features have collapsed."""
 
 
 @dataclass(frozen=True)
@@ -171,15 +169,6 @@ def by_neighbours(
     right = called == truth[wants]
     recalls = [right[truth[wants] == name].mean() for name in sorted(set(truth[wants]))]
     return float(np.mean(recalls))
-
-
-def collapsed(history: pd.DataFrame) -> bool:
-    """Say whether the last measured rows all have little spread and few directions."""
-    if not {"projection_rank", "projection_spread"} <= set(history.columns):
-        return False
-    measured = history[["projection_rank", "projection_spread"]].dropna().tail(IN_A_ROW)
-    low = (measured["projection_rank"] < RANK) & (measured["projection_spread"] < SPREAD)
-    return len(measured) == IN_A_ROW and bool(low.all())
 
 
 def told(figures: Mapping[str, float]) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from maskwise.artefacts.splits import count_folds
-from maskwise.encoders.start import PACKAGE
 from maskwise.report.elements import Cell, Element, Fold, Paragraph, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import TIMES, listing, share
 from maskwise.report.pretraining_facts import PretrainingFacts
+from maskwise.weights_origin import PACKAGE
 from maskwise.wording import count
 
 _SNAPSHOT = "/step_"
