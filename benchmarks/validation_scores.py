@@ -1,4 +1,4 @@
-"""Rank recipes by their validation images, which is how a study chooses before it looks at test.
+"""Rank recipes by their validation images, as a study chooses before it looks at its test part.
 
 Reads the committed table of a study (`keep_replicates.py`) and no row of its test part. Printed
 are macro AUROC per recipe, as the mean over seeds with its standard error, and the mean
