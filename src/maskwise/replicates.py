@@ -186,8 +186,9 @@ def _wrong_needs(study: Study, reproduced: Collection[str]) -> Iterator[str]:
             yield f"{asks} {shown(other)}, which has none; name a recipe with dqn or a3c"
         elif study.source in reproduced:
             yield (
-                f"{asks} {shown(other)}, which dvc.yaml cannot say; give recipes to a source "
-                "that is not under `reproduce`, and it stages: python -m maskwise.dvc_stages"
+                f"{asks} {shown(other)}, which dvc.yaml cannot say; list them for a source "
+                "that is not under `reproduce`, and write its stages: python -m "
+                "maskwise.dvc_stages"
             )
 
 

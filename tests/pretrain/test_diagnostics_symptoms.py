@@ -108,3 +108,10 @@ def test_histories_of_any_shape_are_read() -> None:
     assert warnings(pd.DataFrame(columns=["epoch", "loss"])) == []
     assert warnings(pd.DataFrame({"epoch": [1]})) == []
     assert warnings(pd.DataFrame({"epoch": [1], "loss": [0.3]})) == []
+
+
+def test_a_loss_against_a_target_that_moves_may_rise_after_its_dip() -> None:
+    losses = [1.2, 0.5, 0.7, 0.8, 0.85, 0.9]
+    history = pd.DataFrame({"epoch": range(1, 7), "loss": losses})
+    assert any("diverges" in each for each in warnings(history))
+    assert not warnings(history.assign(target_momentum=0.99))

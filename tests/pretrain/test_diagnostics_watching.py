@@ -122,6 +122,25 @@ def test_watching_changes_nothing_of_the_run(block: dict[str, Any], tmp_path: Pa
     assert weights[0].history["loss"].equals(weights[1].history["loss"])
 
 
+def test_where_no_validation_image_is_outlined_there_is_no_dice(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    unseen = splits.loc[splits["split"] == "validation", "image_id"]
+    store.index.loc[store.index["image_id"].isin(unseen), "has_mask"] = False
+    measured = pretrain(store, splits, make_run(tmp_path, SIMCLR)).history
+    assert "knn_dice" not in measured
+    assert measured["feature_rank"].notna().any()
+
+
+def test_a_run_that_stops_on_collapse_looks_after_every_epoch_or_is_refused(
+    tmp_path: Path,
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    run = make_run(tmp_path, SIMCLR, watches=1, on_collapse="stop")
+    assert pretrain(store, splits, run).history["projection_rank"].notna().all()
+    with pytest.raises(ValueError, match="with watches: 0 nothing looks"):
+        make_run(tmp_path, SIMCLR, watches=0, on_collapse="stop")
+
+
 def test_no_test_image_is_looked_at(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
     watch = Watch.build(labelled(store), splits, seed=0)

@@ -226,6 +226,11 @@ def test_a_reduced_queue_and_one_that_cannot_be_are_warned_of(
     assert "11 images are too few for a queue" in caplog.text
 
 
+def test_a_queue_of_part_of_a_batch_is_refused_with_the_nearest_whole_one() -> None:
+    with pytest.raises(UserError, match=r"queue: 30 is no number of whole batches.*take 32,"):
+        build({"queue": 30}, trained_on=1000)
+
+
 def test_a_queue_larger_than_the_data_is_refused() -> None:
     with pytest.raises(UserError, match=r"objective.queue: 128 keys are more than the 100"):
         build({"queue": 128}, trained_on=100)

@@ -1,5 +1,6 @@
 """The optimisers by name, each held against its paper's formula written out in a loop."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,10 @@ def lamb(name: str, weight: Tensor, slope: Tensor, state: dict[str, Any]) -> Ten
     state["m"] = 0.9 * state.get("m", 0.0) + 0.1 * slope
     state["v"] = 0.999 * state.get("v", 0.0) + 0.001 * slope**2
     change: Tensor = state["m"] / (state["v"].sqrt() + 1e-6)
-    if name != "weight":
-        return change
+    if name != "weight":  # Adam, whose epsilon here comes before the correction
+        correction = math.sqrt(1 - 0.999 ** state["step"]) / (1 - 0.9 ** state["step"])
+        corrected: Tensor = correction * change
+        return corrected
     change = change + DECAY * weight
     scaled: Tensor = change * weight.norm() / (change.norm() + 1e-6)
     return scaled

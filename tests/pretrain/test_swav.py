@@ -13,7 +13,9 @@ from torch import Tensor
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch
+from maskwise.pretrain.objectives.moco_v2 import look_up
 from maskwise.pretrain.objectives.ring import Ring
+from maskwise.pretrain.objectives.simclr import contrast
 from maskwise.pretrain.objectives.sinkhorn import sinkhorn
 from maskwise.pretrain.objectives.swav import Swav, SwavConfig, swapped
 from pretrain.contrast_toys import NOTHING, SIZE, a_batch, a_setting, an_encoder, draw
@@ -203,6 +205,7 @@ def test_a_saved_objective_goes_on_with_its_queue_and_its_count() -> None:
     ("block", "images", "message"),
     [
         ({"prototypes": 200}, 100, "objective.prototypes: 200 are more than the 100 images"),
+        ({"queue": 6}, 100, "objective.queue: 6 is no number of whole batches of 4"),
         ({"queue": 200}, 100, "objective.queue: 200 embeddings are more than the 100"),
         ({"freeze_prototypes_steps": 21}, 100, "freeze_prototypes_steps: 21 are more than 20%"),
         ({"crop_side": 64}, 100, "crop_side: 64 pixels are more than an image of 32 x 32"),
@@ -212,6 +215,35 @@ def test_a_saved_objective_goes_on_with_its_queue_and_its_count() -> None:
 def test_what_cannot_be_is_refused(block: dict[str, Any], images: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         build(block, trained_on=images)
+
+
+def test_freezing_said_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="say one thing in two ways"):
+        SwavConfig(freeze_prototypes_steps=5, freeze_prototypes_epochs=1)
+
+
+@pytest.mark.parametrize("name", ["swav", "moco_v2", "simclr"])
+def test_cosines_keep_their_float32_under_autocast(name: str) -> None:
+    vectors = torch.nn.functional.normalize(draw(8, 64), dim=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        if name == "moco_v2":
+            _, cosines = look_up(
+                vectors[:4], vectors[4:], vectors, torch.ones(4, 8, dtype=torch.bool), 0.2
+            )
+            assert cosines.dtype == torch.float32
+            exact = (vectors[:4, None] * vectors).sum(2)
+            torch.testing.assert_close(cosines[:, 1:], exact, atol=1e-6, rtol=0)
+        elif name == "simclr":
+            losses, _ = contrast(vectors, torch.arange(4), 0.05)
+            with torch.autocast("cpu", enabled=False):
+                exact, _ = contrast(vectors, torch.arange(4), 0.05)
+            assert losses.equal(exact)
+        else:
+            objective = build({"crops": 0}).eval()
+            objective.project = lambda pooled: vectors[: len(pooled), :6]  # type: ignore[method-assign]
+            loss = objective(a_batch(), NOTHING).loss
+            with torch.autocast("cpu", enabled=False):
+                assert loss.equal(objective(a_batch(), NOTHING).loss)
 
 
 def test_a_batch_of_one_is_refused() -> None:

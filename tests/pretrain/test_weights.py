@@ -332,6 +332,10 @@ def test_an_architecture_of_which_no_package_is_known_is_refused() -> None:
         ),
         (
             {"encoder": SMALL | {"frozen_stages": 1}},
+            r"mine.encoder: frozen_stages is 1, but without weights that would keep what was",
+        ),
+        (
+            {"encoder": SMALL | {"weights": "x.pth", "frozen_stages": 1}},
             r"mine.encoder.frozen_stages: 1, but objective none trains nothing",
         ),
     ],
@@ -339,3 +343,49 @@ def test_an_architecture_of_which_no_package_is_known_is_refused() -> None:
 def test_a_wrong_beginning_is_named(parts: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_recipe({**copy.deepcopy(UNTRAINED), **parts}, "mine")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"transductive": True}, "comes from recipe, which saw the test images"),
+        ({"told_lesions": True}, "comes from recipe, which was told the lesions' outlines"),
+    ],
+)
+def test_weights_that_know_more_than_the_recipe_says_are_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    made = pretrain(store, splits, make_run(tmp_path / "a", SIMCLR))
+    path = tmp_path / "encoder.safetensors"
+    write_encoder(made.encoder, replace(made.metadata, **changes), path)
+    block = {**SIMCLR, "encoder": {**SIMCLR["encoder"], "weights": str(path)}}
+    with pytest.raises(UserError, match=message):
+        pretrain(store, splits, make_run(tmp_path / "b", block))
+    if "transductive" in changes:
+        pretrain(store, splits, make_run(tmp_path / "c", {**block, "transductive": True}))
+
+
+def test_an_encoder_says_whether_it_saw_test_images(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    for transductive in (False, True):
+        block = {**SIMCLR, "transductive": transductive}
+        result = pretrain(store, splits, make_run(tmp_path / str(transductive), block))
+        assert result.metadata.transductive is transductive
+        assert not result.metadata.told_lesions
+
+
+def test_batch_norms_that_nothing_trains_have_the_statistics_of_training_images(
+    tmp_path: Path,
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    encoder = {"name": "context_cnn", "widths": [8, 8], "convolutions": [1, 1], "norm": "batch"}
+    block = {**UNTRAINED, "encoder": encoder}
+    found: Any = pretrain(store, splits, make_run(tmp_path, block)).encoder
+    rows = store.rows(splits.loc[splits["split"] == "train", "image_id"])
+    first, norm = found.stem[0], found.stem[1]
+    with torch.no_grad():
+        answered = first(torch.from_numpy(store.normalised(rows)))
+    # Training images are moved a little; the statistics are those of what they look like.
+    torch.testing.assert_close(norm.running_mean, answered.mean((0, 2, 3)), atol=0.1, rtol=0.2)
+    torch.testing.assert_close(norm.running_var, answered.var((0, 2, 3)), atol=0.1, rtol=0.3)

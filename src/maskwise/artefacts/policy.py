@@ -40,6 +40,8 @@ class PolicyMetadata:
     data_hash: str
     version: str
     """Of the package that wrote the file."""
+    transductive: bool = False
+    """Whether it learnt from test images, without labels."""
 
 
 @dataclass(frozen=True)

@@ -27,3 +27,7 @@ class EncoderMetadata:
     """Of the package that wrote the file."""
     weights: WeightsOrigin | None = None
     """What it began with; None = random weights."""
+    transductive: bool = False
+    """Whether it, or what it began with, saw test images, without labels."""
+    told_lesions: bool = False
+    """Whether it was a ceiling: what its views hid was chosen by the lesions' outlines."""

@@ -31,6 +31,11 @@ class StartConfig:
                 "norm_statistics is frozen, but without weights there are no statistics to "
                 "keep; name weights, or leave it out"
             )
+        if self.frozen_stages and self.weights is None:
+            raise ValueError(
+                f"frozen_stages is {self.frozen_stages}, but without weights that would keep "
+                "what was drawn at random; name weights, or leave it out"
+            )
 
     @property
     def keeps_statistics(self) -> bool:
@@ -61,10 +66,10 @@ class ChosenEncoder:
                 f"{len(parts) - 1} stages, of which one or more must learn; the most is "
                 f"{len(parts) - 1}"
             )
-        if start.norm_statistics == "frozen" and not _has_statistics(encoder):
+        if start.norm_statistics and not _has_statistics(encoder):
             raise UserError(
-                "encoder.norm_statistics: frozen, but the encoder has no batch norm; leave it "
-                "out"
+                f"encoder.norm_statistics: {start.norm_statistics}, but the encoder has no "
+                "batch norm; leave it out"
             )
         encoder.freeze(start.frozen_stages, start.keeps_statistics)
         return encoder

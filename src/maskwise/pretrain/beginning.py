@@ -50,7 +50,9 @@ def begin(store: Store, recipe: Recipe, name: str, source: str, seed: int) -> Be
     weights = weights_of(recipe, name, own.header.preparation.channels, seed)
     if weights is None:
         return Beginning(own, None, (0.0,) * own.header.preparation.channels)
-    _check_trained(weights, store, source, seed, f"{name}.encoder.weights")
+    where = f"{name}.encoder.weights"
+    _check_trained(weights, store, source, seed, where)
+    _check_fair(weights, recipe, source, where)
     if weights.mean is None or weights.std is None:
         log.warning(
             "pretrain %s seed %d: nothing is known of how the images were normalised that %s "
@@ -103,4 +105,22 @@ def _check_trained(weights: Weights, store: Store, source: str, seed: int, where
             f"{where}: comes from another seed or split of {source}, and may have seen "
             "this test part; run the recipe that it comes from again, and write {seed} in its "
             "path"
+        )
+
+
+def _check_fair(weights: Weights, recipe: Recipe, source: str, where: str) -> None:
+    """Refuse weights of this source that know what the recipe does not say that it knows."""
+    trained = weights.trained
+    if trained is None or trained.source != source:
+        return
+    where = f"{where}: {weights.origin.name}"
+    if trained.told_lesions:
+        raise UserError(
+            f"{where}: comes from {trained.recipe}, which was told the lesions' outlines, a "
+            "ceiling that no other recipe may begin with; name another file"
+        )
+    if trained.transductive and not recipe.transductive:
+        raise UserError(
+            f"{where}: comes from {trained.recipe}, which saw the test images; name another "
+            "file, or say transductive: true here too, which the report prints in red"
         )

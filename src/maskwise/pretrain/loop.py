@@ -110,7 +110,8 @@ class Loop:
         self.ends = epoch_ends(self.steps, batches.steps_per_epoch)
         self.moments = moments(len(self.ends), plan.gallery_moments)
         self.watch = watch
-        self.watched = moments(len(self.ends), plan.watches) if plan.watches else set()
+        looks = len(self.ends) if plan.stop_collapsed else plan.watches
+        self.watched = moments(len(self.ends), looks) if looks else set()
         self.means = Means(self.device)
         self.history: list[dict[str, float]] = []
         self.frames: dict[int, Frame] = {}

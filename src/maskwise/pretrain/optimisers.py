@@ -1,5 +1,6 @@
 """The optimisers by YAML name: a new one is its own dataclass and one line at the end."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
@@ -81,7 +82,8 @@ class LambConfig:
             "weight_decouple": False,  # in the paper the decay is in the update that is scaled
             "max_grad_norm": 0.0,  # the loop clips
             # The library would multiply the scaled update by the first mean's correction, ten
-            # times the rate in the first step; the norms' ratio needs no correction.
+            # times the rate in the first step. The norms' ratio needs none; what is not scaled
+            # gets both of Adam's from ``_correct``.
             "adam_debias": True,
         }
         # What is not decayed is not scaled either.
@@ -89,7 +91,24 @@ class LambConfig:
         built: torch.optim.Optimizer = Lamb(
             plain, lr=rate, betas=self.betas, weight_decay=decay, **options
         )
+        built.register_step_pre_hook(_correct)
+        built.register_step_post_hook(_restore)
         return built
+
+
+def _correct(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+    """Put Adam's corrections of its young means into the rate of what LAMB does not scale."""
+    for group in optimiser.param_groups:
+        group["whole"] = group["lr"]
+        if group["adam"]:
+            first, second = group["betas"]
+            step = group.get("step", 0) + 1
+            group["lr"] *= math.sqrt(1 - second**step) / (1 - first**step)
+
+
+def _restore(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = group.pop("whole")
 
 
 OPTIMISERS: dict[str, type[OptimiserConfig]] = {

@@ -116,10 +116,18 @@ class PretrainConfig:
     """Epochs, evenly spread, after which features of validation images are told by their
     nearest neighbours among training images, and their spread is measured; 0 = never."""
     on_collapse: Literal["warn", "stop"] = "warn"
-    """What happens when all images are projected to nearly one point."""
+    """What happens when all images are projected to nearly one point; ``stop`` looks after
+    every epoch."""
     second_run: SecondRun = "leave"
     """What pre-training does that finds its replicate at work in another run: ``leave`` or
     ``wait``. A run that would make the images anew leaves in either case."""
+
+    def __post_init__(self) -> None:
+        if self.on_collapse == "stop" and not self.watches:
+            raise ValueError(
+                "on_collapse is stop, but with watches: 0 nothing looks at the features; let "
+                "watches be 1 or more"
+            )
 
 
 def parse_recipe(block: Any, where: str) -> Recipe:

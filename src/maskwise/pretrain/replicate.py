@@ -41,6 +41,7 @@ from maskwise.pretrain.histogram import histogram
 from maskwise.pretrain.loop import COLUMNS, Loop, Plan
 from maskwise.pretrain.policies.learnt import kept
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
+from maskwise.pretrain.statistics import settle
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,8 @@ def _pretrain(
         history, gallery, maps = _train(beginning, splits, run, encoder, probe, checkpoint)
     else:
         history, gallery, maps = pd.DataFrame(columns=list(COLUMNS)), pack(probe), {}
+        if beginning.weights is None:
+            settle(encoder, _batches(beginning.store, splits, run, torch.device("cpu")))
     encoder.freeze(0)  # as a file would give it back
     cast(Any, encoder).to("cpu").to(memory_format=torch.contiguous_format).eval()
     policy = LearntPolicy(_policy_metadata(beginning.store, run), maps)
@@ -320,6 +323,8 @@ def _metadata(beginning: Beginning, run: PretrainRun) -> EncoderMetadata:
         data_hash=header.data_hash,
         version=maskwise.__version__,
         weights=beginning.weights.origin if beginning.weights else None,
+        transductive=run.recipe.transductive,
+        told_lesions=run.recipe.names["policy"] == "oracle",
     )
 
 
@@ -334,19 +339,26 @@ def _policy_metadata(store: Store, run: PretrainRun) -> PolicyMetadata:
         seed=run.seed,
         data_hash=store.header.data_hash,
         version=maskwise.__version__,
+        transductive=run.recipe.transductive,
     )
 
 
 def _check_learnt(store: Store, run: PretrainRun) -> None:
     """Refuse an agent of other images, which may have seen those of this replicate's test."""
     if run.learnt is not None:
+        where = f"{run.recipe_name}.policy.map.recipe"
+        if run.learnt.metadata.transductive and not run.recipe.transductive:
+            raise UserError(
+                f"{where}: {run.learnt.metadata.recipe} saw the test images; name another "
+                "recipe, or say transductive: true here too, which the report prints in red"
+            )
         check_origin(
             run.learnt,
             run.budget.grid,
             store.header.preparation,
             store.header.data_hash,
             (run.source, run.seed),
-            f"{run.recipe_name}.policy.map.recipe",
+            where,
         )
 
 

@@ -18,7 +18,7 @@ class Look(NamedTuple):
     dice: float
     """Mean over classes of that of units, as ``unit_dice`` counts."""
     gain: float
-    """The loss, turned round; it decides where Dice is equal, as before any outline."""
+    """The negative of the loss; it decides where Dice is equal, as before any outline."""
 
 
 @dataclass

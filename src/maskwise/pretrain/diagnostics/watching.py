@@ -114,6 +114,8 @@ class Watch:
         if not lesion[chosen].any():
             return float("nan")
         asked, truth = self._places(validation, self.validation)
+        if not len(asked):
+            return float("nan")
         called = _neighbours(features[chosen], lesion[chosen], asked).astype(bool)
         both = (called & truth).sum()
         return float(2 * both / max(1, called.sum() + truth.sum()))

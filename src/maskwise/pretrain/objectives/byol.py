@@ -73,6 +73,7 @@ class Byol(Projecting):
         head = projector(encoder.channels[-1], hidden, out, norm=True, bias=False)
         super().__init__(encoder, head)
         self.config, self.epochs = config, setting.steps / setting.steps_per_epoch
+        self.momentum = config.momentum
         self.predictor = projector(out, hidden, out, norm=True, bias=False)
         # The authors draw the target's weights anew, and say that it made no difference.
         self.target_encoder, self.target_projector = slow_copy(encoder), slow_copy(head)
@@ -86,14 +87,24 @@ class Byol(Projecting):
             targets = [self._target(view) for view in views]
         losses = apart(predicted[0], targets[1]) + apart(predicted[1], targets[0])
         return Outcome(
-            loss=losses.mean(), error_map=image_errors(losses, mask, self.config.reward)
+            loss=losses.mean(),
+            error_map=image_errors(losses, mask, self.config.reward),
+            figures={"target_momentum": torch.tensor(self.momentum)},
         )
 
     def stepped(self, progress: float) -> None:
         """Move the target; how little depends on how far the run is."""
-        kept = self.kept(progress)
-        follow(self.target_encoder, self.encoder, kept)
-        follow(self.target_projector, self.projector, kept)
+        self.momentum = self.kept(progress)
+        follow(self.target_encoder, self.encoder, self.momentum)
+        follow(self.target_projector, self.projector, self.momentum)
+
+    def get_extra_state(self) -> Tensor:
+        """Return the momentum of the last step, for the ``state_dict``."""
+        return torch.tensor(self.momentum, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take ``get_extra_state`` back."""
+        self.momentum = float(state)
 
     def kept(self, progress: float) -> float:
         """Return what the target keeps of itself when ``progress`` of the steps are made."""

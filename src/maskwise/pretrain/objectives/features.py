@@ -95,8 +95,13 @@ class Features(Objective):
         return Outcome(
             loss=_mean(errors, weights),
             error_map=torch.where(mask, _on(errors.detach(), grid), torch.nan),
-            figures={"constant_loss": _mean(trivial, weights)},
+            figures={"constant_loss": _mean(trivial, weights), **self._slow},
         )
+
+    @property
+    def _slow(self) -> dict[str, Tensor]:
+        slow = self.config.teacher == "slow"
+        return {"target_momentum": torch.tensor(self.config.momentum)} if slow else {}
 
     def stepped(self, progress: float) -> None:
         """Move a slow teacher; what its batch norms know is the student's."""

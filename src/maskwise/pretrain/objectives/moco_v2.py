@@ -21,7 +21,7 @@ from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.objectives.masked_views import Reward, image_errors, masked_pair
 from maskwise.pretrain.objectives.momentum import follow, slow_copy
-from maskwise.pretrain.objectives.projecting import Projecting, projector
+from maskwise.pretrain.objectives.projecting import Projecting, in_full, projector
 from maskwise.pretrain.objectives.ring import Entries, Ring
 from maskwise.pretrain.splitmix import mix
 from maskwise.pretrain.views import Views, ViewsConfig
@@ -92,28 +92,32 @@ class MocoV2Config:
         at most half of the images outside the batch, in whole batches (moco#87).
         """
         size, images = setting.batch_size, setting.trained_on
-        wanted = LONGEST if self.queue is None else self.queue
+        if self.queue is not None and self.queue % size and self.false_negatives != "kept":
+            raise UserError(
+                f"objective.queue: {self.queue} is no number of whole batches of {size} "
+                f"images; take {max(1, round(self.queue / size)) * size}, 0 or null"
+            )
+        wanted = max(LONGEST // size, 2) * size if self.queue is None else self.queue
         if images is None or self.false_negatives == "kept":
             return wanted  # before there are images; or the release, which minds nothing
-        if self.queue is not None and self.queue > images:
+        if wanted > images and self.queue is not None:
             raise UserError(
-                f"objective.queue: {self.queue} keys are more than the {images} images that "
-                "the run draws from, so that every image meets itself; take fewer, or null"
+                f"objective.queue: {wanted} keys are more than the {images} images that the "
+                "run draws from, so that every image meets itself; take fewer, or null"
             )
-        length = min(wanted, max(0, images - size) // 2) // size * size
-        if length < 2 * size:
-            if self.queue != 0:
-                log.warning(
-                    "moco_v2: %d images are too few for a queue beside a batch of %d; the "
-                    "other images of the batch are the negatives instead",
-                    images, size,
-                )  # fmt: skip
+        length = min(wanted, max(0, images - size) // 2 // size * size)
+        if length < min(wanted, 2 * size):
+            log.warning(
+                "moco_v2: %d images are too few for a queue beside a batch of %d; the other "
+                "images of the batch are the negatives instead",
+                images, size,
+            )  # fmt: skip
             return 0
-        if self.queue is not None and length < self.queue:
+        if self.queue is not None and length < wanted:
             log.warning(
                 "moco_v2: a queue of %d, not of %d: of %d images no more can be told from one "
                 "another within it",
-                length, self.queue, images,
+                length, wanted, images,
             )  # fmt: skip
         return length
 
@@ -234,7 +238,8 @@ def look_up(
         temperature: divides the cosines.
     """
     own = (query * key).sum(1, keepdim=True)
-    others = (query @ negatives.T).masked_fill(~allowed, -torch.inf)
+    with in_full(query):
+        others = (query @ negatives.T).masked_fill(~allowed, -torch.inf)
     cosines = torch.cat([own, others], dim=1)
     first = torch.zeros(len(query), dtype=torch.int64, device=query.device)
     losses = nn.functional.cross_entropy(cosines / temperature, first, reduction="none")

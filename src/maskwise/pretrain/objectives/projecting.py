@@ -1,5 +1,6 @@
 """What objectives share that compare images by their features: the encoder and a projector."""
 
+import torch
 from torch import Tensor, nn
 
 from maskwise.encoders.contract import Encoder
@@ -35,3 +36,8 @@ def projector(
     if norm:
         first.append(nn.BatchNorm1d(hidden))
     return nn.Sequential(*first, nn.ReLU(), nn.Linear(hidden, out, bias=bias))
+
+
+def in_full(vectors: Tensor) -> torch.autocast:
+    """Return a context in which products of ``vectors`` keep their float32 under autocast."""
+    return torch.autocast(vectors.device.type, enabled=False)

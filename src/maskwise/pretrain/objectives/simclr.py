@@ -16,7 +16,7 @@ from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.objectives.masked_views import Reward, image_errors, masked_pair
-from maskwise.pretrain.objectives.projecting import Projecting, projector
+from maskwise.pretrain.objectives.projecting import Projecting, in_full, projector
 from maskwise.pretrain.views import Views, ViewsConfig
 
 
@@ -78,7 +78,8 @@ def contrast(embeddings: Tensor, group: Tensor, temperature: float) -> tuple[Ten
     """
     unit = nn.functional.normalize(embeddings, dim=1)
     b, device = len(group), embeddings.device
-    logits = unit @ unit.T / temperature
+    with in_full(unit):
+        logits = unit @ unit.T / temperature
     rows = torch.arange(2 * b, device=device)
     partner = (rows + b) % (2 * b)
     same = (group[:, None] == group[None]).repeat(2, 2)

@@ -17,7 +17,7 @@ from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.objectives.masked_views import Reward, image_errors, masked_pair
-from maskwise.pretrain.objectives.projecting import Projecting, projector
+from maskwise.pretrain.objectives.projecting import Projecting, in_full, projector
 from maskwise.pretrain.objectives.ring import Entries, Ring
 from maskwise.pretrain.objectives.sinkhorn import sinkhorn
 from maskwise.pretrain.views import Views, ViewsConfig, view_seeds
@@ -92,6 +92,13 @@ class SwavConfig:
         }
     }
 
+    def __post_init__(self) -> None:
+        if self.freeze_prototypes_epochs and self.freeze_prototypes_steps:
+            raise ValueError(
+                "freeze_prototypes_steps and freeze_prototypes_epochs say one thing in two "
+                "ways; leave the second out, which is a defect of the release"
+            )
+
     def build(self, setting: Setting, encoder: Encoder) -> "Swav":
         if setting.batch_size < 2:
             raise UserError(
@@ -110,7 +117,8 @@ class SwavConfig:
         if images is not None and self.prototypes > images:
             raise UserError(
                 f"objective.prototypes: {self.prototypes} are more than the {images} images "
-                "that the run draws from, so that none could stand for two; take fewer"
+                "that the run draws from, so that not every one could have an image of its "
+                "own; take fewer"
             )
         return self.prototypes
 
@@ -125,7 +133,12 @@ class SwavConfig:
                 f"objective.queue: {self.queue} embeddings are more than the {images} images "
                 "that the run draws from; take fewer, or null"
             )
-        return self.queue // size * size
+        if self.queue % size:
+            raise UserError(
+                f"objective.queue: {self.queue} is no number of whole batches of {size} "
+                f"images; take {max(1, round(self.queue / size)) * size}, 0 or null"
+            )
+        return self.queue
 
     def frozen(self, setting: Setting) -> int:
         """Return for how many steps the prototypes stand still, or raise ``UserError``."""
@@ -182,9 +195,9 @@ class Swav(Projecting):
     def forward(self, batch: Batch, mask: Tensor) -> Outcome:
         vectors = nn.functional.normalize(self._embedded(batch, mask), dim=1)
         prototypes = self.prototypes if self.steps >= self.frozen else self.prototypes.detach()
-        scores = (vectors @ prototypes.T).reshape(
-            GLOBAL + self.config.crops, -1, len(prototypes)
-        )
+        with in_full(vectors):
+            scores = vectors @ prototypes.T
+        scores = scores.reshape(GLOBAL + self.config.crops, -1, len(prototypes))
         large = vectors.detach()[: GLOBAL * len(batch.index)].chunk(GLOBAL)
         codes = [self._codes(view, each) for view, each in enumerate(large)]
         losses = swapped(scores, codes, self.config.temperature)
@@ -233,7 +246,8 @@ class Swav(Projecting):
         full = queue.length and queue.filled == queue.length
         if full and self.progress >= config.queue_from:
             shared = torch.cat([queue.vectors, vectors])  # scored by today's prototypes
-        scores = shared @ self.prototypes.detach().T
+        with in_full(shared):
+            scores = shared @ self.prototypes.detach().T
         codes = sinkhorn(scores, config.epsilon, config.iterations)
         return codes[len(shared) - len(vectors) :]
 
