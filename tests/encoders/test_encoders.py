@@ -190,7 +190,7 @@ def test_a_stage_s_features_follow_from_the_parts_up_to_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ENCODERS if name != "pixels"])
 def test_what_is_frozen_stays_to_the_bit_while_the_rest_learns(name: str) -> None:
-    chosen = ChosenEncoder(ENCODERS[name](), StartConfig(frozen_stages=2))
+    chosen = ChosenEncoder(ENCODERS[name](), StartConfig(weights="x.pth", frozen_stages=2))
     # A momentum network is a deep copy; what is frozen in one is so in the other.
     encoder = copy.deepcopy(chosen.build(1)).train()
     before = copy.deepcopy(encoder.state_dict())
@@ -249,8 +249,16 @@ def test_what_was_frozen_learns_again_when_it_is_let() -> None:
 @pytest.mark.parametrize(
     ("name", "start", "message"),
     [
-        ("resnet18", {"frozen_stages": 5}, "frozen_stages: 5, .* a stem and 4 stages, .* is 4"),
-        ("pixels", {"frozen_stages": 2}, "frozen_stages: 2, .* a stem and 1 stages"),
+        (
+            "resnet18",
+            {"weights": "x.pth", "frozen_stages": 5},
+            "frozen_stages: 5, .* a stem and 4 stages, .* is 4",
+        ),
+        (
+            "pixels",
+            {"weights": "x.pth", "frozen_stages": 2},
+            "frozen_stages: 2, .* a stem and 1 stages",
+        ),
         (
             "context_cnn",
             {"weights": "x.pth", "norm_statistics": "frozen"},
