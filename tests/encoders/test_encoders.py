@@ -190,9 +190,10 @@ def test_a_stage_s_features_follow_from_the_parts_up_to_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ENCODERS if name != "pixels"])
 def test_what_is_frozen_stays_to_the_bit_while_the_rest_learns(name: str) -> None:
-    chosen = ChosenEncoder(ENCODERS[name](), StartConfig(weights="x.pth", frozen_stages=2))
+    chosen = ChosenEncoder(ENCODERS[name](), StartConfig("x.pth", 2)).build(1)
+    chosen.freeze(2, statistics=False)
     # A momentum network is a deep copy; what is frozen in one is so in the other.
-    encoder = copy.deepcopy(chosen.build(1)).train()
+    encoder = copy.deepcopy(chosen).train()
     before = copy.deepcopy(encoder.state_dict())
     optimiser = torch.optim.AdamW(encoder.parameters(), lr=0.1, weight_decay=0.5)
     for _ in range(2):
