@@ -219,8 +219,8 @@ def test_a_source_that_is_not_run_does_not_stop_the_others() -> None:
         ),
         ({"finetune": {"probe": {"strenghts": [1]}}}, "finetune.probe.strenghts: .*strengths"),
         (
-            {"simclr": {"objective": {"views": {"nonsense": 1}}}},
-            "simclr.objective.views.nonsense: there is no such option",
+            {"simclr_continued": {"objective": {"views": {"nonsense": 1}}}},
+            "simclr_continued.objective.views.nonsense: there is no such option",
         ),
         (
             {"dqn": {"policy": {"epsilon": {"strat": 1}}}},
@@ -256,8 +256,8 @@ def test_a_key_or_number_deep_in_a_block_is_refused_before_any_stage(
             r"^random_box\.encoder\.name: pixels has nothing to train",
         ),
         (
-            {"simclr": {"optimisation": {"accumulate": 32}}},
-            r"^simclr\.objective\.name: simclr tells .* sees 1 at a time",
+            {"simclr_continued": {"optimisation": {"accumulate": 32}}},
+            r"^simclr_continued\.objective\.name: simclr tells .* sees 1 at a time",
         ),
         (
             {"random_box": {"encoder": {"norm": "batch", "stride": 32}, "optimisation": {}}},
