@@ -11,6 +11,7 @@ from kedro.framework.cli.utils import find_run_command
 from maskwise.annotations import members, nullable, option_kinds, plain
 from maskwise.cli import read_params, run
 from maskwise.errors import UserError
+from maskwise.pipelines import parsing
 from options import places
 from project import Project
 
@@ -29,11 +30,16 @@ def test_a_path_is_taken_as_typed(option: str, name: str) -> None:
         assert read_params(f" predict.{option} = {name} ") == {"predict": {option: name}}
 
 
+AROUND = {id(parse): [stage] for stage, parse in parsing.STAGE_BLOCKS.items()} | {
+    id(parse): ["mine", stage] for stage, parse in parsing.SOURCE_BLOCKS.items()
+}
+"""What stands in front of a block's options on the command line."""
+
+
 def texts() -> Iterator[tuple[str, bool]]:
     """Yield every option that may be text, as `--params` calls it, and whether null is none."""
     for place in places():
-        stage, _, of_a_source = place.parse.__name__.partition("_")
-        around = {"recipe": ["mine"]}.get(stage, ["mine", stage] if of_a_source else [stage])
+        around = AROUND.get(id(place.parse), ["mine"])  # a recipe stands by itself
         if any(isinstance(step, int) for step in place.path):
             continue  # a list cannot be typed
         for key, kind in option_kinds(place.config).items():

@@ -19,7 +19,8 @@ from maskwise.replicates import RAW_ROOT
 _TEXT = re.compile(
     rf"{RAW_ROOT}|predict\.(model|scans|column)|ingest\.identity_key|pretrain\.checkpoints|"
     r"evaluate\.against|report\.titles\.[^.]+|[^.]+\.ingest\.(table|path|modality|labels\.[^.]+|"
-    r"classes\.[^.]+\.[^.]+)|[^.]+\.preprocess\.modality|[^.]+\.finetune\.task\.label"
+    r"classes\.[^.]+\.[^.]+)|[^.]+\.preprocess\.modality|[^.]+\.finetune\.task\.label|"
+    r"[^.]+\.policy(\.policy)?\.map\.recipe"
 )
 """Options that are text, whatever it looks like; ``tests/test_cli.py`` asks the types."""
 _TEXT_OR_NULL = re.compile(

@@ -127,7 +127,7 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
         trained_on=None,
         window=images.preparation().window,
         lesions=lambda index, seeds: index,  # as images
-        histogram=lambda: torch.ones(1),  # of no image: those are not there yet
+        histogram=lambda: torch.ones(256),  # of no image: those are not there yet
     )
     problems = []
     for name in study.recipes:
