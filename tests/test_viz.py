@@ -79,9 +79,7 @@ def page(address: str, browser: Browser) -> Page:
 
 def test_the_page_opens_on_the_stages_and_one_box_a_recipe(page: Page) -> None:
     assert page.boxes >= STAGES | RECIPES
-    # What an agent learnt is a box per seed until something beyond pre-training reads it.
-    boxes = {box for box in page.boxes if not box.endswith(".policy")}
-    assert not {box for box in boxes if ".s0" in box or box == "pretrain"}
+    assert not {box for box in page.boxes if ".s0" in box or box == "pretrain"}
 
 
 def test_data_sets_have_short_names(page: Page) -> None:

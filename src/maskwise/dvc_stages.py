@@ -23,7 +23,8 @@ from maskwise.replicates import EXPERIMENT, NEED_LABELS, Study, read_studies
 
 _LISTS = ("recipes", "seeds", "fractions")
 _NOT_SHOWN = re.compile(
-    r"^ *- data/\S+/(store|predictions|scores\.json|paired\.csv|label_efficiency\.png)\n",
+    r"^ *- data/\S+/"
+    r"(store|models|predictions|scores\.json|paired\.csv|label_efficiency\.png)\n",
     re.MULTILINE,
 )
 """What the report of a source without labels neither reads nor writes."""
@@ -83,11 +84,11 @@ def _parts(body: str) -> list[str]:
 
 
 def _of_pretraining(parts: Iterable[str]) -> Iterator[str]:
-    """Yield the stages that need no label; the report reads encoders in place of models."""
+    """Yield the stages that need no label; their report reads nothing that labels made."""
     for part in parts:
         name = part.partition(":")[0].strip()
         if name == "report":
-            yield _NOT_SHOWN.sub("", part).replace("}/models\n", "}/encoders\n")
+            yield _NOT_SHOWN.sub("", part)
         elif name not in NEED_LABELS:
             yield part
 

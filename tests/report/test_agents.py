@@ -274,3 +274,12 @@ def test_what_lies_below_chance_is_shaded_where_the_policy_ends_there(
     histories = {0: with_lift([lift_at_the_end]).histories["dqn", 0]}
     labels = [patch.get_label() for patch in lift.draw(histories, "dqn").axes[0].patches]
     assert ("spares the lesion" in labels) == shaded
+
+
+def test_the_page_says_how_a_map_that_was_kept_serves_another_recipe() -> None:
+    inputs = study(recipes=("scratch", "random_box", "dqn"))
+    kept = str(agent.build(read_facts(replace(inputs, agents={("dqn", 0): 1234}))))
+    assert "policy.safetensors" in kept
+    assert "1,234 weights" in kept
+    assert "map: {recipe: dqn}" in kept
+    assert "policy.safetensors" not in str(agent.build(read_facts(inputs)))

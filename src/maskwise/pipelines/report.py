@@ -23,6 +23,8 @@ class Pretrained:
     galleries: dict[tuple[str, int], Any]
     encoders: dict[tuple[str, int], Any]
     """``report.inputs.EncoderFile``."""
+    agents: dict[tuple[str, int], int]
+    """How many weights the agent's map has, of those that keep one."""
     weights: dict[tuple[str, int], Any]
     """``WeightsOrigin`` of those that began with weights from elsewhere."""
 
@@ -30,15 +32,22 @@ class Pretrained:
 def collect_pretraining(
     *artefacts: Any, replicates: tuple[Replicate, ...], project: Path
 ) -> Pretrained:
-    """Join the seeds of one recipe: each replicate's history, gallery and encoder."""
+    """Join the seeds of one recipe: each replicate's history, gallery, agent and encoder."""
     runs = [(replicate.recipe, replicate.seed) for replicate in replicates]
-    files = [_file(encoder, project) for encoder in artefacts[2::3]]
+    histories, galleries, policies, encoders = (artefacts[first::4] for first in range(4))
+    files = [_file(encoder, project) for encoder in encoders]
     return Pretrained(
-        histories=dict(zip(runs, artefacts[::3], strict=True)),
-        galleries=dict(zip(runs, artefacts[1::3], strict=True)),
+        histories=dict(zip(runs, histories, strict=True)),
+        galleries=dict(zip(runs, galleries, strict=True)),
         encoders=dict(zip(runs, files, strict=True)),
-        weights=_begun(runs, [encoder.metadata.weights for encoder in artefacts[2::3]]),
+        agents=_agents(runs, policies),
+        weights=_begun(runs, [encoder.metadata.weights for encoder in encoders]),
     )
+
+
+def _agents(runs: list[tuple[str, int]], policies: Iterable[Any]) -> dict[tuple[str, int], int]:
+    sizes = [sum(tensor.numel() for tensor in one.tensors.values()) for one in policies]
+    return {run: size for run, size in zip(runs, sizes, strict=True) if size}
 
 
 def _begun(runs: list[tuple[str, int]], origins: Iterable[Any]) -> dict[tuple[str, int], Any]:
@@ -83,6 +92,7 @@ def report_pretraining(
             histories=histories,
             galleries={run: one for each in trained for run, one in each.galleries.items()},
             encoders={run: one for each in trained for run, one in each.encoders.items()},
+            agents={run: one for each in trained for run, one in each.agents.items()},
             weights={run: one for each in trained for run, one in each.weights.items()},
             recipes=dict(zip(study.recipes, rest[:count], strict=True)),
             settings=settings,
@@ -102,20 +112,24 @@ class Trained:
     galleries: dict[tuple[str, int], Any]
     models: dict[tuple[str, int], Path]
     """Folder of the fine-tuned models."""
+    agents: dict[tuple[str, int], int]
+    """How many weights the agent's map has, of those that keep one."""
     weights: dict[tuple[str, int], Any]
     """``WeightsOrigin`` of those that began with weights from elsewhere."""
 
 
 def collect_training(*artefacts: Any, replicates: tuple[Replicate, ...]) -> Trained:
-    """Join the seeds of one recipe: each replicate's history, gallery and models."""
+    """Join the seeds of one recipe: each replicate's history, gallery, agent and models."""
     from maskwise.artefacts.model_index import read_weights_origin
 
     runs = [(replicate.recipe, replicate.seed) for replicate in replicates]
+    histories, galleries, policies, models = (artefacts[first::4] for first in range(4))
     return Trained(
-        histories=dict(zip(runs, artefacts[::3], strict=True)),
-        galleries=dict(zip(runs, artefacts[1::3], strict=True)),
-        models=dict(zip(runs, artefacts[2::3], strict=True)),
-        weights=_begun(runs, map(read_weights_origin, artefacts[2::3])),
+        histories=dict(zip(runs, histories, strict=True)),
+        galleries=dict(zip(runs, galleries, strict=True)),
+        models=dict(zip(runs, models, strict=True)),
+        agents=_agents(runs, policies),
+        weights=_begun(runs, map(read_weights_origin, models)),
     )
 
 
@@ -151,6 +165,7 @@ def report(
             galleries={run: one for each in trained for run, one in each.galleries.items()},
             weights={run: one for each in trained for run, one in each.weights.items()},
             models={run: path for each in trained for run, path in each.models.items()},
+            agents={run: one for each in trained for run, one in each.agents.items()},
             recipes=recipes,
             settings=settings,
             deterministic=parsing.pretrain(loop, "pretrain").deterministic,
@@ -171,7 +186,7 @@ def create_pipeline(study: Study) -> Pipeline:
         name="report",
         tags="report",
     )
-    artefacts = ("history", "gallery", "models")
+    artefacts = ("history", "gallery", "policy", "models")
     return Pipeline([*_collecting(study, collect_training, artefacts), node])
 
 
@@ -184,7 +199,7 @@ def create_pretraining_pipeline(study: Study, project: Path) -> Pipeline:
         name="report",
         tags="report",
     )
-    artefacts = ("history", "gallery", "encoder")
+    artefacts = ("history", "gallery", "policy", "encoder")
     return Pipeline(
         [*_collecting(study, collect_pretraining, artefacts, project=project), node]
     )

@@ -67,6 +67,8 @@ class PretrainingInputs:
     """Whether pre-training used reproducible kernels on a GPU, too."""
     weights: Mapping[Run, WeightsOrigin] = field(default_factory=dict)
     """What encoders began with, those that did not begin at random."""
+    agents: Mapping[Run, int] = field(default_factory=dict)
+    """How many weights the agent's map has, of those that keep one beside the encoder."""
     warnings: Mapping[Run, Sequence[str]] = field(default_factory=dict)
     """What the diagnostics of each run warn of."""
     encoders: Mapping[Run, EncoderFile] = field(default_factory=dict)

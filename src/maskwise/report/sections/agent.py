@@ -104,7 +104,7 @@ def build(facts: PretrainingFacts) -> Section:
     for name in learning:
         heading = f"{facts.title(name)}: masks and map over training"
         pictures = [Pictures(_view(facts, name)), Pictures(_behaviour(facts, name))]
-        elements += [Heading(heading, facts.styles[name]), *pictures]
+        elements += [Heading(heading, facts.styles[name]), *pictures, *_kept(facts, name)]
     others = [name for name in masked if name not in learning and _view(facts, name)]
     if others:
         controls = [Pictures(_view(facts, name)) for name in others]
@@ -216,6 +216,23 @@ def _view(facts: PretrainingFacts, name: str) -> list[Picture]:
         )
         for images in pairs(gallery, facts.config.images)
     ]
+
+
+def _kept(facts: PretrainingFacts, name: str) -> list[Element]:
+    """Say how another recipe can go by the map that this agent learnt."""
+    weights = max(
+        (size for (one, _), size in facts.inputs.agents.items() if one == name), default=0
+    )
+    if not weights:
+        return []
+    text = (
+        f"The map is kept beside each encoder, as `policy.safetensors` ({weights:,} weights). "
+        "A recipe with `policy: {name: spare, map: {recipe: "
+        + name
+        + "}}` hides cells elsewhere "
+        "than this agent would (docs/methods/spare.md)."
+    )
+    return [Paragraph(text)]
 
 
 def _behaviour(facts: PretrainingFacts, name: str) -> list[Picture]:
