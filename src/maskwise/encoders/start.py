@@ -8,6 +8,7 @@ from torch import nn
 from maskwise.bounds import Within
 from maskwise.encoders.contract import Encoder, EncoderConfig
 from maskwise.errors import UserError
+from maskwise.wording import count
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class ChosenEncoder:
         if start.frozen_stages and start.frozen_stages >= len(parts):
             raise UserError(
                 f"encoder.frozen_stages: {start.frozen_stages}, but the encoder has a stem and "
-                f"{len(parts) - 1} stages, of which one or more must learn; the most is "
-                f"{len(parts) - 1}"
+                f"{count(len(parts) - 1, 'stage')}, of which one or more must learn; the most "
+                f"is {len(parts) - 1}"
             )
         if start.norm_statistics and not _has_statistics(encoder):
             raise UserError(

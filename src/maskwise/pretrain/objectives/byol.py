@@ -6,7 +6,7 @@ No image is told from another: equations 1 to 3 of the paper, with the loss of i
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -16,20 +16,15 @@ from maskwise.bounds import Decay, Within
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
-from maskwise.pretrain.objectives.masked_views import Reward, image_errors, masked_pair
+from maskwise.pretrain.objectives.masked_views import ComparesViews, image_errors, masked_pair
 from maskwise.pretrain.objectives.momentum import follow, slow_copy
 from maskwise.pretrain.objectives.projecting import Projecting, projector
-from maskwise.pretrain.views import Views, ViewsConfig
+from maskwise.pretrain.views import Views
 
 
 @dataclass(frozen=True)
-class ByolConfig:
+class ByolConfig(ComparesViews):
     """Squared distance of unit vectors, both ways: 0 to 8, and 4 where they are strangers."""
-
-    needs_mask: ClassVar[bool] = False
-    errors_by_cell: ClassVar[bool] = False
-    needs_training: ClassVar[bool] = True
-    draws_pixels: ClassVar[bool] = False
 
     preset: Literal["wolf_release"] | None = None
     """``wolf_release``: what the CT comparison of Wolf et al. 2023 really ran."""
@@ -41,10 +36,6 @@ class ByolConfig:
     """What the target keeps of itself in a step, at first; at the end it keeps all."""
     momentum_schedule: Literal["cosine", "oscillating"] = "cosine"
     """``oscillating`` is a defect of the release: up to 1 and back every two epochs."""
-    reward: Reward = "hard"
-    """What a policy is told of the cells it hid: the image's loss, or with ``easy`` its
-    negative."""
-    views: ViewsConfig = field(default_factory=ViewsConfig)
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "wolf_release": {

@@ -9,17 +9,34 @@ of each of them.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Batch
+from maskwise.pretrain.views import ViewsConfig
 
 Reward = Literal["hard", "easy"]
 """``hard``: a cell was good to hide where its image's loss is large; ``easy``: where it is
 small, so that an agent learns to spare what tells the image from others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparesViews:
+    """What the configs of such objectives share."""
+
+    needs_mask: ClassVar[bool] = False
+    errors_by_cell: ClassVar[bool] = False
+    needs_training: ClassVar[bool] = True
+    draws_pixels: ClassVar[bool] = False
+
+    reward: Reward = "hard"
+    """What a policy is told of the cells it hid: the image's loss, or with ``easy`` its
+    negative."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
 
 
 def hidden_at_mean(images: Tensor, mask: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ projector with a hidden layer, the temperature and the stronger views are v2's. 
 import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -19,12 +19,12 @@ from maskwise.encoders.contract import Encoder
 from maskwise.encoders.norm import learns_statistics, split_statistics
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
-from maskwise.pretrain.objectives.masked_views import Reward, image_errors, masked_pair
+from maskwise.pretrain.objectives.masked_views import ComparesViews, image_errors, masked_pair
 from maskwise.pretrain.objectives.momentum import follow, slow_copy
 from maskwise.pretrain.objectives.projecting import Projecting, in_full, projector
 from maskwise.pretrain.objectives.ring import Entries, Ring
 from maskwise.pretrain.splitmix import mix
-from maskwise.pretrain.views import Views, ViewsConfig
+from maskwise.pretrain.views import Views
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +34,8 @@ Kin = Literal["group", "image", "kept"]
 
 
 @dataclass(frozen=True)
-class MocoV2Config:
+class MocoV2Config(ComparesViews):
     """Cross-entropy over one positive and the keys in the queue."""
-
-    needs_mask: ClassVar[bool] = False
-    errors_by_cell: ClassVar[bool] = False
-    needs_training: ClassVar[bool] = True
-    draws_pixels: ClassVar[bool] = False
 
     preset: Literal["wolf_release"] | None = None
     """``wolf_release``: what the CT comparison of Wolf et al. 2023 really ran."""
@@ -64,10 +59,6 @@ class MocoV2Config:
     cold: Literal["masked", "random"] = "masked"
     """Places of the queue that were not written yet: ignored, or ``random`` unit vectors, as in
     the release; then the loss rises while it fills."""
-    reward: Reward = "hard"
-    """What a policy is told of the cells it hid: the image's loss, or with ``easy`` its
-    negative."""
-    views: ViewsConfig = field(default_factory=ViewsConfig)
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "wolf_release": {

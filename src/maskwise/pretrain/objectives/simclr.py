@@ -5,8 +5,8 @@ made of the image with these cells hidden (``masked_views.py``), and an image's 
 cells' error: a policy can learn from it.
 """
 
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +15,14 @@ from maskwise.bounds import Within
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
-from maskwise.pretrain.objectives.masked_views import Reward, image_errors, masked_pair
+from maskwise.pretrain.objectives.masked_views import ComparesViews, image_errors, masked_pair
 from maskwise.pretrain.objectives.projecting import Projecting, in_full, projector
-from maskwise.pretrain.views import Views, ViewsConfig
+from maskwise.pretrain.views import Views
 
 
 @dataclass(frozen=True)
-class SimclrConfig:
+class SimclrConfig(ComparesViews):
     """Normalised temperature-scaled cross entropy over the 2B views of a batch."""
-
-    needs_mask: ClassVar[bool] = False
-    errors_by_cell: ClassVar[bool] = False
-    needs_training: ClassVar[bool] = True
-    draws_pixels: ClassVar[bool] = False
 
     temperature: Annotated[float, Within(0, 100, above=True)] = 0.2
     """Divides the cosines; .1 to .5 in the literature."""
@@ -35,10 +30,6 @@ class SimclrConfig:
     """Width of the projector's hidden layer."""
     embedding: Annotated[int, Within(1, 16_384)] = 64
     """Width of what is compared."""
-    reward: Reward = "hard"
-    """What a policy is told of the cells it hid: the image's loss, or with ``easy`` its
-    negative."""
-    views: ViewsConfig = field(default_factory=ViewsConfig)
 
     def build(self, setting: Setting, encoder: Encoder) -> "Simclr":
         if setting.batch_size < 2:

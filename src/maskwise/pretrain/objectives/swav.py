@@ -16,7 +16,7 @@ from maskwise.bounds import Positive, Share, Side, Within
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
-from maskwise.pretrain.objectives.masked_views import Reward, image_errors, masked_pair
+from maskwise.pretrain.objectives.masked_views import ComparesViews, image_errors, masked_pair
 from maskwise.pretrain.objectives.projecting import Projecting, in_full, projector
 from maskwise.pretrain.objectives.ring import Entries, Ring
 from maskwise.pretrain.objectives.sinkhorn import sinkhorn
@@ -29,13 +29,8 @@ MOST_FROZEN = 0.2
 
 
 @dataclass(frozen=True)
-class SwavConfig:
+class SwavConfig(ComparesViews):
     """Cross-entropy between the codes of one view and the softmax of every other."""
-
-    needs_mask: ClassVar[bool] = False
-    errors_by_cell: ClassVar[bool] = False
-    needs_training: ClassVar[bool] = True
-    draws_pixels: ClassVar[bool] = False
 
     preset: Literal["wolf_release"] | None = None
     """``wolf_release``: what the CT comparison of Wolf et al. 2023 really ran."""
@@ -65,10 +60,6 @@ class SwavConfig:
     """Small views beside the two large ones."""
     crop_side: Side | None = None
     """Pixels of a small view, one side; null = half of the image's sides."""
-    reward: Reward = "hard"
-    """What a policy is told of the cells it hid: the image's loss, or with ``easy`` its
-    negative."""
-    views: ViewsConfig = field(default_factory=ViewsConfig)
     crop_views: ViewsConfig = field(
         default_factory=lambda: ViewsConfig(least_area=0.1, most_area=0.35)
     )
