@@ -97,13 +97,14 @@ class Counting(Encoder):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.inputs = channels
         self.scale = nn.Parameter(torch.rand(channels, 1, 1))
         self.register_buffer("places", torch.arange(32.0), persistent=False)
 
     def parts(self) -> list[list[nn.Module]]:
         return [[], [self]]
 
-    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         return [images * self.scale + self.places]
 
 

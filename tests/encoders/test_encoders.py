@@ -258,7 +258,7 @@ def test_what_was_frozen_learns_again_when_it_is_let() -> None:
         (
             "pixels",
             {"weights": "x.pth", "frozen_stages": 2},
-            "frozen_stages: 2, .* a stem and 1 stages",
+            "frozen_stages: 2, .* a stem and 1 stage",
         ),
         (
             "context_cnn",

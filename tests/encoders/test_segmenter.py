@@ -38,12 +38,12 @@ class Brightness(nn.Module):
 class Same(Encoder):
     """The image is its only feature map."""
 
-    channels, strides = (1,), (1,)
+    channels, strides, inputs = (1,), (1,), 1
 
     def parts(self) -> list[list[nn.Module]]:
         return [[], [self]]
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def features(self, images: Tensor) -> list[Tensor]:
         return [images]
 
 

@@ -24,12 +24,12 @@ class Halving(Encoder):
 
     def __init__(self, strides: tuple[int, ...]) -> None:
         super().__init__()
-        self.strides, self.channels = strides, (1,) * len(strides)
+        self.strides, self.channels, self.inputs = strides, (1,) * len(strides), 1
 
     def parts(self) -> list[list[nn.Module]]:
         return [[] for _ in range(1 + len(self.strides))]
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def features(self, images: Tensor) -> list[Tensor]:
         return [nn.functional.avg_pool2d(images, stride) for stride in self.strides]
 
 

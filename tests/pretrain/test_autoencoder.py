@@ -36,7 +36,7 @@ VARIANTS: list[Mapping[str, Any]] = [
 class Patches(Encoder):
     """An encoder without a convolution: patches become tokens that attend to one another."""
 
-    channels, strides = (16, 16), (8, 8)
+    channels, strides, inputs = (16, 16), (8, 8), 1
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Patches(Encoder):
     def parts(self) -> list[list[nn.Module]]:
         return [[], [self]]
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def features(self, images: Tensor) -> list[Tensor]:
         b, _, h, w = images.shape
         patches = nn.functional.unfold(images, 8, stride=8).transpose(1, 2)
         tokens, features = self.embed(patches), []

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from maskwise.bounds import Length, Width, Within
 from maskwise.encoders.contract import Adapted, Encoder, Package
-from maskwise.encoders.inputs import check_images
 from maskwise.encoders.norm import Norm, build_norm, check_widths
 
 Closing = Literal["norm_relu", "none"]
@@ -83,15 +82,14 @@ class ContextCnn(Encoder):
             width = out
         self.stages = nn.ModuleList(stages)
         self._poolings = poolings
-        self._inputs = channels
+        self.inputs = channels
         # Strided convolutions round a side up, poolings down.
-        self._least = (2**poolings - 1) * 2**in_front + 1
+        self.least = (2**poolings - 1) * 2**in_front + 1
 
     def parts(self) -> list[list[nn.Module]]:
         return [[self.stem], *([stage] for stage in self.stages)]
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        check_images(images, self, self._inputs, self._least)
+    def features(self, images: Tensor) -> list[Tensor]:
         features: list[Tensor] = []
         current = self.stem(images)
         for position, stage in enumerate(self.stages):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from maskwise.encoders.inputs import prepared
+from maskwise.encoders.inputs import check_images, prepared
 from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.pooling import POOLINGS, pool
 from maskwise.errors import UserError, listed, shown
@@ -28,6 +28,10 @@ class Encoder(nn.Module, ABC):
     """How many of ``parts()`` learn nothing."""
     frozen_statistics: bool = False
     """Whether no batch norm learns the statistics of what it sees."""
+    inputs: int
+    """Channels of an image."""
+    least: int = 1
+    """Pixels that each side of an image must have."""
 
     @abstractmethod
     def parts(self) -> list[list[nn.Module]]:
@@ -60,11 +64,20 @@ class Encoder(nn.Module, ABC):
                 module.eval()
         return self
 
-    @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]:
         """``(B, C, H, W)`` to ``[(B, channels[i], H / strides[i], W / strides[i]), ...]``.
 
         Raises ``UserError`` (``inputs.check_images``) for what is no such batch of images.
+        """
+        check_images(images, self, self.inputs, self.least)
+        return self.features(images)
+
+    @abstractmethod
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Answer as ``forward``, which has checked ``images``.
+
+        Its course depends on no image, so that ``torch.fx`` can record it: whoever computes
+        visible places only goes through the same layers in another way.
         """
 
     if TYPE_CHECKING:

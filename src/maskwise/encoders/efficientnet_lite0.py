@@ -102,7 +102,7 @@ class EfficientnetLite0(Encoder):
             ends.append(len(blocks))
         self._blocks = nn.ModuleList(blocks)
         self._bounds = tuple(zip([0, *ends], ends, strict=False))
-        self._inputs = channels
+        self.inputs = channels
         _initialise(self)
 
     def parts(self) -> list[list[nn.Module]]:
@@ -110,14 +110,17 @@ class EfficientnetLite0(Encoder):
         return [[self._conv_stem, self._bn0], *stages]
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        check_images(images, self, self._inputs)
         frozen = max(0, self.frozen_parts - 1)
         if not frozen:
-            return self._stages(self._stem(images), 0, len(self._bounds))
+            return super().forward(images)
+        check_images(images, self, self.inputs)
         # What keeps nothing for a gradient is faster while it fits into the processor's cache.
         chunks = [self._stages(self._stem(chunk), 0, frozen) for chunk in images.split(AT_ONCE)]
         features = [torch.cat(stage) for stage in zip(*chunks, strict=True)]
         return features + self._stages(features[-1], frozen, len(self._bounds))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        return self._stages(self._stem(images), 0, len(self._bounds))
 
     def _stem(self, images: Tensor) -> Tensor:
         return _relu6(self._bn0(self._conv_stem(images)))

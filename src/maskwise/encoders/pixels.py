@@ -7,7 +7,6 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from maskwise.encoders.contract import Adapted, Encoder, Package
-from maskwise.encoders.inputs import check_images
 
 SIDE = 8
 
@@ -31,12 +30,12 @@ class Pixels(Encoder):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.channels = (channels,)
+        self.inputs = channels
         # Of an image of 64 pixels; the features are 8 x 8 whatever the image's size.
         self.strides = (8,)
 
     def parts(self) -> list[list[nn.Module]]:
         return [[], []]
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        check_images(images, self, self.channels[0])
+    def features(self, images: Tensor) -> list[Tensor]:
         return [nn.functional.adaptive_avg_pool2d(images, SIDE)]

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from maskwise.bounds import Within
 from maskwise.encoders.contract import Adapted, Encoder, Package
-from maskwise.encoders.inputs import check_images
 from maskwise.encoders.norm import Norm, build_norm, check_widths
 
 RGB = 3
@@ -122,14 +121,13 @@ class Resnet(Encoder):
             self.add_module(names[-1], nn.Sequential(*blocks))
             before = stride
         self._names = tuple(names)
-        self._inputs = channels
+        self.inputs = channels
         _initialise(self)
 
     def parts(self) -> list[list[nn.Module]]:
         return [[self.conv1, self.bn1], *([self.get_submodule(name)] for name in self._names)]
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        check_images(images, self, self._inputs)
+    def features(self, images: Tensor) -> list[Tensor]:
         current = nn.functional.relu(self.bn1(self.conv1(images)))
         current = nn.functional.max_pool2d(current, 3, stride=2, padding=1)
         features: list[Tensor] = []
