@@ -1,18 +1,21 @@
 """A recipe built and thrown away before any stage."""
 
+from dataclasses import replace
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Generator, nn
 
 import maskwise
 from maskwise.artefacts.policy import LearntPolicy, PolicyMetadata, options_of
 from maskwise.encoders.contract import Encoder
+from maskwise.encoders.sparse.visible import Visible
 from maskwise.encoders.start import ChosenEncoder
 from maskwise.errors import UserError
 from maskwise.preparation import Preparation
-from maskwise.pretrain.contracts import Setting
+from maskwise.pretrain.cells import WholePlaces, fitted
+from maskwise.pretrain.contracts import Batch, Policy, Setting
 from maskwise.pretrain.policies.learnt import kept
 from maskwise.pretrain.recipe import Recipe
 from maskwise.pretrain.replicate import build_networks
@@ -28,13 +31,16 @@ def rehearse(recipe: Recipe, name: str, setting: Setting) -> None:
         UserError: as ``pretrain`` does, for the images that ``setting`` describes.
     """
     try:
+        setting = _fitted(recipe, setting)
         _look(recipe, setting)
     except UserError as error:
         raise UserError(f"{name}.{error}") from None
     if recipe.trains:
         with torch.random.fork_rng(devices=[]):
             encoder = recipe.encoder.build(setting.channels)
-            build_networks(recipe, name, setting, encoder, lambda _, build: build())
+            _, policy = build_networks(recipe, name, setting, encoder, lambda _, build: build())
+            if isinstance(recipe.objective, WholePlaces):
+                _leaves_some(policy, setting, name)
 
 
 def untaught(
@@ -46,6 +52,7 @@ def untaught(
         UserError: as ``pretrain`` of the recipe does.
     """
     tensors = {}
+    setting = _fitted(recipe, setting)
     if recipe.trains:
         with torch.random.fork_rng(devices=[]):
             encoder = recipe.encoder.build(setting.channels)
@@ -63,6 +70,23 @@ def untaught(
         version=maskwise.__version__,
     )
     return LearntPolicy(metadata, tensors)
+
+
+def _fitted(recipe: Recipe, setting: Setting) -> Setting:
+    size = (setting.height, setting.width)
+    return replace(setting, grid=fitted(recipe, setting.grid, size, setting.channels))
+
+
+def _leaves_some(policy: Policy[Any], setting: Setting, name: str) -> None:
+    """Raise ``UserError`` where the policy hides all cells of an image."""
+    # A policy that draws each cell by itself hides all of them now and then.
+    none = torch.zeros(64, dtype=torch.int64)
+    images = torch.zeros(64, setting.channels, setting.height, setting.width)
+    proposal = policy.propose(Batch(images, none, none, none, 0.0), setting.grid, Generator())
+    try:
+        Visible(proposal.mask)
+    except UserError as error:
+        raise UserError(f"{name}.{error}") from None
 
 
 def _look(recipe: Recipe, setting: Setting) -> None:

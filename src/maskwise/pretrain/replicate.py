@@ -31,8 +31,10 @@ from maskwise.encoders.contract import Encoder
 from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError
 from maskwise.masks import check_grid
+from maskwise.preparation import Preparation
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.beginning import Beginning, begin
+from maskwise.pretrain.cells import fitted
 from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
 from maskwise.pretrain.contracts import Objective, Policy, Setting
 from maskwise.pretrain.diagnostics import Probe, Watch, pack
@@ -99,6 +101,7 @@ def pretraining(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Iterato
     """
     seen = store.header.preparation
     check_grid(run.budget.grid, seen.height, seen.width, f"{run.source}.pretrain.grid")
+    run = _fitted(run, seen)
     beginning = begin(store, run.recipe, run.recipe_name, run.source, run.seed)
     checkpoint = Checkpoint(run.checkpoints, _key(store, run, beginning))
     with checkpoint.lock(run.config.second_run, run.replicate):
@@ -108,6 +111,20 @@ def pretraining(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Iterato
         _check_learnt(beginning.store, run)
         yield _pretrain(beginning, for_seed(splits, run.seed), run, checkpoint)
         checkpoint.remove()
+
+
+def _fitted(run: PretrainRun, seen: Preparation) -> PretrainRun:
+    """Return the run with a grid that its encoder allows, and say so where it differs."""
+    grid, size = run.budget.grid, (seen.height, seen.width)
+    coarser = fitted(run.recipe, grid, size, seen.channels)
+    if coarser == grid:
+        return run
+    log.info(
+        "pretrain %s: cells of %d x %d pixels, a grid of %d x %d in place of %d x %d: a cell "
+        "must hold whole places of the encoder's last features.",
+        run.replicate, size[0] // coarser[0], size[1] // coarser[1], *coarser, *grid,
+    )  # fmt: skip
+    return replace(run, budget=replace(run.budget, grid=coarser))
 
 
 def _pretrain(

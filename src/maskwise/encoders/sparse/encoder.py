@@ -10,6 +10,7 @@ from maskwise.encoders.sparse.course import record
 from maskwise.encoders.sparse.visible import Visible
 
 Form = Literal["masked", "packed"]
+FORMS: tuple[Form, ...] = ("masked", "packed")
 """``masked``: whole maps, hidden places set to 0 by every layer; ``packed``: visible cells
 alone. Their answers differ by rounding."""
 

@@ -123,15 +123,16 @@ class Cells:
 def features(course: Course, images: Tensor, visible: Visible) -> list[Tensor]:
     """Return every stage's features ``(B, C, h, w)``, 0 at hidden places."""
     cells, answers = Cells(visible), dict[int, Tensor]()
-    # Few channels make poor tiles: what reads the image itself sees all of it.
-    reads_image = [number for number, step in enumerate(course.steps) if 0 in step.inputs]
-    whole = reads_image if len(reads_image) == 1 else []
+    # Few channels make poor tiles: a convolution that alone reads the image sees all of it.
+    readers = [number for number, step in enumerate(course.steps) if 0 in step.inputs]
+    whole = [each for each in readers if course.steps[each].kind == "convolution"]
+    whole = whole if len(readers) == 1 else []
     for number, step in enumerate(course.steps):
         values = [answers[each] for each in step.inputs]
         if step.kind == "image":
             seen = visible.masked(images)
             answers[number] = seen if whole else _packed(seen, cells)
-        elif number in whole and step.kind == "convolution":
+        elif number in whole:
             answers[number] = _packed(step.applied(values[0]), cells)
         else:
             answers[number] = _apply(step, values, cells)

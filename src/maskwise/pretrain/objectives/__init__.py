@@ -8,6 +8,7 @@ from maskwise.pretrain.objectives.features import FeaturesConfig
 from maskwise.pretrain.objectives.moco_v2 import MocoV2Config
 from maskwise.pretrain.objectives.none import NoneConfig
 from maskwise.pretrain.objectives.simclr import SimclrConfig
+from maskwise.pretrain.objectives.spark import SparkConfig
 from maskwise.pretrain.objectives.swav import SwavConfig
 
 OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
@@ -18,5 +19,6 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "moco_v2": MocoV2Config,
     "none": NoneConfig,
     "simclr": SimclrConfig,
+    "spark": SparkConfig,
     "swav": SwavConfig,
 }

@@ -1,0 +1,52 @@
+"""Cells that fit an encoder: some objectives need whole places of every feature map in each."""
+
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+
+from maskwise.errors import UserError
+from maskwise.masks import Grid
+from maskwise.pretrain.recipe import Recipe
+
+
+@runtime_checkable
+class WholePlaces(Protocol):
+    """The config of an objective whose encoder sees visible cells only."""
+
+    whole_places: ClassVar[bool]
+    """True: a place of no feature map may lie in two cells."""
+
+
+def fitted(recipe: Recipe, grid: Grid, size: tuple[int, int], channels: int) -> Grid:
+    """Return the source's grid, or a coarser one where the recipe's encoder needs it.
+
+    Its cells are the smallest that are no smaller than the source's, divide the image, and are
+    multiples of the encoder's stride.
+
+    Args:
+        recipe: whose objective may need whole places.
+        grid: of the source, ``(gh, gw)``.
+        size: of the images, ``(H, W)`` pixels.
+        channels: of the images.
+
+    Raises:
+        UserError: if there are no such cells.
+    """
+    if not isinstance(recipe.objective, WholePlaces):
+        return grid
+    with torch.device("meta"):
+        stride = recipe.encoder.build(channels).strides[-1]
+    return _number(size[0], grid[0], stride), _number(size[1], grid[1], stride)
+
+
+def _number(side: int, cells: int, stride: int) -> int:
+    """Return how many cells a side of the image has."""
+    fits = (each for each in range(stride, side + 1, stride) if side % each == 0)
+    wide = next((each for each in fits if each * cells >= side), None)
+    if wide is None:
+        raise UserError(
+            f"encoder.stride: {stride} does not divide a side of {side} pixels, so that a "
+            "hidden cell would be no whole number of the encoder's places; choose another "
+            "stride, or another size in the source's block `preprocess`"
+        )
+    return side // wide

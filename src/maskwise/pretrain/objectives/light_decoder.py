@@ -1,0 +1,137 @@
+"""SparK's way back to an image: tokens in the holes of every scale, and a light decoder.
+
+Tian et al., ICLR 2023, section 3.2 and the authors' ``spark.py`` and ``decoder.py``. Here
+information crosses the borders of cells for the first time.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from maskwise.encoders.norm import BatchNorm, build_norm
+from maskwise.encoders.sparse.masked import batch_norm, group_norm
+from maskwise.encoders.sparse.visible import Visible
+
+Upsampling = Literal["nearest", "transposed"]
+
+
+class Densify(nn.Module):
+    """Normalises what is visible of one scale, and fills its holes with a learnt token.
+
+    Args:
+        width: channels of the scale.
+        batch: whether the norm is batch norm; else group norm.
+        out: channels that the decoder takes.
+        kernel: of the convolution between the two.
+    """
+
+    def __init__(self, width: int, batch: bool, out: int, kernel: int) -> None:
+        super().__init__()
+        self.norm = build_norm("batch" if batch else "group", width)
+        self.token = nn.Parameter(torch.zeros(width))
+        nn.init.trunc_normal_(self.token, std=0.02, a=-0.02, b=0.02)
+        same = kernel == 1 and width == out
+        self.projection = (
+            nn.Identity() if same else nn.Conv2d(width, out, kernel, padding=kernel // 2)
+        )
+
+    def fill(self, features: Tensor, visible: Visible) -> Tensor:
+        """Return ``(B, width, h, w)`` with the token in exactly its hidden places."""
+        if isinstance(self.norm, BatchNorm):
+            seen = batch_norm(self.norm, features, visible)
+        else:
+            assert isinstance(self.norm, nn.GroupNorm)
+            seen = group_norm(self.norm, features, visible)
+        token = self.token.to(seen.dtype)[:, None, None]
+        return torch.where(visible.at(features), seen, token)
+
+    def forward(self, features: Tensor, visible: Visible) -> Tensor:
+        answer: Tensor = self.projection(self.fill(features, visible))
+        return answer
+
+
+class LightDecoder(nn.Module):
+    """Goes up from the deepest features, halving its width as it doubles its sides.
+
+    Args:
+        width: channels at the deepest features, a multiple of 2 to the number of doublings.
+        depth: 3 x 3 convolutions after each doubling.
+        stop_stride: where it ends; the pixels of the last places are channels until then.
+        upsampling: ``transposed``: a learnt 4 x 4 convolution, as the authors'.
+        widths: channels of each stage of the encoder.
+        strides: of each stage.
+        batch: whether the encoder has batch norms, as then the scales' norms are.
+        channels: of an image.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        stop_stride: int,
+        upsampling: Upsampling,
+        widths: Sequence[int],
+        strides: Sequence[int],
+        batch: bool,
+        channels: int,
+    ) -> None:
+        super().__init__()
+        # Where several stages share a stride, the deepest of them stands for it.
+        self._stages = {stride: stage for stage, stride in enumerate(strides)}
+        self._stop, total = stop_stride, strides[-1]
+        self.scales, self.blocks = nn.ModuleDict(), nn.ModuleDict()
+        for stride in _halved(total, stop_stride):
+            inner = width * stride // total
+            if stride in self._stages:
+                kernel = 1 if stride == total else 3
+                scale = Densify(widths[self._stages[stride]], batch, inner, kernel)
+                self.scales[str(stride)] = scale
+            if stride > stop_stride:
+                self.blocks[str(stride)] = _block(inner, depth, upsampling)
+        self.head = nn.Conv2d(width * stop_stride // total, channels * stop_stride**2, 1)
+        for module in self.modules():
+            _initialise(module)
+
+    def forward(self, features: Sequence[Tensor], visible: Visible) -> Tensor:
+        """Turn every stage's features, 0 where hidden, into an image ``(B, C, H, W)``."""
+        current: Tensor | None = None
+        for stride in _halved(max(self._stages), self._stop):
+            if str(stride) in self.scales:
+                filled = self.scales[str(stride)](features[self._stages[stride]], visible)
+                current = filled if current is None else current + filled
+            if str(stride) in self.blocks:
+                current = self.blocks[str(stride)](current)
+        return nn.functional.pixel_shuffle(self.head(current), self._stop)
+
+
+def _halved(total: int, stop: int) -> list[int]:
+    """Return the strides that the decoder passes: from the encoder's to its own last."""
+    return [total >> turn for turn in range((total // stop).bit_length())]
+
+
+def _block(width: int, depth: int, upsampling: Upsampling) -> nn.Sequential:
+    """Double the sides, and halve the channels in the last of ``depth`` convolutions."""
+    layers: list[nn.Module] = (
+        [nn.ConvTranspose2d(width, width, 4, stride=2, padding=1)]
+        if upsampling == "transposed"
+        else [nn.Upsample(scale_factor=2, mode="nearest")]
+    )
+    for turn in range(depth):
+        last = turn == depth - 1
+        out = width // 2 if last else width
+        layers += [nn.Conv2d(width, out, 3, padding=1, bias=False), BatchNorm(out)]
+        # The authors' last convolution has no activation behind it.
+        layers += [] if last and depth > 1 else [nn.ReLU6()]
+    return nn.Sequential(*layers)
+
+
+def _initialise(module: nn.Module) -> None:
+    """As the authors: small normal weights, He's for transposed convolutions."""
+    if isinstance(module, nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(module, nn.Conv2d):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    if isinstance(module, nn.ConvTranspose2d | nn.Conv2d) and module.bias is not None:
+        nn.init.zeros_(module.bias)

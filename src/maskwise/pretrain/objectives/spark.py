@@ -1,0 +1,205 @@
+"""Reconstruct hidden cells with a convolutional encoder that never computes them (SparK).
+
+Tian et al., ICLR 2023, and the authors' release (``pretrain/spark.py``). Hidden cells neither
+contribute to what the encoder answers nor wear away from layer to layer; a light decoder fills
+tokens in and draws, and hidden cells alone are scored. Numbered departures:
+``docs/methods/spark.md``.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from maskwise.bounds import Width, Within
+from maskwise.encoders.contract import Encoder
+from maskwise.encoders.norm import BatchNorm
+from maskwise.encoders.sparse import SparseEncoder
+from maskwise.encoders.sparse.encoder import FORMS, Form
+from maskwise.encoders.sparse.visible import Visible
+from maskwise.errors import UserError
+from maskwise.masks import Grid
+from maskwise.pretrain.contracts import Batch, Objective, Outcome, Setting
+from maskwise.pretrain.objectives.light_decoder import LightDecoder, Upsampling
+
+log = logging.getLogger(__name__)
+
+GREY_LEVELS = 2 / 255
+"""Of the range of intensities: what a cell varies less than that is noise or rounding."""
+EPSILON = 1e-6
+"""Added to a cell's variance by the authors."""
+ROUNDS = 3
+"""Steps of each form when ``packed: auto`` times them; the fastest of each counts."""
+
+
+@dataclass(frozen=True)
+class SparkConfig:
+    """Squared error of hidden cells, each without its own mean and deviation."""
+
+    needs_mask: ClassVar[bool] = True
+    errors_by_cell: ClassVar[bool] = True
+    needs_training: ClassVar[bool] = True
+    draws_pixels: ClassVar[bool] = False
+    whole_places: ClassVar[bool] = True
+
+    preset: Literal["release"] | None = None
+    """``release``: the authors' decoder and loss."""
+    width: Width = 192
+    """Channels of the decoder at the deepest features; half as many after each doubling."""
+    depth: Annotated[int, Within(1, 16)] = 1
+    """3 x 3 convolutions of the decoder after each doubling; published: 2."""
+    stop_stride: Literal[1, 2, 4, 8] = 4
+    """Where the decoder ends, and draws so many pixels a side per place; published: 1. The
+    fine blocks of the decoder cost as much as the coarse ones, and draw what nobody keeps."""
+    upsampling: Upsampling = "nearest"
+    """``transposed``: by a learnt 4 x 4 convolution, as published."""
+    constant: Literal["soft", "skip", "keep"] = "soft"
+    """Of cells that vary by less than two grey levels, as black air: ``soft`` divides them by
+    two grey levels in place of their own deviation, so that noise is not blown up; ``skip``
+    leaves them out; ``keep``: as published."""
+    packed: Literal["auto", "always", "never"] = "auto"
+    """Whether the encoder computes visible cells alone, or whole maps whose hidden places it
+    sets to 0 after every layer. The answers differ by rounding. ``auto`` times both in the
+    first step; for equal bytes from run to run choose one of the others."""
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "release": {
+            "width": 768,
+            "depth": 2,
+            "stop_stride": 1,
+            "upsampling": "transposed",
+            "constant": "keep",
+        }
+    }
+
+    def build(self, setting: Setting, encoder: Encoder) -> "Spark":
+        return Spark(self, setting, encoder)
+
+    def check(self, encoder: Encoder, grid: Grid, size: tuple[int, int]) -> None:
+        """Raise ``UserError`` unless decoder, cells and the encoder's stride go together."""
+        total = encoder.strides[-1]
+        for cells, side in zip(grid, size, strict=True):
+            if side % cells or (side // cells) % total:
+                raise UserError(
+                    f"grid: cells of {side / cells:g} pixels are no multiple of the encoder's "
+                    f"stride, {total}; choose a coarser grid or a smaller stride"
+                )
+        if self.stop_stride > total:
+            raise UserError(
+                f"objective.stop_stride: {self.stop_stride} is beyond the encoder's stride, "
+                f"{total}; let it be {total} or less"
+            )
+        doublings = total // self.stop_stride
+        if self.width % doublings:
+            raise UserError(
+                f"objective.width: {self.width} cannot be halved at each of the decoder's "
+                f"doublings, from stride {total} to {self.stop_stride}; take a multiple of "
+                f"{doublings}"
+            )
+
+
+class Spark(Objective):
+    """The encoder as it sees visible cells, and the decoder."""
+
+    form: Tensor
+
+    def __init__(self, config: SparkConfig, setting: Setting, encoder: Encoder) -> None:
+        super().__init__()
+        config.check(encoder, setting.grid, (setting.height, setting.width))
+        self.config = config
+        self.encoder = encoder
+        self._sparse = SparseEncoder(encoder)
+        self.decoder = LightDecoder(
+            config.width,
+            config.depth,
+            config.stop_stride,
+            config.upsampling,
+            encoder.channels,
+            encoder.strides,
+            any(isinstance(module, BatchNorm) for module in encoder.modules()),
+            setting.channels,
+        )
+        # Kept in checkpoints: a run that goes on must not choose again.
+        chosen = {"always": FORMS.index("packed"), "never": FORMS.index("masked"), "auto": -1}
+        self.register_buffer("form", torch.tensor(chosen[config.packed]))
+        self._floor = GREY_LEVELS * len(setting.std) / sum(setting.std)
+
+    def forward(self, batch: Batch, mask: Tensor) -> Outcome:
+        visible, grid = Visible(mask), (mask.shape[1], mask.shape[2])
+        features = self._sparse(batch.images, visible, self._form(batch.images, visible))
+        drawn = patches(self.decoder(features, visible).float(), grid)
+        target, deviation = self._targets(patches(batch.images.float(), grid))
+        errors = (drawn - target).square().mean(-1)
+        constant = deviation <= self._floor
+        weights = (mask & ~constant if self.config.constant == "skip" else mask).float()
+        hidden = mask.sum().clamp(min=1)
+        return Outcome(
+            loss=(weights * errors).sum() / weights.sum().clamp(min=1),
+            error_map=torch.where(mask, errors.detach() * weights, torch.nan),
+            figures={"constant_hidden": (mask & constant).sum() / hidden},
+        )
+
+    def _targets(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Return cells without their mean and deviation, and the deviation ``(B, gh, gw)``."""
+        variance, mean = torch.var_mean(cells, dim=-1, correction=1, keepdim=True)
+        deviation = variance.sqrt()
+        by = (
+            deviation.clamp(min=self._floor)
+            if self.config.constant == "soft"
+            else (variance + EPSILON).sqrt()
+        )
+        return (cells - mean) / by, deviation[..., 0]
+
+    def _form(self, images: Tensor, visible: Visible) -> Form:
+        """Return how the encoder computes; the first batch that is learnt from chooses."""
+        number = int(self.form)
+        if number < 0:
+            if not self.training:
+                return "masked"
+            times = timed(self.encoder, images, visible)
+            number = FORMS.index(min(FORMS, key=lambda form: times[form]))
+            self.form.fill_(number)
+            log.info(
+                "spark: the encoder computes in the %s form (a step: %s).",
+                FORMS[number],
+                ", ".join(f"{form} {seconds * 1e3:.0f} ms" for form, seconds in times.items()),
+            )
+        return FORMS[number]
+
+
+def patches(images: Tensor, grid: Grid) -> Tensor:
+    """Return the pixels of each cell of ``(B, C, H, W)``: ``(B, gh, gw, H W C / (gh gw))``.
+
+    In the authors' order: row in the cell, column in the cell, channel.
+    """
+    (b, c, h, w), (gh, gw) = images.shape, grid
+    cells = images.reshape(b, c, gh, h // gh, gw, w // gw)
+    return cells.permute(0, 2, 4, 3, 5, 1).reshape(b, gh, gw, -1)
+
+
+def timed(encoder: Encoder, images: Tensor, visible: Visible) -> dict[Form, float]:
+    """Return the seconds of a step forward and backward in each form, on a copy."""
+    copied = deepcopy(encoder)
+    sparse = SparseEncoder(copied)
+    seconds: dict[Form, float] = dict.fromkeys(FORMS, float("inf"))
+    for _ in range(ROUNDS):
+        for form in FORMS:
+            begun = _now(images)
+            features = sparse(images, visible, form)
+            # A frozen encoder has no gradient to compute.
+            learnt = [each.square().mean() for each in features if each.requires_grad]
+            if learnt:
+                torch.stack(learnt).sum().backward()
+            seconds[form] = min(seconds[form], _now(images) - begun)
+    return seconds
+
+
+def _now(images: Tensor) -> float:
+    if images.device.type == "cuda":
+        torch.cuda.synchronize(images.device)
+    return time.perf_counter()
