@@ -18,6 +18,7 @@ from maskwise.evaluate.notes import count_validation
 from maskwise.evaluate.output import all_figures, label_efficiency, rounded, scores_of
 from maskwise.evaluate.resampling import draw, interval, p_value, resample
 from maskwise.evaluate.results import Results, apart, score_all
+from maskwise.evaluate.shrinkage import summarise
 from maskwise.wording import count
 
 __all__ = ["EvaluateConfig", "Evaluated", "evaluate"]
@@ -36,7 +37,8 @@ class Evaluated:
     the calibration error as well ``if_perfect``, what perfectly calibrated predictions would
     get on so few images, of outlines ``left_out``, how many images x classes a metric is not
     defined for; ``covers``, what chance ``low`` and ``high`` hold; ``primary``, what was named
-    beforehand, or null; ``stuck``, what nearly all images got alike; ``task``, ``leading``, the
+    beforehand, or null; ``shrinkage``, what ``evaluate.shrinkage`` makes of several fractions;
+    ``stuck``, what nearly all images got alike; ``task``, ``leading``, the
     metric to speak of first, and ``smaller_is_better``; numbers of everything; ``notes``."""
     paired: pd.DataFrame
     """``tables.PAIRED``."""
@@ -93,8 +95,9 @@ def evaluate(
         paired["primary"].sum(),
     )
     figures = all_figures(results)
+    scores = scores_of(results, figures, config, source, validation)
     return Evaluated(
-        scores=scores_of(results, figures, config, source, validation),
+        scores={**scores, "shrinkage": summarise(results, subsets)},
         paired=paired,
         label_efficiency=label_efficiency(figures, subsets),
     )

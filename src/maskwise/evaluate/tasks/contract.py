@@ -34,6 +34,10 @@ class Measures(Protocol):
         """The metric to speak of first; better when larger."""
 
     @property
+    def chance(self) -> float:
+        """What of the leading metric knowing nothing gives."""
+
+    @property
     def smaller_is_better(self) -> tuple[str, ...]: ...
 
     @property

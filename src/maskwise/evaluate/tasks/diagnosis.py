@@ -33,6 +33,7 @@ class Diagnosis:
     metrics: tuple[str, ...] = METRICS
     partly_defined: tuple[str, ...] = ()
     leading: str = "macro_auroc"
+    chance: float = 0.5
     smaller_is_better: tuple[str, ...] = ("calibration_error",)
     surely_defined: tuple[str, ...] = METRICS
     by_class: tuple[str, ...] = MACRO

@@ -65,6 +65,10 @@ class Lesion:
         return "volume_dice" if self.unit == "volume" else "dice"
 
     @property
+    def chance(self) -> float:
+        return 0.0
+
+    @property
     def smaller_is_better(self) -> tuple[str, ...]:
         worse_when_larger = (*DISTANCES, "false_alarms")
         return tuple(name for name in self.metrics if name.endswith(worse_when_larger))

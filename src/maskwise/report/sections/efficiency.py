@@ -4,6 +4,7 @@ from maskwise.report.elements import Element, Fold, Paragraph, Pictures, Section
 from maskwise.report.facts import Facts
 from maskwise.report.main_figure import efficiency
 from maskwise.report.scores import in_order
+from maskwise.report.sections import shrinkage
 
 
 def build(facts: Facts) -> Section:
@@ -19,6 +20,8 @@ def build(facts: Facts) -> Section:
         Paragraph(text),
         Pictures([efficiency(facts, main, mode) for mode in facts.modes]),
     ]
+    for mode in facts.modes:
+        elements += shrinkage.elements(facts, mode)
     if pictures:
         words = f"The other metrics, {facts.mode_name(facts.mode).lower()}"
         elements.append(Fold(words, [Pictures(pictures)]))

@@ -1,0 +1,134 @@
+"""What is left of a metric as labels vanish: one number per curve, and who has more of it.
+
+The area under the metric against the logarithm of the number of labelled images, divided by
+its width, is a mean over fractions in units of the metric: a recipe that needs fewer labels has
+more of it. The drop says what share of what a recipe has above chance is lost from all labels
+to the fewest. It flatters weak recipes, which have little to lose: the order is that of areas.
+"""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maskwise.evaluate import scales
+from maskwise.evaluate.output import rounded
+from maskwise.evaluate.resampling import interval, resample
+from maskwise.evaluate.results import Results
+
+Floats = NDArray[np.float64]
+
+
+def summarise(results: Results, subsets: pd.DataFrame) -> dict[str, Any]:
+    """Return area and drop of each recipe, and the paired differences of areas, by mode.
+
+    Of the leading metric; nothing for a mode with fewer than two fractions. The draws are those
+    of the curves' own intervals, so that recipes are compared in pairs.
+
+    Args:
+        results: of all curves.
+        subsets: ``tables.SUBSETS`` of all replicates: how many images a fraction has.
+    """
+    sizes = images_of(subsets)
+    found: dict[str, Any] = {}
+    for mode in dict.fromkeys(mode for _, mode, _ in results.values):
+        curves = _curves(results, mode, sizes)
+        if curves:
+            found[mode] = {
+                "recipes": {
+                    name: _one(results, curve, sizes) for name, curve in curves.items()
+                },
+                "wins": _wins(results, curves, sizes),
+            }
+    return found
+
+
+def images_of(subsets: pd.DataFrame) -> Mapping[float, float]:
+    """Return how many labelled images train at each fraction, the mean over replicates."""
+    train = subsets[subsets["role"] == "train"]
+    counted = train.groupby(["fraction", "recipe", "seed"])["image_id"].nunique()
+    return {float(name): float(n) for name, n in counted.groupby("fraction").mean().items()}
+
+
+def area(values: Floats, images: Floats) -> Floats:
+    """Return the mean height of curves ``(F, ...)`` over the logarithm of ``images`` ``(F,)``.
+
+    Straight lines between the points. ``images`` increases.
+    """
+    at = np.log(images)
+    widths = np.diff(at).reshape(-1, *[1] * (values.ndim - 1))
+    heights = (values[1:] + values[:-1]) / 2
+    return np.asarray((heights * widths).sum(axis=0) / (at[-1] - at[0]))
+
+
+def drop(values: Floats, chance: float) -> Floats:
+    """Return the share of what ``values`` ``(F, ...)`` has above chance that its first lacks.
+
+    The last is that of all labels. NaN where it is not above chance.
+    """
+    above = values[-1] - chance
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(above > 0, (values[-1] - values[0]) / above, np.nan)
+
+
+Points = dict[float, Floats]
+"""Fraction -> the leading metric ``(R, 1 + B)``, smallest fraction first."""
+
+
+def _curves(results: Results, mode: str, sizes: Mapping[float, float]) -> dict[str, Points]:
+    """Return the recipes of a mode that have the same two or more fractions."""
+    place = results.place(results.arrangement.measures.leading)
+    points: dict[str, Points] = {}
+    for curve in sorted(results.values, key=lambda curve: curve[2]):
+        recipe, own, fraction = curve
+        if own == mode and sizes.get(fraction, 0) > 0:
+            points.setdefault(recipe, {})[fraction] = results.values[curve][place]
+    most = max((tuple(each) for each in points.values()), key=len, default=())
+    return {
+        name: each for name, each in points.items() if tuple(each) == most and len(most) > 1
+    }
+
+
+def _stacked(points: Points, sizes: Mapping[float, float]) -> tuple[Floats, Floats]:
+    return np.stack(list(points.values())), np.array([sizes[each] for each in points])
+
+
+def _one(results: Results, points: Points, sizes: Mapping[float, float]) -> dict[str, Any]:
+    measures, arrangement = results.arrangement.measures, results.arrangement
+    values, images = _stacked(points, sizes)
+    groups = results.groups[measures.leading]
+    whole = resample(area(values, images), results.draws, groups)
+    scale = measures.scale(measures.leading)
+    ends = scales.interval(whole.value, whole.both, arrangement.n_groups, scale)
+    lost = resample(drop(values, measures.chance), results.draws, groups)
+    return {
+        "images": [round(float(each)) for each in (images[0], images[-1])],
+        "area": _figure(whole.value, ends),
+        "drop": _figure(lost.value, interval(lost.draws)),
+    }
+
+
+def _figure(value: float, ends: tuple[float, float]) -> dict[str, float | None]:
+    low, high = ends
+    return {"value": rounded(value), "low": rounded(low), "high": rounded(high)}
+
+
+def _wins(
+    results: Results, curves: Mapping[str, Points], sizes: Mapping[float, float]
+) -> dict[str, dict[str, Any]]:
+    """Return recipe -> other -> by how much its area is larger, with an interval."""
+    measures = results.arrangement.measures
+    groups = results.groups[measures.leading]
+    most = scales.most(measures.scale(measures.leading))
+    areas = {name: area(*_stacked(points, sizes)) for name, points in curves.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for one, other in combinations(areas, 2):
+        gap = resample(areas[one] - areas[other], results.draws, groups)
+        low, high = (float(end) for end in np.clip(interval(gap.draws), -most, most))
+        found.setdefault(one, {})[other] = _figure(gap.value, (low, high))
+        # Drawn once: from the other side the same figures say the same.
+        found.setdefault(other, {})[one] = _figure(-gap.value, (-high, -low))
+    return found

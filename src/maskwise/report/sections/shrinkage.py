@@ -1,0 +1,79 @@
+"""What is left as labels vanish: area under each curve, what is lost, and who beats whom."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from maskwise.report.elements import Cell, Element, Heading, Paragraph, Row, Table
+from maskwise.report.facts import Facts
+from maskwise.report.formatting import number, signed, with_interval
+
+_READING = (
+    "The area under a curve, over the logarithm of the number of labelled images and "
+    "divided by its width, is a mean over fractions in units of the metric: a recipe that "
+    "needs fewer labels has more of it. What is lost is the share of what a recipe has "
+    "above chance that is gone at the smallest fraction; it flatters weak recipes, which "
+    "have little to lose, so the order is that of the areas."
+)
+_WINS = (
+    "Row minus column, areas on the same draws. Nothing here was named beforehand, and of "
+    "many comparisons some leave 0 out by chance."
+)
+_APART = "A difference whose 95 % interval leaves 0 out is shaded."
+_UNTOLD = (
+    "The intervals hold the choice of test images alone, because training was not "
+    "repeated often enough: no difference is shaded."
+)
+
+
+def elements(facts: Facts, mode: str) -> list[Element]:
+    """Return what a mode's curves come to; nothing where there is one fraction."""
+    found: Mapping[str, Any] | None = facts.inputs.scores.get("shrinkage", {}).get(mode)
+    if not found:
+        return []
+    recipes = sorted(
+        (name for name in found["recipes"] if name in facts.styles),
+        key=lambda name: -(found["recipes"][name]["area"]["value"] or 0.0),
+    )
+    title = f"As labels vanish, {facts.mode_name(mode).lower()}"
+    table = _areas(facts, found["recipes"], recipes)
+    parts: list[Element] = [Heading(title), Paragraph(_READING), table]
+    if len(recipes) > 1:
+        shaded = _APART if facts.tells_training else _UNTOLD
+        parts += [Paragraph(f"{_WINS} {shaded}"), _wins(facts, found["wins"], recipes)]
+    return parts
+
+
+def _areas(facts: Facts, found: Mapping[str, Any], recipes: list[str]) -> Table:
+    rows: list[Row] = []
+    for name in recipes:
+        area, lost = found[name]["area"], found[name]["drop"]
+        rows.append(
+            (
+                Cell(facts.title(name), style=facts.styles[name]),
+                with_interval(area["value"], area["low"], area["high"]),
+                with_interval(lost["value"], lost["low"], lost["high"], 2),
+            )
+        )
+    fewest, most = found[recipes[0]]["images"]
+    name = facts.in_print(facts.inputs.scores["leading"])
+    head = ("recipe", f"area under the {name}", "share lost")
+    return Table(f"From {most} to {fewest} labelled images, with 95 % intervals", head, rows)
+
+
+def _wins(facts: Facts, wins: Mapping[str, Any], recipes: list[str]) -> Table:
+    rows: list[Row] = []
+    for one in recipes:
+        cells: list[str | Cell] = [Cell(facts.title(one), style=facts.styles[one])]
+        for other in recipes:
+            gap = wins.get(one, {}).get(other)
+            cells.append("" if gap is None else _cell(gap, facts.tells_training))
+        rows.append(tuple(cells))
+    head = ("", *(facts.title(name) for name in recipes))
+    return Table("Who keeps more: differences of areas, with 95 % intervals", head, rows)
+
+
+def _cell(gap: Mapping[str, float | None], verdict: bool) -> Cell:
+    low, high = gap["low"], gap["high"]
+    apart = verdict and low is not None and high is not None and (low > 0 or high < 0)
+    ends = f" [{number(low, 2)}, {number(high, 2)}]" if low is not None else ""
+    return Cell(f"{signed(gap['value'], 2)}{ends}", shade=0.5 if apart else None)
