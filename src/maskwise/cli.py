@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from maskwise.errors import UserError
 from maskwise.replicates import RAW_ROOT
+from maskwise.study_command import study
 
 _TEXT = re.compile(
     rf"{RAW_ROOT}|predict\.(model|scans|column)|ingest\.identity_key|pretrain\.checkpoints|"
@@ -139,3 +140,4 @@ def cli() -> None:
 
 
 cli.add_command(run)
+cli.add_command(study)

@@ -1,0 +1,112 @@
+"""`kedro study`: what is missing is made, what is there stays, and questions have answers."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from maskwise.errors import UserError
+from maskwise.replicates import Study
+from maskwise.study_command import check_primary
+from project import Finished, Project
+
+pytestmark = pytest.mark.xdist_group("finished")
+STUDY = Study(
+    source="phantom",
+    generated=True,
+    recipes=("scratch", "dqn"),
+    seeds=(0,),
+    fractions=(1.0, 0.1),
+    fractions_parameter="params:experiment.fractions",
+)
+
+
+@pytest.fixture(scope="module")
+def copy(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    root = tmp_path_factory.mktemp("study") / "copy"
+    shutil.copytree(finished.project.root, root, symlinks=True)
+    project = Project(root)
+    project.edit(
+        "conf/base/parameters_evaluate.yml",
+        evaluate__primary={
+            "phantom": {
+                "comparisons": [["dqn", "random_box"]],
+                "mode": "full",
+                "fraction": 0.1,
+                "written": date(2026, 11, 29),
+            }
+        },
+    )
+    return project
+
+
+def test_what_is_missing_is_made_and_scored_and_the_rest_stays(copy: Project) -> None:
+    predictions = copy.root / "data/07_model_output/phantom/predictions"
+    kept = predictions / "dqn/s0/predictions.parquet"
+    before = kept.stat().st_mtime_ns
+    shutil.rmtree(predictions / "scratch")
+    (copy.root / "data/08_reporting/phantom/scores.json").unlink()
+
+    said = copy.run("kedro", "study", "phantom", "--side-by-side", "2")
+
+    assert "1 replicate to make, 2 there already." in said
+    assert "1 of 1: scratch.s0 took" in said
+    assert (predictions / "scratch/s0/predictions.parquet").is_file()
+    assert kept.stat().st_mtime_ns == before
+    assert (copy.root / "data/08_reporting/phantom/scores.json").is_file()
+    assert "The report is in" in said
+
+
+def test_a_replicate_that_fails_is_named_with_what_it_said(copy: Project) -> None:
+    shutil.rmtree(copy.root / "data/07_model_output/phantom/predictions/random_box")
+    copy.edit("conf/base/recipes/parameters_random_box.yml", random_box__policy__bxo=[2, 2])
+
+    said = copy.run("kedro", "study", "phantom", fails=True)
+
+    assert "1 of 1: random_box.s0 FAILED" in said
+    assert "bxo" in said
+    assert "nothing was scored" in said
+    assert "Traceback" not in said
+
+
+def test_an_unknown_source_is_one_message(copy: Project) -> None:
+    said = copy.run("kedro", "study", "phatnom", fails=True)
+    assert "there is no source 'phatnom'; did you mean" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("primary", "message"),
+    [
+        (
+            {"comparisons": [["dqn", "simclr"]], "fraction": 0.1},
+            r"evaluate\.primary\.phantom\.comparisons: 'simclr' is not among the recipes",
+        ),
+        (
+            {"comparisons": [["dqn", "scratch"]], "fraction": 0.25},
+            r"evaluate\.primary\.phantom\.fraction: 0\.25 is not among .*1\.0, 0\.1",
+        ),
+    ],
+)
+def test_a_question_that_the_study_does_not_answer_is_refused_beforehand(
+    primary: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        check_primary(STUDY, {"primary": {"phantom": primary}})
+    check_primary(STUDY, {"primary": {"busi": primary}})
+    check_primary(STUDY, {})
+
+
+def test_agents_that_others_ask_are_trained_first(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from maskwise.study_command import job
+
+    asking = replace(STUDY, recipes=("simclr_spare", "a3c"), needs={"simclr_spare": "a3c"})
+    first, *_ = asking.replicates("simclr_spare")
+    made = job(["kedro", "run"], first, asking, tmp_path)
+    assert made.after == "a3c.s0"
+    assert made.command == [
+        "kedro", "run", "--tags", "pretrain,finetune", "--namespaces", "simclr_spare.s0",
+    ]  # fmt: skip
