@@ -20,8 +20,7 @@ def build(facts: Facts) -> Section:
         Paragraph(text),
         Pictures([efficiency(facts, main, mode) for mode in facts.modes]),
     ]
-    for mode in facts.modes:
-        elements += shrinkage.elements(facts, mode)
+    elements += shrinkage.elements(facts)
     if pictures:
         words = f"The other metrics, {facts.mode_name(facts.mode).lower()}"
         elements.append(Fold(words, [Pictures(pictures)]))

@@ -11,12 +11,13 @@ _READING = (
     "The area under a curve, over the logarithm of the number of labelled images and "
     "divided by its width, is a mean over fractions in units of the metric: a recipe that "
     "needs fewer labels has more of it. What is lost is the share of what a recipe has "
-    "above chance that is gone at the smallest fraction; it flatters weak recipes, which "
-    "have little to lose, so the order is that of the areas."
+    "above chance that is gone at the smallest fraction; it has no value where a network "
+    "with all labels is no better than chance, and flatters weak recipes, which have "
+    "little to lose: so the order is that of the areas."
 )
 _WINS = (
-    "Row minus column, areas on the same draws. Nothing here was named beforehand, and of "
-    "many comparisons some leave 0 out by chance."
+    "In the tables of differences, row minus column, areas are of the same draws. Nothing "
+    "there was named beforehand, and of many comparisons some leave 0 out by chance."
 )
 _APART = "A difference whose 95 % interval leaves 0 out is shaded."
 _UNTOLD = (
@@ -25,25 +26,35 @@ _UNTOLD = (
 )
 
 
-def elements(facts: Facts, mode: str) -> list[Element]:
-    """Return what a mode's curves come to; nothing where there is one fraction."""
-    found: Mapping[str, Any] | None = facts.inputs.scores.get("shrinkage", {}).get(mode)
-    if not found:
+def elements(facts: Facts) -> list[Element]:
+    """Return what the curves come to; nothing where there is one fraction."""
+    found: Mapping[str, Any] = facts.inputs.scores.get("shrinkage", {})
+    modes = [mode for mode in facts.modes if mode in found]
+    if not modes:
         return []
+    shaded = _APART if facts.tells_training else _UNTOLD
+    parts: list[Element] = [
+        Heading("As labels vanish"),
+        Paragraph(_READING),
+        Paragraph(f"{_WINS} {shaded}"),
+    ]
+    for mode in modes:
+        parts += _of_mode(facts, mode, found[mode])
+    return parts
+
+
+def _of_mode(facts: Facts, mode: str, found: Mapping[str, Any]) -> list[Element]:
     recipes = sorted(
         (name for name in found["recipes"] if name in facts.styles),
         key=lambda name: -(found["recipes"][name]["area"]["value"] or 0.0),
     )
-    title = f"As labels vanish, {facts.mode_name(mode).lower()}"
-    table = _areas(facts, found["recipes"], recipes)
-    parts: list[Element] = [Heading(title), Paragraph(_READING), table]
+    parts: list[Element] = [_areas(facts, mode, found["recipes"], recipes)]
     if len(recipes) > 1:
-        shaded = _APART if facts.tells_training else _UNTOLD
-        parts += [Paragraph(f"{_WINS} {shaded}"), _wins(facts, found["wins"], recipes)]
+        parts.append(_wins(facts, found["wins"], recipes))
     return parts
 
 
-def _areas(facts: Facts, found: Mapping[str, Any], recipes: list[str]) -> Table:
+def _areas(facts: Facts, mode: str, found: Mapping[str, Any], recipes: list[str]) -> Table:
     rows: list[Row] = []
     for name in recipes:
         area, lost = found[name]["area"], found[name]["drop"]
@@ -57,7 +68,8 @@ def _areas(facts: Facts, found: Mapping[str, Any], recipes: list[str]) -> Table:
     fewest, most = found[recipes[0]]["images"]
     name = facts.in_print(facts.inputs.scores["leading"])
     head = ("recipe", f"area under the {name}", "share lost")
-    return Table(f"From {most} to {fewest} labelled images, with 95 % intervals", head, rows)
+    title = f"{facts.mode_name(mode)}, from {most} to {fewest} labelled images"
+    return Table(f"{title}, with 95 % intervals", head, rows)
 
 
 def _wins(facts: Facts, wins: Mapping[str, Any], recipes: list[str]) -> Table:
