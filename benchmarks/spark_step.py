@@ -2,8 +2,8 @@
 
 Printed are images per second as a share of the supervised step's (ResNet-18 at 64 pixels and
 its published stride, 32 images; the authors' release reaches .15 there), and the time of the
-packed encoder as a share of the masked one's (224 pixels, 29 of 49 cells hidden, channels last),
-forward and backward. Aims: at least .60 and at most .55.
+packed encoder as a share of the masked one's (224 pixels, 29 of 49 cells hidden, channels
+last), forward and backward. Aims: at least .60 and at most .55.
 
     OMP_NUM_THREADS=1 python benchmarks/spark_step.py [--rounds 15]
 """
