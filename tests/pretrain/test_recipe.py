@@ -358,3 +358,12 @@ def test_a_reward_made_of_pixels_is_refused_where_none_are_drawn(
         match=f"mine.policy.{option}: .*simclr draws none.*autoencoder, context_encoder",
     ):
         parse_recipe(changed(SIMCLR, policy=policy), "mine")
+
+
+def test_several_boxes_are_refused_where_ease_is_rewarded() -> None:
+    objective = {"name": "simclr", "reward": "easy"}
+    several = {"name": "dqn", "box": [2, 2], "boxes": 2}
+    with pytest.raises(UserError, match=r"mine\.policy\.boxes: 2, but .* over one another"):
+        parse_recipe(changed(SIMCLR, objective=objective, policy=several), "mine")
+    parse_recipe(changed(SIMCLR, objective=objective, policy={**several, "boxes": 1}), "mine")
+    parse_recipe(changed(SIMCLR, policy=several), "mine")

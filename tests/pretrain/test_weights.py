@@ -221,6 +221,20 @@ def test_an_encoder_of_another_source_sees_images_normalised_as_it_learnt_to(
     assert result.metadata.weights.licence == ""
 
 
+def test_weights_of_an_encoder_with_other_options_are_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, splits = make_store(tmp_path / "store")
+    arguments = {"width": 8, "stride": 8}
+    path = own(tmp_path / "encoder.safetensors", architecture="resnet18", arguments=arguments)
+    encoder = {"name": "resnet18", "width": 8, "weights": str(path)}
+    for stride, told in ((8, False), (16, True)):
+        caplog.clear()
+        block = {**UNTRAINED, "encoder": {**encoder, "stride": stride}}
+        pretrain(store, splits, make_run(tmp_path / str(told), block))
+        assert ("were trained with stride 8 (here 16)" in caplog.text) == told
+
+
 def test_what_first_weights_were_and_their_licence_is_handed_on(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
     first = pretrain(store, splits, make_run(tmp_path, UNTRAINED))

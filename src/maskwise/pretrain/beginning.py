@@ -1,14 +1,16 @@
 """What a replicate begins with: its encoder's weights, and its images as these expect them."""
 
+import json
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, cast
 
 from maskwise.artefacts.encoder import fill
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.weights import Weights, read_weights
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.metadata import EncoderMetadata
-from maskwise.errors import UserError
+from maskwise.errors import UserError, shown
 from maskwise.pretrain.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ def begin(store: Store, recipe: Recipe, name: str, source: str, seed: int) -> Be
     where = f"{name}.encoder.weights"
     _check_trained(weights, store, source, seed, where)
     _check_fair(weights, recipe, source, where)
+    _tell_other_options(weights, recipe, where)
     if weights.mean is None or weights.std is None:
         log.warning(
             "pretrain %s seed %d: nothing is known of how the images were normalised that %s "
@@ -84,6 +87,29 @@ def weights_of(recipe: Recipe, name: str, channels: int, seed: int) -> Weights |
         seed,
         f"{name}.encoder.weights",
     )
+
+
+def _tell_other_options(weights: Weights, recipe: Recipe, where: str) -> None:
+    """Warn where weights fit, but were trained in an encoder that computes otherwise.
+
+    A stride has no weight: another one is often meant, and must not go unseen.
+    """
+    if weights.trained is None:
+        return
+    then = weights.trained.arguments
+    now = json.loads(json.dumps(asdict(cast(Any, recipe.encoder.architecture))))
+    other = [
+        f"{name} {shown(then[name])} (here {shown(now[name])})"
+        for name in sorted(now.keys() & then.keys())
+        if json.loads(json.dumps(then[name])) != now[name]
+    ]
+    if other:
+        log.warning(
+            "%s: %s: these weights were trained with %s. They fit, but compute something else.",
+            where,
+            weights.origin.name,
+            ", ".join(other),
+        )
 
 
 def _check_trained(weights: Weights, store: Store, source: str, seed: int, where: str) -> None:

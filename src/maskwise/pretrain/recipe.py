@@ -25,6 +25,7 @@ from maskwise.pretrain.optimisation import OptimisationConfig
 from maskwise.pretrain.optimisers import OPTIMISERS
 from maskwise.pretrain.phases import SCHEDULES, AlternatingConfig, ScheduleConfig, Timeline
 from maskwise.pretrain.policies import POLICIES
+from maskwise.pretrain.policies.dqn.policy import DqnConfig
 from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
 from maskwise.pretrain.policies.oracle import OracleConfig
 
@@ -149,20 +150,8 @@ def _check_together(recipe: Recipe, where: str) -> None:
             f"{where}.policy.name: objective {objective} fills in hidden cells, but policy "
             f"none hides nothing; {hint('', [name for name in POLICIES if name != 'none'])}"
         )
-    compares = recipe.policy.comparing() if isinstance(recipe.policy, ComparesCells) else None
-    if compares is not None and recipe.trains and not recipe.objective.errors_by_cell:
-        option, _, remedy = compares.partition("; ")
-        raise UserError(
-            f"{where}.policy.{option} asks which of an image's hidden cells has the larger "
-            f"error, but objective {objective} has one error for all of them; {remedy}"
-        )
-    option = recipe.policy.pixel_option if isinstance(recipe.policy, PixelReward) else ""
-    if option and hides and not recipe.objective.draws_pixels:
-        drawing = [name for name, config in OBJECTIVES.items() if config().draws_pixels]
-        raise UserError(
-            f"{where}.policy.{option}: is made of the error of every pixel, but objective "
-            f"{objective} draws none; use another reward, or {hint('', drawing)}"
-        )
+    if hides:
+        _check_reward(recipe, where)
     if isinstance(recipe.policy, OracleConfig) and recipe.transductive:
         raise UserError(
             f"{where}.transductive: true, but policy oracle would be told the outlines of test "
@@ -187,3 +176,35 @@ def _check_together(recipe: Recipe, where: str) -> None:
             f"{where}.schedule.name: policy none never learns, so that it needs no phase of "
             "its own; use alternating"
         )
+
+
+def _check_reward(recipe: Recipe, where: str) -> None:
+    """Refuse a policy that is told other things than it learns from."""
+    objective = recipe.names["objective"]
+    compares = recipe.policy.comparing() if isinstance(recipe.policy, ComparesCells) else None
+    if compares is not None and recipe.trains and not recipe.objective.errors_by_cell:
+        option, _, remedy = compares.partition("; ")
+        raise UserError(
+            f"{where}.policy.{option} asks which of an image's hidden cells has the larger "
+            f"error, but objective {objective} has one error for all of them; {remedy}"
+        )
+    option = recipe.policy.pixel_option if isinstance(recipe.policy, PixelReward) else ""
+    if option and not recipe.objective.draws_pixels:
+        drawing = [name for name, config in OBJECTIVES.items() if config().draws_pixels]
+        raise UserError(
+            f"{where}.policy.{option}: is made of the error of every pixel, but objective "
+            f"{objective} draws none; use another reward, or {hint('', drawing)}"
+        )
+    if (
+        isinstance(recipe.policy, DqnConfig)
+        and recipe.policy.boxes > 1
+        and _rewards_ease(recipe)
+    ):
+        raise UserError(
+            f"{where}.policy.boxes: {recipe.policy.boxes}, but with objective.reward: easy an "
+            "agent earns by laying its boxes over one another, which hides less; use boxes: 1"
+        )
+
+
+def _rewards_ease(recipe: Recipe) -> bool:
+    return getattr(recipe.objective, "reward", "hard") == "easy"
