@@ -2,6 +2,7 @@
 
 from maskwise.ingest.contracts import SourceConfig
 from maskwise.ingest.sources.busi import BusiConfig
+from maskwise.ingest.sources.covid_ct import CovidCtConfig
 from maskwise.ingest.sources.decathlon import DecathlonConfig
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.sources.lgg import LggConfig
@@ -17,4 +18,5 @@ SOURCES: dict[str, type[SourceConfig]] = {
     "table": TableConfig,
     "lgg": LggConfig,
     "decathlon": DecathlonConfig,
+    "covid_ct": CovidCtConfig,
 }
