@@ -4,6 +4,7 @@ from maskwise.ingest.contracts import SourceConfig
 from maskwise.ingest.sources.busi import BusiConfig
 from maskwise.ingest.sources.covid_ct import CovidCtConfig
 from maskwise.ingest.sources.decathlon import DecathlonConfig
+from maskwise.ingest.sources.head_ct import HeadCtConfig
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.sources.lgg import LggConfig
 from maskwise.ingest.sources.medmnist import MedmnistConfig
@@ -19,4 +20,5 @@ SOURCES: dict[str, type[SourceConfig]] = {
     "lgg": LggConfig,
     "decathlon": DecathlonConfig,
     "covid_ct": CovidCtConfig,
+    "head_ct": HeadCtConfig,
 }
