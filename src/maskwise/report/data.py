@@ -74,10 +74,17 @@ class DataFacts:
     """Why there is none."""
     slice_audits: Mapping[str, Audit]
     """Label -> what the place of a slice in its volume says about it; empty without volumes."""
+    pixel_audit: Audit | None
+    """Of facts of the stored images, on validation images."""
+    no_pixel_audit: str
+    """Why there is none."""
 
 
-def read_data(summary: Mapping[str, Any], label: str) -> DataFacts:
-    """Read the summary; of several labels the audit of ``label``."""
+def read_data(
+    summary: Mapping[str, Any], store_summary: Mapping[str, Any], label: str
+) -> DataFacts:
+    """Read both summaries; of several labels the audits of ``label``."""
+    pixels = store_summary["pixel_facts_audit"].get(label, {"auroc": None})
     against, leaks = summary["contradictions"], summary["official_split_leaks"]
     audit = summary["file_facts_audit"].get(label, {"auroc": None, "why_not": "no label"})
     masks = against["masks"]
@@ -114,6 +121,8 @@ def read_data(summary: Mapping[str, Any], label: str) -> DataFacts:
             for name, asked in summary["slice_number_audit"].items()
             if (found := _audit(asked)) is not None
         },
+        pixel_audit=_audit(pixels),
+        no_pixel_audit=pixels.get("why_not", "no label"),
     )
 
 

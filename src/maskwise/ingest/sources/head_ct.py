@@ -18,7 +18,7 @@ from maskwise.scans.raw import walk
 from maskwise.scans.reading import DEFAULT, Reading
 
 TABLE = "labels.csv"
-CLASSES = {0: "none", 1: "haemorrhage"}
+CLASSES: dict[str | int, str] = {0: "none", 1: "haemorrhage"}
 
 _IMAGE = re.compile(r"\d{3}\.png\Z")
 
