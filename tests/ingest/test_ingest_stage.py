@@ -24,6 +24,7 @@ from sources import (
     busi,
     covid_ct,
     decathlon,
+    dicom_folder,
     head_ct,
     image_folder,
     lgg,
@@ -49,6 +50,8 @@ MINIATURES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], int]] = {
     "decathlon": (decathlon.write, {}, 32),
     "covid_ct": (covid_ct.write, {}, 16),
     "head_ct": (head_ct.write, {}, 12),
+    "dicom_folder": (dicom_folder.write, {"modality": "ct"}, 24),
+    "lidc_idri": (dicom_folder.write, {}, 24),
 }
 """Source -> how to write it, options, number of images."""
 

@@ -4,6 +4,7 @@ from maskwise.ingest.contracts import SourceConfig
 from maskwise.ingest.sources.busi import BusiConfig
 from maskwise.ingest.sources.covid_ct import CovidCtConfig
 from maskwise.ingest.sources.decathlon import DecathlonConfig
+from maskwise.ingest.sources.dicom_folder import DicomFolderConfig, LidcIdriConfig
 from maskwise.ingest.sources.head_ct import HeadCtConfig
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.sources.lgg import LggConfig
@@ -21,4 +22,6 @@ SOURCES: dict[str, type[SourceConfig]] = {
     "decathlon": DecathlonConfig,
     "covid_ct": CovidCtConfig,
     "head_ct": HeadCtConfig,
+    "dicom_folder": DicomFolderConfig,
+    "lidc_idri": LidcIdriConfig,
 }
