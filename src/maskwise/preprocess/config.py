@@ -27,8 +27,9 @@ class SourcePreprocessConfig:
     """Pixels of the network's image."""
     width: Annotated[int, Within(8, LARGEST)]
     """Pixels of the network's image."""
-    channels: Literal[1, 3] = 1
-    """1 = grey (colour becomes luminance), 3 = colour, or three sequences."""
+    channels: Literal[1, 2, 3] = 1
+    """1 = grey (colour becomes luminance), 3 = colour, or three sequences; with ``windows`` as
+    many as there are windows."""
     modality: str = "other"
     """``ultrasound``, ``mr``, ``ct``, ``xray`` or ``other``."""
     laterality: Laterality = "free"
@@ -40,7 +41,8 @@ class SourcePreprocessConfig:
     )
     """``resize``, ``crop`` or ``pad``, with its options."""
     intensity: Annotated[dict[str, Any], Choice(lambda: INTENSITIES)] | None = None
-    """``range``, ``window`` or ``percentile``, with its options; null = the modality's."""
+    """``range``, ``window``, ``windows`` or ``percentile``, with its options; null = the
+    modality's."""
     split: Literal["auto", "official", "corrected", "own"] = "auto"
     """``official`` keeps the publisher's split, leaks and all; ``corrected`` keeps its groups
     whole (each goes where it would be learnt from first); ``own`` makes one; ``auto`` =
@@ -65,6 +67,16 @@ class SourcePreprocessConfig:
                 self.validation_share + self.share_of_test >= 1,
                 "validation_share and test_share leave nothing to train on",
             ),
+            (
+                self._windows not in (0, self.channels),
+                f"channels is {self.channels}, but intensity.windows names {self._windows}: "
+                f"set `channels: {self._windows}`",
+            ),
+            (
+                self.channels == 2 and not self._windows,
+                "channels is 2, which is for two windows of one image (intensity `windows`); "
+                "set 1 or 3",
+            ),
             (self.folds in (1, 2), f"folds is {self.folds}, but should be 0, or 3 or more"),
             (
                 self.folds > 0 and self.split in ("official", "corrected"),
@@ -78,6 +90,11 @@ class SourcePreprocessConfig:
         if self.test_share is None:
             return 0.0 if self.label is None else 0.15
         return self.test_share
+
+    @property
+    def _windows(self) -> int:
+        intensity = self.intensity or {}
+        return len(intensity["windows"]) if intensity.get("name") == "windows" else 0
 
     def preparation(self) -> Preparation:
         """Return what becomes of each image, with mean 0 and std 1 until they are known."""
