@@ -298,7 +298,7 @@ class SummaryDataset(JsonDataset):
 class StoreSummaryDataset(JsonDataset):
     """What preprocess says about the stored images."""
 
-    keys = ("pixel_facts_audit",)
+    keys = ("pixel_facts_audit", "thinning")
 
 
 class ScoresDataset(JsonDataset):

@@ -178,7 +178,8 @@ def store_summary() -> dict[str, Any]:
     """Make what preprocess says of stored images that give nothing away."""
     found = {"auroc": 0.5, "low": 0.42, "high": 0.58, "images": 40, "groups": 20}
     importances = {"mean": 0.6, "sharpness": 0.4}
-    return {"pixel_facts_audit": {"diagnosis": {**found, "importances": importances}}}
+    audits = {"diagnosis": {**found, "importances": importances}}
+    return {"pixel_facts_audit": audits, "thinning": None}
 
 
 def summary(images: int) -> dict[str, Any]:
@@ -441,7 +442,7 @@ def pretraining(
             "manifest": labelled.manifest.drop(columns="label_diagnosis"),
             "splits": splits,
             "data_summary": {**labelled.data_summary, "file_facts_audit": {}},
-            "store_summary": {"pixel_facts_audit": {}},
+            "store_summary": {"pixel_facts_audit": {}, "thinning": None},
             "settings": {
                 **labelled.settings,
                 "preprocess": {"height": SIDE, "width": SIDE, "label": None},

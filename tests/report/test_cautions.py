@@ -11,7 +11,7 @@ from maskwise.report.cautions import alarms, cautions
 from maskwise.report.facts import read_facts
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.sections import data, methods
-from report.synthetic import RECIPES, exploring, plain, study
+from report.synthetic import RECIPES, exploring, plain, store_summary, study
 
 
 def doubts(inputs: ReportInputs) -> dict[str, str]:
@@ -114,7 +114,9 @@ def told_by_pixels(auroc: float, low: float) -> ReportInputs:
     found = {"auroc": auroc, "low": low, "high": 0.99, "images": 40, "groups": 20}
     importances = {"left_line": 0.2, "white_share": 0.8}
     audits = {"diagnosis": {**found, "importances": importances}}
-    return study(generated=False, store_summary={"pixel_facts_audit": audits})
+    return study(
+        generated=False, store_summary={**store_summary(), "pixel_facts_audit": audits}
+    )
 
 
 def test_pixel_facts_that_come_near_the_networks_stand_on_the_first_screen() -> None:
@@ -137,8 +139,19 @@ def test_the_page_says_what_pixel_facts_were_asked_on_or_why_not() -> None:
     assert "was asked on 40 validation images of 20 groups: macro AUROC 0.970" in words
     assert "Most of that by white share and left line" in words
     why = {"diagnosis": {"auroc": None, "why_not": "1 class lack validation images"}}
-    words = plain(str(data.build(read_facts(study(store_summary={"pixel_facts_audit": why})))))
+    inputs = study(store_summary={**store_summary(), "pixel_facts_audit": why})
+    words = plain(str(data.build(read_facts(inputs))))
     assert "could not be checked: 1 class lack validation images" in words
+
+
+def test_the_page_says_how_many_slices_pre_training_left_out() -> None:
+    thinning = {"removed": 1234, "images": 5000}
+    inputs = study(store_summary={**store_summary(), "thinning": thinning})
+    words = plain(str(data.build(read_facts(inputs))))
+    assert "Pre-training left out 1,234 of 5,000 training images" in words
+    assert "left out" not in plain(
+        str(data.build(read_facts(study()))).partition("Left out")[0]
+    )
 
 
 def audited(low: float, **changes: Any) -> dict[str, Any]:

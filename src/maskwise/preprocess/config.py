@@ -11,6 +11,7 @@ from maskwise.errors import hint
 from maskwise.preparation import Preparation
 from maskwise.preparation.geometry import GEOMETRIES
 from maskwise.preparation.intensity import DEFAULTS, INTENSITIES
+from maskwise.preprocess.thinning import ThinConfig
 from maskwise.scans.decode import PIXEL_LIMIT
 from maskwise.scans.pictures import MAX_PIXELS
 from maskwise.workers import LONGEST, SECONDS_PER_FILE
@@ -53,6 +54,8 @@ class SourcePreprocessConfig:
     """Of the images, in [0, 1); null = 0.15 with a label, else 0: nothing is tested."""
     folds: Annotated[int, Within(0, 100)] = 0
     """k: seed s tests on fold s mod k; 0 = one split for all seeds."""
+    thin: ThinConfig | None = None
+    """Of slices of a series that look alike, pre-training sees one; null: all of them."""
     split_seed: Seed = 0
     """Of the own split; every seed of the study uses the same split."""
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from maskwise.artefacts.splits import THINNED, for_seed
 from maskwise.artefacts.store import Store
 from maskwise.preprocess.pixel_facts import audit_pixels
 
@@ -15,7 +16,11 @@ GIVEN_AWAY = 0.6
 
 
 def summarise(store: Store, splits: pd.DataFrame) -> dict[str, Any]:
-    """Return ``pixel_facts_audit``: label -> what ``audit_pixels`` found."""
+    """Return ``pixel_facts_audit``, label -> what ``audit_pixels`` found, and ``thinning``.
+
+    ``thinning`` is null unless the source is thinned; else how many images pre-training leaves
+    out (``removed``), of how many that train (``images``), for seed 0 where there are folds.
+    """
     audits = audit_pixels(store, splits)
     for label, found in audits.items():
         if found["auroc"] is not None and found["low"] > GIVEN_AWAY:
@@ -28,4 +33,11 @@ def summarise(store: Store, splits: pd.DataFrame) -> dict[str, Any]:
                 found["low"],
                 found["high"],
             )
-    return {"pixel_facts_audit": audits}
+    return {"pixel_facts_audit": audits, "thinning": _thinning(splits)}
+
+
+def _thinning(splits: pd.DataFrame) -> dict[str, int] | None:
+    if THINNED not in splits:
+        return None
+    trains = for_seed(splits, 0)["split"] == "train"
+    return {"removed": int((splits[THINNED] & trains).sum()), "images": int(trains.sum())}

@@ -78,6 +78,8 @@ class DataFacts:
     """Of facts of the stored images, on validation images."""
     no_pixel_audit: str
     """Why there is none."""
+    thinned: tuple[int, int] | None
+    """Images that pre-training left out, of those that train; None = none was looked for."""
 
 
 def read_data(
@@ -123,6 +125,7 @@ def read_data(
         },
         pixel_audit=_audit(pixels),
         no_pixel_audit=pixels.get("why_not", "no label"),
+        thinned=_thinned(store_summary["thinning"]),
     )
 
 
@@ -139,6 +142,10 @@ def _agreement(masks: Mapping[str, Any]) -> str:
         f"{number(masks['median_iou'], 2)}, and {masks['contradictory']:,} lie below "
         f"{masks['agreement']:g}."
     )
+
+
+def _thinned(thinning: Mapping[str, int] | None) -> tuple[int, int] | None:
+    return None if thinning is None else (thinning["removed"], thinning["images"])
 
 
 def _leak(leaks: Mapping[str, Any]) -> Leak:

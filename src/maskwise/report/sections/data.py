@@ -23,6 +23,7 @@ def build(facts: PretrainingFacts) -> Section:
         Paragraph(_overview(facts)),
         *_names(facts),
         _counts(facts),
+        *_thinning(facts),
         Heading("Left out"),
         *_rejects(facts),
         Heading("Duplicates and contradictions"),
@@ -77,6 +78,19 @@ def _counts(facts: PretrainingFacts) -> Table:
     head = ("class", *SPLITS, "all")
     turns = " (for seed 0: the parts turn with the seed)" if count_folds(splits) else ""
     return Table(f"Images (groups) in each part of the split{turns}", head, lines)
+
+
+def _thinning(facts: PretrainingFacts) -> list[Element]:
+    if facts.data.thinned is None:
+        return []
+    removed, images = facts.data.thinned
+    return [
+        Paragraph(
+            f"Pre-training left out {removed:,} of {count(images, 'training image')}, each a "
+            "near-copy of a slice of the same series that it saw. No validation or test image "
+            "was left out, and fine-tuning had all labels."
+        )
+    ]
 
 
 def _line(rows: pd.DataFrame) -> tuple[str, ...]:
