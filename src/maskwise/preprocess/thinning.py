@@ -43,7 +43,8 @@ def thinned(
 
     Greedy, in the manifest's order: the first image of a series is kept, all within the
     distance of it go, and so on with those that are left. Nothing is compared across parts of
-    the split. With folds each image trains for some seed, and is left out whenever it does.
+    the split. With folds, which keep series whole, each image trains for some seed, and is left
+    out whenever it does.
 
     Raises:
         UserError: if no image names its volume, or the manifest has no difference hashes.
@@ -59,12 +60,10 @@ def thinned(
             f"{where}.thin: the manifest has no difference hashes; run ingest again"
         )
     hashes = np.array([int(text, 16) for text in manifest["dhash"]], dtype=np.uint64)
-    folds = count_folds(splits)
-    trains = np.ones(len(splits), bool) if folds else (splits["split"] == "train").to_numpy()
+    trains = (splits["split"] == "train").to_numpy() | bool(count_folds(splits))
     rows = np.flatnonzero(trains & manifest[column].notna().to_numpy())
-    parts = splits["fold" if folds else "split"].to_numpy()[rows]
     gone = np.zeros(len(manifest), bool)
-    for _, one in pd.Series(rows).groupby([manifest[column].to_numpy()[rows], parts]):
+    for _, one in pd.Series(rows).groupby(manifest[column].to_numpy()[rows]):
         members = one.to_numpy()
         gone[members[_alike(hashes[members], config.distance)]] = True
     log.info(
