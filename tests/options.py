@@ -47,6 +47,7 @@ EXAMPLES: dict[str, Any] = {
     "width": 64,
     "low": 0,
     "high": 1,
+    "windows": [[40, 400]],
     "steps": 5,
     "objective": {"name": "none"},
     "policy": {"name": "a3c"},

@@ -77,6 +77,7 @@ DAMAGED = [
     (datasets.ManifestDataset, "manifest.parquet"),
     (datasets.RejectsDataset, "rejects.csv"),
     (datasets.SummaryDataset, "data_summary.json"),
+    (datasets.StoreSummaryDataset, "store_summary.json"),
     (datasets.SplitsDataset, "splits.parquet"),
     (datasets.EncoderDataset, "encoder.safetensors"),
     (datasets.PolicyDataset, "policy.safetensors"),

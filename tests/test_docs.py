@@ -229,4 +229,4 @@ def test_every_option_of_preprocess_stands_in_the_page_with_its_default(
                     if inner.default is not MISSING:
                         assert written(inner.default) in row
                 chosen += 1
-    assert chosen == (6 if config is SourcePreprocessConfig else 0)
+    assert chosen == (7 if config is SourcePreprocessConfig else 0)

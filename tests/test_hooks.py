@@ -237,7 +237,7 @@ def test_a_source_that_is_not_run_does_not_stop_the_others() -> None:
         ({"finetune": {"full": {"clip": math.nan}}}, "^finetune.full.clip: is nan, but must"),
         (
             {"phantom": {"preprocess": {"channels": 2}}},
-            "channels: should be 1 or 3, but is 2",
+            "channels is 2, which is for two windows of one image",
         ),
         ({"on": 1}, "^on: there is no such parameter"),
     ],

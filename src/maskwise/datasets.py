@@ -295,6 +295,12 @@ class SummaryDataset(JsonDataset):
     )
 
 
+class StoreSummaryDataset(JsonDataset):
+    """What preprocess says about the stored images."""
+
+    keys = ("pixel_facts_audit", "thinning")
+
+
 class ScoresDataset(JsonDataset):
     """What evaluate found."""
 

@@ -61,6 +61,7 @@ def test_a_run_shows_neither_a_traceback_nor_a_warning_of_python(finished: Finis
         f"07_model_output/phantom/predictions/{REPLICATE}/predictions.parquet",
         f"07_model_output/phantom/predictions/{REPLICATE}/subsets.parquet",
         "08_reporting/phantom/data_summary.json",
+        "08_reporting/phantom/store_summary.json",
         "08_reporting/phantom/scores.json",
         "08_reporting/phantom/metrics.json",
         "08_reporting/phantom/plots/label_efficiency.csv",

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from maskwise.ingest.audit import audit, macro_auroc, slice_audit
+from maskwise.fact_forest import macro_auroc
+from maskwise.ingest.audit import audit, slice_audit
 from maskwise.ingest.summary import warn
 
 

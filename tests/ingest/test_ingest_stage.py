@@ -20,7 +20,18 @@ from maskwise.ingest.sources.phantom import PhantomConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
 from maskwise.scans.reasons import REASONS
 from project import PROJECT
-from sources import busi, decathlon, image_folder, lgg, medmnist, phantom, table
+from sources import (
+    busi,
+    covid_ct,
+    decathlon,
+    dicom_folder,
+    head_ct,
+    image_folder,
+    lgg,
+    medmnist,
+    phantom,
+    table,
+)
 from sources.drawing import disc, save, save_mask, scan
 
 LENIENT = IngestConfig(max_reject_share=1.0, workers=1)
@@ -37,6 +48,10 @@ MINIATURES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], int]] = {
     ),
     "lgg": (lgg.write, {}, 20),
     "decathlon": (decathlon.write, {}, 32),
+    "covid_ct": (covid_ct.write, {}, 16),
+    "head_ct": (head_ct.write, {}, 12),
+    "dicom_folder": (dicom_folder.write, {"modality": "ct"}, 24),
+    "lidc_idri": (dicom_folder.write, {}, 24),
 }
 """Source -> how to write it, options, number of images."""
 

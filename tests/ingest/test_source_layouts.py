@@ -14,6 +14,7 @@ from maskwise.config import choose
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import GeneratedSource, Listing
 from maskwise.ingest.sources import SOURCES
+from maskwise.ingest.sources.medmnist_sets import SETS
 from sources import busi, image_folder, medmnist, table
 from sources.drawing import disc, save, save_mask, scan
 from sources.volume import write as write_volume
@@ -224,9 +225,49 @@ def test_medmnist_keeps_the_official_split_and_names_its_classes(tmp_path: Path)
     assert list(images["frame"]) == list(range(22))
 
 
-def test_medmnist_without_names_keeps_the_numbers(tmp_path: Path) -> None:
-    images = read(medmnist.write(tmp_path, channels=3), "medmnist").images
-    assert set(images["label_diagnosis"]) == {"0", "1"}
+def test_medmnist_without_names_takes_the_published_ones_or_keeps_the_numbers(
+    tmp_path: Path,
+) -> None:
+    published = read(medmnist.write(tmp_path / "a", channels=3), "medmnist")
+    assert list(published.images["label_diagnosis"][:2]) == ["malignant", "normal or benign"]
+    assert published.modality == "ultrasound"
+    mine = read(medmnist.write(tmp_path / "b", "mine.npz"), "medmnist")
+    assert set(mine.images["label_diagnosis"]) == {"0", "1"}
+    assert mine.modality is None
+    assert read(tmp_path / "a", "medmnist", modality="mr").modality is None
+
+
+@pytest.mark.parametrize("side", [28, 64, 128, 224])
+@pytest.mark.parametrize("name", SETS)
+def test_every_two_dimensional_medmnist_is_read_in_every_size(
+    tmp_path: Path, name: str, side: int
+) -> None:
+    classes = SETS[name].classes
+    labels = np.arange(len(classes), dtype=np.uint8)[:, None]
+    if name == "chestmnist":
+        labels = np.eye(len(classes), dtype=np.uint8)
+    images = np.zeros((len(classes), side, side), np.uint8)
+    file = f"{name}.npz" if side == 28 else f"{name}_{side}.npz"
+    np.savez(tmp_path / file, train_images=images, train_labels=labels)
+    listing = read(tmp_path, "medmnist").images
+    if name == "chestmnist":
+        found = listing[[f"label_{finding}" for finding in classes]] == "present"
+        assert np.array_equal(found, np.eye(14, dtype=bool))
+    else:
+        assert tuple(listing["label_diagnosis"]) == classes
+
+
+def test_medmnist_of_another_size_than_its_name_says_is_refused(tmp_path: Path) -> None:
+    medmnist.write(tmp_path, "breastmnist_64.npz")
+    with pytest.raises(UserError, match=r"frames of 28 x 28 pixels, where its name says 64"):
+        read(tmp_path, "medmnist")
+
+
+@pytest.mark.parametrize("file", ["organmnist3d.npz", "synapsemnist3d_64.npz"])
+def test_sets_of_volumes_are_refused_by_name(tmp_path: Path, file: str) -> None:
+    np.savez(tmp_path / file, train_images=np.zeros((2, 3, 3), np.uint8))
+    with pytest.raises(UserError, match=r"mnist3d holds volumes; only the two-dimensional"):
+        read(tmp_path, "medmnist")
 
 
 def test_medmnist_with_several_findings_gets_a_label_a_finding(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ SIGNED = ("ct.dcm", "mr.nii.gz")
 INTENSITIES: dict[str, dict[str, Any]] = {
     "range": {},
     "window": {"low": -100, "high": 300},
+    "windows": {"windows": [[100, 400]]},
     "percentile": {"low": 1, "high": 98},
 }
 GEOMETRIES: dict[str, dict[str, Any]] = {

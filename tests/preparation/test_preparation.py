@@ -15,7 +15,10 @@ from maskwise.preparation.intensity import DEFAULTS, INTENSITIES
 from preparations import RANGE, STRETCH, preparation, shaped
 
 PAD = {"name": "pad"}
-OPTIONS: dict[str, dict[str, Any]] = {"window": {"low": 10, "high": 200}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "window": {"low": 10, "high": 200},
+    "windows": {"windows": [[100, 180]]},
+}
 
 
 def seen(
@@ -47,6 +50,35 @@ def test_every_geometry_and_normalisation_gives_the_size_asked_for_in_range(
     assert image.shape == (1, 16, 24)
     assert image.dtype == np.float32
     assert 0 <= image.min() <= image.max() <= 1
+
+
+def test_each_window_is_a_channel_by_its_centre_and_width() -> None:
+    hounsfield = np.array([[-1350, -600, 150], [-160, 40, 240]], np.int16)
+    blocks = PAD, {"name": "windows", "windows": [[-600, 1500], [40, 400]]}
+    lung, soft = seen(hounsfield, *blocks, channels=2, height=8, width=8)
+    # Padded to the middle of 8 x 8: rows 3 and 4, columns 2 to 4.
+    assert lung[3, 2:5].tolist() == pytest.approx([0, 0.5, 1])
+    assert lung[4, 2:5].tolist() == pytest.approx([1190 / 1500, 1390 / 1500, 1])
+    assert soft[3, 2:5].tolist() == pytest.approx([0, 0, 310 / 400])
+    assert soft[4, 2:5].tolist() == pytest.approx([0, 0.5, 1])
+
+
+def test_windows_agree_with_windows_one_by_one_where_a_part_was_not_measured() -> None:
+    image = noise(12, 12, dtype="int16")
+    background = image < 60
+    both = {"name": "windows", "windows": [[100, 180], [50, 40]]}
+    two = preparation(channels=2, intensity=both).intensities(image, background)
+    for channel, (low, high) in zip(two, [(10, 190), (30, 70)], strict=True):
+        alone = preparation(intensity={"name": "window", "low": low, "high": high})
+        assert np.array_equal(channel, alone.intensities(image, background)[0])
+
+
+def test_windows_of_another_number_than_channels_are_refused() -> None:
+    block = {"name": "windows", "windows": [[-600, 1500], [40, 400]]}
+    with pytest.raises(ValueError, match="intensity names 2 windows for 1 channel"):
+        preparation(intensity=block)
+    with pytest.raises(ValueError, match=r"40, 0 \(centre, width\) has no width"):
+        preparation(intensity={"name": "windows", "windows": [[40, 0]]})
 
 
 def test_an_rgb_image_that_is_grey_in_fact_keeps_its_grey_levels_to_the_bit() -> None:

@@ -54,6 +54,33 @@ def test_the_store_holds_every_image_to_within_half_a_grey_level(tmp_path: Path)
     assert store.header.largest_rounding_error == pytest.approx(error, abs=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("channels", "windows", "message"),
+    [
+        (1, [[40, 400], [100, 50]], "channels is 1, but intensity.windows names 2: set"),
+        (2, None, "channels is 2, which is for two windows of one image"),
+    ],
+)
+def test_channels_and_windows_that_do_not_go_together_are_refused(
+    channels: int, windows: Any, message: str
+) -> None:
+    intensity = None if windows is None else {"name": "windows", "windows": windows}
+    with pytest.raises(ValueError, match=message):
+        source(channels=channels, intensity=intensity)
+
+
+def test_two_windows_are_stored_as_two_channels(tmp_path: Path) -> None:
+    intensity = {"name": "windows", "windows": [[128, 256], [64, 64]]}
+    block = source(
+        channels=2, height=20, width=30, geometry={"name": "pad"}, intensity=intensity
+    )
+    store, _ = run(tmp_path, block)
+    assert store.images.shape == (24, 2, 20, 30)
+    assert len(store.header.preparation.mean) == 2
+    expected = np.rint(np.clip((pixels_of(3) - 32.0) / 64, 0, 1) * 255)
+    assert np.array_equal(store.images[3, 1], expected)
+
+
 def test_eight_bit_images_that_are_not_scaled_come_through_to_the_bit(tmp_path: Path) -> None:
     block = source(height=20, width=30, geometry={"name": "pad"})
     store, _ = run(tmp_path, block)

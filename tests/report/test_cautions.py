@@ -11,7 +11,7 @@ from maskwise.report.cautions import alarms, cautions
 from maskwise.report.facts import read_facts
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.sections import data, methods
-from report.synthetic import RECIPES, exploring, plain, study
+from report.synthetic import RECIPES, exploring, plain, store_summary, study
 
 
 def doubts(inputs: ReportInputs) -> dict[str, str]:
@@ -107,6 +107,50 @@ def test_an_interval_that_holds_0_is_no_proof_of_equality() -> None:
     assert (
         "not proof of equality"
         in doubts(study(half_width=0.2))["The difference may be nothing"]
+    )
+
+
+def told_by_pixels(auroc: float, low: float) -> ReportInputs:
+    found = {"auroc": auroc, "low": low, "high": 0.99, "images": 40, "groups": 20}
+    importances = {"left_line": 0.2, "white_share": 0.8}
+    audits = {"diagnosis": {**found, "importances": importances}}
+    return study(
+        generated=False, store_summary={**store_summary(), "pixel_facts_audit": audits}
+    )
+
+
+def test_pixel_facts_that_come_near_the_networks_stand_on_the_first_screen() -> None:
+    title = "Border and brightness give the label away"
+    near = doubts(told_by_pixels(0.97, 0.9))
+    assert title in list(near)[:3]
+    assert "0.970 [0.900, 0.990] on validation images, which is near what" in near[title]
+
+
+def test_pixel_facts_far_below_the_networks_are_said_further_down_or_not_at_all() -> None:
+    title = "Border and brightness give the label away"
+    near, below = doubts(told_by_pixels(0.97, 0.9)), doubts(told_by_pixels(0.7, 0.62))
+    assert "of which a part may stand in what the best recipe reached" in below[title]
+    assert list(below).index(title) > list(near).index(title)
+    assert title not in doubts(told_by_pixels(0.6, 0.55))
+
+
+def test_the_page_says_what_pixel_facts_were_asked_on_or_why_not() -> None:
+    words = plain(str(data.build(read_facts(told_by_pixels(0.97, 0.9)))))
+    assert "was asked on 40 validation images of 20 groups: macro AUROC 0.970" in words
+    assert "Most of that by white share and left line" in words
+    why = {"diagnosis": {"auroc": None, "why_not": "1 class lack validation images"}}
+    inputs = study(store_summary={**store_summary(), "pixel_facts_audit": why})
+    words = plain(str(data.build(read_facts(inputs))))
+    assert "could not be checked: 1 class lack validation images" in words
+
+
+def test_the_page_says_how_many_slices_pre_training_left_out() -> None:
+    thinning = {"removed": 1234, "images": 5000}
+    inputs = study(store_summary={**store_summary(), "thinning": thinning})
+    words = plain(str(data.build(read_facts(inputs))))
+    assert "Pre-training left out 1,234 of 5,000 training images" in words
+    assert "left out" not in plain(
+        str(data.build(read_facts(study()))).partition("Left out")[0]
     )
 
 

@@ -1,5 +1,6 @@
 """``splits.parquet``: one split for all stages, made before pre-training."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,19 @@ COLUMNS = ("image_id", "group", "split", "fold")
 With k folds seed s tests on fold s mod k, validates on the next one and trains on the others:
 ``for_seed``. The column ``split`` then is seed 0's.
 """
+
+
+THINNED = "thinned"
+"""Column of sources that are thinned, bool: True = pre-training leaves the image out whenever
+it trains, because a neighbouring slice looks the same."""
+
+
+def learnt_from(splits: pd.DataFrame, parts: Iterable[str]) -> pd.DataFrame:
+    """Return the rows of ``splits``, a seed's own, in ``parts`` that pre-training sees."""
+    rows = splits["split"].isin(list(parts))
+    if THINNED in splits:
+        rows &= ~(splits[THINNED] & (splits["split"] == "train"))
+    return splits[rows]
 
 
 def for_seed(splits: pd.DataFrame, seed: int) -> pd.DataFrame:

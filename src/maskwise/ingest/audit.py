@@ -19,21 +19,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 
+from maskwise.fact_forest import (
+    LARGEST,
+    MOST_CLASSES,
+    NOTHING_TOLD,
+    drawn,
+    grown,
+    judged,
+    strongest,
+    telling,
+)
 from maskwise.seeds import stream
-from maskwise.weighted import Floats, ranking
+from maskwise.weighted import Floats
 from maskwise.wording import count
 
-DRAWS = 500
 FOLDS = 3
 """Each costs one forest per question. Where facts tell nothing, 3 err no more often than 5."""
-TREES = 20
-"""A forest; most of its time is Python's, a tree."""
-LARGEST = 4_000
-"""Images that are audited; of more, whole groups are drawn."""
-MOST_CLASSES = 50
 BYTES = ("bytes", "bytes_per_pixel")
 """Facts that depend on what is shown, where a file is compressed."""
 _SEED = 0
@@ -114,9 +117,7 @@ def _ask_about(images: pd.DataFrame, column: str) -> _Question | str:
     smallest = labelled.groupby(column)["group"].nunique().min()
     if smallest < 2:
         return "a class has fewer than 2 groups"
-    counts = stream(_SEED, "file facts", "bootstrap").multinomial(
-        len(group_names), np.full(len(group_names), 1 / len(group_names)), size=DRAWS
-    )
+    counts = drawn(len(group_names), "file facts")
     folds = _deal(truth, groups, min(FOLDS, int(smallest)))
     names = tuple(str(name) for name in classes)
     return _Question(labelled, truth, groups, names, folds, counts)
@@ -150,40 +151,12 @@ def _ask(
     folds: Folds,
     counts: NDArray[np.int64],
 ) -> dict[str, Any]:
-    """Predict ``truth`` from ``facts``; ``counts`` ``(B, G)`` are the bootstrap's.
-
-    A fact that is the same of every image is not asked: it tells nothing, and the classes'
-    shares, which differ from fold to fold, would be taken for an answer.
-    """
-    facts = facts.loc[:, (facts != facts.iloc[0]).any()]
+    """Predict ``truth`` from ``facts``; ``counts`` ``(B, G)`` are the bootstrap's."""
+    facts = telling(facts)
     if facts.empty:
-        return {"auroc": 0.5, "low": 0.5, "high": 0.5, "importances": {}}
+        return dict(NOTHING_TOLD)
     scores, importances = _predict(facts, truth, folds)
-    drawn = np.concatenate(
-        [macro_auroc(scores, truth, part[:, groups]) for part in np.array_split(counts, 20)]
-    )
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    order = np.argsort(-importances, kind="stable")[:5]
-    return {
-        "auroc": float(macro_auroc(scores, truth, np.ones((1, len(truth))))[0]),
-        "low": float(low),
-        "high": float(high),
-        "importances": {facts.columns[i]: float(importances[i]) for i in order},
-    }
-
-
-def macro_auroc(scores: Floats, truth: NDArray[np.int64], weights: NDArray[Any]) -> Floats:
-    """Return the AUROC, averaged over classes, under each row of ``weights``.
-
-    ``scores`` is ``(N, K)``, a row's sum 1, ``truth`` ``(N,)``, ``weights`` ``(B, N)``; ties
-    count one half; NaN where a class has no weight.
-    """
-    number = scores.shape[1]
-    asked = range(number) if number > 2 else [1]  # of two, one is the other turned round
-    columns = np.ascontiguousarray(weights.T, dtype=np.float64)
-    areas = [ranking(scores[:, k], truth == k, columns)[0] for k in asked]
-    mean: Floats = np.mean(areas, axis=0)
-    return mean
+    return judged(scores, truth, groups, counts, strongest(importances, list(facts.columns)))
 
 
 def _predict(
@@ -194,8 +167,7 @@ def _predict(
     scores = np.zeros((len(truth), truth.max() + 1))
     importances = np.zeros(values.shape[1])
     for train, test in folds:
-        forest = RandomForestClassifier(TREES, min_samples_leaf=5, random_state=_SEED)
-        forest.fit(values[train], truth[train])
+        forest = grown(values[train], truth[train])
         scores[np.ix_(test, forest.classes_)] = forest.predict_proba(values[test])
         importances += forest.feature_importances_ / len(folds)
     return scores, importances

@@ -130,7 +130,8 @@ def _in_series(
     """Order the slices of series; what was captured and lies nowhere is no part of any."""
     nowhere = np.array([place is None or place.origin is None for place in places])
     beside = nowhere & images["path"].isin(list(captured))
-    dicom = np.flatnonzero((images["format"] == "DICOM") & ~beside)
+    unknown = images["volume"].isna() if "volume" in images else True  # else the listing's
+    dicom = np.flatnonzero((images["format"] == "DICOM") & ~beside & unknown)
     if not len(dicom):
         return images, [], []
     chosen = [places[row] or Place() for row in dicom]

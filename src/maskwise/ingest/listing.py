@@ -16,6 +16,7 @@ Distance = Annotated[int, Within(0, MAX_DISTANCE)]
 """Bits by which hashes of near-duplicates may differ."""
 
 MEASURED = (
+    "dhash",
     "pixels_sha256",
     "format",
     "mode",

@@ -54,6 +54,8 @@ class Measured(NamedTuple):
     bits: int
     sha256: str
     phash: str
+    dhash: str
+    """Difference hash, 16 hexadecimal digits."""
     pixels_sha256: str
     format: str
     mode: str
@@ -149,6 +151,7 @@ def _measure(job: Job, task: Task, frame: int) -> tuple[Measured, int]:
         bits=decoded.bits,
         sha256=hashlib.sha256(data).hexdigest(),
         phash=str(imagehash.phash(grey)),
+        dhash=str(imagehash.dhash(grey)),
         pixels_sha256=_hash_pixels(decoded.pixels),
         format=decoded.format,
         mode=decoded.mode,

@@ -31,8 +31,15 @@ def preprocess(
     return result.write_store, result.splits
 
 
+def summarise_store(store: Any, splits: Any) -> dict[str, Any]:
+    """Say what about the stored images should be distrusted."""
+    from maskwise.preprocess.summary import summarise
+
+    return summarise(store, splits)
+
+
 def create_pipeline(study: Study) -> Pipeline:
-    """The stage of one source."""
+    """The stage of one source: the store, then a look at what is in it."""
     node = Node(
         bind(preprocess, source=study.source),
         [
@@ -45,4 +52,11 @@ def create_pipeline(study: Study) -> Pipeline:
         name="preprocess",
         tags="preprocess",
     )
-    return Pipeline([node])
+    summary = Node(
+        summarise_store,
+        [study.dataset("store"), study.dataset("splits")],
+        study.dataset("store_summary"),
+        name="summarise_store",
+        tags="preprocess",
+    )
+    return Pipeline([node, summary])

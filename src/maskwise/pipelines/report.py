@@ -11,7 +11,7 @@ from maskwise.pipelines.binding import bind
 from maskwise.pipelines.evaluate import Predicted, join
 from maskwise.replicates import Replicate, Study
 
-_OF_IMAGES = ("manifest", "rejects", "data_summary", "splits")
+_OF_IMAGES = ("manifest", "rejects", "data_summary", "store_summary", "splits")
 _OF_SOURCE = (*_OF_IMAGES, "scores", "paired", "store")
 
 

@@ -84,7 +84,7 @@ def read_scan(way: Way, scan: Scan) -> Look:
     if contradicts(decoded.modality, preparation.modality):
         check_modality(decoded.modality, preparation.modality)
     _check_size(decoded.pixels, preparation)
-    pixels = _with_channels(decoded.pixels, preparation.channels, way.colour)
+    pixels = _with_channels(decoded.pixels, preparation.takes, way.colour)
     try:
         preparation.check_like_training(pixels)
         intensities = preparation.intensities(pixels, decoded.background)
@@ -94,7 +94,7 @@ def read_scan(way: Way, scan: Scan) -> Look:
 
 
 def _decode(way: Way, scan: Scan) -> Decoded:
-    grey = way.preparation.channels == 1 and way.colour == "grey"
+    grey = way.preparation.takes == 1 and way.colour == "grey"
     read = read_grey if grey else read_frame
     try:
         decoded = read(way.root, scan.path, scan.frame, MAX_PIXELS, way.reading)[1]

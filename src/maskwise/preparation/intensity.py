@@ -12,18 +12,19 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.bounds import Within
+from maskwise.bounds import Length, Within
 from maskwise.errors import UserError
 
 RawValue = Annotated[float, Within(-(10**9), 10**9)]
 PerCent = Annotated[float, Within(0, 100)]
+MOST_WINDOWS = 3
 
 
 class Intensity(Protocol):
     """What a normalisation's YAML name stands for."""
 
     def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        """Map raw values to [0, 1]."""
+        """Map raw values to [0, 1]; ``Windows`` alone changes the number of channels."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,36 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Make a channel of each window of one grey image, as radiologists look at CT.
+
+    A window is centre and width in raw units (HU for CT), as scanners name them: -600 and 1500
+    (lung) map -1350 to 0 and 150 to 1.
+    """
+
+    windows: Annotated[tuple[tuple[RawValue, RawValue], ...], Length(1, MOST_WINDOWS)]
+
+    def __post_init__(self) -> None:
+        for centre, width in self.windows:
+            if not width > 0:
+                raise ValueError(
+                    f"windows: the window {centre:g}, {width:g} (centre, width) has no width"
+                )
+
+    def apply(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        if image.shape[-1] != 1:
+            raise UserError(
+                f"intensity `windows` makes channels of one, but the image has "
+                f"{image.shape[-1]}: take `window`, or give grey or colour"
+            )
+        channels = [
+            _stretched(image, centre - width / 2, centre + width / 2)
+            for centre, width in self.windows
+        ]
+        return np.concatenate(channels, axis=-1)
+
+
+@dataclass(frozen=True)
 class Percentile:
     """Map two percentiles of the image's own values to 0 and 1, and clip.
 
@@ -84,6 +115,7 @@ class Percentile:
 INTENSITIES: dict[str, type[Intensity]] = {
     "range": Range,
     "window": Window,
+    "windows": Windows,
     "percentile": Percentile,
 }
 

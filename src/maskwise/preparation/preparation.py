@@ -16,7 +16,14 @@ from maskwise.bounds import MOST_CHANNELS, Length, Positive, Side, Within
 from maskwise.description import choose_from
 from maskwise.errors import UserError, cut, shown
 from maskwise.preparation.geometry import GEOMETRIES, Geometry, Pad, Resize
-from maskwise.preparation.intensity import INTENSITIES, Intensity, Range, Window, largest_of
+from maskwise.preparation.intensity import (
+    INTENSITIES,
+    Intensity,
+    Range,
+    Window,
+    Windows,
+    largest_of,
+)
 from maskwise.wording import count
 
 Mean = Annotated[float, Within(-(10**6), 10**6)]
@@ -64,7 +71,12 @@ class Preparation:
                     f"{name} is {shown(values)} for {count(self.channels, 'channel')}"
                 )
         choose_from(GEOMETRIES, self.geometry, "geometry")
-        choose_from(INTENSITIES, self.intensity, "intensity")
+        intensity = choose_from(INTENSITIES, self.intensity, "intensity")
+        if isinstance(intensity, Windows) and len(intensity.windows) != self.channels:
+            raise ValueError(
+                f"intensity names {count(len(intensity.windows), 'window')} for "
+                f"{count(self.channels, 'channel')}"
+            )
 
     def prepared(self, image: NDArray[Any], modality: str | None = None) -> NDArray[np.float32]:
         """Return an image as the network sees it, ``(C, H, W)``, in training and ever after.
@@ -96,11 +108,12 @@ class Preparation:
             UserError: if ``image``, ``(h, w)`` or ``(h, w, c)``, has channels that cannot
                 become the network's; or if intensity `range` would divide it by another number.
         """
-        found = _without_alpha(image, self.channels).shape[2]
-        if found not in (1, self.channels, 3 if self.channels == 1 else 1):
+        takes = self.takes
+        found = _without_alpha(image, takes).shape[2]
+        if found not in (1, takes, 3 if takes == 1 else 1):
             raise UserError(
                 f"the image has {count(found, 'channel')}, but the network was trained on "
-                f"images of {self.channels}: give as many, or one"
+                f"images of {takes}: give as many, or one"
             )
         if not isinstance(self._intensity, Range):
             return
@@ -132,7 +145,10 @@ class Preparation:
             UserError: if the image cannot be brought to this form; the caller, who knows it,
                 puts the image's name in front.
         """
-        values = _scaled(_without_alpha(image, self.channels), self._intensity, background)
+        raw = _without_alpha(image, self.takes)
+        if isinstance(self._intensity, Windows) and raw.shape[2] == 3:
+            raw = _grey(raw.astype(np.float32))[:, :, None]
+        values = _scaled(raw, self._intensity, background)
         planes = [
             self._geometry.apply(plane, self.height, self.width, "triangle")
             for plane in _channels(values, self.channels)
@@ -178,6 +194,11 @@ class Preparation:
         In between it is bilinear; where the network did not see the image it is 0.
         """
         return self._geometry.restore(plane, shape)
+
+    @property
+    def takes(self) -> int:
+        """Channels of a raw image: one where windows make several of it."""
+        return 1 if isinstance(self._intensity, Windows) else self.channels
 
     @property
     def window(self) -> tuple[float, float] | None:
@@ -265,10 +286,12 @@ def _scaled(
 ) -> NDArray[np.float32]:
     if background is None or not background.any():
         return scale.apply(image)
-    values = np.zeros(image.shape, np.float32)
     measured = ~background
-    if measured.any():
-        values[measured] = scale.apply(image[measured])
+    scaled = scale.apply(image[measured]) if measured.any() else None
+    channels = image.shape[2] if scaled is None else scaled.shape[1]
+    values = np.zeros((*image.shape[:2], channels), np.float32)
+    if scaled is not None:
+        values[measured] = scaled
     return values
 
 

@@ -11,6 +11,7 @@ from maskwise.errors import hint
 from maskwise.preparation import Preparation
 from maskwise.preparation.geometry import GEOMETRIES
 from maskwise.preparation.intensity import DEFAULTS, INTENSITIES
+from maskwise.preprocess.thinning import ThinConfig
 from maskwise.scans.decode import PIXEL_LIMIT
 from maskwise.scans.pictures import MAX_PIXELS
 from maskwise.workers import LONGEST, SECONDS_PER_FILE
@@ -27,8 +28,9 @@ class SourcePreprocessConfig:
     """Pixels of the network's image."""
     width: Annotated[int, Within(8, LARGEST)]
     """Pixels of the network's image."""
-    channels: Literal[1, 3] = 1
-    """1 = grey (colour becomes luminance), 3 = colour, or three sequences."""
+    channels: Literal[1, 2, 3] = 1
+    """1 = grey (colour becomes luminance), 3 = colour, or three sequences; with ``windows`` as
+    many as there are windows."""
     modality: str = "other"
     """``ultrasound``, ``mr``, ``ct``, ``xray`` or ``other``."""
     laterality: Laterality = "free"
@@ -40,7 +42,8 @@ class SourcePreprocessConfig:
     )
     """``resize``, ``crop`` or ``pad``, with its options."""
     intensity: Annotated[dict[str, Any], Choice(lambda: INTENSITIES)] | None = None
-    """``range``, ``window`` or ``percentile``, with its options; null = the modality's."""
+    """``range``, ``window``, ``windows`` or ``percentile``, with its options; null = the
+    modality's."""
     split: Literal["auto", "official", "corrected", "own"] = "auto"
     """``official`` keeps the publisher's split, leaks and all; ``corrected`` keeps its groups
     whole (each goes where it would be learnt from first); ``own`` makes one; ``auto`` =
@@ -51,6 +54,8 @@ class SourcePreprocessConfig:
     """Of the images, in [0, 1); null = 0.15 with a label, else 0: nothing is tested."""
     folds: Annotated[int, Within(0, 100)] = 0
     """k: seed s tests on fold s mod k; 0 = one split for all seeds."""
+    thin: ThinConfig | None = None
+    """Of slices of a series that look alike, pre-training sees one; null: all of them."""
     split_seed: Seed = 0
     """Of the own split; every seed of the study uses the same split."""
 
@@ -65,6 +70,16 @@ class SourcePreprocessConfig:
                 self.validation_share + self.share_of_test >= 1,
                 "validation_share and test_share leave nothing to train on",
             ),
+            (
+                self._windows not in (0, self.channels),
+                f"channels is {self.channels}, but intensity.windows names {self._windows}: "
+                f"set `channels: {self._windows}`",
+            ),
+            (
+                self.channels == 2 and not self._windows,
+                "channels is 2, which is for two windows of one image (intensity `windows`); "
+                "set 1 or 3",
+            ),
             (self.folds in (1, 2), f"folds is {self.folds}, but should be 0, or 3 or more"),
             (
                 self.folds > 0 and self.split in ("official", "corrected"),
@@ -78,6 +93,11 @@ class SourcePreprocessConfig:
         if self.test_share is None:
             return 0.0 if self.label is None else 0.15
         return self.test_share
+
+    @property
+    def _windows(self) -> int:
+        intensity = self.intensity or {}
+        return len(intensity["windows"]) if intensity.get("name") == "windows" else 0
 
     def preparation(self) -> Preparation:
         """Return what becomes of each image, with mean 0 and std 1 until they are known."""

@@ -161,7 +161,7 @@ def quantise(
 
 def _image(job: Job, path: str, frame: int, sha256: str) -> tuple[NDArray[np.float32], int]:
     """Return intensities, and the largest value of the type that they were made of, or 0."""
-    read = read_grey if job.preparation.channels == 1 else read_frame
+    read = read_grey if job.preparation.takes == 1 else read_frame
     try:
         data, decoded = read(job.raw, path, frame, job.max_pixels, job.reading)
     except UserError as error:

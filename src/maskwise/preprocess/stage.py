@@ -18,12 +18,13 @@ from maskwise.artefacts.manifest import (
     mask_classes,
     reading_of,
 )
-from maskwise.artefacts.splits import count_folds, split_of_fold
+from maskwise.artefacts.splits import THINNED, count_folds, split_of_fold
 from maskwise.artefacts.store import PLACE_COLUMNS, StoreHeader, writing_store
 from maskwise.errors import UserError
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
 from maskwise.preprocess.splits import make_splits
+from maskwise.preprocess.thinning import thinned
 from maskwise.progress import bar, note, planning
 from maskwise.wording import count
 from maskwise.workers import Pool, workers_for
@@ -66,6 +67,8 @@ def preprocess(
             f"{where}: the manifest of {source_name} holds no image; look at rejects.csv"
         )
     splits = make_splits(manifest, source, where)
+    if source.thin is not None:
+        splits[THINNED] = thinned(manifest, splits, source.thin, where)
     counts = splits["split"].value_counts()
     log.info(
         "%s: %s in %s: %s",

@@ -25,7 +25,7 @@ from maskwise.artefacts.policy import (
     content,
     options_of,
 )
-from maskwise.artefacts.splits import for_seed
+from maskwise.artefacts.splits import for_seed, learnt_from
 from maskwise.artefacts.store import Store, open_store
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.metadata import EncoderMetadata
@@ -297,7 +297,7 @@ def _batches(
 
 
 def _rows(store: Store, splits: pd.DataFrame, parts: Sequence[str]) -> NDArray[np.int64]:
-    return store.rows(splits.loc[splits["split"].isin(parts), "image_id"].to_numpy())
+    return store.rows(learnt_from(splits, parts)["image_id"].to_numpy())
 
 
 def _setting(

@@ -15,6 +15,8 @@ FEW_GROUPS = 30
 FEW_SEEDS = 10
 FEW_VALIDATION = 10
 GIVEN_AWAY = 0.6
+NEAR = 0.05
+"""Of AUROC: how far facts that know nothing of anatomy may stay behind and still be near."""
 GUESSING = 0.5
 """AUROC of what knows nothing."""
 MANY_EMPTY = 0.2
@@ -91,6 +93,35 @@ def _file_facts(facts: Facts) -> Iterator[Caution]:
             "not at all). The size of a compressed file depends on what is shown, so this may "
             "be the picture itself; it may also be how a class was stored.",
         )
+
+
+def _pixel_facts(facts: Facts) -> Iterator[Caution]:
+    """Say where facts that know nothing of anatomy come near the best network."""
+    audit = facts.data.pixel_audit
+    if audit is None or not audit.predicts or facts.metric != "macro_auroc":
+        return
+    name, best = _best(facts)
+    near = audit.auroc > best - NEAR
+    if not near and audit.low <= GIVEN_AWAY:
+        return
+    reaches = "which is near what" if near else "of which a part may stand in what"
+    yield Caution(
+        89 if near else 53,
+        "Border and brightness give the label away",
+        "Ten figures of the stored images (border lines, margins, brightness, sharpness) "
+        f"predict it with an AUROC of {number(audit.auroc)} {interval(audit.low, audit.high)} "
+        f"on validation images, {reaches} the best recipe reached on the test images with all "
+        f"labels, {facts.title(name)}: {number(best)}. A network need not have looked at "
+        "anatomy to get there.",
+    )
+
+
+def _best(facts: Facts) -> tuple[str, float]:
+    """Return the recipe with the best score with all labels, whatever the mode, and that."""
+    rows = facts.scores.query("metric == @facts.metric")
+    most = rows[rows["fraction"] == rows["fraction"].max()]
+    best = most.loc[most["value"].idxmax()]
+    return str(best["recipe"]), float(best["value"])
 
 
 def _slice_numbers(facts: Facts) -> Iterator[Caution]:
@@ -344,6 +375,7 @@ RULES: tuple[Callable[[Facts], Iterator[Caution]], ...] = (
     _guessing,
     _leak,
     _file_facts,
+    _pixel_facts,
     _slice_numbers,
     _few_groups,
     _seeds,

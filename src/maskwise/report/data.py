@@ -74,10 +74,19 @@ class DataFacts:
     """Why there is none."""
     slice_audits: Mapping[str, Audit]
     """Label -> what the place of a slice in its volume says about it; empty without volumes."""
+    pixel_audit: Audit | None
+    """Of facts of the stored images, on validation images."""
+    no_pixel_audit: str
+    """Why there is none."""
+    thinned: tuple[int, int] | None
+    """Images that pre-training left out, of those that train; None = none was looked for."""
 
 
-def read_data(summary: Mapping[str, Any], label: str) -> DataFacts:
-    """Read the summary; of several labels the audit of ``label``."""
+def read_data(
+    summary: Mapping[str, Any], store_summary: Mapping[str, Any], label: str
+) -> DataFacts:
+    """Read both summaries; of several labels the audits of ``label``."""
+    pixels = store_summary["pixel_facts_audit"].get(label, {"auroc": None})
     against, leaks = summary["contradictions"], summary["official_split_leaks"]
     audit = summary["file_facts_audit"].get(label, {"auroc": None, "why_not": "no label"})
     masks = against["masks"]
@@ -114,6 +123,9 @@ def read_data(summary: Mapping[str, Any], label: str) -> DataFacts:
             for name, asked in summary["slice_number_audit"].items()
             if (found := _audit(asked)) is not None
         },
+        pixel_audit=_audit(pixels),
+        no_pixel_audit=pixels.get("why_not", "no label"),
+        thinned=_thinned(store_summary["thinning"]),
     )
 
 
@@ -130,6 +142,10 @@ def _agreement(masks: Mapping[str, Any]) -> str:
         f"{number(masks['median_iou'], 2)}, and {masks['contradictory']:,} lie below "
         f"{masks['agreement']:g}."
     )
+
+
+def _thinned(thinning: Mapping[str, int] | None) -> tuple[int, int] | None:
+    return None if thinning is None else (thinning["removed"], thinning["images"])
 
 
 def _leak(leaks: Mapping[str, Any]) -> Leak:

@@ -256,7 +256,11 @@ def read_facts(inputs: ReportInputs) -> Facts:
         metric, mode, fraction = (primary[key] for key in ("metric", "mode", "fraction"))
     return Facts(
         inputs=inputs,
-        data=read_data(inputs.data_summary, str(inputs.settings["preprocess"].get("label"))),
+        data=read_data(
+            inputs.data_summary,
+            inputs.store_summary,
+            str(inputs.settings["preprocess"].get("label")),
+        ),
         styles=styles([name for name in inputs.recipes if name in ran], config.titles),
         scores=scores,
         metric=metric,

@@ -55,6 +55,7 @@ class PretrainingInputs:
     manifest: pd.DataFrame
     rejects: pd.DataFrame
     data_summary: Mapping[str, Any]
+    store_summary: Mapping[str, Any]
     splits: pd.DataFrame
     histories: Mapping[Run, pd.DataFrame]
     galleries: Mapping[Run, Gallery]

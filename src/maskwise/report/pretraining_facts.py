@@ -165,7 +165,11 @@ def read_pretraining(inputs: PretrainingInputs) -> PretrainingFacts:
     ran = {recipe for recipe, _ in inputs.histories}
     return PretrainingFacts(
         inputs=inputs,
-        data=read_data(inputs.data_summary, str(inputs.settings["preprocess"].get("label"))),
+        data=read_data(
+            inputs.data_summary,
+            inputs.store_summary,
+            str(inputs.settings["preprocess"].get("label")),
+        ),
         styles=styles([name for name in inputs.recipes if name in ran], inputs.config.titles),
     )
 

@@ -1,4 +1,7 @@
-"""What was not measured: how dark it is drawn, and how far pixels say it themselves."""
+"""What was not measured: how dark it is drawn, and how far pixels say it themselves.
+
+And what is seen through pixels that are not opaque.
+"""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -31,3 +34,20 @@ def nan_as_background(decoded: "Decoded") -> "Decoded":
         return decoded
     background = unknown if decoded.background is None else unknown | decoded.background
     return replace(decoded, pixels=darkened(decoded.pixels, background), background=background)
+
+
+def on_paper(decoded: "Decoded", paper: str) -> "Decoded":
+    """Return the image as it looks on ``paper``, ``white`` or ``black``; the alpha is used up.
+
+    Where all of it is opaque, its pixels are what they were.
+    """
+    if decoded.alpha is None or decoded.pixels.dtype.kind != "u":
+        return decoded
+    pixels, alpha = decoded.pixels, decoded.alpha
+    largest = int(np.iinfo(pixels.dtype).max)
+    if (alpha == largest).all():
+        return replace(decoded, alpha=None)
+    opacity = (alpha.astype(np.float64) / largest)[..., None]
+    behind = largest if paper == "white" else 0
+    mixed = np.rint(pixels * opacity + behind * (1 - opacity)).astype(pixels.dtype)
+    return replace(decoded, pixels=mixed, alpha=None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from numpy.typing import NDArray
 
 from maskwise.scans.archive import ArchiveReader
-from maskwise.scans.background import nan_as_background
+from maskwise.scans.background import nan_as_background, on_paper
 from maskwise.scans.decode import (
     HEAD,
     Decoded,
@@ -134,8 +134,12 @@ def is_archive(raw: Path, path: str) -> bool:
 
 
 def _settled(data: bytes, decoded: Decoded, reading: Reading) -> tuple[bytes, Decoded]:
-    """Return the last of every way to an image: its NaN as ``reading`` says."""
-    return data, nan_as_background(decoded) if reading.nan == "background" else decoded
+    """Return the last of every way to an image: its NaN and alpha as ``reading`` says."""
+    if reading.nan == "background":
+        decoded = nan_as_background(decoded)
+    if reading.alpha != "drop":
+        decoded = on_paper(decoded, reading.alpha)
+    return data, decoded
 
 
 def _frames(raw: Path, path: str) -> ArchiveReader:

@@ -13,8 +13,10 @@ from maskwise.errors import UserError
 from maskwise.scans.decode import HEAD, claimed_format, sniff
 from maskwise.scans.dicom_file import begins_as_dicom
 from maskwise.scans.reasons import Reject, RejectedError
+from maskwise.scans.zipped import archive_of, members, read_member
 
 _JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
+_ANY_SIZE = 2**62
 
 
 def check_raw(raw: Path, advice: str) -> None:
@@ -58,6 +60,18 @@ def walk(raw: Path) -> tuple[list[str], list[Reject]]:
             else:
                 rejects.append(reject)
     return sorted(files), sorted(rejects)
+
+
+def walk_zip(raw: Path, path: str) -> list[str]:
+    """Return the files in the ZIP archive ``path``, each as ``<path>/<its name>``.
+
+    Hidden names and what desktops leave behind are ignored, and so are names that lead out.
+
+    Raises:
+        RejectedError: what ``locate`` raises, ``damaged`` or ``too_long``.
+    """
+    names = members(locate(raw, path), path)
+    return [f"{path}/{name}" for name in names if all(map(_is_plain, name.split("/")))]
 
 
 def looks_like_image(raw: Path, path: str) -> bool:
@@ -106,9 +120,15 @@ def locate(raw: Path, path: str) -> Path:
 
 
 def read_bytes(raw: Path, path: str, max_pixels: int) -> bytes:
-    """Return the content of one file, which may be as large as ``max_pixels`` can explain."""
-    file = locate(raw, path)
+    """Return the content of one file, which may be as large as ``max_pixels`` can explain.
+
+    It may lie in a ZIP archive, as in ``images.zip/a.png``.
+    """
     limit = most_bytes(max_pixels)
+    zipped = archive_of(raw, path)
+    if zipped is not None:
+        return read_member(locate(raw, zipped[0]), zipped[1], path, limit)
+    file = locate(raw, path)
     try:
         if file.stat().st_size > limit:
             detail = f"more than {limit:,} bytes (by max_pixels = {max_pixels:,})"
@@ -125,6 +145,9 @@ def most_bytes(max_pixels: int) -> int:
 
 def head_of(raw: Path, path: str) -> bytes:
     """Return the first bytes of a file, which tell its format."""
+    zipped = archive_of(raw, path)
+    if zipped is not None:
+        return read_member(locate(raw, zipped[0]), zipped[1], path, _ANY_SIZE, HEAD)
     try:
         with locate(raw, path).open("rb") as file:
             return file.read(HEAD)
@@ -134,8 +157,9 @@ def head_of(raw: Path, path: str) -> bytes:
 
 def version_of(raw: Path, path: str) -> tuple[int, ...]:
     """Return what tells a changed file, or a forked process, from the one that is kept open."""
+    zipped = archive_of(raw, path)
     try:
-        status = os.stat(os.path.join(raw, path))
+        status = os.stat(os.path.join(raw, zipped[0] if zipped else path))
     except (OSError, ValueError):
         locate(raw, path)  # says what is wrong with it
         raise
@@ -151,8 +175,12 @@ def _real(folder: str) -> str:
 def _visible(folder: Path) -> Iterator[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.name.startswith(".") and entry.name not in _JUNK:
+            if _is_plain(entry.name):
                 yield entry
+
+
+def _is_plain(name: str) -> bool:
+    return bool(name) and not name.startswith(".") and name not in _JUNK
 
 
 def _refusal(raw: Path, path: str, entry: os.DirEntry[str]) -> Reject | None:

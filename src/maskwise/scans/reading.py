@@ -18,6 +18,9 @@ class Reading:
     nan: Literal["refuse", "background"] = "refuse"
     """``background``: NaN says that nothing was measured there, as statistics packages write
     it; in a mask it is not a lesion."""
+    alpha: Literal["drop", "white", "black"] = "drop"
+    """What becomes of an image's alpha channel: ``drop``, its colours are taken as stored;
+    ``white`` or ``black``, they are laid on paper of that colour, as viewers show them."""
     mask_threshold: Literal["half", "any"] = "half"
     """Of a mask with grey levels beside black and one other: ``half``, lesion is what is at
     least half as bright as the brightest; ``any``, whatever is not black."""

@@ -42,6 +42,8 @@ REASONS = {
     "unknown_mask_label": "a mask's volume holds a number that the source does not name",
     "empty_mask": "the mask of a labelled volume outlines nothing at all",
     "several_series": "a folder holds two DICOM series, of which one at least is a volume",
+    "mixed_series": "files of two modalities call themselves one DICOM series",
+    "not_chosen": "a DICOM series that the options of the source leave out",
     "repeated_slice": "a DICOM series shows one place of the patient twice",
     "missing_slice": "a DICOM series lacks slices",
     "uneven_slices": "slices of a DICOM series lie unevenly, not parallel, or differ in size",
@@ -51,7 +53,15 @@ REASONS = {
 """The closed list, each explained in a line; ``docs/sources.md`` says what to do."""
 
 UNCOUNTED = frozenset(
-    {"other_file", "repeated_row", "no_pixels", "not_a_scan", "localizer", "second_copy"}
+    {
+        "other_file",
+        "repeated_row",
+        "no_pixels",
+        "not_a_scan",
+        "localizer",
+        "second_copy",
+        "not_chosen",
+    }
 )
 """Reasons that cost no image, so that ``max_reject_share`` leaves them out."""
 

@@ -69,7 +69,7 @@ def parse_table(data: bytes, name: str) -> pd.DataFrame:
     What stands between cells is found out (comma, semicolon, tab, bar, or as a first line
     ``sep=;`` says), a byte-order mark is dropped, blanks round headers and cells are stripped,
     headers take the composed form of Unicode, and rows and nameless columns without content
-    are left out.
+    are left out, as is a nameless first column that counts the rows from 0.
 
     Raises:
         UserError: if the content is of no known form, a row has more or fewer cells than there
@@ -183,16 +183,22 @@ def _cells(record: _Record, columns: int, name: str) -> list[str]:
 
 
 def _named(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Leave out columns that have neither name nor content."""
+    """Leave out columns without name and content, and a nameless first one that counts rows."""
     kept = []
     for number, column in enumerate(table.columns):
         if column:
             kept.append(number)
+        elif number == 0 and _counts_rows(table.iloc[:, 0]):
+            continue  # as pandas writes tables
         elif (table.iloc[:, number] != "").any():
             raise UserError(
                 f"{name}: column {number + 1} has no name, but holds cells; name it"
             )
     return table.iloc[:, kept]
+
+
+def _counts_rows(cells: pd.Series) -> bool:
+    return list(cells) == [str(number) for number in range(len(cells))]
 
 
 def _delimiter(text: str) -> str:

@@ -2,7 +2,10 @@
 
 from maskwise.ingest.contracts import SourceConfig
 from maskwise.ingest.sources.busi import BusiConfig
+from maskwise.ingest.sources.covid_ct import CovidCtConfig
 from maskwise.ingest.sources.decathlon import DecathlonConfig
+from maskwise.ingest.sources.dicom_folder import DicomFolderConfig, LidcIdriConfig
+from maskwise.ingest.sources.head_ct import HeadCtConfig
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.sources.lgg import LggConfig
 from maskwise.ingest.sources.medmnist import MedmnistConfig
@@ -17,4 +20,8 @@ SOURCES: dict[str, type[SourceConfig]] = {
     "table": TableConfig,
     "lgg": LggConfig,
     "decathlon": DecathlonConfig,
+    "covid_ct": CovidCtConfig,
+    "head_ct": HeadCtConfig,
+    "dicom_folder": DicomFolderConfig,
+    "lidc_idri": LidcIdriConfig,
 }

@@ -4,8 +4,8 @@ Arrays ``train_images`` ``(N, H, W)`` or ``(N, H, W, 3)``, ``train_labels`` ``(N
 same for ``val`` and ``test``. An image is addressed as archive and frame; nothing is unpickled.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.listing import Distance
+from maskwise.ingest.sources.medmnist_sets import SETS, VOLUMES, named
 from maskwise.scans.archive import PARTS, ArchiveReader
 from maskwise.scans.folder import other_file
 from maskwise.scans.pictures import archive_reader
@@ -31,8 +32,10 @@ class MedmnistConfig:
     """Name of the archive in ``raw``; null: the only one."""
     classes: tuple[str, ...] = ()
     """Names of the classes 0, 1, ... (of the findings, where the labels are several bits per
-    image); empty: the numbers themselves."""
+    image); empty: the published ones where the archive has a published name, else the numbers
+    themselves."""
     modality: str = "unknown"
+    """``unknown``: that of the set, where the archive has a published name."""
     duplicate_distance: Distance = 4
     """Bits, 0 to 16; groups only report leaks here, because the official split is kept."""
     reading: Reading = DEFAULT
@@ -45,21 +48,26 @@ class MedmnistConfig:
     def listing(self, raw: Path) -> Listing:
         files, rejects = walk(raw)
         path = self._archive(raw, files)
+        known = named(PurePosixPath(path).name)
+        if known is not None and known[0] in VOLUMES:
+            raise UserError(
+                f"{path}: {known[0]} holds volumes; only the two-dimensional sets of MedMNIST "
+                f"are read: {', '.join(SETS)}"
+            )
         reader = archive_reader(raw, path)
-        for part, shape in reader.shapes.items():
-            if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
-                raise UserError(
-                    f"{path}: {part}_images has frames of {shape}; only grey (H, W) and colour "
-                    "(H, W, 3) are read, not the three-dimensional MedMNIST sets"
-                )
-        parts = [self._part(path, reader, part) for part in reader.counts]
+        _check_frames(path, reader, known)
+        published = None if known is None else SETS[known[0]]
+        classes = self.classes or (published.classes if published else ())
+        naming = replace(self, classes=classes)
+        parts = [naming._part(path, reader, part) for part in reader.counts]
         images = pd.concat(parts, ignore_index=True)
         images.insert(0, "path", path)
         images.insert(1, "frame", np.arange(len(images)))
         images["patient"] = None
         images["masks"] = [[] for _ in range(len(images))]
         rejects += [other_file(other) for other in files if other != path]
-        return Listing(images, tuple(rejects))
+        modality = published.modality if published and self.modality == "unknown" else None
+        return Listing(images, tuple(rejects), modality=modality)
 
     def _archive(self, raw: Path, files: list[str]) -> str:
         found = [path for path in files if path.lower().endswith(".npz")]
@@ -109,3 +117,18 @@ class MedmnistConfig:
                 f"{len(self.classes) - 1}: {', '.join(self.classes)}"
             )
         return np.asarray(self.classes, dtype=object)[labels.astype(np.int64)]
+
+
+def _check_frames(path: str, reader: ArchiveReader, known: tuple[str, int] | None) -> None:
+    """Refuse what is no picture, or of another size than the archive's name says."""
+    for part, shape in reader.shapes.items():
+        if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] != 3):
+            raise UserError(
+                f"{path}: {part}_images has frames of {shape}; only grey (H, W) and colour "
+                "(H, W, 3) are read, not the three-dimensional MedMNIST sets"
+            )
+        if known is not None and shape[:2] != (known[1], known[1]):
+            raise UserError(
+                f"{path}: {part}_images has frames of {shape[0]} x {shape[1]} pixels, where "
+                f"its name says {known[1]}; rename it, or get it again"
+            )

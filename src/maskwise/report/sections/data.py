@@ -23,6 +23,7 @@ def build(facts: PretrainingFacts) -> Section:
         Paragraph(_overview(facts)),
         *_names(facts),
         _counts(facts),
+        *_thinning(facts),
         Heading("Left out"),
         *_rejects(facts),
         Heading("Duplicates and contradictions"),
@@ -35,6 +36,7 @@ def build(facts: PretrainingFacts) -> Section:
         elements.append(Heading("What the files give away"))
     if facts.label is not None:
         elements.append(Paragraph(_file_facts(facts)))
+        elements.append(Paragraph(_pixel_facts(facts)))
     elements += [Paragraph(text) for text in _slice_numbers(facts)]
     return Section("data", "Data", elements)
 
@@ -76,6 +78,19 @@ def _counts(facts: PretrainingFacts) -> Table:
     head = ("class", *SPLITS, "all")
     turns = " (for seed 0: the parts turn with the seed)" if count_folds(splits) else ""
     return Table(f"Images (groups) in each part of the split{turns}", head, lines)
+
+
+def _thinning(facts: PretrainingFacts) -> list[Element]:
+    if facts.data.thinned is None:
+        return []
+    removed, images = facts.data.thinned
+    return [
+        Paragraph(
+            f"Pre-training left out {removed:,} of {count(images, 'training image')}, each a "
+            "near-copy of a slice of the same series that it saw. No validation or test image "
+            "was left out, and fine-tuning had all labels."
+        )
+    ]
 
 
 def _line(rows: pd.DataFrame) -> tuple[str, ...]:
@@ -202,6 +217,24 @@ def _file_facts(facts: PretrainingFacts) -> str:
             f" Most of that by {strongest}. The bytes of a compressed file depend on what is "
             "shown, so what they add may be the picture itself and need not be a leak."
         )
+    return text
+
+
+def _pixel_facts(facts: PretrainingFacts) -> str:
+    audit = facts.data.pixel_audit
+    if audit is None:
+        return (
+            "Whether border, margins, brightness and sharpness of the stored images give the "
+            f"label away could not be checked: {facts.data.no_pixel_audit}."
+        )
+    text = (
+        "A small model that knows ten figures of a stored image (its border lines, flat "
+        "margins, shares of black and white, mean, deviation and sharpness) learnt from "
+        f"training images and was asked on {count(audit.images, 'validation image')} of "
+        f"{count(audit.groups, 'group')}: macro AUROC {_auroc(audit)} (0.5 = guessing)."
+    )
+    if audit.predicts:
+        text += f" Most of that by {listing(audit.strongest[:3])}."
     return text
 
 
