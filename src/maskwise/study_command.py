@@ -9,9 +9,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from kedro.framework.session import KedroSession
@@ -19,10 +19,13 @@ from kedro.framework.startup import ProjectMetadata
 
 from maskwise.errors import UserError, hint, listed
 from maskwise.replicates import Replicate, Study, read_studies
-from maskwise.session import telling
+from maskwise.session import check_environment, check_files, telling
 from maskwise.side_by_side import Done, Job, run
 from maskwise.wording import count
 from maskwise.workers import available_cores
+
+if TYPE_CHECKING:
+    from maskwise.evaluate.config import EvaluateConfig
 
 BEFORE = ("generate", "ingest", "preprocess")
 """What all replicates share."""
@@ -51,6 +54,8 @@ def study(
     """
     with telling():
         project = Path(metadata.project_path)
+        check_environment(project / "conf", env)
+        check_files(project / "conf", ("base", env or "local"))
         studies = read_studies(project)
         if source not in studies:
             raise UserError(f"study: there is no source {source!r}; {hint(source, studies)}")
@@ -62,14 +67,20 @@ def study(
 def _make(
     project: Path, chosen: Study, at_once: int, env: str | None, asked: Sequence[str]
 ) -> None:
-    check_primary(chosen, _options(project, env))
+    from maskwise.pipelines import parsing
+
+    context = _context(project, env)
+    check_primary(chosen, parsing.evaluate(context.params.get("evaluate") or {}, "evaluate"))
     kedro = [sys.executable, "-m", "kedro", "run", "--pipelines", chosen.source, *asked]
-    catalog = _context(project, env).catalog
+    catalog = context.catalog
     if not all(catalog.exists(chosen.dataset(name)) for name in ("store", "splits")):
         _stage(kedro, BEFORE, project)
-    missing = _missing(project, chosen, env)
+    catalog = _context(project, env).catalog
     logs = project / "data/study" / chosen.source
-    jobs = [job(kedro, one, chosen, logs) for one in missing]
+    jobs = [
+        job(kedro, one, chosen, logs, stages)
+        for one, stages in missing(chosen, catalog.exists).items()
+    ]
     there = len(chosen.all_replicates) - len(jobs)
     click.echo(f"{count(len(jobs), 'replicate')} to make, {there} there already.")
     failed = [done for done in _told(jobs, at_once, project) if done.code != 0]
@@ -83,48 +94,52 @@ def _make(
     _stage(kedro, AFTER if chosen.finetunes else AFTER[1:], project)
 
 
-def check_primary(chosen: Study, options: Mapping[str, Any]) -> None:
+def check_primary(chosen: Study, config: "EvaluateConfig") -> None:
     """Raise ``UserError`` where a question was named that no replicate of the study answers."""
-    primary = (options.get("primary") or {}).get(chosen.source)
-    if not primary:
+    primary = config.primary.get(chosen.source)
+    if primary is None or not chosen.finetunes:
         return
     where = f"evaluate.primary.{chosen.source}"
-    for pair in primary["comparisons"]:
-        for recipe in pair:
-            if recipe not in chosen.recipes:
-                raise UserError(
-                    f"{where}.comparisons: {recipe!r} is not among the recipes of this study; "
-                    f"{hint(str(recipe), chosen.recipes)}"
-                )
-    if primary["fraction"] not in chosen.fractions:
+    for recipe in (name for pair in primary.comparisons for name in pair):
+        if recipe not in chosen.recipes:
+            raise UserError(
+                f"{where}.comparisons: {recipe!r} is not among the recipes of this study; "
+                f"{hint(recipe, chosen.recipes)}"
+            )
+    if primary.fraction not in chosen.fractions:
         raise UserError(
-            f"{where}.fraction: {primary['fraction']} is not among the study's fractions, "
+            f"{where}.fraction: {primary.fraction} is not among the study's fractions, "
             f"{listed(map(str, chosen.fractions))}"
         )
 
 
-def job(kedro: Sequence[str], replicate: Replicate, chosen: Study, logs: Path) -> Job:
-    """Return the command that makes a replicate."""
-    tags = "pretrain,finetune" if chosen.finetunes else "pretrain"
+def job(
+    kedro: Sequence[str], replicate: Replicate, chosen: Study, logs: Path, stages: Sequence[str]
+) -> Job:
+    """Return the command that makes ``stages`` of a replicate."""
     before = chosen.before(replicate)
     return Job(
         name=replicate.namespace,
-        command=[*kedro, "--tags", tags, "--namespaces", replicate.namespace],
+        command=[*kedro, "--tags", ",".join(stages), "--namespaces", replicate.namespace],
         log=logs / f"{replicate.namespace}.log",
         after=None if before is None else before.namespace,
     )
 
 
-def _missing(project: Path, chosen: Study, env: str | None) -> list[Replicate]:
-    """Return the replicates that are not there, one seed of every recipe after the other."""
-    last = "predictions" if chosen.finetunes else "encoder"
-    replicates = sorted(chosen.all_replicates, key=lambda one: chosen.seeds.index(one.seed))
-    catalog = _context(project, env).catalog
-    return [one for one in replicates if not catalog.exists(one.dataset(last))]
+def missing(chosen: Study, exists: Callable[[str], bool]) -> dict[Replicate, list[str]]:
+    """Return which stages each replicate lacks, one seed of every recipe after the other.
 
-
-def _options(project: Path, env: str | None) -> dict[str, Any]:
-    return dict(_context(project, env).params.get("evaluate") or {})
+    An encoder that is there is kept: fine-tuning that was broken off begins again from it.
+    """
+    found: dict[Replicate, list[str]] = {}
+    for one in sorted(chosen.all_replicates, key=lambda one: chosen.seeds.index(one.seed)):
+        trained = all(map(exists, one.datasets("encoder", "history", "gallery", "policy")))
+        stages = [] if trained else ["pretrain"]
+        if chosen.finetunes and not (trained and exists(one.dataset("predictions"))):
+            stages.append("finetune")
+        if stages:
+            found[one] = stages
+    return found
 
 
 def _context(project: Path, env: str | None) -> Any:

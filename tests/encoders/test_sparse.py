@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.sparse import SparseEncoder, masked
-from maskwise.encoders.sparse.course import record
+from maskwise.encoders.sparse.course import Step, record
 from maskwise.encoders.sparse.encoder import FORMS, Form
 from maskwise.encoders.sparse.rows import put, read, readers_of, taken
 from maskwise.encoders.sparse.visible import Visible
@@ -146,7 +146,25 @@ def test_both_forms_agree_with_the_statistics_that_were_learnt(case: Case) -> No
     encoder(images(case, encoder))  # statistics that are not 0 and 1
     encoder.eval()
     given, mask = images(case, encoder), hidden(case)
+    nothing = torch.zeros_like(mask)
+    plain = answer(encoder, given, nothing, None)
+    for form in FORMS:
+        assert_equal(answer(encoder, given, nothing, form), plain)
     assert_equal(answer(encoder, given, mask, "packed"), answer(encoder, given, mask, "masked"))
+
+
+@cases
+def test_what_is_frozen_is_so_in_both_forms(case: Case) -> None:
+    encoder = build(case)
+    encoder(images(case, encoder))
+    encoder.freeze(2, statistics=True)
+    given, mask = images(case, encoder), hidden(case)
+    packed, masked_ = (answer(encoder, given, mask, form) for form in ("packed", "masked"))
+    assert_equal(packed, masked_)
+    learning = {name for name, each in encoder.named_parameters() if each.requires_grad}
+    assert set(packed[1]) == learning
+    for name, buffer in encoder.named_buffers():
+        torch.testing.assert_close(packed[3][name], buffer.double())
 
 
 @cases
@@ -259,11 +277,21 @@ def test_hidden_is_the_same_as_outside_the_image(case: Case, form: Form) -> None
 
 
 @cases
-def test_weights_are_the_encoders_own_and_no_mask_is_kept(case: Case) -> None:
-    encoder = build(case)
-    names = set(encoder.state_dict())
-    SparseEncoder(encoder)(images(case, encoder), Visible(hidden(case)), "packed")
-    assert set(encoder.state_dict()) == names
+def test_the_answer_of_every_layer_is_0_in_holes(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder, mask = build(case), hidden(case)
+    seen: list[Tensor] = []
+    plain = masked.apply
+
+    def watched(step: Step, values: list[Tensor], visible: Visible) -> Tensor:
+        seen.append(plain(step, values, visible))
+        return seen[-1]
+
+    monkeypatch.setattr(masked, "apply", watched)
+    SparseEncoder(encoder)(images(case, encoder), Visible(mask), "masked")
+    assert len(seen) == len(record(encoder).steps) - 1
+    assert all((each[pixels(mask, each)] == 0).all() for each in seen)
 
 
 class Strange(Encoder):
@@ -282,19 +310,54 @@ class Strange(Encoder):
         return [self.layer(images)]
 
 
+class Doubling(nn.ReLU):
+    """Descends from a known layer, and computes something else."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        answer: Tensor = 2 * super().forward(maps)
+        return answer
+
+
+class Standardised(nn.Conv2d):
+    """A convolution whose weights are changed before it is used."""
+
+    def _conv_forward(self, maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        answer: Tensor = super()._conv_forward(maps, weight - weight.mean(), bias)
+        return answer
+
+
+def listened() -> nn.Module:
+    layer = nn.Conv2d(4, 4, 1)
+    layer.register_forward_hook(lambda module, given, answer: 2 * answer)
+    return layer
+
+
 @pytest.mark.parametrize(
     ("layer", "named"),
     [
         (nn.Conv2d(4, 4, 2), "layer.*not centred"),
-        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "layer.*not centred"),
+        (nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"), "layer.*no number of zeros"),
+        (nn.Conv2d(4, 4, 3, padding="same"), "layer.*no number of zeros"),
+        (Standardised(4, 4, 3, padding=1), "layer.*Standardised"),
+        (Doubling(), "layer.*Doubling"),
+        (listened(), "layer.*Conv2d of its own kind"),
         (nn.InstanceNorm2d(4), "layer.*InstanceNorm2d"),
         (nn.Sigmoid(), "layer.*Sigmoid"),
         (nn.Upsample(scale_factor=2), "layer.*Upsample"),
         (nn.AdaptiveAvgPool2d(1), "layer.*AdaptiveAvgPool2d"),
         (nn.LayerNorm((4, 4)), "layer.*more than channels"),
+        (nn.LayerNorm(4), "layer.*channels in front of rows"),
+        (nn.AvgPool2d(3, 1, 1), "layer.*counts its padding"),
+        (nn.MaxPool2d(3, 1, 1, ceil_mode=True), "layer.*ceil_mode"),
+        (nn.MaxPool2d(3, 1, 2, dilation=2), "layer.*dilation"),
+        (nn.MaxPool2d((3, 1), 1, (1, 0)), "layer.*not square"),
+        (nn.MaxPool2d(2, 1), "layer.*not centred"),
+        (nn.AvgPool2d(2, divisor_override=1), "layer.*divisor_override"),
         (lambda maps: maps.mean((2, 3), keepdim=True), "mean"),
         (lambda maps: maps * 2, "mul"),
+        (lambda maps: maps + 1, "add.*something else than feature maps"),
         (lambda maps: nn.functional.interpolate(maps, scale_factor=2.0), "interpolate"),
+        (lambda maps: maps.permute(0, 3, 2, 1), "permutation"),
     ],
 )
 def test_a_layer_without_a_known_form_is_refused_by_name(
@@ -302,6 +365,11 @@ def test_a_layer_without_a_known_form_is_refused_by_name(
 ) -> None:
     with pytest.raises(UserError, match=rf"encoder.name: the layer .*{named}"):
         record(Strange(layer))
+
+
+def test_an_encoder_whose_course_depends_on_the_image_is_refused() -> None:
+    with pytest.raises(UserError, match="Strange does depends on what it is shown"):
+        record(Strange(lambda maps: maps if maps.sum() > 0 else -maps))
 
 
 class ChannelsLast(nn.Module):
@@ -325,8 +393,10 @@ class ChannelsLast(nn.Module):
     [
         ChannelsLast(),
         nn.MaxPool2d(3, 1, 1),
-        nn.AvgPool2d(3, 1, 1),
+        nn.MaxPool2d((3, 3), 1, 1),
+        nn.AvgPool2d(3, 1, 1, count_include_pad=False),
         nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, 1, 1)),
+        nn.LeakyReLU(0.2),
         nn.Conv2d(4, 8, 5, padding=4, dilation=2, groups=4),
         nn.Conv2d(4, 6, 3, padding=1, groups=2),
         nn.GELU(),
@@ -355,7 +425,12 @@ def test_a_pooled_maximum_or_mean_is_one_of_visible_places(form: Form) -> None:
         return SparseEncoder(encoder)(given, Visible(mask), form)[0][0, 0, 0]
 
     assert pooled(nn.MaxPool2d(3, 1, 1)).tolist() == [-1.0, -1.0, 0.0, 0.0]
-    assert pooled(nn.AvgPool2d(3, 1, 1)).tolist() == [-1.5, -1.5, 0.0, 0.0]
+    assert pooled(nn.AvgPool2d(3, 1, 1, count_include_pad=False)).tolist() == [
+        -1.5,
+        -1.5,
+        0.0,
+        0.0,
+    ]
 
 
 def test_all_cells_of_an_image_hidden_are_refused() -> None:

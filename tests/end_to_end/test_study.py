@@ -1,14 +1,17 @@
 """`kedro study`: what is missing is made, what is there stays, and questions have answers."""
 
 import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from maskwise.errors import UserError
+from maskwise.evaluate.config import EvaluateConfig, Primary
 from maskwise.replicates import Study
-from maskwise.study_command import check_primary
+from maskwise.study_command import check_primary, job, missing
 from project import Finished, Project
 
 pytestmark = pytest.mark.xdist_group("finished")
@@ -70,42 +73,62 @@ def test_a_replicate_that_fails_is_named_with_what_it_said(copy: Project) -> Non
     assert "Traceback" not in said
 
 
-def test_an_unknown_source_is_one_message(copy: Project) -> None:
-    said = copy.run("kedro", "study", "phatnom", fails=True)
-    assert "there is no source 'phatnom'; did you mean" in said
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("phatnom",), "there is no source 'phatnom'; did you mean"),
+        (("phantom", "--env", "nope"), "--env: there is no 'nope'"),
+    ],
+)
+def test_what_does_not_exist_is_one_message(
+    copy: Project, asked: tuple[str, ...], message: str
+) -> None:
+    said = copy.run("kedro", "study", *asked, fails=True)
+    assert message in said
     assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(
-    ("primary", "message"),
+    ("changes", "message"),
     [
         (
-            {"comparisons": [["dqn", "simclr"]], "fraction": 0.1},
+            {"comparisons": (("dqn", "simclr"),)},
             r"evaluate\.primary\.phantom\.comparisons: 'simclr' is not among the recipes",
         ),
         (
-            {"comparisons": [["dqn", "scratch"]], "fraction": 0.25},
+            {"fraction": 0.25},
             r"evaluate\.primary\.phantom\.fraction: 0\.25 is not among .*1\.0, 0\.1",
         ),
     ],
 )
 def test_a_question_that_the_study_does_not_answer_is_refused_beforehand(
-    primary: dict[str, object], message: str
+    changes: dict[str, Any], message: str
 ) -> None:
+    asked: dict[str, Any] = {"comparisons": (("dqn", "scratch"),), "fraction": 0.1}
+    primary = Primary(**{**asked, **changes}, mode="full", written=date(2026, 11, 29))
     with pytest.raises(UserError, match=message):
-        check_primary(STUDY, {"primary": {"phantom": primary}})
-    check_primary(STUDY, {"primary": {"busi": primary}})
-    check_primary(STUDY, {})
+        check_primary(STUDY, EvaluateConfig(primary={"phantom": primary}))
+    check_primary(STUDY, EvaluateConfig(primary={"busi": primary}))
+    check_primary(STUDY, EvaluateConfig())
+
+
+def test_an_encoder_that_is_there_is_not_trained_again() -> None:
+    scratch, dqn = STUDY.replicates("scratch")[0], STUDY.replicates("dqn")[0]
+    trained = {*scratch.datasets("encoder", "history", "gallery", "policy")}
+    assert missing(STUDY, trained.__contains__) == {
+        scratch: ["finetune"],
+        dqn: ["pretrain", "finetune"],
+    }
+    predicted = trained | {scratch.dataset("predictions")}
+    assert missing(STUDY, predicted.__contains__) == {dqn: ["pretrain", "finetune"]}
+    unlabelled = replace(STUDY, fractions=())
+    assert missing(unlabelled, trained.__contains__) == {dqn: ["pretrain"]}
 
 
 def test_agents_that_others_ask_are_trained_first(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from maskwise.study_command import job
-
     asking = replace(STUDY, recipes=("simclr_spare", "a3c"), needs={"simclr_spare": "a3c"})
     first, *_ = asking.replicates("simclr_spare")
-    made = job(["kedro", "run"], first, asking, tmp_path)
+    made = job(["kedro", "run"], first, asking, tmp_path, ["pretrain", "finetune"])
     assert made.after == "a3c.s0"
     assert made.command == [
         "kedro", "run", "--tags", "pretrain,finetune", "--namespaces", "simclr_spare.s0",

@@ -56,10 +56,26 @@ def test_fractions_count_by_how_far_apart_they_are() -> None:
     assert area(np.array([0.0, 1.0, 1.0]), images) == pytest.approx((0.5 * 1 + 1 * 4) / 5)
 
 
-def test_the_drop_is_a_share_of_what_is_above_chance() -> None:
-    assert drop(np.array([0.6, 0.7, 0.9]), 0.5) == pytest.approx(0.75)
-    assert drop(np.array([0.9, 0.9]), 0.5) == 0
-    assert np.isnan(drop(np.array([0.4, 0.5]), 0.5))
+def test_the_drop_is_the_share_of_means_that_is_lost_above_chance() -> None:
+    fewest, most = (
+        np.array([0.70, 0.70, 0.70, 0.70, 0.60]),
+        np.array([0.8, 0.8, 0.8, 0.8, 0.51]),
+    )
+    lost = drop(fewest, most, 0.5)
+    assert lost.mean() == pytest.approx((most - fewest).mean() / (most - 0.5).mean())
+    assert abs(lost.mean()) < 1  # of ratios the mean is -1.5
+    assert drop(most, most, 0.5) == pytest.approx(np.zeros(5))
+    assert np.isnan(drop(fewest, np.full(5, 0.4), 0.5)).all()
+
+
+def test_the_drop_spreads_as_a_ratio_of_means_does() -> None:
+    generator = np.random.default_rng(0)
+    most = 0.8 + 0.02 * generator.standard_normal((4000, 6))
+    fewest = 0.7 + 0.02 * generator.standard_normal((4000, 6))
+    ratios = [(b - a).mean() / (b - 0.5).mean() for a, b in zip(fewest, most, strict=True)]
+    own = [drop(a, b, 0.5) for a, b in zip(fewest, most, strict=True)]
+    error = np.mean([each.std(ddof=1) / 6**0.5 for each in own])
+    assert error == pytest.approx(np.std(ratios), rel=0.1)
 
 
 SKILLS = {

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from torch import Generator, Tensor, nn
 
 from maskwise.config import choose
 from maskwise.encoders import ENCODERS
+from maskwise.encoders.sparse.encoder import FORMS
 from maskwise.encoders.sparse.visible import Visible
 from maskwise.errors import UserError
 from maskwise.pretrain.cells import fitted
 from maskwise.pretrain.contracts import Batch, Outcome
-from maskwise.pretrain.objectives import OBJECTIVES
+from maskwise.pretrain.objectives import OBJECTIVES, spark
 from maskwise.pretrain.objectives.light_decoder import Densify
 from maskwise.pretrain.objectives.spark import GREY_LEVELS, Spark, patches
+from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.recipe import Recipe, parse_recipe
 from maskwise.pretrain.rehearsal import rehearse
 from pretrain.toys import SMALL, make_run, make_setting, make_store, pretrain
@@ -55,7 +58,7 @@ def half_hidden(number: int = 3) -> Tensor:
 
 def drawn(objective: Spark, images: Tensor, mask: Tensor) -> Tensor:
     visible = Visible(mask)
-    answer: Tensor = objective.decoder(objective._sparse(images, visible), visible)
+    answer: Tensor = objective.light_decoder(objective._sparse(images, visible), visible)
     return answer
 
 
@@ -182,7 +185,7 @@ def test_the_decoder_draws_every_pixel_whatever_its_shape(
     assert drawn(objective, noise(), half_hidden()).shape == (3, 1, 32, 32)
     found = [
         module
-        for blocks in objective.decoder.blocks.values()
+        for blocks in objective.light_decoder.blocks.values()
         for module in blocks.modules()
         if isinstance(module, nn.Conv2d)
     ]
@@ -195,7 +198,7 @@ def test_the_release_has_the_authors_decoder() -> None:
     setting = make_setting(
         grid=(2, 2), height=64, width=64, channels=3, mean=(0.5,) * 3, std=(0.25,) * 3
     )
-    decoder: Any = config.build(setting, encoder).get_submodule("decoder")
+    decoder: Any = config.build(setting, encoder).get_submodule("light_decoder")
     number = sum(each.numel() for each in decoder.blocks.parameters())
     # Of each doubling from c to c / 2 channels: 16 c² + c, 9 c² and its norm, 4.5 c² and its.
     widths = [768, 384, 192, 96, 48]
@@ -260,31 +263,73 @@ def test_a_decoder_that_cannot_be_built_is_refused(block: dict[str, Any], messag
         build(block)
 
 
-def test_a_mask_of_all_cells_is_refused_before_any_stage() -> None:
-    all_hidden = parse_recipe(
-        {
-            "objective": {"name": "spark"},
-            "policy": {"name": "a3c", "preset": "ahm"},
-            "encoder": {"name": "resnet18", "width": 8, "stride": 32},
-        },
-        "spark",
-    )
-    setting = make_setting(height=64, width=64, grid=(16, 16))
-    with pytest.raises(UserError, match=r"spark\.policy.*all cells"):
-        rehearse(all_hidden, "spark", setting)
+@pytest.mark.parametrize(
+    ("policy", "stride", "refused"),
+    [
+        ({"name": "a3c", "preset": "ahm"}, 32, True),
+        ({"name": "a3c", "preset": "ahm"}, 8, False),
+        ({"name": "a3c", "preset": "ahm", "exact_k": True}, 32, False),
+        ({"name": "random_cells", "ratio": 0.9}, 32, False),
+    ],
+)
+def test_a_policy_that_hides_all_cells_now_and_then_is_refused_before_any_stage(
+    policy: dict[str, Any], stride: int, refused: bool
+) -> None:
+    block = {
+        "objective": {"name": "spark"},
+        "policy": policy,
+        "encoder": {"name": "resnet18", "width": 8, "stride": stride},
+    }
+    setting = make_setting(height=64, width=64, grid=(16, 16), steps=300, batch_size=8)
+    message = r"spark\.policy\.sampler: bernoulli .* all cells of an image .* exact_k: true"
+    with pytest.raises(UserError, match=message) if refused else nullcontext():
+        rehearse(parse_recipe(block, "spark"), "spark", setting)
 
 
-def test_the_form_is_chosen_by_time_once_and_kept(caplog: pytest.LogCaptureFixture) -> None:
+def test_its_decoder_is_none_that_outlines_could_begin_with(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store")
+    block = {
+        "objective": {"name": "spark", "width": 16},
+        "policy": {"name": "random_cells"},
+        "encoder": SMALL,
+        "keep_decoder": True,
+    }
+    with pytest.raises(UserError, match="keep_decoder: true, but the objective has no decoder"):
+        pretrain(store, splits, make_run(tmp_path / "run", block, steps=1))
+
+
+def test_an_encoder_whose_stride_is_no_power_of_two_is_refused() -> None:
+    config = choose(OBJECTIVES, {"name": "spark"}, "objective")
+    encoder = choose(ENCODERS, SMALL, "encoder").build(1)
+    encoder.strides = (4, 12)
+    with pytest.raises(UserError, match="its stride 12 is no power of two"):
+        config.build(make_setting(height=48, width=48, grid=GRID), encoder)
+
+
+def test_both_forms_are_timed_on_a_copy() -> None:
+    encoder = build().encoder
+    before = {name: each.clone() for name, each in encoder.state_dict().items()}
+    times = spark.timed(encoder, noise(), Visible(half_hidden()))
+    assert set(times) == set(FORMS)
+    assert all(0 < seconds < 60 for seconds in times.values())
+    assert all(each.equal(before[name]) for name, each in encoder.state_dict().items())
+    assert all(each.grad is None for each in encoder.parameters())
+
+
+def test_the_form_is_chosen_by_time_once_and_kept(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     objective = build({"packed": "auto"})
-    before = {name: each.clone() for name, each in objective.encoder.state_dict().items()}
     objective.eval()(batch(noise()), half_hidden())
     assert int(objective.form) == -1  # looking chooses nothing
+    monkeypatch.setattr(spark, "timed", lambda *_: {"masked": 0.2, "packed": 0.1})
     with caplog.at_level(logging.INFO):
         objective.train()(batch(noise()), half_hidden())
-    assert "the encoder computes in the" in caplog.text
-    assert int(objective.form) in (0, 1)
-    after = objective.encoder.state_dict()
-    assert all(each.equal(after[name]) for name, each in before.items())
+    assert "packed form (a step: masked 200 ms, packed 100 ms)" in caplog.text
+    assert FORMS[int(objective.form)] == "packed"
+    monkeypatch.setattr(spark, "timed", lambda *_: {"masked": 0.1, "packed": 0.2})
+    objective(batch(noise()), half_hidden())
+    assert FORMS[int(objective.form)] == "packed"
     again = build({"packed": "auto"})
     again.load_state_dict(objective.state_dict())
     assert again.form.equal(objective.form)
@@ -313,8 +358,28 @@ def test_a_coarser_grid_is_said_and_the_true_share_is_in_the_history(
     with caplog.at_level(logging.INFO):
         result = pretrain(store, splits, run)
     assert "a grid of 4 x 4 in place of 8 x 8" in caplog.text
+    assert caplog.text.count("62.5 % of 4 x 4 cells are hidden") == 1
     assert result.history["hidden_share"].tolist() == [10 / 16] * len(result.history)
     assert result.policy.metadata.grid == (4, 4)
+    plain = choose(ENCODERS, SMALL, "encoder").build(1)
+    plain.load_state_dict(result.encoder.state_dict(), strict=True)
+
+
+@pytest.mark.parametrize(
+    "policy", [name for name in POLICIES if name not in ("none", "mean_map")]
+)
+def test_every_policy_is_rehearsed_with_it(policy: str) -> None:
+    needed = {"oracle": {"goal": "hide"}}.get(policy, {})
+    block = {
+        "objective": {"name": "spark"},
+        "policy": {"name": policy, **needed},
+        "encoder": {"name": "context_cnn"},
+    }
+    # As before any image is there.
+    setting = make_setting(
+        height=64, width=64, grid=(16, 16), lesions=lambda index, seeds: index
+    )
+    rehearse(parse_recipe(block, "spark"), "spark", setting)
 
 
 def test_it_learns_to_draw_what_neighbours_tell() -> None:

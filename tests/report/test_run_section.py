@@ -8,7 +8,7 @@ from maskwise.report.facts import read_facts
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.sections import run
 from maskwise.weights_origin import WeightsOrigin
-from report.synthetic import RECIPES, study
+from report.synthetic import GRID, RECIPES, study
 
 
 def told(inputs: ReportInputs) -> str:
@@ -99,3 +99,16 @@ def test_a_licence_that_nobody_stated_is_said_to_be_not_stated() -> None:
 
     assert "begins with the weights in `my/file.pth`" in text
     assert "licence not stated" in text
+
+
+def test_the_grid_that_was_taken_and_the_share_that_was_hidden_are_those_of_the_masks() -> None:
+    inputs = study(recipes=("scratch", "dqn"))
+    drawn = inputs.galleries["dqn", 0]
+    coarse = replace(drawn, masks=drawn.masks[:, :, ::2, ::2])
+    assert f"of {GRID} × {GRID} cells" in str(run.build(read_facts(inputs)))
+    galleries = {**inputs.galleries, ("dqn", 0): coarse}
+    said = str(run.build(read_facts(replace(inputs, galleries=galleries))))
+    half = GRID // 2
+    share = 100 * coarse.masks.mean()
+    assert f"{share:.1f}".rstrip("0").rstrip(".") in said
+    assert f"of {half} × {half} cells" in said

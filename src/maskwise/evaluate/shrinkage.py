@@ -3,7 +3,7 @@
 The area under the metric against the logarithm of the number of labelled images, divided by
 its width, is a mean over fractions in units of the metric: a recipe that needs fewer labels has
 more of it. The drop says what share of what a recipe has above chance is lost from all labels
-to the fewest. It flatters weak recipes, which have little to lose: the order is that of areas.
+to the fewest. Of weak recipes, which have little to lose, it says little: areas give the order.
 """
 
 from collections.abc import Mapping
@@ -64,14 +64,23 @@ def area(values: Floats, images: Floats) -> Floats:
     return np.asarray((heights * widths).sum(axis=0) / (at[-1] - at[0]))
 
 
-def drop(values: Floats, chance: float) -> Floats:
-    """Return the share of what ``values`` ``(F, ...)`` has above chance that its first lacks.
+def drop(fewest: Floats, all_labels: Floats, chance: float) -> Floats:
+    """Return, for each repetition, what share of its height above chance is lost: ``(R, ...)``.
 
-    The last is that of all labels. NaN where it is not above chance.
+    The share is that of the means over repetitions, for one that is hardly above chance has a
+    ratio of any size. What is returned averages to it, and spreads as it does: a ratio's own
+    linear terms. NaN where the mean is not above chance.
+
+    Args:
+        fewest: the metric at the smallest fraction, ``(R, ...)``.
+        all_labels: the same of all labels.
+        chance: the metric of who knows nothing.
     """
-    above = values[-1] - chance
+    lost, above = all_labels - fewest, all_labels - chance
+    mean = above.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(above > 0, (values[-1] - values[0]) / above, np.nan)
+        share = lost.mean(axis=0) / mean
+        return np.where(mean > 0, share + (lost - share * above) / mean, np.nan)
 
 
 Points = dict[float, Floats]
@@ -103,7 +112,7 @@ def _one(results: Results, points: Points, sizes: Mapping[float, float]) -> dict
     whole = resample(area(values, images), results.draws, groups)
     scale = measures.scale(measures.leading)
     ends = scales.interval(whole.value, whole.both, arrangement.n_groups, scale)
-    lost = resample(drop(values, measures.chance), results.draws, groups)
+    lost = resample(drop(values[0], values[-1], measures.chance), results.draws, groups)
     return {
         "images": [round(float(each)) for each in (images[0], images[-1])],
         "area": _figure(whole.value, ends),

@@ -8,6 +8,18 @@ from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.recipe import Recipe
 
+LIKELY = 0.01
+"""Images of a run of which nothing is seen, in expectation, that are too many."""
+
+
+@runtime_checkable
+class DrawsApart(Protocol):
+    """The config of a policy that may draw each cell by itself."""
+
+    @property
+    def drawn_apart(self) -> float | None:
+        """With which probability, at first; None where it draws so many cells, no more."""
+
 
 @runtime_checkable
 class WholePlaces(Protocol):
@@ -15,6 +27,33 @@ class WholePlaces(Protocol):
 
     whole_places: ClassVar[bool]
     """True: a place of no feature map may lie in two cells."""
+
+
+def needs_whole_places(recipe: Recipe) -> bool:
+    """Say whether the recipe's encoder sees visible cells only."""
+    return isinstance(recipe.objective, WholePlaces) and recipe.objective.whole_places
+
+
+def check_some_are_seen(recipe: Recipe, grid: Grid, images: int) -> None:
+    """Raise ``UserError`` where a policy is likely to hide all cells of some image of a run.
+
+    One that draws each cell by itself does, the sooner the coarser the grid.
+
+    Args:
+        recipe: whose encoder may need something to see.
+        grid: that the run has.
+        images: that it shows, repetitions counted.
+    """
+    policy = recipe.policy
+    if not needs_whole_places(recipe) or not isinstance(policy, DrawsApart):
+        return
+    share = policy.drawn_apart
+    if share is not None and images * share ** (grid[0] * grid[1]) > LIKELY:
+        raise UserError(
+            f"policy.sampler: bernoulli draws each of {grid[0]} x {grid[1]} cells by itself, "
+            "so that now and then all cells of an image are hidden and nothing is left to see; "
+            "say exact_k: true, or choose a finer grid in the source's block `pretrain`"
+        )
 
 
 def fitted(recipe: Recipe, grid: Grid, size: tuple[int, int], channels: int) -> Grid:
@@ -32,7 +71,7 @@ def fitted(recipe: Recipe, grid: Grid, size: tuple[int, int], channels: int) -> 
     Raises:
         UserError: if there are no such cells.
     """
-    if not isinstance(recipe.objective, WholePlaces):
+    if not needs_whole_places(recipe):
         return grid
     with torch.device("meta"):
         stride = recipe.encoder.build(channels).strides[-1]

@@ -2,20 +2,19 @@
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import torch
-from torch import Generator, nn
+from torch import nn
 
 import maskwise
 from maskwise.artefacts.policy import LearntPolicy, PolicyMetadata, options_of
 from maskwise.encoders.contract import Encoder
-from maskwise.encoders.sparse.visible import Visible
 from maskwise.encoders.start import ChosenEncoder
 from maskwise.errors import UserError
 from maskwise.preparation import Preparation
-from maskwise.pretrain.cells import WholePlaces, fitted
-from maskwise.pretrain.contracts import Batch, Policy, Setting
+from maskwise.pretrain.cells import check_some_are_seen, fitted
+from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.policies.learnt import kept
 from maskwise.pretrain.recipe import Recipe
 from maskwise.pretrain.replicate import build_networks
@@ -32,15 +31,14 @@ def rehearse(recipe: Recipe, name: str, setting: Setting) -> None:
     """
     try:
         setting = _fitted(recipe, setting)
+        check_some_are_seen(recipe, setting.grid, setting.steps * setting.batch_size)
         _look(recipe, setting)
     except UserError as error:
         raise UserError(f"{name}.{error}") from None
     if recipe.trains:
         with torch.random.fork_rng(devices=[]):
             encoder = recipe.encoder.build(setting.channels)
-            _, policy = build_networks(recipe, name, setting, encoder, lambda _, build: build())
-            if isinstance(recipe.objective, WholePlaces):
-                _leaves_some(policy, setting, name)
+            build_networks(recipe, name, setting, encoder, lambda _, build: build())
 
 
 def untaught(
@@ -75,18 +73,6 @@ def untaught(
 def _fitted(recipe: Recipe, setting: Setting) -> Setting:
     size = (setting.height, setting.width)
     return replace(setting, grid=fitted(recipe, setting.grid, size, setting.channels))
-
-
-def _leaves_some(policy: Policy[Any], setting: Setting, name: str) -> None:
-    """Raise ``UserError`` where the policy hides all cells of an image."""
-    # A policy that draws each cell by itself hides all of them now and then.
-    none = torch.zeros(64, dtype=torch.int64)
-    images = torch.zeros(64, setting.channels, setting.height, setting.width)
-    proposal = policy.propose(Batch(images, none, none, none, 0.0), setting.grid, Generator())
-    try:
-        Visible(proposal.mask)
-    except UserError as error:
-        raise UserError(f"{name}.{error}") from None
 
 
 def _look(recipe: Recipe, setting: Setting) -> None:

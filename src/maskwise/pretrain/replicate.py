@@ -215,8 +215,8 @@ def _decoder(objective: Objective) -> nn.Module:
     parts = dict(objective.named_children())
     if "decoder" not in parts:
         raise UserError(
-            "keep_decoder: true, but the objective draws nothing; leave it out, or choose "
-            "autoencoder or context_encoder"
+            "keep_decoder: true, but the objective has no decoder that outlines could begin "
+            "with; leave it out, or choose autoencoder or context_encoder"
         )
     return parts["decoder"]
 

@@ -4,6 +4,8 @@ The plain one, by which the packed form is judged. Between layers hidden places 
 reads them as it reads its padding (Tian et al., ICLR 2023, section 3.1).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -83,17 +85,30 @@ def norm_of_rows(norm: nn.BatchNorm2d, rows: Tensor) -> Tensor:
 def group_norm(norm: nn.GroupNorm, features: Tensor, visible: Visible) -> Tensor:
     """Normalise each image by the statistics of its visible places."""
     b, c, h, w = features.shape
-    groups = norm.num_groups
-    seen = visible.at(features).to(features.dtype)[:, None]  # (B, 1, 1, h, w)
-    grouped = features.reshape(b, groups, c // groups, h, w)
-    number = seen.sum((2, 3, 4), keepdim=True) * (c // groups)
-    mean = grouped.sum((2, 3, 4), keepdim=True) / number
-    centred = (grouped - mean) * seen
-    variance = centred.square().sum((2, 3, 4), keepdim=True) / number
-    unit = (centred * (variance + norm.eps).rsqrt()).reshape(features.shape)
+    with full_precision(features) as exact:
+        seen = visible.at(features).to(exact.dtype)[:, None]  # (B, 1, 1, h, w)
+        grouped = exact.reshape(b, norm.num_groups, c // norm.num_groups, h, w)
+        number = seen.sum((2, 3, 4), keepdim=True) * (c // norm.num_groups)
+        mean = grouped.sum((2, 3, 4), keepdim=True) / number
+        centred = (grouped - mean) * seen
+        variance = centred.square().sum((2, 3, 4), keepdim=True) / number
+        unit = (centred * (variance + norm.eps).rsqrt()).reshape(features.shape)
+        return visible.masked(scaled(norm, unit)).to(features.dtype)
+
+
+def scaled(norm: nn.GroupNorm, unit: Tensor) -> Tensor:
+    """Give ``(N, C, h, w)`` of mean 0 and deviation 1 the norm's own."""
     if not norm.affine:
         return unit
-    return visible.masked(unit * norm.weight[:, None, None] + norm.bias[:, None, None])
+    return unit * norm.weight[:, None, None] + norm.bias[:, None, None]
+
+
+@contextmanager
+def full_precision(features: Tensor) -> Iterator[Tensor]:
+    """Give ``features`` in float32 or better, with no product in less: for statistics."""
+    exact = features if features.dtype == torch.float64 else features.float()
+    with torch.autocast(features.device.type, enabled=False):
+        yield exact
 
 
 def _max_pool(step: Step, features: Tensor, visible: Visible) -> Tensor:

@@ -31,11 +31,11 @@ class Reach:
     kernel: int
     stride: int
     padding: int
-    spread: int = 1
+    dilation: int = 1
 
     def length(self, side: int) -> int:
         """Return how many places of the input the ``side / stride`` answers of a tile need."""
-        return (side // self.stride - 1) * self.stride + self.spread * (self.kernel - 1) + 1
+        return (side // self.stride - 1) * self.stride + self.dilation * (self.kernel - 1) + 1
 
 
 class Cells:
@@ -112,9 +112,9 @@ class Cells:
         if key not in self._readers:
             table = self.around(side, reach)
             if each:
-                reached = reach.spread * (reach.kernel - 1) + 1
+                reached = reach.dilation * (reach.kernel - 1) + 1
                 table = table.unfold(1, reached, reach.stride).unfold(2, reached, reach.stride)
-                table = table[..., :: reach.spread, :: reach.spread]
+                table = table[..., :: reach.dilation, :: reach.dilation]
             rows = self.count * side[0] * side[1]
             self._readers[key] = readers_of(table.flatten(), rows)
         return self._readers[key]
@@ -206,7 +206,7 @@ def _convolution(layer: nn.Conv2d, tiles: Tensor, cells: Cells) -> Tensor:
         return _tiles(_product(layer, tiles, cells, reach), out)
     rim = _with_rim(tiles, cells, reach)
     weight = layer.weight.contiguous(memory_format=torch.channels_last)
-    return F.conv2d(rim, weight, layer.bias, reach.stride, 0, reach.spread, layer.groups)
+    return F.conv2d(rim, weight, layer.bias, reach.stride, 0, reach.dilation, layer.groups)
 
 
 def _product(layer: nn.Conv2d, tiles: Tensor, cells: Cells, reach: Reach) -> Tensor:
@@ -228,19 +228,18 @@ def _product(layer: nn.Conv2d, tiles: Tensor, cells: Cells, reach: Reach) -> Ten
 
 def _group_norm(norm: nn.GroupNorm, tiles: Tensor, cells: Cells) -> Tensor:
     n, c, h, w = tiles.shape
-    grouped = tiles.reshape(n, norm.num_groups, c // norm.num_groups, h, w)
     images = torch.arange(len(cells.visible.cells), device=tiles.device)
-    # A product in place of an addition at random, which on a GPU differs from run to run.
-    of_image = (cells.image == images[:, None]).to(tiles.dtype)  # (B, N)
-    number = of_image.sum(1, keepdim=True) * (c // norm.num_groups * h * w)
-    mean = of_image.t() @ (of_image @ grouped.sum((2, 3, 4)) / number)
-    centred = grouped - mean[:, :, None, None, None]
-    variance = of_image.t() @ (of_image @ centred.square().sum((2, 3, 4)) / number)
-    scale = (variance + norm.eps).rsqrt()[:, :, None, None, None]
-    unit = (centred * scale).reshape(tiles.shape)
-    if not norm.affine:
-        return unit
-    return unit * norm.weight[:, None, None] + norm.bias[:, None, None]
+    with masked.full_precision(tiles) as exact:
+        grouped = exact.reshape(n, norm.num_groups, c // norm.num_groups, h, w)
+        # A product in place of an addition at random, which on a GPU differs from run to run.
+        of_image = (cells.image == images[:, None]).to(exact.dtype)  # (B, N)
+        number = of_image.sum(1, keepdim=True) * (c // norm.num_groups * h * w)
+        mean = of_image.t() @ (of_image @ grouped.sum((2, 3, 4)) / number)
+        centred = grouped - mean[:, :, None, None, None]
+        variance = of_image.t() @ (of_image @ centred.square().sum((2, 3, 4)) / number)
+        scale = (variance + norm.eps).rsqrt()[:, :, None, None, None]
+        unit = (centred * scale).reshape(tiles.shape)
+        return masked.scaled(norm, unit).to(tiles.dtype)
 
 
 def _pool(step: Step, tiles: Tensor, cells: Cells) -> Tensor:

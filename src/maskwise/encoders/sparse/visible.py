@@ -23,7 +23,8 @@ class Visible:
         if not bool(self.cells.flatten(1).any(1).all()):
             raise UserError(
                 "policy: all cells of an image are hidden, so that nothing is left to see; let "
-                "it hide fewer, or choose a finer grid in the source's block `pretrain`"
+                "it hide exactly so many (exact_k: true, where it can draw each by itself), or "
+                "choose a finer grid in the source's block `pretrain`"
             )
         self._places: dict[tuple[int, int], Tensor] = {}
         self._rows: dict[tuple[int, int], Tensor] = {}

@@ -5,11 +5,12 @@ information crosses the borders of cells for the first time.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from maskwise.encoders.contract import Encoder
 from maskwise.encoders.norm import BatchNorm, build_norm
 from maskwise.encoders.sparse.masked import batch_norm, group_norm
 from maskwise.encoders.sparse.visible import Visible
@@ -52,45 +53,52 @@ class Densify(nn.Module):
         return answer
 
 
+class Shape(Protocol):
+    """How a light decoder is built."""
+
+    @property
+    def width(self) -> int:
+        """Channels at the deepest features, a multiple of 2 to the number of doublings."""
+
+    @property
+    def depth(self) -> int:
+        """3 x 3 convolutions after each doubling."""
+
+    @property
+    def stop_stride(self) -> int:
+        """Where it ends; the pixels of the last places are channels until then."""
+
+    @property
+    def upsampling(self) -> Upsampling:
+        """``transposed``: a learnt 4 x 4 convolution, as the authors'."""
+
+
 class LightDecoder(nn.Module):
     """Goes up from the deepest features, halving its width as it doubles its sides.
 
     Args:
-        width: channels at the deepest features, a multiple of 2 to the number of doublings.
-        depth: 3 x 3 convolutions after each doubling.
-        stop_stride: where it ends; the pixels of the last places are channels until then.
-        upsampling: ``transposed``: a learnt 4 x 4 convolution, as the authors'.
-        widths: channels of each stage of the encoder.
-        strides: of each stage.
-        batch: whether the encoder has batch norms, as then the scales' norms are.
+        shape: of it.
+        encoder: whose features it takes; with batch norms, the scales' norms are such too.
         channels: of an image.
     """
 
-    def __init__(
-        self,
-        width: int,
-        depth: int,
-        stop_stride: int,
-        upsampling: Upsampling,
-        widths: Sequence[int],
-        strides: Sequence[int],
-        batch: bool,
-        channels: int,
-    ) -> None:
+    def __init__(self, shape: Shape, encoder: Encoder, channels: int) -> None:
         super().__init__()
         # Where several stages share a stride, the deepest of them stands for it.
-        self._stages = {stride: stage for stage, stride in enumerate(strides)}
-        self._stop, total = stop_stride, strides[-1]
+        self._stages = {stride: stage for stage, stride in enumerate(encoder.strides)}
+        self._stop, total = shape.stop_stride, encoder.strides[-1]
+        batch = any(isinstance(module, BatchNorm) for module in encoder.modules())
         self.scales, self.blocks = nn.ModuleDict(), nn.ModuleDict()
-        for stride in _halved(total, stop_stride):
-            inner = width * stride // total
+        for stride in _halved(total, shape.stop_stride):
+            inner = shape.width * stride // total
             if stride in self._stages:
                 kernel = 1 if stride == total else 3
-                scale = Densify(widths[self._stages[stride]], batch, inner, kernel)
-                self.scales[str(stride)] = scale
-            if stride > stop_stride:
-                self.blocks[str(stride)] = _block(inner, depth, upsampling)
-        self.head = nn.Conv2d(width * stop_stride // total, channels * stop_stride**2, 1)
+                width = encoder.channels[self._stages[stride]]
+                self.scales[str(stride)] = Densify(width, batch, inner, kernel)
+            if stride > shape.stop_stride:
+                self.blocks[str(stride)] = _block(inner, shape.depth, shape.upsampling)
+        last = shape.width * shape.stop_stride // total
+        self.head = nn.Conv2d(last, channels * shape.stop_stride**2, 1)
         for module in self.modules():
             _initialise(module)
 

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from maskwise.bounds import Width, Within
 from maskwise.encoders.contract import Encoder
-from maskwise.encoders.norm import BatchNorm
 from maskwise.encoders.sparse import SparseEncoder
 from maskwise.encoders.sparse.encoder import FORMS, Form
 from maskwise.encoders.sparse.visible import Visible
@@ -89,6 +88,12 @@ class SparkConfig:
                     f"grid: cells of {side / cells:g} pixels are no multiple of the encoder's "
                     f"stride, {total}; choose a coarser grid or a smaller stride"
                 )
+        uneven = [each for each in encoder.strides if (each & (each - 1)) or each > total]
+        if uneven:
+            raise UserError(
+                f"encoder.name: its stride {uneven[0]} is no power of two, so that a decoder "
+                "which doubles does not meet it; take another encoder"
+            )
         if self.stop_stride > total:
             raise UserError(
                 f"objective.stop_stride: {self.stop_stride} is beyond the encoder's stride, "
@@ -107,6 +112,7 @@ class Spark(Objective):
     """The encoder as it sees visible cells, and the decoder."""
 
     form: Tensor
+    """``()`` int64: number in ``FORMS``; -1 until the first batch has chosen."""
 
     def __init__(self, config: SparkConfig, setting: Setting, encoder: Encoder) -> None:
         super().__init__()
@@ -114,25 +120,21 @@ class Spark(Objective):
         self.config = config
         self.encoder = encoder
         self._sparse = SparseEncoder(encoder)
-        self.decoder = LightDecoder(
-            config.width,
-            config.depth,
-            config.stop_stride,
-            config.upsampling,
-            encoder.channels,
-            encoder.strides,
-            any(isinstance(module, BatchNorm) for module in encoder.modules()),
-            setting.channels,
-        )
+        self.light_decoder = LightDecoder(config, encoder, setting.channels)
         # Kept in checkpoints: a run that goes on must not choose again.
         chosen = {"always": FORMS.index("packed"), "never": FORMS.index("masked"), "auto": -1}
         self.register_buffer("form", torch.tensor(chosen[config.packed]))
+        self._told = False
         self._floor = GREY_LEVELS * len(setting.std) / sum(setting.std)
 
     def forward(self, batch: Batch, mask: Tensor) -> Outcome:
+        if self.training and not self._told:
+            self._told = True
+            share = 100 * float(mask.float().mean())
+            log.info("spark: %.1f %% of %d x %d cells are hidden.", share, *mask.shape[1:])
         visible, grid = Visible(mask), (mask.shape[1], mask.shape[2])
         features = self._sparse(batch.images, visible, self._form(batch.images, visible))
-        drawn = patches(self.decoder(features, visible).float(), grid)
+        drawn = patches(self.light_decoder(features, visible).float(), grid)
         target, deviation = self._targets(patches(batch.images.float(), grid))
         errors = (drawn - target).square().mean(-1)
         constant = deviation <= self._floor

@@ -146,14 +146,28 @@ def _recipes(facts: PretrainingFacts) -> Table:
             recipe,
             _named(block, "objective"),
             _named(block, "policy"),
+            _hidden(facts, recipe),
             _named(block, "encoder"),
             listing(str(seed) for seed in facts.seeds_of(recipe)),
         )
         for recipe, style in facts.styles.items()
         for block in (facts.inputs.recipes.get(recipe, {}),)
     ]
-    head = ("recipe", "name in YAML", "objective", "policy", "encoder", "seeds")
+    head = ("recipe", "name in YAML", "objective", "policy", "hidden", "encoder", "seeds")
     return Table("The recipes: what each must do without labels, and what it hides", head, rows)
+
+
+def _hidden(facts: PretrainingFacts, recipe: str) -> str:
+    """Say which share of the images was hidden, and of which grid, as the masks themselves say.
+
+    An encoder that needs larger cells has a coarser grid than its source.
+    """
+    found = facts.gallery(recipe)
+    if found is None or not found[1].masks.size:
+        return "—"
+    masks = found[1].masks
+    down, across = masks.shape[2:]
+    return f"{share(round(float(masks.mean()), 3))} of {down} {TIMES} {across} cells"
 
 
 def _named(block: Mapping[str, Any], part: str) -> str:

@@ -11,9 +11,8 @@ _READING = (
     "The area under a curve, over the logarithm of the number of labelled images and "
     "divided by its width, is a mean over fractions in units of the metric: a recipe that "
     "needs fewer labels has more of it. What is lost is the share of what a recipe has "
-    "above chance that is gone at the smallest fraction; it has no value where a network "
-    "with all labels is no better than chance, and flatters weak recipes, which have "
-    "little to lose: so the order is that of the areas."
+    "above chance that is gone at the smallest fraction; of weak recipes, which have "
+    "little to lose, it says little, so the order is that of the areas."
 )
 _WINS = (
     "In the tables of differences, row minus column, areas are of the same draws. Nothing "

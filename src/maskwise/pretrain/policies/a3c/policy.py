@@ -140,6 +140,12 @@ class A3cConfig:
         """What about the options is known to be wrong."""
         return mismatches(self.sampler, self.logp, self.advantage)
 
+    @property
+    def drawn_apart(self) -> float | None:
+        """With which probability each cell is hidden by itself; None where exactly K are."""
+        apart = self.sampler == "bernoulli" and not self.exact_k
+        return self.ratio if apart else None
+
     def comparing(self) -> str | None:
         """Credit by cell compares cells; credit by image does not."""
         credit = self.reward.credit
