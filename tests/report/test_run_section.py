@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from maskwise.report.facts import read_facts
+from maskwise.report.formatting import TIMES
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.sections import run
 from maskwise.weights_origin import WeightsOrigin
@@ -105,10 +106,10 @@ def test_the_grid_that_was_taken_and_the_share_that_was_hidden_are_those_of_the_
     inputs = study(recipes=("scratch", "dqn"))
     drawn = inputs.galleries["dqn", 0]
     coarse = replace(drawn, masks=drawn.masks[:, :, ::2, ::2])
-    assert f"of {GRID} × {GRID} cells" in str(run.build(read_facts(inputs)))
+    assert f"of {GRID} {TIMES} {GRID} cells" in str(run.build(read_facts(inputs)))
     galleries = {**inputs.galleries, ("dqn", 0): coarse}
     said = str(run.build(read_facts(replace(inputs, galleries=galleries))))
     half = GRID // 2
     share = 100 * coarse.masks.mean()
     assert f"{share:.1f}".rstrip("0").rstrip(".") in said
-    assert f"of {half} × {half} cells" in said
+    assert f"of {half} {TIMES} {half} cells" in said
