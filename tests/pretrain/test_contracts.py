@@ -16,6 +16,7 @@ from maskwise.config import choose
 from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.errors import UserError
 from maskwise.masks import Grid
+from maskwise.pretrain.cells import WholePlaces
 from maskwise.pretrain.contracts import Batch, Objective, Policy
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.policies import POLICIES
@@ -200,11 +201,25 @@ def test_a_policy_that_breaks_the_contract_is_found_out(
         check(lambda: Faulty(fault))
 
 
+def needs_large_cells(name: str) -> bool:
+    return isinstance(OBJECTIVES[name](), WholePlaces)
+
+
 def an_objective(name: str) -> Objective:
+    large: dict[str, Any] = {"height": 128, "width": 128} if needs_large_cells(name) else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = ContextCnnConfig(widths=(8, 8), convolutions=(1, 1)).build(1)
-        return choose(OBJECTIVES, {"name": name}, "objective").build(SETTING, encoder)
+        config = choose(OBJECTIVES, {"name": name}, "objective")
+        return config.build(replace(SETTING, **large), encoder)
+
+
+def batch_for(name: str) -> Batch:
+    """Return the same batch, its cells as large as the encoder's stride where they must be."""
+    if not needs_large_cells(name):
+        return BATCH
+    images = torch.randn(4, 1, 128, 128, generator=Generator().manual_seed(0))
+    return replace(BATCH, images=images)
 
 
 def a_mask() -> Tensor:
@@ -214,7 +229,7 @@ def a_mask() -> Tensor:
 @pytest.mark.parametrize("name", TRAINED)
 def test_an_objective_answers_with_a_loss_and_an_error_for_hidden_cells_only(name: str) -> None:
     mask, before = a_mask(), torch.get_rng_state()
-    outcome = an_objective(name)(BATCH, mask)
+    outcome = an_objective(name)(batch_for(name), mask)
     assert outcome.loss.shape == ()
     assert outcome.loss.requires_grad
     assert outcome.error_map.isnan().equal(~mask)
@@ -229,7 +244,7 @@ def test_errors_and_the_rewards_made_of_them_are_float32_under_autocast(name: st
     policy = made({"name": "dqn"})
     with torch.autocast("cpu", dtype=torch.bfloat16):
         proposal = policy.propose(BATCH, GRID, Generator().manual_seed(0))
-        outcome = an_objective(name)(BATCH, proposal.mask)
+        outcome = an_objective(name)(batch_for(name), proposal.mask)
         figures = policy.learn(proposal, outcome)
     assert outcome.error_map.dtype == torch.float32
     errors = outcome.error_map.double()
@@ -240,14 +255,14 @@ def test_errors_and_the_rewards_made_of_them_are_float32_under_autocast(name: st
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_an_objective_that_was_saved_answers_as_before(name: str) -> None:
-    objective, mask = an_objective(name), a_mask()
+    objective, mask, batch = an_objective(name), a_mask(), batch_for(name)
     optimiser = torch.optim.SGD([weight for _, weight in objective.named_parameters()], 0.1)
-    objective(BATCH, mask).loss.backward()
+    objective(batch, mask).loss.backward()
     optimiser.step()
     again = an_objective(name)
-    assert not again(BATCH, mask).loss.equal(objective(BATCH, mask).loss)
+    assert not again(batch, mask).loss.equal(objective(batch, mask).loss)
     again.load_state_dict(objective.state_dict())
-    assert again(BATCH, mask).loss.equal(objective(BATCH, mask).loss)
+    assert again(batch, mask).loss.equal(objective(batch, mask).loss)
 
 
 def recipe(policy: str, objective: str) -> dict[str, Any]:

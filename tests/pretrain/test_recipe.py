@@ -331,7 +331,7 @@ def test_a_decoder_that_is_not_there_cannot_be_kept(
 
 def test_an_objective_that_draws_nothing_has_no_decoder_to_keep(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
-    with pytest.raises(UserError, match=r"recipe.keep_decoder: true, but the objective draws"):
+    with pytest.raises(UserError, match=r"recipe.keep_decoder: true, .* has no decoder"):
         pretrain(store, splits, make_run(tmp_path, changed(SIMCLR, keep_decoder=True)))
 
 
