@@ -184,6 +184,7 @@ def _norm(width: int) -> BatchNorm:
 def _initialise(network: nn.Module) -> None:
     # As the publisher's: He's by fan-out, of which a filter of one channel has k x k.
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        # Without memory there is nothing to draw, and torch would import its compiler for it.
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
             nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))

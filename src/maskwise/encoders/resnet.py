@@ -227,5 +227,6 @@ def _folded(stem: Tensor, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _initialise(network: nn.Module) -> None:
     # As torchvision: He's initialisation by fan-out.
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        # Without memory there is nothing to draw, and torch would import its compiler for it.
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -21,6 +21,8 @@ from maskwise.pretrain.replicate import build_networks
 
 MOST_PARAMETERS = 10**9
 """Of an objective with its encoder: with their gradients and AdamW's means, 16 GB."""
+MOST_PIXELS = 512 * 512
+"""Of an image that an encoder is tried on in memory."""
 
 
 def rehearse(recipe: Recipe, name: str, setting: Setting) -> None:
@@ -76,7 +78,7 @@ def _fitted(recipe: Recipe, setting: Setting) -> Setting:
 
 
 def _look(recipe: Recipe, setting: Setting) -> None:
-    """Let the encoder see what it will see, without memory: it may be one that has no room."""
+    """Let the encoder see what it will see, unless it is one that has no room."""
     batch = setting.batch_size
     if recipe.trains:
         recipe.optimisation.check(batch)
@@ -89,7 +91,6 @@ def _look(recipe: Recipe, setting: Setting) -> None:
             f"{recipe.names['objective']} would train only what is thrown away; use objective "
             "none, or another encoder"
         )
-    _weigh(encoder, "encoder")
     if recipe.trains:
         with torch.device("meta"):
             objective = recipe.objective.build(setting, encoder)
@@ -98,11 +99,21 @@ def _look(recipe: Recipe, setting: Setting) -> None:
 
 @lru_cache(maxsize=8)
 def _seeing(config: ChosenEncoder, shape: tuple[int, ...], trains: bool) -> Encoder:
-    """Return an encoder without memory that has seen images ``shape``; recipes share theirs."""
+    """Return an encoder without memory, another of which has seen images; recipes share theirs.
+
+    The other sees one image, or two for all others of the batch, in memory: to follow a network
+    without any, torch imports its compiler, which takes a second. Large images are seen so.
+    """
     with torch.device("meta"):
         encoder = config.build(shape[1]).train(trains)
+    _weigh(encoder, "encoder")
+    few = (min(shape[0], 2), *shape[1:])
+    small = shape[2] * shape[3] <= MOST_PIXELS
+    device = torch.device("cpu" if small else "meta")
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), device:
+        looking = config.build(shape[1]).train(trains)
         try:
-            encoder(torch.empty(shape))
+            looking(torch.zeros(few))
         except UserError as error:
             raise UserError(f"encoder: {error}") from None
     return encoder
