@@ -5,6 +5,7 @@ from maskwise.encoders.contract import EncoderConfig
 from maskwise.encoders.efficientnet_lite0 import EfficientnetLite0Config
 from maskwise.encoders.pixels import PixelsConfig
 from maskwise.encoders.resnet import Resnet18Config, Resnet34Config, Resnet50Config
+from maskwise.encoders.vit import VitConfig
 
 ENCODERS: dict[str, type[EncoderConfig]] = {
     "context_cnn": ContextCnnConfig,
@@ -13,4 +14,5 @@ ENCODERS: dict[str, type[EncoderConfig]] = {
     "resnet18": Resnet18Config,
     "resnet34": Resnet34Config,
     "resnet50": Resnet50Config,
+    "vit": VitConfig,
 }

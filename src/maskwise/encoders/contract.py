@@ -32,6 +32,8 @@ class Encoder(nn.Module, ABC):
     """Channels of an image."""
     least: int = 1
     """Pixels that each side of an image must have."""
+    multiple: int = 1
+    """Pixels of which each side of an image must be a multiple."""
 
     @abstractmethod
     def parts(self) -> list[list[nn.Module]]:
@@ -40,6 +42,10 @@ class Encoder(nn.Module, ABC):
         Together they hold every parameter and buffer once, and a part sees nothing but what the
         parts before it answer.
         """
+
+    def layers(self) -> list[list[nn.Module]]:
+        """Return what rates that fall layer by layer tell apart: the parts, or finer ones."""
+        return self.parts()
 
     def freeze(self, parts: int, statistics: bool = False) -> None:
         """Let the first ``parts`` of ``parts()`` learn nothing, and the others learn.
@@ -69,7 +75,7 @@ class Encoder(nn.Module, ABC):
 
         Raises ``UserError`` (``inputs.check_images``) for what is no such batch of images.
         """
-        check_images(images, self, self.inputs, self.least)
+        check_images(images, self, self.inputs, self.least, self.multiple)
         return self.features(images)
 
     @abstractmethod

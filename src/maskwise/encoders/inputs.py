@@ -29,7 +29,11 @@ def prepared(
 
 
 def check_images(
-    images: Tensor, module: nn.Module, channels: int | None = None, least: int = 1
+    images: Tensor,
+    module: nn.Module,
+    channels: int | None = None,
+    least: int = 1,
+    multiple: int = 1,
 ) -> None:
     """Raise ``UserError`` unless ``module`` can see ``images``.
 
@@ -38,6 +42,7 @@ def check_images(
         module: whose weights these are; it may have none.
         channels: how many of them it takes; None = it leaves that to another.
         least: pixels that each side must have.
+        multiple: pixels of which each side must be a multiple.
     """
     if not isinstance(images, Tensor):
         given = type(images).__name__
@@ -54,6 +59,12 @@ def check_images(
         raise UserError(
             f"images: {shape[2]} x {shape[3]} pixels were given, but the network needs "
             f"{least} or more per side"
+        )
+    if any(side % multiple for side in shape[2:]):
+        raise UserError(
+            f"images: {shape[2]} x {shape[3]} pixels were given, but the network cuts them "
+            f"into patches of {multiple} x {multiple}; give sides that are multiples of "
+            f"{multiple}"
         )
     _check_type(images, module)
 

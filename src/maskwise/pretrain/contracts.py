@@ -32,6 +32,9 @@ class Batch:
     """``(B,)`` int64; with ``index`` it determines ``images`` and every view of them."""
     progress: float
     """Share of the steps in which the policy learns already made, in [0, 1]."""
+    fine: Tensor | None = None
+    """``(B, C, H Setting.fine, W Setting.fine)`` float32: the images as the store keeps them,
+    of whose pixels ``images`` are the means; None where they are kept no finer."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,11 @@ class Setting:
     learnt: LearntPolicy | None = None
     """The agent of another recipe that this one's policy asks for its map; None where it asks
     none."""
+    fine: int = 1
+    """How many times the network's size the images are kept at, a side."""
+    native: float | None = None
+    """Share of the training images whose files have as many pixels as are kept of them; None
+    where none is kept finer, or before there is a store."""
     histogram: Callable[[], Tensor] | None = None
     """Counts the *training* images' pixels by intensity, ``(bins,)`` over [0, 1]; no image of
     another part of the split, whatever the recipe says. Only what needs it calls it."""
@@ -245,6 +253,21 @@ class ComparesCells(Protocol):
 
     def comparing(self) -> str | None:
         """Return the option that does, and what to take instead; None where none does."""
+
+
+@runtime_checkable
+class HidesUnequally(Protocol):
+    """The config of a policy that may hide more cells of one image than of another."""
+
+    def unequal(self) -> str | None:
+        """Return the option that lets it, and what to take instead; None where none does."""
+
+
+@runtime_checkable
+class EqualCells(Protocol):
+    """The config of an objective that needs as many hidden cells in every image."""
+
+    equal_cells: ClassVar[bool]
 
 
 @runtime_checkable

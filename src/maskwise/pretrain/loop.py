@@ -378,10 +378,12 @@ class Loop:
 def _parts(batch: Batch, number: int) -> list[Batch]:
     if number == 1:
         return [batch]
-    tensors = {f.name: getattr(batch, f.name) for f in fields(batch) if f.name != "progress"}
-    chunks = {name: tensor.chunk(number) for name, tensor in tensors.items()}
+    values = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    chunks = {
+        name: value.chunk(number) for name, value in values.items() if isinstance(value, Tensor)
+    }
     return [
-        replace(batch, **{name: chunk[i] for name, chunk in chunks.items()})
+        replace(batch, **cast(Any, {name: chunk[i] for name, chunk in chunks.items()}))
         for i in range(number)
     ]
 

@@ -75,7 +75,7 @@ def _by_share(
     objective: Objective, decay: float
 ) -> dict[float, list[tuple[str, nn.Parameter]]]:
     """Return the named parameters by their share of the learning rate, in order."""
-    parts = objective.encoder.parts() if decay < 1 else []
+    parts = objective.encoder.layers() if decay < 1 else []
     shares = {
         id(parameter): decay ** (len(parts) - 1 - position)
         for position, modules in enumerate(parts)

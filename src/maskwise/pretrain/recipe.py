@@ -15,6 +15,8 @@ from maskwise.pretrain.augmentation import AugmentationConfig
 from maskwise.pretrain.checkpoint import SecondRun
 from maskwise.pretrain.contracts import (
     ComparesCells,
+    EqualCells,
+    HidesUnequally,
     ObjectiveConfig,
     PixelReward,
     PolicyConfig,
@@ -181,6 +183,13 @@ def _check_together(recipe: Recipe, where: str) -> None:
 def _check_reward(recipe: Recipe, where: str) -> None:
     """Refuse a policy that is told other things than it learns from."""
     objective = recipe.names["objective"]
+    unequal = recipe.policy.unequal() if isinstance(recipe.policy, HidesUnequally) else None
+    if unequal is not None and isinstance(recipe.objective, EqualCells):
+        option, _, remedy = unequal.partition("; ")
+        raise UserError(
+            f"{where}.policy.{option}, may hide more cells of one image than of another, but "
+            f"objective {objective} needs as many of each; {remedy}"
+        )
     compares = recipe.policy.comparing() if isinstance(recipe.policy, ComparesCells) else None
     if compares is not None and recipe.trains and not recipe.objective.errors_by_cell:
         option, _, remedy = compares.partition("; ")

@@ -6,6 +6,7 @@ from maskwise.pretrain.objectives.byol import ByolConfig
 from maskwise.pretrain.objectives.context_encoder import ContextEncoderConfig
 from maskwise.pretrain.objectives.features import FeaturesConfig
 from maskwise.pretrain.objectives.moco_v2 import MocoV2Config
+from maskwise.pretrain.objectives.multiscale import MaeConfig, MultiscaleConfig
 from maskwise.pretrain.objectives.none import NoneConfig
 from maskwise.pretrain.objectives.simclr import SimclrConfig
 from maskwise.pretrain.objectives.spark import SparkConfig
@@ -16,7 +17,9 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "byol": ByolConfig,
     "context_encoder": ContextEncoderConfig,
     "features": FeaturesConfig,
+    "mae": MaeConfig,
     "moco_v2": MocoV2Config,
+    "multiscale": MultiscaleConfig,
     "none": NoneConfig,
     "simclr": SimclrConfig,
     "spark": SparkConfig,

@@ -18,6 +18,7 @@ from maskwise.masks import Grid, boxes, highest
 from maskwise.pretrain.contracts import (
     Batch,
     ComparesCells,
+    HidesUnequally,
     Outcome,
     PlaceMap,
     Policy,
@@ -48,6 +49,12 @@ class MeanMapConfig:
         """What the policy within compares."""
         within = self.within()
         said = within.comparing() if isinstance(within, ComparesCells) else None
+        return None if said is None else f"policy.{said}"
+
+    def unequal(self) -> str | None:
+        """What lets the policy within."""
+        within = self.within()
+        said = within.unequal() if isinstance(within, HidesUnequally) else None
         return None if said is None else f"policy.{said}"
 
     def build(self, setting: Setting) -> "MeanMap":

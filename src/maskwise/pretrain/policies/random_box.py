@@ -5,10 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from maskwise.bounds import Boxes, Side
+from maskwise.bounds import Boxes, PartShare, Side
 from maskwise.errors import UserError
 from maskwise.masks import Grid, boxes
 from maskwise.pretrain.contracts import Setting
+from maskwise.pretrain.policies.cells import (
+    filled,
+    hidden_cells,
+    room_to_fill,
+    unequal_boxes,
+    uniform,
+)
 from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 
@@ -20,10 +27,17 @@ class RandomBoxConfig:
     """Height and width in grid cells."""
     boxes: Boxes = 1
     """Boxes per image; they may overlap."""
+    fill_to: PartShare | None = None
+    """Share of the cells to which single ones, drawn at random, are hidden beside the boxes;
+    null = none. Then as many are hidden in every image, which some objectives need."""
 
     def build(self, setting: Setting) -> "RandomBox":
         check_room(self.box, self.boxes, setting.grid)
+        room_to_fill(self.fill_to, self.box, self.boxes, setting.grid)
         return RandomBox(self)
+
+    def unequal(self) -> str | None:
+        return unequal_boxes(self.boxes, self.fill_to)
 
 
 def check_room(box: tuple[int, int], number: int, grid: Grid) -> None:
@@ -55,4 +69,8 @@ class RandomBox(Unlearnt):
             )
             for axis in (0, 1)
         )
-        return boxes(rows, columns, box, grid).reshape(b, number, *grid).any(dim=1)
+        hidden = boxes(rows, columns, box, grid).reshape(b, number, *grid).any(dim=1)
+        if self.config.fill_to is None:
+            return hidden
+        share = hidden_cells(self.config.fill_to, grid)
+        return filled(hidden, share, uniform(images, grid, generator))

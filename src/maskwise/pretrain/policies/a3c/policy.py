@@ -146,6 +146,11 @@ class A3cConfig:
         apart = self.sampler == "bernoulli" and not self.exact_k
         return self.ratio if apart else None
 
+    def unequal(self) -> str | None:
+        if self.drawn_apart is None:
+            return None
+        return "sampler: bernoulli, which draws each cell by itself; say exact_k: true"
+
     def comparing(self) -> str | None:
         """Credit by cell compares cells; credit by image does not."""
         credit = self.reward.credit

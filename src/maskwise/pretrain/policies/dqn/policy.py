@@ -14,10 +14,17 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import huber_loss
 
 from maskwise.artefacts.encoder import fill
-from maskwise.bounds import Boxes, LearningRate, PolicyWidth, Share, Side, Within
+from maskwise.bounds import Boxes, LearningRate, PartShare, PolicyWidth, Share, Side, Within
 from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
+from maskwise.pretrain.policies.cells import (
+    filled,
+    hidden_cells,
+    room_to_fill,
+    unequal_boxes,
+    uniform,
+)
 from maskwise.pretrain.policies.dqn import reward
 from maskwise.pretrain.policies.dqn.episode import (
     Chooser,
@@ -77,6 +84,9 @@ class DqnConfig:
     """Of later boxes' rewards, in [0, 1]; of no effect with one box."""
     least_new: Annotated[float, Within(0.01, 1)] = 0.5
     """Share of a later box that must be newly hidden, in (0, 1]."""
+    fill_to: PartShare | None = None
+    """Share of the cells to which single ones, drawn at random, are hidden beside the boxes;
+    null = none. Then as many are hidden in every image, which some objectives need."""
     epsilon: Epsilon = field(default_factory=Epsilon)
     ties: Literal["random", "first"] = "random"
     """Among equal Q; ``first`` in raster order is the release's."""
@@ -137,6 +147,11 @@ class DqnConfig:
             if getattr(self, name) != value:
                 raise ValueError(f"{option} needs {name}: {value}")
 
+    def unequal(self) -> str | None:
+        if self.actions == "all_cells":
+            return "actions: all_cells, whose boxes are cropped; take actions: valid"
+        return unequal_boxes(self.boxes, self.fill_to)
+
     def comparing(self) -> str | None:
         """To relate an error to the variance of some pixels it must be that of these pixels."""
         return None if self.normalise == "none" else "normalise: variance; take normalise: none"
@@ -144,6 +159,7 @@ class DqnConfig:
     def build(self, setting: Setting) -> "Dqn":
         """Build the policy with fresh weights from torch's global generator."""
         check_room(self.box, self.boxes, setting.grid)
+        room_to_fill(self.fill_to, self.box, self.boxes, setting.grid)
         cell = (setting.height // setting.grid[0], setting.width // setting.grid[1])
         if any(side % self.pool_px for side in cell):
             raise UserError(
@@ -222,7 +238,16 @@ class Dqn:
         self.network.train()
         with torch.enable_grad():
             episode = self._play(batch.images, choose)
-        return DqnProposal(episode.hidden[-1], batch, episode, epsilon, self.step)
+        mask = self._filled(episode.hidden[-1], generator)
+        return DqnProposal(mask, batch, episode, epsilon, self.step)
+
+    def _filled(self, mask: Tensor, generator: Generator) -> Tensor:
+        """Hide further cells beside an episode's boxes; they are in no box's reward."""
+        if self.config.fill_to is None:
+            return mask
+        grid = self.setting.grid
+        number = hidden_cells(self.config.fill_to, grid)
+        return filled(mask, number, uniform(mask, grid, generator))
 
     def _play(self, images: Tensor, choose: Chooser) -> Episode:
         config = self.config
@@ -367,12 +392,13 @@ class Dqn:
         return PlaceMap(values, self.places.box, self.places.stride)
 
     def choose_masks(self, images: Tensor, grid: Grid, generator: Generator) -> Tensor:
-        """Return the greedy masks; nothing is drawn."""
+        """Return the greedy masks; nothing is drawn but what fills them up."""
         inputs = (images, torch.arange(len(images), device=images.device))
         parts = zip(*(each.split(self.setting.batch_size) for each in inputs), strict=True)
         self.network.eval()
         with torch.no_grad():
-            return torch.cat([self._greedy_masks(*part) for part in parts])
+            masks = torch.cat([self._greedy_masks(*part) for part in parts])
+        return self._filled(masks, generator)
 
     def _greedy_masks(self, images: Tensor, index: Tensor) -> Tensor:
         episode = self._play(
