@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from maskwise.config import choose
 from maskwise.encoders.context_cnn import ContextCnnConfig
+from maskwise.encoders.vit import VitConfig
 from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.cells import WholePlaces
-from maskwise.pretrain.contracts import Batch, Objective, Policy
+from maskwise.pretrain.contracts import Batch, EqualCells, Objective, Policy
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.random_box import RandomBox, RandomBoxConfig
@@ -201,25 +202,29 @@ def test_a_policy_that_breaks_the_contract_is_found_out(
         check(lambda: Faulty(fault))
 
 
+FEW = ContextCnnConfig(widths=(8, 8), convolutions=(1, 1))
+
+
 def needs_large_cells(name: str) -> bool:
     return isinstance(OBJECTIVES[name](), WholePlaces)
 
 
 def an_objective(name: str) -> Objective:
     large: dict[str, Any] = {"height": 128, "width": 128} if needs_large_cells(name) else {}
+    large["fine"] = 2
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        encoder = ContextCnnConfig(widths=(8, 8), convolutions=(1, 1)).build(1)
         config = choose(OBJECTIVES, {"name": name}, "objective")
-        return config.build(replace(SETTING, **large), encoder)
+        encoder = VitConfig() if isinstance(config, EqualCells) else FEW
+        return config.build(replace(SETTING, **large), encoder.build(1))
 
 
 def batch_for(name: str) -> Batch:
     """Return the same batch, its cells as large as the encoder's stride where they must be."""
     if not needs_large_cells(name):
         return BATCH
-    images = torch.randn(4, 1, 128, 128, generator=Generator().manual_seed(0))
-    return replace(BATCH, images=images)
+    fine = torch.randn(4, 1, 256, 256, generator=Generator().manual_seed(0))
+    return replace(BATCH, images=nn.functional.avg_pool2d(fine, 2), fine=fine)
 
 
 def a_mask() -> Tensor:

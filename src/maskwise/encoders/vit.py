@@ -61,8 +61,8 @@ class VitConfig:
     """``sine``: fixed, computed for whatever size an image has, as published for MAE;
     ``learnt``: a table of ``position_grid``, drawn larger or smaller for another size, as in
     weights of timm and DINO."""
-    position_grid: tuple[Side, Side] | None = None
-    """Of ``learnt``: places down and across; 14 x 14 in most published files."""
+    position_grid: tuple[Side, Side] = (14, 14)
+    """Of ``learnt``: places down and across; those of most published files."""
     published: Literal["imagenet", "half"] = "imagenet"
     """How weights that begin here expect red, green and blue: by ImageNet's mean and deviation
     (MAE, DINO, DeiT), or ``half``, (v - .5) / .5 (timm's ``augreg``)."""
@@ -73,11 +73,6 @@ class VitConfig:
             raise ValueError(
                 f"depths are {list(self.depths)}, but should ascend and end with {blocks}, the "
                 f"number of blocks of size {self.size}"
-            )
-        if (self.positions == "learnt") != (self.position_grid is not None):
-            raise ValueError(
-                "positions: learnt needs a position_grid (published: [14, 14]), and sine has "
-                "none"
             )
 
     def build(self, channels: int) -> "Vit":
@@ -182,7 +177,7 @@ class PatchEmbedding(nn.Module):
         )
         self.in_front = int(config.class_token)
         self.positions, self.position_grid = None, config.position_grid
-        if config.position_grid is not None:
+        if config.positions == "learnt":
             places = math.prod(config.position_grid) + self.in_front
             self.positions = nn.Parameter(torch.zeros(1, places, width))
         for parameter in (self.class_token, self.positions):
@@ -212,7 +207,7 @@ class PatchEmbedding(nn.Module):
 
     def _places(self, grid: tuple[int, int], images: Tensor) -> tuple[Tensor | float, Tensor]:
         """Return the class token's position, and those of all places, ``(1, N, width)``."""
-        if self.positions is None or self.position_grid is None:
+        if self.positions is None:
             return 0.0, _computed(grid, self.proj.out_channels).to(images.device)[None]
         first, table = self.positions.split(
             [self.in_front, self.positions.shape[1] - self.in_front], 1

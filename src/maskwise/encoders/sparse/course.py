@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.norm import BatchNorm
+from maskwise.encoders.tokens import TokenEncoder
 from maskwise.errors import UserError
 
 F = nn.functional
@@ -132,6 +133,11 @@ def record(encoder: Encoder) -> Course:
     Raises:
         UserError: naming a layer that is not known to have a sparse form.
     """
+    if isinstance(encoder, TokenEncoder):
+        raise UserError(
+            "encoder.name: it sees an image as tokens and leaves hidden ones out by itself; "
+            "choose objective mae or multiscale, or an encoder of convolutions"
+        )
     name = type(encoder).__name__
     try:
         graph = _Recorder().trace(encoder)
