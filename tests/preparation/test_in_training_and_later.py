@@ -93,6 +93,11 @@ def make_store(folder: Path, names: list[str], **options: Any) -> Store:
     rows = zip(names, frames, strict=True)
     hashed = [read_frame(raw, name, frame, MAX_PIXELS)[0] for name, frame in rows]
     manifest = manifest_of(names, [None] * len(names), path=names, frame=frames, bits=16)
+    sizes = [
+        maskwise.read(raw / name, frame).shape
+        for name, frame in zip(names, frames, strict=True)
+    ]
+    manifest["height"], manifest["width"] = ([size[axis] for size in sizes] for axis in (0, 1))
     manifest["sha256"] = [hashlib.sha256(data).hexdigest() for data in hashed]
     block = source(label=None, **options)
     done = preprocess(raw, pd.DataFrame(manifest), block, PreprocessConfig(workers=1), "x")
@@ -138,6 +143,30 @@ def test_an_image_is_prepared_to_what_the_store_holds_of_it_but_for_rounding(
     assert 0 < rounding < 1e-4
     found = differences(store, tmp_path, names)
     assert max(found.values()) <= rounding + 1e-6, found
+
+
+@pytest.mark.parametrize("fine", [2, 4])
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_an_image_that_is_kept_finer_is_prepared_to_the_mean_of_what_is_kept(
+    tmp_path: Path, fine: int, geometry: str
+) -> None:
+    names = ["grey.png", "eight.tif", "photograph.jpg"]
+    block = {"name": geometry, **GEOMETRIES[geometry]}
+    store = make_store(tmp_path, names, fine=fine, geometry=block)
+    seen = store.header.preparation
+    assert store.images.shape[2:] == (seen.height * fine, seen.width * fine)
+    # Of 33 to 60 pixels a side each file has 2 * 16, and none has 4 * 16; padded, none is more.
+    assert store.index["native"].tolist() == [fine == 2 or geometry == "pad"] * 3
+    found = differences(store, tmp_path, names)
+    assert max(found.values()) <= store.header.largest_rounding_error + 1e-6, found
+    rows = np.arange(len(names))
+    kept, images = store.fine_normalised(rows), store.normalised(rows)
+    for i in range(seen.height):
+        for j in range(seen.width):
+            block_of = kept[:, :, fine * i : fine * (i + 1), fine * j : fine * (j + 1)]
+            assert np.allclose(images[:, :, i, j], block_of.mean((2, 3)), atol=1e-5)
+    # Deviations are of what a network sees, those of noise that is kept finer are larger.
+    assert 0.75 < float(images.std()) < 1.25 < float(kept.std()) or geometry == "pad"
 
 
 def test_of_colour_all_three_channels_are_the_same_as_well(tmp_path: Path) -> None:

@@ -49,6 +49,16 @@ def by_loop(image: Tensor, down: int, right: int, upside_down: bool, mirrored: b
     return out
 
 
+def test_what_is_kept_finer_moves_by_as_many_pixels_of_the_network() -> None:
+    config = AugmentationConfig(vertical_flip=True, shift_px=2)
+    large = torch.rand(16, 1, 24, 40, generator=torch.Generator().manual_seed(1))
+    small = torch.nn.functional.avg_pool2d(large, 2)
+    moved = torch.nn.functional.avg_pool2d(augment(large, SEEDS, config, "free", 2), 2)
+    expected = augment(small, SEEDS, config, "free")
+    inside = (slice(None), slice(None), slice(2, -2), slice(2, -2))  # beyond, it is reflected
+    assert torch.allclose(moved[inside], expected[inside], atol=1e-6)
+
+
 def test_flips_and_shifts_are_those_of_a_loop_over_pixels() -> None:
     config = AugmentationConfig(vertical_flip=True, shift_px=3)
     draws = uniform(SEEDS, 4, "augmentation")

@@ -1,14 +1,17 @@
 """The store: a folder of memory-mapped arrays that NumPy alone can read.
 
-``images.npy`` uint8 or uint16 ``(N, C, H, W)``; ``masks.npy`` ``(N, H, W)`` where the source
+``images.npy`` uint8 or uint16 ``(N, C, H, W)``, or ``(N, C, H fine, W fine)`` where
+``preparation.fine`` is above 1; ``masks.npy`` ``(N, H, W)`` where the source
 has any: bool, True = lesion, or, where ``store.json`` names ``mask_classes``, uint8, 0 =
 background and i = the i-th of them; ``index.parquet`` (``image_id``, ``group``, ``has_mask``,
 ``scale``, ``offset`` and one column ``label_<name>`` per label, row i = image i);
 ``store.json``.
 
 ``has_mask`` says that somebody outlined the image; the outline may be empty (a normal image).
-Where it is known, the index says how large and where an image is: ``spacing_y``, ``spacing_x``
-(mm per stored pixel), ``volume``, ``slice``, ``spacing_z`` (mm from slice to slice).
+``native``, only where ``fine`` is above 1, says whether an image's file has as many pixels as
+are kept of it. Where it is known, the index says how large and where an image is:
+``spacing_y``, ``spacing_x`` (mm per pixel of the network), ``volume``, ``slice``, ``spacing_z``
+(mm from slice to slice).
 Intensity ``v`` of a stored pixel ``p`` is ``p * scale + offset`` in [0, 1]; a network sees
 ``(v - mean) / std``. ``Preparation`` holds both, and how an image became one.
 """
@@ -30,7 +33,7 @@ from numpy.typing import NDArray
 from maskwise.artefacts.atomic import replacing_folder
 from maskwise.description import from_json
 from maskwise.errors import UserError
-from maskwise.preparation import Preparation, upgraded
+from maskwise.preparation import Preparation, averaged, upgraded
 from maskwise.wording import count
 
 Laterality = Literal["free", "fixed"]
@@ -108,6 +111,10 @@ class Store:
 
     def intensities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Gather ``(B, C, H, W)`` float32 intensities in [0, 1]."""
+        return averaged(self.fine_intensities(rows), self.header.preparation.fine)
+
+    def fine_intensities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Gather ``(B, C, H fine, W fine)`` float32 intensities in [0, 1], as they are kept."""
         pixels: NDArray[np.float32] = self._pixels[rows].astype(np.float32)
         pixels *= self._scale[rows]
         pixels += self._offset[rows]
@@ -116,6 +123,11 @@ class Store:
     def normalised(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Gather ``(B, C, H, W)`` float32 as a network sees them."""
         images = self.intensities(rows)
+        return self.header.preparation.normalised(images, out=images)
+
+    def fine_normalised(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Gather ``(B, C, H fine, W fine)`` float32, of which ``normalised`` are the means."""
+        images = self.fine_intensities(rows)
         return self.header.preparation.normalised(images, out=images)
 
     @cached_property
@@ -158,7 +170,7 @@ def open_store(path: Path) -> Store:
                 f"{count(len(header.mask_classes), 'class', 'classes')}; run preprocess again"
             )
     seen = header.preparation
-    expected = (len(index), seen.channels, seen.height, seen.width)
+    expected = (len(index), seen.channels, *seen.kept)
     if images.shape != expected:
         raise UserError(
             f"{path}: images.npy is {images.shape}, but index and header say {expected}; "
@@ -192,15 +204,17 @@ def writing_store(
     dtype: str,
     masks: bool,
     mask_dtype: str = "bool",
+    fine: int = 1,
 ) -> Iterator[StoreWriter]:
     """Yield a new store's writer; it replaces ``path`` when all went well.
 
+    ``shape`` is ``(N, C, H, W)``, of which images are kept ``fine`` times as large;
     ``dtype`` is ``uint8`` or ``uint16``, ``mask_dtype`` ``uint8`` where masks have classes.
     Processes may fill the arrays together.
     """
     with replacing_folder(path) as folder:
         images = folder / "images.npy"
-        _reserve(images, shape, dtype)
+        _reserve(images, (*shape[:2], shape[2] * fine, shape[3] * fine), dtype)
         lesions = folder / "masks.npy" if masks else None
         if lesions is not None:
             _reserve(lesions, (shape[0], *shape[2:]), mask_dtype)

@@ -126,6 +126,7 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
         steps=budget.steps,
         trained_on=None,
         window=images.preparation().window,
+        fine=images.fine,
         lesions=lambda index, seeds: index,  # never asked for, as images
         histogram=lambda: torch.ones(256),  # of no image: those are not there yet
     )

@@ -24,6 +24,7 @@ from maskwise.preparation.intensity import (
     Windows,
     largest_of,
 )
+from maskwise.preparation.resampling import resized
 from maskwise.wording import count
 
 Mean = Annotated[float, Within(-(10**6), 10**6)]
@@ -62,6 +63,10 @@ class Preparation:
     ranges: Annotated[tuple[Largest, ...], Length(0, 8)] = ()
     """The largest values of the pixel types that the training images had (255 of 8 bits), where
     intensity `range` divided by them; empty = not known, and any type is taken."""
+
+    fine: Annotated[int, Within(1, 4)] = 1
+    """How many times that size an image is brought to and kept at, a side; the network's is the
+    mean of so many pixels squared."""
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
@@ -138,6 +143,15 @@ class Preparation:
     ) -> NDArray[np.float32]:
         """Return ``(C, H, W)`` intensities in [0, 1] of an image that was read without fault.
 
+        Arguments and errors are those of ``fine_intensities``.
+        """
+        return averaged(self.fine_intensities(image, background), self.fine)
+
+    def fine_intensities(
+        self, image: NDArray[Any], background: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float32]:
+        """Return ``(C, H fine, W fine)`` intensities in [0, 1], as a store keeps them.
+
         ``image`` is ``(h, w)`` or ``(h, w, c)`` of any real type; ``background`` ``(h, w)`` is
         what was not measured: black, and in no percentile.
 
@@ -150,7 +164,7 @@ class Preparation:
             raw = _grey(raw.astype(np.float32))[:, :, None]
         values = _scaled(raw, self._intensity, background)
         planes = [
-            self._geometry.apply(plane, self.height, self.width, "triangle")
+            self._geometry.apply(plane, *self.kept, "triangle")
             for plane in _channels(values, self.channels)
         ]
         return np.stack(planes)
@@ -166,9 +180,8 @@ class Preparation:
 
     def areas(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return the share of each pixel of the network that a mask ``(h, w)`` covers."""
-        return self._mask_geometry.apply(
-            mask.astype(np.float32), self.height, self.width, "box"
-        )
+        covered = self._mask_geometry.apply(mask.astype(np.float32), *self.kept, "box")
+        return averaged(covered, self.fine)
 
     def mask(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return ``(H, W)`` bool: lesion where at least half of what lies under is."""
@@ -193,6 +206,8 @@ class Preparation:
 
         In between it is bilinear; where the network did not see the image it is 0.
         """
+        if self.fine > 1:
+            plane = resized(plane, *self.kept, "triangle")
         return self._geometry.restore(plane, shape)
 
     @property
@@ -208,7 +223,13 @@ class Preparation:
 
     def span(self, shape: tuple[int, int]) -> tuple[float, float]:
         """Return how many pixels of an image of ``shape`` one of the network spans, (y, x)."""
-        return self._geometry.span(shape, self.height, self.width)
+        y, x = self._geometry.span(shape, *self.kept)
+        return self.fine * y, self.fine * x
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Height and width in pixels that an image is brought to."""
+        return self.height * self.fine, self.width * self.fine
 
     @cached_property
     def _geometry(self) -> Geometry:
@@ -235,6 +256,16 @@ class Preparation:
     def _moments(self) -> NDArray[np.float32]:
         """Mean and std, each to meet images ``(..., C, H, W)``."""
         return np.array([self.mean, self.std], np.float32)[:, :, None, None]
+
+
+def averaged(images: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Average ``(..., H factor, W factor)`` over ``factor`` x ``factor`` pixels."""
+    if factor == 1:
+        return images
+    *front, h, w = images.shape
+    blocks = images.reshape(*front, h // factor, factor, w // factor, factor)
+    means: NDArray[np.float32] = blocks.mean(axis=(-3, -1), dtype=np.float32)
+    return means
 
 
 def upgraded(block: Any) -> Any:

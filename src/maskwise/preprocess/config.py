@@ -54,6 +54,9 @@ class SourcePreprocessConfig:
     """Of the images, in [0, 1); null = 0.15 with a label, else 0: nothing is tested."""
     folds: Annotated[int, Within(0, 100)] = 0
     """k: seed s tests on fold s mod k; 0 = one split for all seeds."""
+    fine: Literal[1, 2, 4] = 1
+    """Times the network's size at which images are kept, a side; the network's is their mean.
+    Objectives that draw finer detail than the network sees need 2 or 4."""
     thin: ThinConfig | None = None
     """Of slices of a series that look alike, pre-training sees one; null: all of them."""
     split_seed: Seed = 0
@@ -111,6 +114,7 @@ class SourcePreprocessConfig:
             mean=(0.0,) * self.channels,
             std=(1.0,) * self.channels,
             modality=self.modality,
+            fine=self.fine,
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwise.errors import UserError
-from maskwise.preparation import Preparation
+from maskwise.preparation import Preparation, averaged
 from maskwise.preparation.intensity import largest_of
 from maskwise.scans.decode import check_values
 from maskwise.scans.mask_files import read_classes, read_mask
@@ -65,7 +65,7 @@ class Filled:
     offset: NDArray[np.float64]
     """``(n,)``."""
     sums: NDArray[np.float64]
-    """``(n, C)``, mean of the stored intensities per channel."""
+    """``(n, C)``, mean of the intensities per channel, as a network sees them."""
     squares: NDArray[np.float64]
     """``(n, C)``, mean of their squares."""
     largest: NDArray[np.uint64]
@@ -95,6 +95,7 @@ def fill_image(job: Job, task: Task) -> Filled:
     pixels, scale, offset = quantise(values, int(np.iinfo(images.dtype).max), task.fine)
     images[task.row] = pixels
     stored = pixels.astype(np.float32) * np.float32(scale) + np.float32(offset)
+    seen = averaged(stored, job.preparation.fine)
     digest, lost = hashlib.sha256(images[task.row].tobytes()), False
     if job.masks and task.masks:
         mask = _mask(job, task.masks, task.frame)
@@ -106,8 +107,8 @@ def fill_image(job: Job, task: Task) -> Filled:
     return Filled(
         scale=np.array([scale]),
         offset=np.array([offset]),
-        sums=stored.mean(axis=(1, 2), dtype=np.float64)[None],
-        squares=np.square(stored, dtype=np.float64).mean(axis=(1, 2))[None],
+        sums=seen.mean(axis=(1, 2), dtype=np.float64)[None],
+        squares=np.square(seen, dtype=np.float64).mean(axis=(1, 2))[None],
         largest=np.array([largest], np.uint64),
         rounding_error=float(np.abs(stored - values).max()),
         lost_lesions=int(lost),
@@ -175,7 +176,7 @@ def _image(job: Job, path: str, frame: int, sha256: str) -> tuple[NDArray[np.flo
     except UserError as error:
         raise UserError(f"{error}; run ingest again, which leaves it out") from None
     try:
-        values = job.preparation.intensities(decoded.pixels, decoded.background)
+        values = job.preparation.fine_intensities(decoded.pixels, decoded.background)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return values, largest_of(decoded.pixels.dtype) or 0

@@ -21,6 +21,7 @@ from maskwise.artefacts.manifest import (
 from maskwise.artefacts.splits import THINNED, count_folds, split_of_fold
 from maskwise.artefacts.store import PLACE_COLUMNS, StoreHeader, writing_store
 from maskwise.errors import UserError
+from maskwise.preparation import Preparation
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
 from maskwise.preprocess.splits import make_splits
@@ -149,7 +150,8 @@ def _write_store(
     account, start = _Account(), time.perf_counter()
     classes = mask_classes(manifest)
     mask_dtype = "uint8" if classes else "bool"
-    with writing_store(path, shape, dtype, bool(has_mask.any()), mask_dtype) as writer:
+    masks = bool(has_mask.any())
+    with writing_store(path, shape, dtype, masks, mask_dtype, source.fine) as writer:
         job = Job(
             raw=raw,
             images=writer.images,
@@ -169,6 +171,8 @@ def _write_store(
                 account.add(filled)
                 progress.step()
         index = _index(manifest, has_mask, account)
+        if source.fine > 1:
+            index["native"] = _native(manifest, job.preparation)
         header = _header(job, index, splits, source, account)
         places = _places(manifest, job)
         writer.finish(index.join(places), replace(header, mask_classes=classes))
@@ -195,6 +199,13 @@ def _index(
     index.insert(3, "scale", np.concatenate(account.scale))
     index.insert(4, "offset", np.concatenate(account.offset))
     return index
+
+
+def _native(manifest: pd.DataFrame, preparation: Preparation) -> NDArray[np.bool_]:
+    """Say of which images the file has as many pixels as are kept of it, or more."""
+    sizes = list(zip(manifest["height"], manifest["width"], strict=True))
+    spans = {size: min(preparation.span(size)) for size in {*sizes}}
+    return np.array([spans[size] >= preparation.fine for size in sizes])
 
 
 def _places(manifest: pd.DataFrame, job: Job) -> pd.DataFrame:

@@ -44,17 +44,24 @@ class AugmentationConfig:
 
 
 def augment(
-    images: Tensor, seeds: Tensor, config: AugmentationConfig, laterality: Laterality
+    images: Tensor,
+    seeds: Tensor,
+    config: AugmentationConfig,
+    laterality: Laterality,
+    fine: int = 1,
 ) -> Tensor:
-    """Flip and shift ``images`` ``(B, C, H, W)`` as ``seeds`` ``(B,)`` say, in one gather."""
+    """Flip and shift ``images`` ``(B, C, H, W)`` as ``seeds`` ``(B,)`` say, in one gather.
+
+    Of images that are ``fine`` times the network's size, a pixel of the shift is ``fine``.
+    """
     mirror = config.horizontal_flip and laterality == "free"
     if not (mirror or config.vertical_flip or config.shift_px):
         return images
     (b, c, h, w), draws = images.shape, uniform(seeds, 4, "augmentation")
     reach = 2 * config.shift_px + 1
     down, right = ((draws[:, :2] * reach).long() - config.shift_px).unbind(1)
-    rows = _source(h, down, (draws[:, 2] < 0.5) & config.vertical_flip)
-    columns = _source(w, right, (draws[:, 3] < 0.5) & mirror)
+    rows = _source(h, down * fine, (draws[:, 2] < 0.5) & config.vertical_flip)
+    columns = _source(w, right * fine, (draws[:, 3] < 0.5) & mirror)
     places = (rows[:, :, None] * w + columns[:, None, :]).reshape(b, 1, h * w)
     return images.reshape(b, c, h * w).gather(2, places.expand(b, c, h * w)).reshape(b, c, h, w)
 

@@ -44,8 +44,11 @@ class Batches:
             seeds.torch_seed(self.seed, "augmentation"), step, self.batch_size
         )
         index = torch.from_numpy(rows)
+        fine = self._kept(index, augmentation_seed)
+        times = self.store.header.preparation.fine
         return Batch(
-            images=self.images(index, augmentation_seed),
+            images=_seen(fine, times),
+            fine=fine if times > 1 else None,
             index=index.to(self.device),
             group=torch.from_numpy(self.groups[rows]).to(self.device),
             augmentation_seed=augmentation_seed.to(self.device),
@@ -54,9 +57,15 @@ class Batches:
 
     def images(self, index: Tensor, augmentation_seed: Tensor) -> Tensor:
         """Rebuild the images ``(B, C, H, W)`` of a batch bit for bit, on the device."""
-        images = torch.from_numpy(self.store.normalised(index.cpu().numpy())).to(self.device)
+        kept = self._kept(index, augmentation_seed)
+        return _seen(kept, self.store.header.preparation.fine)
+
+    def _kept(self, index: Tensor, augmentation_seed: Tensor) -> Tensor:
+        """Return them as the store keeps them, augmented: ``(B, C, H fine, W fine)``."""
+        rows, fine = index.cpu().numpy(), self.store.header.preparation.fine
+        images = torch.from_numpy(self.store.fine_normalised(rows)).to(self.device)
         on_device = augmentation_seed.to(self.device)
-        return augment(images, on_device, self.augmentation, self.laterality)
+        return augment(images, on_device, self.augmentation, self.laterality, fine)
 
     def lesions(self, index: Tensor, augmentation_seed: Tensor | None) -> Tensor:
         """Return where a lesion is outlined, ``(B, 1, H, W)`` float32, moved as the images are.
@@ -79,3 +88,7 @@ class Batches:
             order = seeds.stream(self.seed, "order", int(epoch)).permutation(len(self.rows))
             rows[here] = self.rows[order[places[here]]]
         return rows
+
+
+def _seen(kept: Tensor, times: int) -> Tensor:
+    return torch.nn.functional.avg_pool2d(kept, times) if times > 1 else kept

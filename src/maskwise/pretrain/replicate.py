@@ -322,10 +322,19 @@ def _setting(
         steps=run.budget.steps,
         trained_on=len(batches.rows),
         window=seen.window,
+        fine=seen.fine,
+        native=_native(store, batches),
         lesions=None if store.masks is None else batches.lesions,
         learnt=run.learnt,
         histogram=lambda: histogram(store, _rows(store, splits, ["train"])),
     )
+
+
+def _native(store: Store, batches: Batches) -> float | None:
+    """Return the share of training images whose files have all the pixels that are kept."""
+    if "native" not in store.index:
+        return None
+    return float(store.index["native"].to_numpy()[batches.rows].mean())
 
 
 def _metadata(beginning: Beginning, run: PretrainRun) -> EncoderMetadata:

@@ -126,7 +126,8 @@ def _with_lesion(store: Store, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _mean_image(store: Store, rows: NDArray[np.int64]) -> Tensor:
-    total = np.zeros(store.images.shape[1:], np.float64)
+    seen = store.header.preparation
+    total = np.zeros((seen.channels, seen.height, seen.width), np.float64)
     for chunk in np.array_split(rows, max(1, len(rows) // LIMIT)):
         total += store.normalised(chunk).sum(0, dtype=np.float64)
     return torch.from_numpy((total / max(1, len(rows))).astype(np.float32))
