@@ -20,6 +20,11 @@ from maskwise.encoders.transformer import picked
 from maskwise.errors import UserError
 from maskwise.masks import Grid, cell_means
 from maskwise.pretrain.contracts import Batch, Objective, Outcome, Setting
+from maskwise.pretrain.objectives.linear_attention import (
+    Layout,
+    LinformerAttention,
+    NystromAttention,
+)
 from maskwise.pretrain.objectives.token_decoder import (
     Shape,
     TokenDecoder,
@@ -36,6 +41,8 @@ Shown = Literal["image", "native", "nearest", "bicubic"]
 Variance = Annotated[float, Within(0, 1, above=True)]
 GREY_LEVELS = 2 / 255
 """Of the range of intensities: a patch that varies less than that shows nothing."""
+MOST_PLAIN = 1_024
+"""Places among which plain attention is the faster."""
 LOW_FRACTION = 0.5
 """Share of training images that hold what a native target shows, below which it is told."""
 
@@ -106,6 +113,15 @@ class MultiscaleConfig(_Options):
     """Channels of the decoders beyond scale 1; published: as ``width``."""
     fine_depth: Depth = 1
     fine_heads: Heads = 4
+    fine_attention: Literal["auto", "plain", "nystrom", "linformer"] = "auto"
+    """Of those decoders; ``auto``: plain up to 1,024 places, ``nystrom`` beyond. Below that
+    neither of the others is faster."""
+    landmarks: Annotated[int, Within(1, 4_096)] = 64
+    """Of ``nystrom``: at most so many means of tokens stand for all."""
+    landmark_layout: Layout = "grid"
+    """Means over blocks of the grid, or, as released, ``raster``: over runs of the sequence."""
+    nystrom_iterations: Annotated[int, Within(1, 100)] = 6
+    """Of its pseudo-inverse."""
     fine_positions: Literal["integer", "aligned"] = "integer"
     """Coordinates of fine places: 0, 1, 2, ..., as published, or those of the coarse places
     that they are parts of."""
@@ -114,6 +130,8 @@ class MultiscaleConfig(_Options):
         "release": {
             "depth": 8,
             "hi_target": "upsampled",
+            "fine_attention": "nystrom",
+            "landmark_layout": "raster",
             "fine_width": 512,
             "fine_depth": 8,
             "fine_heads": 16,
@@ -142,7 +160,7 @@ class MultiscaleConfig(_Options):
                 f"network's size; write fine: {finest} into the source's block `preprocess`, "
                 "or choose hi_target: upsampled"
             )
-        shape = Shape(self.fine_width, self.fine_depth, self.fine_heads)
+        shape = Shape(self.fine_width, self.fine_depth, self.fine_heads, self._attention)
         shown: Shown = "native" if self.hi_target == "native" else self.upsample_mode
         everywhere, aligned = self.hi_loss_region == "all", self.fine_positions == "aligned"
         scales = tuple(
@@ -152,6 +170,26 @@ class MultiscaleConfig(_Options):
             for factor, weight in zip(self.scales, self.loss_weights, strict=True)
         )
         return Multiscale(self, scales, setting, encoder)
+
+    def _attention(self, grid: Grid, in_front: int) -> nn.Module | None:
+        """Make what stands for softmax attention over the places of ``grid``; None = that."""
+        places, kind = grid[0] * grid[1], self.fine_attention
+        if kind == "auto":
+            kind = "plain" if places <= MOST_PLAIN else "nystrom"
+        if kind == "plain":
+            return None
+        width, heads = self.fine_width, self.fine_heads
+        if kind == "linformer":
+            return LinformerAttention(width, heads, places + in_front)
+        return NystromAttention(
+            width,
+            heads,
+            grid,
+            in_front,
+            self.landmarks,
+            self.landmark_layout,
+            self.nystrom_iterations,
+        )
 
 
 def _check_width(option: str, width: int, heads: int) -> None:

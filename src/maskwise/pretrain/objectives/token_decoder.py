@@ -22,8 +22,9 @@ class Shape:
     depth: int
     """Blocks."""
     heads: int
-    attention: Callable[[], nn.Module] | None = None
-    """Makes what stands in a block for softmax attention; None = that."""
+    attention: Callable[[Grid, int], nn.Module | None] = lambda grid, in_front: None
+    """Makes, for a grid and the tokens in front, what stands for softmax attention; None =
+    that."""
 
 
 class TokenDecoder(nn.Module):
@@ -56,17 +57,17 @@ class TokenDecoder(nn.Module):
         self.grid, self.factor, self.in_front = grid, factor, in_front
         same = given == shape.width
         self.enter: nn.Module = nn.Identity() if same else nn.Linear(given, shape.width)
+        fine = (grid[0] * factor, grid[1] * factor)
         self.blocks = nn.ModuleList(
-            Block(shape.width, shape.heads, shape.attention() if shape.attention else None)
+            Block(shape.width, shape.heads, shape.attention(fine, in_front))
             for _ in range(shape.depth)
         )
         self.norm = nn.LayerNorm(shape.width, eps=EPSILON)
         self.head = nn.Linear(shape.width, values)
-        fine = (grid[0] * factor, grid[1] * factor)
         table = sine_positions(fine, shape.width, factor if aligned else 1)
         front = torch.zeros(in_front, shape.width)
         self.register_buffer("positions", torch.cat([front, table])[None], persistent=False)
-        self.can_be_lean = shape.attention is None
+        self.can_be_lean = shape.attention(fine, in_front) is None
         initialise(self)
 
     def forward(self, tokens: Tensor, asked: Tensor | None = None) -> Tensor:

@@ -1,0 +1,200 @@
+"""Attention whose cost grows with the number of tokens, not with its square.
+
+Nystromformer (Xiong et al., AAAI 2021) and Linformer (Wang et al. 2020), as MIRAM's fine
+decoder has them. ``layout: raster`` is the package ``nystrom-attention``, which the release
+uses, operation by operation; ``grid`` mends what it does to an image.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from maskwise.masks import Grid
+
+Layout = Literal["grid", "raster"]
+TAPS = 33
+"""Of the release's convolution along the tokens."""
+
+
+class NystromAttention(nn.Module):
+    """Attention by way of landmarks, which are means of tokens.
+
+    Args:
+        width: channels of a token.
+        heads: which divide it.
+        grid: places of the tokens.
+        in_front: tokens in front of those of places.
+        landmarks: at most so many, or, with ``raster``, exactly.
+        layout: ``grid``: landmarks are means over blocks of the grid, and a 3 x 3 convolution
+            of the values is added; ``raster``: means over runs of the sequence, zeros put in
+            front where it is no multiple, and a convolution of 33 taps along it.
+        iterations: of the pseudo-inverse.
+        residual: whether the convolution is there.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        grid: Grid,
+        in_front: int,
+        landmarks: int = 64,
+        layout: Layout = "grid",
+        iterations: int = 6,
+        residual: bool = True,
+    ) -> None:
+        super().__init__()
+        self.heads, self.grid, self.in_front = heads, grid, in_front
+        self.layout, self.iterations, self.landmarks = layout, iterations, landmarks
+        self.blocks = blocks_of(grid, landmarks)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.proj = nn.Linear(width, width)
+        kernel = (3, 3) if layout == "grid" else (TAPS, 1)
+        around = (kernel[0] // 2, kernel[1] // 2)
+        self.convolution: nn.Module | None = None
+        if residual:
+            self.convolution = nn.Conv2d(
+                heads, heads, kernel, padding=around, groups=heads, bias=False
+            )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Turn ``(B, n, width)`` into as much."""
+        n, width = tokens.shape[1:]
+        padding = -n % self.landmarks if self.layout == "raster" else 0
+        tokens = nn.functional.pad(tokens, (0, 0, padding, 0))
+        parts = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        queries, keys, values = parts.unbind(0)
+        real = torch.arange(n + padding, device=tokens.device) >= padding
+        if padding:
+            queries, keys, values = (each * real[:, None] for each in (queries, keys, values))
+        queries = queries * (width // self.heads) ** -0.5
+        few_queries, few_keys, alive = self._landmarks(queries, keys, real)
+        first = _softmax(queries @ few_keys.transpose(2, 3), real, alive)
+        middle = _softmax(few_queries @ few_keys.transpose(2, 3), alive, alive)
+        last = _softmax(few_queries @ keys.transpose(2, 3), alive, real)
+        coupled = self.layout == "raster"
+        inverse = pseudo_inverse(middle, self.iterations, coupled).to(values.dtype)
+        answer = (first @ inverse) @ (last @ values)
+        if self.convolution is not None:
+            answer = answer + self._convolved(values)
+        joined: Tensor = self.proj(answer.transpose(1, 2).flatten(2))
+        return joined[:, padding:]
+
+    def _landmarks(
+        self, queries: Tensor, keys: Tensor, real: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the landmarks of both ``(B, h, m, e)``, and which are of a token ``(m,)``."""
+        if self.layout == "grid":
+            rows, columns = self.blocks
+            sizes = (rows, self.grid[0] // rows, columns, self.grid[1] // columns)
+            means = [
+                each[:, :, self.in_front :].unflatten(2, sizes).mean((3, 5)).flatten(2, 3)
+                for each in (queries, keys)
+            ]
+            return means[0], means[1], real.new_ones(rows * columns)
+        run = len(real) // self.landmarks
+        number = real.unflatten(0, (self.landmarks, run)).sum(1)
+        by = (number + 1e-8)[:, None] if not bool(real.all()) else run
+        few_queries, few_keys = (
+            each.unflatten(2, (self.landmarks, run)).sum(3) / by for each in (queries, keys)
+        )
+        return few_queries, few_keys, number > 0
+
+    def _convolved(self, values: Tensor) -> Tensor:
+        assert self.convolution is not None
+        if self.layout == "raster":
+            answer: Tensor = self.convolution(values)
+            return answer
+        # The head's channels are images of their own: (B e, h, H, W).
+        maps = values[:, :, self.in_front :].permute(0, 3, 1, 2).flatten(0, 1)
+        seen = self.convolution(maps.unflatten(2, self.grid)).flatten(2)
+        places = seen.unflatten(0, (len(values), -1)).permute(0, 2, 3, 1)
+        return nn.functional.pad(places, (0, 0, self.in_front, 0))
+
+
+def blocks_of(grid: Grid, landmarks: int) -> tuple[int, int]:
+    """Return how many equal blocks a grid is cut into, down and across: ``landmarks`` at most.
+
+    Many and square ones: the most by their number over the root of their longer side over the
+    shorter.
+    """
+
+    def worth(rows: int, columns: int) -> float:
+        aspect = grid[0] * columns / (grid[1] * rows)
+        return rows * columns / math.sqrt(max(aspect, 1 / aspect))
+
+    return max(
+        (
+            (rows, columns)
+            for rows in range(1, grid[0] + 1)
+            for columns in range(1, grid[1] + 1)
+            if grid[0] % rows == 0 and grid[1] % columns == 0 and rows * columns <= landmarks
+        ),
+        key=lambda blocks: worth(*blocks),
+    )
+
+
+def pseudo_inverse(matrices: Tensor, iterations: int, coupled: bool = False) -> Tensor:
+    """Approximate the Moore-Penrose inverse of ``(..., m, m)`` by Razavi's iteration, float32.
+
+    ``coupled``: as in the release, the first guess is scaled by the largest sums of the whole
+    batch, so that one image's answer depends on the others.
+    """
+    with torch.autocast(matrices.device.type, enabled=False):
+        if matrices.dtype in (torch.float16, torch.bfloat16):
+            matrices = matrices.float()
+        absolute = matrices.abs()
+        down, across = absolute.sum(-2), absolute.sum(-1)
+        if coupled:
+            scale = down.max() * across.max()
+        else:
+            scale = (down.amax(-1) * across.amax(-1))[..., None, None]
+        guess = matrices.transpose(-2, -1) / scale
+        one = torch.eye(matrices.shape[-1], dtype=matrices.dtype, device=matrices.device)
+        for _ in range(iterations):
+            near = matrices @ guess
+            inner = 15 * one - near @ (7 * one - near)
+            guess = 0.25 * guess @ (13 * one - near @ inner)
+        return guess
+
+
+def _softmax(scores: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return softmax over what is real; rows and columns that are not get the least score."""
+    if not bool(rows.all()) or not bool(columns.all()):
+        least = -torch.finfo(scores.dtype).max
+        scores = scores.masked_fill(~(rows[:, None] & columns), least)
+    return scores.softmax(dim=-1)
+
+
+class LinformerAttention(nn.Module):
+    """Attention to few combinations of the tokens, learnt for a sequence of one length.
+
+    As in the release: one head of keys, which are the values too, for all heads of queries.
+
+    Args:
+        width: channels of a token.
+        heads: of queries.
+        tokens: of the sequence.
+        seen: combinations.
+    """
+
+    def __init__(self, width: int, heads: int, tokens: int, seen: int = 128) -> None:
+        super().__init__()
+        self.heads = heads
+        self.queries = nn.Linear(width, width, bias=False)
+        self.keys = nn.Linear(width, width // heads, bias=False)
+        self.combine = nn.Parameter(torch.zeros(tokens, seen))
+        self.proj = nn.Linear(width, width)
+        if not self.combine.is_meta:
+            nn.init.uniform_(self.combine, -(seen**-0.5), seen**-0.5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Turn ``(B, tokens, width)`` into as much."""
+        queries = self.queries(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        keys = torch.einsum("bne,nk->bke", self.keys(tokens), self.combine)[:, None]
+        keys = keys.expand(-1, self.heads, -1, -1)
+        answer = nn.functional.scaled_dot_product_attention(queries, keys, keys)
+        joined: Tensor = self.proj(answer.transpose(1, 2).flatten(2))
+        return joined
