@@ -11,7 +11,7 @@ from torch import Generator
 from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.pretrain.objectives.autoencoder import AutoencoderConfig
 from maskwise.pretrain.policies.hardest.policy import HardestConfig
-from maskwise.pretrain.policies.hardest.teacher import Momentum, follow
+from maskwise.pretrain.policies.momentum import Momentum, follow
 from pretrain.hardest_toys import (
     GRID,
     Blank,

@@ -15,7 +15,8 @@ from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import Batch, Outcome, PlaceMap, Proposal, Setting
 from maskwise.pretrain.policies.cells import hidden_cells, ranked, uniform
 from maskwise.pretrain.policies.hardest.predictor import Predictor
-from maskwise.pretrain.policies.hardest.teacher import Momentum, Teacher
+from maskwise.pretrain.policies.hardest.teacher import Teacher
+from maskwise.pretrain.policies.momentum import Momentum
 
 
 @dataclass(frozen=True)
