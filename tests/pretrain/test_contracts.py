@@ -51,7 +51,8 @@ def made(block: dict[str, Any]) -> Policy[Any]:
     """Build a policy as the YAML would, always from the same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        setting = replace(SETTING, objective=an_objective("context_encoder"))
+        asks = "mae" if block["name"] == "attention" else "context_encoder"
+        setting = replace(SETTING, objective=an_objective(asks))
         return choose(POLICIES, block, "policy").build(setting)
 
 

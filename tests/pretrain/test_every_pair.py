@@ -80,6 +80,7 @@ pairs = pytest.mark.parametrize(
         for policy in BLOCKS
         if OBJECTIVES[each]().draws_pixels or policy != "dqn release"  # rewarded by pixels
         if not (isinstance(OBJECTIVES[each](), EqualCells) and hides_unequally(policy))
+        if policy != "attention" or isinstance(OBJECTIVES[each](), EqualCells)  # of tokens
     ],
 )
 

@@ -2,6 +2,7 @@
 
 from maskwise.pretrain.contracts import PolicyConfig
 from maskwise.pretrain.policies.a3c.policy import A3cConfig
+from maskwise.pretrain.policies.attention import AttentionConfig
 from maskwise.pretrain.policies.block import BlockConfig
 from maskwise.pretrain.policies.centre_box import CentreBoxConfig
 from maskwise.pretrain.policies.centre_cells import CentreCellsConfig
@@ -19,6 +20,7 @@ from maskwise.pretrain.policies.variance_cells import VarianceCellsConfig
 
 POLICIES: dict[str, type[PolicyConfig]] = {
     "a3c": A3cConfig,
+    "attention": AttentionConfig,
     "block": BlockConfig,
     "centre_box": CentreBoxConfig,
     "centre_cells": CentreCellsConfig,
