@@ -275,7 +275,7 @@ def recipe(policy: str, objective: str) -> dict[str, Any]:
     return {
         "objective": {"name": objective},
         "policy": POLICY_BLOCKS[policy],
-        "encoder": SMALL,
+        "encoder": {"name": "vit"} if policy == "attention" else SMALL,
     }
 
 

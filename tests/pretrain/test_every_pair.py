@@ -91,11 +91,11 @@ class Crashing(Store):
 
     batches: list[int] = field(default_factory=list)
 
-    def normalised(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def fine_normalised(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         self.batches.append(len(rows) == 4)
         if sum(self.batches) == 2:
             raise OSError("the disk is gone")
-        return super().normalised(rows)
+        return super().fine_normalised(rows)
 
 
 def crashing(store: Store) -> Crashing:
