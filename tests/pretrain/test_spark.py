@@ -366,7 +366,7 @@ def test_a_coarser_grid_is_said_and_the_true_share_is_in_the_history(
 
 
 @pytest.mark.parametrize(
-    "policy", [name for name in POLICIES if name not in ("none", "mean_map")]
+    "policy", [name for name in POLICIES if name not in ("none", "mean_map", "attention")]
 )
 def test_every_policy_is_rehearsed_with_it(policy: str) -> None:
     needed = {"oracle": {"goal": "hide"}}.get(policy, {})
@@ -398,3 +398,55 @@ def test_it_learns_to_draw_what_neighbours_tell() -> None:
         optimiser.step()
         losses.append(float(outcome.loss.detach()))
     assert sum(losses[-5:]) / 5 < 0.5 * sum(losses[:5]) / 5
+
+
+def finer(fine: int = 2, **block: Any) -> Spark:
+    chosen = {"scales": [1, 2], "loss_weights": [1, 0.5], **block}
+    return build(chosen, fine=fine)
+
+
+def kept_finer() -> Batch:
+    large = torch.randn(3, 1, 64, 64, generator=Generator().manual_seed(2))
+    rows = torch.arange(3)
+    return Batch(nn.functional.avg_pool2d(large, 2), rows, rows, rows, 0.0, large)
+
+
+@pytest.mark.parametrize("region", ["all", "masked"])
+def test_a_finer_head_is_scored_on_what_the_scan_shows_at_twice_the_size(region: str) -> None:
+    objective, shown, mask = finer(hi_loss_region=region), kept_finer(), half_hidden()
+    outcome = objective(shown, mask)
+    visible = Visible(mask)
+    features = objective._sparse(shown.images, visible, "masked")
+    fine = objective.light_decoder.drawn(features, visible)[2].detach()
+    assert fine.shape == (3, 1, 64, 64)
+    assert shown.fine is not None
+    errors = []
+    for image, row, column in torch.ones(3, 8, 8).nonzero().tolist():
+        if region == "all" or mask[image, row // 2, column // 2]:
+            box = (slice(8 * row, 8 * row + 8), slice(8 * column, 8 * column + 8))
+            pixels, answer = shown.fine[image, 0][box], fine[image, 0][box]
+            wanted = (pixels - pixels.mean()) / pixels.std().clamp(min=objective._floor)
+            errors.append(float((answer - wanted).square().mean()))
+    parts = outcome.figures
+    assert float(parts["loss_2"]) == pytest.approx(sum(errors) / len(errors), rel=1e-4)
+    weighed = float(parts["loss_1"]) + 0.5 * float(parts["loss_2"])
+    assert float(outcome.loss) == pytest.approx(weighed, rel=1e-5)
+
+
+def test_every_parameter_of_a_finer_head_learns() -> None:
+    objective = finer(3 + 1, scales=[1, 2, 4], loss_weights=[1, 1, 1])
+    large = torch.randn(3, 1, 128, 128, generator=Generator().manual_seed(2))
+    rows = torch.arange(3)
+    images = nn.functional.avg_pool2d(large, 4)
+    objective(Batch(images, rows, rows, rows, 0.0, large), half_hidden()).loss.backward()
+    assert all(weight.grad is not None for weight in objective.parameters())
+
+
+def test_a_native_target_of_images_that_are_kept_no_finer_is_refused() -> None:
+    with pytest.raises(UserError, match="write fine: 2"):
+        finer(1)
+
+
+def test_a_width_that_a_finer_head_cannot_halve_is_refused() -> None:
+    with pytest.raises(UserError, match="and to 4 times the size; take a multiple of 8"):
+        finer(4, scales=[1, 4], width=4)

@@ -80,9 +80,13 @@ class LightDecoder(nn.Module):
         shape: of it.
         encoder: whose features it takes; with batch norms, the scales' norms are such too.
         channels: of an image.
+        finer: multiples of the image's size at which it is drawn as well; each goes on from
+            the image's with blocks of its own.
     """
 
-    def __init__(self, shape: Shape, encoder: Encoder, channels: int) -> None:
+    def __init__(
+        self, shape: Shape, encoder: Encoder, channels: int, finer: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         # Where several stages share a stride, the deepest of them stands for it.
         self._stages = {stride: stage for stage, stride in enumerate(encoder.strides)}
@@ -98,12 +102,20 @@ class LightDecoder(nn.Module):
             if stride > shape.stop_stride:
                 self.blocks[str(stride)] = _block(inner, shape.depth, shape.upsampling)
         last = shape.width * shape.stop_stride // total
-        self.head = nn.Conv2d(last, channels * shape.stop_stride**2, 1)
+        values = channels * shape.stop_stride**2
+        self.head = nn.Conv2d(last, values, 1)
+        self.finer = nn.ModuleDict(
+            {str(factor): _finer(last, factor, values, shape) for factor in finer}
+        )
         for module in self.modules():
             _initialise(module)
 
     def forward(self, features: Sequence[Tensor], visible: Visible) -> Tensor:
         """Turn every stage's features, 0 where hidden, into an image ``(B, C, H, W)``."""
+        return self.drawn(features, visible)[1]
+
+    def drawn(self, features: Sequence[Tensor], visible: Visible) -> dict[int, Tensor]:
+        """Return images ``(B, C, H factor, W factor)`` by factor: 1 and those of ``finer``."""
         current: Tensor | None = None
         for stride in _halved(max(self._stages), self._stop):
             if str(stride) in self.scales:
@@ -111,12 +123,24 @@ class LightDecoder(nn.Module):
                 current = filled if current is None else current + filled
             if str(stride) in self.blocks:
                 current = self.blocks[str(stride)](current)
-        return nn.functional.pixel_shuffle(self.head(current), self._stop)
+        answers = {1: self.head(current)}
+        answers |= {int(factor): head(current) for factor, head in self.finer.items()}
+        shuffle = nn.functional.pixel_shuffle
+        return {factor: shuffle(answer, self._stop) for factor, answer in answers.items()}
 
 
 def _halved(total: int, stop: int) -> list[int]:
     """Return the strides that the decoder passes: from the encoder's to its own last."""
     return [total >> turn for turn in range((total // stop).bit_length())]
+
+
+def _finer(width: int, factor: int, values: int, shape: Shape) -> nn.Sequential:
+    """Double the sides until a place holds as many pixels of the finer image as before."""
+    blocks: list[nn.Module] = []
+    for _ in range(factor.bit_length() - 1):
+        blocks.append(_block(width, shape.depth, shape.upsampling))
+        width //= 2
+    return nn.Sequential(*blocks, nn.Conv2d(width, values, 1))
 
 
 def _block(width: int, depth: int, upsampling: Upsampling) -> nn.Sequential:

@@ -5,7 +5,6 @@ visible tokens only; completed with mask tokens they go to a decoder per scale. 
 departures: ``docs/methods/mae.md`` and ``docs/methods/miram.md``.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -25,26 +24,20 @@ from maskwise.pretrain.objectives.linear_attention import (
     LinformerAttention,
     NystromAttention,
 )
+from maskwise.pretrain.objectives.scales import ScalesConfig, Weight
 from maskwise.pretrain.objectives.token_decoder import (
     Shape,
     TokenDecoder,
     numbers_of_children,
 )
 
-log = logging.getLogger(__name__)
-
 Depth = Annotated[int, Within(1, 64)]
 Heads = Annotated[int, Within(1, 256)]
-Weight = Annotated[float, Within(0, 1_000)]
-Shown = Literal["image", "native", "nearest", "bicubic"]
-"""The image as the encoder sees it, what the scan shows beyond that, or the former enlarged."""
 Variance = Annotated[float, Within(0, 1, above=True)]
 GREY_LEVELS = 2 / 255
 """Of the range of intensities: a patch that varies less than that shows nothing."""
 MOST_PLAIN = 1_024
 """Places among which plain attention is the faster."""
-LOW_FRACTION = 0.5
-"""Share of training images that hold what a native target shows, below which it is told."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +81,12 @@ class MaeConfig(_Options):
     """``all``: visible patches are in the loss too; the error map is of hidden ones always."""
 
     def build(self, setting: Setting, encoder: Encoder) -> "Multiscale":
-        return Multiscale(self, (self.coarse(1.0, self.loss_region),), setting, encoder)
+        scales = (self.coarse(1.0, self.loss_region),)
+        return Multiscale(self, ScalesConfig(), scales, setting, encoder)
 
 
 @dataclass(frozen=True)
-class MultiscaleConfig(_Options):
+class MultiscaleConfig(_Options, ScalesConfig):
     """The same at the size of the image, and at twice that by a decoder of its own."""
 
     preset: Literal["release"] | None = None
@@ -101,14 +95,6 @@ class MultiscaleConfig(_Options):
     """Sizes at which the image is drawn, as multiples of its own; the first is 1."""
     loss_weights: Annotated[tuple[Weight, ...], Length(1, 3)] = (1.0, 1.0)
     """One per scale."""
-    hi_target: Literal["native", "upsampled"] = "native"
-    """What scales beyond 1 draw: ``native``, what the scan shows at that size, of which the
-    image is the mean (needs ``fine`` in the source's block `preprocess`); ``upsampled``, the
-    image itself drawn larger, which holds nothing new, as in the release."""
-    upsample_mode: Literal["nearest", "bicubic"] = "nearest"
-    """Of ``upsampled``."""
-    hi_loss_region: Literal["all", "masked"] = "all"
-    """Of scales beyond 1: all patches, as in the release, or hidden ones alone."""
     fine_width: Width = 128
     """Channels of the decoders beyond scale 1; published: as ``width``."""
     fine_depth: Depth = 1
@@ -139,37 +125,20 @@ class MultiscaleConfig(_Options):
     }
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        _Options.__post_init__(self)
+        ScalesConfig.__post_init__(self)
         _check_width("fine_width", self.fine_width, self.fine_heads)
-        if self.scales[0] != 1 or list(self.scales) != sorted({*self.scales}):
-            raise ValueError(
-                f"scales are {list(self.scales)}, but should begin with 1 and ascend"
-            )
-        if len(self.loss_weights) != len(self.scales) or not any(self.loss_weights):
-            raise ValueError(
-                f"loss_weights are {list(self.loss_weights)}, but should hold one number for "
-                f"each of the {len(self.scales)} scales, not all 0"
-            )
 
     def build(self, setting: Setting, encoder: Encoder) -> "Multiscale":
-        finest = self.scales[-1]
-        if self.hi_target == "native" and setting.fine % finest:
-            kept = "no finer than" if setting.fine == 1 else f"at {setting.fine} times"
-            raise UserError(
-                f"objective.hi_target: native, but the source's images are kept {kept} the "
-                f"network's size; write fine: {finest} into the source's block `preprocess`, "
-                "or choose hi_target: upsampled"
-            )
         shape = Shape(self.fine_width, self.fine_depth, self.fine_heads, self._attention)
-        shown: Shown = "native" if self.hi_target == "native" else self.upsample_mode
         everywhere, aligned = self.hi_loss_region == "all", self.fine_positions == "aligned"
         scales = tuple(
-            Scale(factor, weight, everywhere, shape, shown, aligned)
+            Scale(factor, weight, everywhere, shape, aligned)
             if factor > 1
             else self.coarse(weight, "hidden")
             for factor, weight in zip(self.scales, self.loss_weights, strict=True)
         )
-        return Multiscale(self, scales, setting, encoder)
+        return Multiscale(self, self, scales, setting, encoder)
 
     def _attention(self, grid: Grid, in_front: int) -> nn.Module | None:
         """Make what stands for softmax attention over the places of ``grid``; None = that."""
@@ -208,8 +177,6 @@ class Scale:
     """Whether visible patches are in the loss."""
     shape: Shape
     """Of the decoder."""
-    shown: Shown = "image"
-    """What is drawn."""
     aligned: bool = False
     """Whether the decoder's places have the coordinates of those that they are parts of."""
 
@@ -222,6 +189,7 @@ class Multiscale(Objective):
     def __init__(
         self,
         config: _Options,
+        finer: ScalesConfig,
         scales: tuple[Scale, ...],
         setting: Setting,
         encoder: Encoder,
@@ -232,7 +200,7 @@ class Multiscale(Objective):
                 "encoder.name: the objective needs an encoder that sees an image as tokens; "
                 "choose vit, or objective spark, which does the like for convolutions"
             )
-        self.config, self.scales, self.encoder = config, scales, encoder
+        self.config, self.finer, self.scales, self.encoder = config, finer, scales, encoder
         self.grid = encoder.grid_of(setting.height, setting.width)
         self.embed = nn.Linear(encoder.width_of_token, config.width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, config.width))
@@ -255,7 +223,7 @@ class Multiscale(Objective):
             }
         )
         self._floor = GREY_LEVELS * len(setting.std) / sum(setting.std)
-        self._tell_native(setting)
+        self._native = finer.native_fraction(setting)
 
     def forward(self, batch: Batch, mask: Tensor) -> Outcome:
         visible, hidden = self._numbers(mask)
@@ -263,7 +231,7 @@ class Multiscale(Objective):
         losses, figures = dict[int, Tensor](), dict[str, Tensor]()
         error_map, drawn = mask.new_full(mask.shape, torch.nan, dtype=torch.float32), None
         for scale in self.scales:
-            image = shown(batch, scale)
+            image = self.finer.shown(batch, scale.factor)
             if image is None:  # whoever asks what is hard has the image alone
                 continue
             asked = numbers_of_children(hidden, self.grid, scale.factor)
@@ -338,33 +306,6 @@ class Multiscale(Objective):
         tokens = errors.new_full((len(mask), self.grid[0] * self.grid[1]), torch.nan)
         placed = tokens.scatter(1, hidden, errors).reshape(-1, 1, *self.grid)
         return cell_means(placed, (mask.shape[1], mask.shape[2]))
-
-    def _tell_native(self, setting: Setting) -> None:
-        native = any(scale.shown == "native" for scale in self.scales)
-        self._native = setting.native if native else None
-        if self._native is not None and self._native < LOW_FRACTION:
-            log.warning(
-                "objective.hi_target: native, but only %.0f %% of the training images have as "
-                "many pixels as are kept of them; of the others the fine target is the image "
-                "drawn larger.",
-                100 * self._native,
-            )
-
-
-def shown(batch: Batch, scale: Scale) -> Tensor | None:
-    """Return what is drawn at a scale, ``(B, C, H factor, W factor)``.
-
-    None where it is what the scan shows, and whoever made the batch has the image alone.
-    """
-    images, fine = batch.images, batch.fine
-    if scale.shown == "image":
-        return images
-    if scale.shown != "native":
-        return nn.functional.interpolate(images, scale_factor=scale.factor, mode=scale.shown)
-    if fine is None:
-        return None
-    finer = fine.shape[2] // images.shape[2] // scale.factor
-    return nn.functional.avg_pool2d(fine, finer) if finer > 1 else fine
 
 
 def patches(images: Tensor, side: int) -> Tensor:

@@ -25,6 +25,7 @@ from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Objective, Outcome, Setting
 from maskwise.pretrain.objectives.light_decoder import LightDecoder, Upsampling
+from maskwise.pretrain.objectives.scales import ScalesConfig
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class SparkConfig:
+class SparkConfig(ScalesConfig):
     """Squared error of hidden cells, each without its own mean and deviation."""
 
     needs_mask: ClassVar[bool] = True
@@ -100,11 +101,13 @@ class SparkConfig:
                 f"{total}; let it be {total} or less"
             )
         doublings = total // self.stop_stride
+        doublings *= self.scales[-1]
         if self.width % doublings:
+            finest = f" and to {self.scales[-1]} times the size" if self.scales[-1] > 1 else ""
             raise UserError(
                 f"objective.width: {self.width} cannot be halved at each of the decoder's "
-                f"doublings, from stride {total} to {self.stop_stride}; take a multiple of "
-                f"{doublings}"
+                f"doublings, from stride {total} to {self.stop_stride}{finest}; take a "
+                f"multiple of {doublings}"
             )
 
 
@@ -120,7 +123,9 @@ class Spark(Objective):
         self.config = config
         self.encoder = encoder
         self._sparse = SparseEncoder(encoder)
-        self.light_decoder = LightDecoder(config, encoder, setting.channels)
+        finer = config.scales[1:]
+        self.light_decoder = LightDecoder(config, encoder, setting.channels, finer)
+        self._native = config.native_fraction(setting)
         # Kept in checkpoints: a run that goes on must not choose again.
         chosen = {"always": FORMS.index("packed"), "never": FORMS.index("masked"), "auto": -1}
         self.register_buffer("form", torch.tensor(chosen[config.packed]))
@@ -132,19 +137,56 @@ class Spark(Objective):
             self._told = True
             share = 100 * float(mask.float().mean())
             log.info("spark: %.1f %% of %d x %d cells are hidden.", share, *mask.shape[1:])
-        visible, grid = Visible(mask), (mask.shape[1], mask.shape[2])
+        visible = Visible(mask)
         features = self._sparse(batch.images, visible, self._form(batch.images, visible))
-        drawn = patches(self.light_decoder(features, visible).float(), grid)
-        target, deviation = self._targets(patches(batch.images.float(), grid))
-        errors = (drawn - target).square().mean(-1)
-        constant = deviation <= self._floor
-        weights = (mask & ~constant if self.config.constant == "skip" else mask).float()
+        drawn = self.light_decoder.drawn(features, visible)
+        errors, weights, constant = self._errors(drawn[1], batch.images, mask)
         hidden = mask.sum().clamp(min=1)
+        figures = {"constant_hidden": (mask & constant).sum() / hidden}
+        loss = _mean(errors, weights)
+        if len(self.config.scales) > 1:
+            losses = {1: loss} | self._finer_losses(drawn, batch, mask)
+            weighed = zip(self.config.scales, self.config.loss_weights, strict=True)
+            parts = [weight * losses[factor] for factor, weight in weighed if factor in losses]
+            loss = torch.stack(parts).sum()
+            figures |= {f"loss_{factor}": each.detach() for factor, each in losses.items()}
+            if self._native is not None:
+                figures["native_fraction"] = loss.new_tensor(self._native)
         return Outcome(
-            loss=(weights * errors).sum() / weights.sum().clamp(min=1),
+            loss=loss,
             error_map=torch.where(mask, errors.detach() * weights, torch.nan),
-            figures={"constant_hidden": (mask & constant).sum() / hidden},
+            figures=figures,
         )
+
+    def _errors(
+        self, drawn: Tensor, images: Tensor, where: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return each cell's error, its weight, and whether it shows nothing, ``(B, gh, gw)``.
+
+        ``where`` is which cells count.
+        """
+        grid = (where.shape[1], where.shape[2])
+        target, deviation = self._targets(patches(images.float(), grid))
+        errors = (patches(drawn.float(), grid) - target).square().mean(-1)
+        constant = deviation <= self._floor
+        weights = where & ~constant if self.config.constant == "skip" else where
+        return errors, weights.float(), constant
+
+    def _finer_losses(
+        self, drawn: dict[int, Tensor], batch: Batch, mask: Tensor
+    ) -> dict[int, Tensor]:
+        """Return the loss of each finer scale, whose cells have as many pixels as a mask's."""
+        losses: dict[int, Tensor] = {}
+        for factor in self.config.scales[1:]:
+            image = self.config.shown(batch, factor)
+            if image is None:  # whoever asks what is hard has the image alone
+                continue
+            fine = mask.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+            everywhere = self.config.hi_loss_region == "all"
+            where = torch.ones_like(fine) if everywhere else fine
+            errors, weights, _ = self._errors(drawn[factor], image, where)
+            losses[factor] = _mean(errors, weights)
+        return losses
 
     def _targets(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """Return cells without their mean and deviation, and the deviation ``(B, gh, gw)``."""
@@ -172,6 +214,10 @@ class Spark(Objective):
                 ", ".join(f"{form} {seconds * 1e3:.0f} ms" for form, seconds in times.items()),
             )
         return FORMS[number]
+
+
+def _mean(errors: Tensor, weights: Tensor) -> Tensor:
+    return (weights * errors).sum() / weights.sum().clamp(min=1)
 
 
 def patches(images: Tensor, grid: Grid) -> Tensor:
