@@ -430,7 +430,7 @@ def test_a_finer_head_is_scored_on_what_the_scan_shows_at_twice_the_size(region:
     parts = outcome.figures
     assert float(parts["loss_2"]) == pytest.approx(sum(errors) / len(errors), rel=1e-4)
     weighed = float(parts["loss_1"]) + 0.5 * float(parts["loss_2"])
-    assert float(outcome.loss) == pytest.approx(weighed, rel=1e-5)
+    assert outcome.loss.item() == pytest.approx(weighed, rel=1e-5)
 
 
 def test_every_parameter_of_a_finer_head_learns() -> None:
