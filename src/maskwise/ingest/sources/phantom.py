@@ -3,14 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from maskwise.bounds import LARGEST, Seed, Within
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.listing import Distance
+from maskwise.ingest.sources.phantom_detail import draw_detail, with_detail, with_margin
 from maskwise.ingest.sources.phantom_scene import (
     CLASSES,
     Patient,
+    Scene,
     draw_patient,
     draw_view,
     png,
@@ -32,6 +34,9 @@ class PhantomConfig:
     smallest_side: Annotated[int, Within(32, LARGEST)] = 72
     """Pixels; sides are drawn per image between the two."""
     largest_side: Annotated[int, Within(32, LARGEST)] = 96
+    structure: Literal["plain", "fine"] = "plain"
+    """``fine``: calcifications and margins that differ by a pixel or two, told by a label
+    ``findings`` of several per image; sides should then be twice the network's or more."""
     duplicate_distance: Distance = 0
     """Bits, 0 to 16; phantoms of different patients are never the same scan."""
 
@@ -48,14 +53,16 @@ class PhantomConfig:
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Yield images, masks and, last, the table; memory holds one image at a time."""
-        lines = ["path,diagnosis,patient,mask"]
+        fine = self.structure == "fine"
+        lines = ["path,diagnosis,patient,mask" + (",findings" if fine else "")]
         for patient, view in self._views():
             name = f"images/p{patient.number:06d}_{view}"
-            image, lesion = render(draw_view(patient, self.seed, view, self._sides))
+            scene, findings = self._scene(patient, view)
+            image, lesion = render(scene)
             yield f"{name}.png", png(image)
             yield f"{name}_mask.png", png(lesion)
-            facts = CLASSES[patient.kind], f"p{patient.number:06d}", f"{name}_mask.png"
-            lines.append(",".join([f"{name}.png", *facts]))
+            facts = [CLASSES[patient.kind], f"p{patient.number:06d}", f"{name}_mask.png"]
+            lines.append(",".join([f"{name}.png", *facts, *([findings] if fine else [])]))
         yield TABLE, ("\n".join(lines) + "\n").encode()
 
     @property
@@ -63,9 +70,22 @@ class PhantomConfig:
         return DEFAULT
 
     def listing(self, raw: Path) -> Listing:
+        labels = ["diagnosis", *(["findings"] if self.structure == "fine" else [])]
         return TableConfig(
-            table=TABLE, labels={"diagnosis": "diagnosis"}, patient="patient", masks="mask"
+            table=TABLE,
+            labels={name: name for name in labels},
+            patient="patient",
+            masks="mask",
         ).listing(raw)
+
+    def _scene(self, patient: Patient, view: int) -> tuple[Scene, str]:
+        """Draw one view, and say what fine structure it shows."""
+        if self.structure == "plain":
+            return draw_view(patient, self.seed, view, self._sides), ""
+        detail = draw_detail(self.seed, patient.number)
+        drawn = draw_view(with_margin(patient, detail), self.seed, view, self._sides)
+        scene = with_detail(drawn, patient, detail, self.seed, view)
+        return scene, detail.findings(patient.lesion is not None)
 
     @property
     def _sides(self) -> tuple[int, int]:

@@ -97,13 +97,13 @@ def draw_patient(seed: int, number: int) -> Patient:
 def _draw_lesion(rng: np.random.Generator, kind: int) -> Lesion:
     place = (float(rng.uniform()), float(rng.uniform()))
     if kind == BENIGN:
-        outline = _oval(rng, rng.uniform(0.08, 0.18), rng.uniform(0.55, 0.95))
+        outline = oval(rng, rng.uniform(0.08, 0.18), rng.uniform(0.55, 0.95))
         return Lesion(outline, place, rng.uniform(0.08, 0.42), rng.uniform(0.9, 1.3))
-    outline = _oval(rng, rng.uniform(0.07, 0.16), rng.uniform(0.75, 1.2)) * _spicules(rng)
+    outline = oval(rng, rng.uniform(0.07, 0.16), rng.uniform(0.75, 1.2)) * _spicules(rng)
     return Lesion(outline, place, rng.uniform(0.07, 0.38), rng.uniform(0.4, 0.9))
 
 
-def _oval(rng: np.random.Generator, radius: float, flatness: float) -> Floats:
+def oval(rng: np.random.Generator, radius: float, flatness: float) -> Floats:
     """Return an ellipse of that mean radius, ``flatness`` its height over its width."""
     across, down = radius / np.sqrt(flatness), radius * np.sqrt(flatness)
     turned = ANGLES - rng.normal(0.0, 0.2)
