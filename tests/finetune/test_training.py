@@ -11,8 +11,9 @@ from finetune.patches import small_encoder, write_patches
 from maskwise.artefacts.store import Laterality
 from maskwise.encoders.classifier import Classifier
 from maskwise.finetune.augmentation import Augmentation, draw_moves
-from maskwise.finetune.diagnosis.heads import LinearHead
-from maskwise.finetune.diagnosis.training import Lesson, fine_tune, predict_logits
+from maskwise.finetune.classification.heads import LinearHead
+from maskwise.finetune.classification.softmax import Softmax
+from maskwise.finetune.classification.training import Lesson, fine_tune, predict_logits
 from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
 from maskwise.progress import bar
 
@@ -26,6 +27,7 @@ def lesson(path: Path, **changes: object) -> Lesson:
     options = {
         "store": store,
         "rows": rows,
+        "likelihood": Softmax(),
         "targets": (store.index["label_diagnosis"] == "b").to_numpy(np.int64),
         "weights": np.ones(2),
         "steps": 5,

@@ -47,6 +47,9 @@ Loss = Annotated[float, Within(0, 10**9)]
 class _OfAnyModel:
     """What the metadata of every kind of model say."""
 
+    block: ClassVar[str]
+    """Of the file, in which they stand."""
+
     encoder: EncoderMetadata
     """Architecture, image size, preprocessing, source, recipe and seed."""
     task: str
@@ -63,10 +66,8 @@ class _OfAnyModel:
 
 
 @dataclass(frozen=True)
-class ModelMetadata(_OfAnyModel):
-    """What a user of a classifier must know."""
-
-    block: ClassVar[str] = "model"
+class ClassifierMetadata(_OfAnyModel):
+    """What the metadata of every classifier say."""
 
     stages: Annotated[tuple[Stage, ...], Length(1, MOST_STAGES)]
     """Whose pooled features the linear layer sees, finest first."""
@@ -75,7 +76,8 @@ class ModelMetadata(_OfAnyModel):
     features: Number
     """How many pooled features the linear layer sees."""
     temperature: Positive
-    """By which logits are divided before the softmax; fitted on held-out labels."""
+    """By which logits are divided before they become probabilities; fitted on held-out
+    labels."""
     calibrated_on: Number
     """Number of labelled images that the temperature was fitted on."""
     validation_log_loss: Loss
@@ -85,6 +87,13 @@ class ModelMetadata(_OfAnyModel):
     def loss(self) -> float:
         """On validation images; the lower, the better the model."""
         return self.validation_log_loss
+
+
+@dataclass(frozen=True)
+class ModelMetadata(ClassifierMetadata):
+    """What a user of a classifier that names one class must know."""
+
+    block: ClassVar[str] = "model"
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class SegmenterMetadata(_OfAnyModel):
         return self.validation_loss
 
 
-Metadata = ModelMetadata | SegmenterMetadata
+Metadata = ClassifierMetadata | SegmenterMetadata
 
 
 def write_model(model: nn.Module, metadata: Metadata, path: Path) -> None:
@@ -157,7 +166,7 @@ def build_segmenter(encoder: Encoder, metadata: SegmenterMetadata) -> Segmenter:
     return Segmenter(encoder, len(metadata.classes), size, seen.channels, metadata.network)
 
 
-def build_classifier(encoder: Encoder, metadata: ModelMetadata) -> Classifier:
+def build_classifier(encoder: Encoder, metadata: ClassifierMetadata) -> Classifier:
     """Build the model that ``metadata`` describes around ``encoder``, its head fresh."""
     return Classifier(
         encoder,
@@ -183,7 +192,7 @@ def _upgraded(block: Any) -> Any:
     return {**block, "encoder": upgraded(block["encoder"])}
 
 
-_KINDS: dict[str, type[Metadata]] = {
+_KINDS: dict[str, type[ModelMetadata] | type[SegmenterMetadata]] = {
     kind.block: kind for kind in (ModelMetadata, SegmenterMetadata)
 }
 """Name of the block -> what it describes."""

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 from maskwise.bounds import BatchSize, LearningRate, Length, Steps
 from maskwise.config import Choice, parse
 from maskwise.device import Device
+from maskwise.finetune.classification.probe import ProbeConfig
 from maskwise.finetune.contracts import Mode, TaskConfig
-from maskwise.finetune.diagnosis.probe import ProbeConfig
 from maskwise.finetune.models import Keep
 from maskwise.finetune.optimisation import FullConfig
 from maskwise.finetune.subsets import Validation

@@ -7,8 +7,8 @@ import pandas as pd
 
 from maskwise.artefacts.store import Store
 from maskwise.encoders.contract import Encoder
+from maskwise.finetune.classification.replicate import learn as learn_diagnosis
 from maskwise.finetune.contracts import Finetuned, TaskConfig
-from maskwise.finetune.diagnosis.replicate import learn as learn_diagnosis
 from maskwise.finetune.diagnosis.task import DiagnosisConfig
 from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.lesion.replicate import learn as learn_lesion
