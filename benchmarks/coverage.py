@@ -262,7 +262,8 @@ def simulate_whole(arm: Arm, number: int, draws: int) -> dict[str, float]:
     mode = str(predictions["mode"].iloc[0])
     primary = Primary((RECIPES,), mode, 1.0, date(2026, 11, 29), arm.metric)  # type: ignore[arg-type]
     config = EvaluateConfig(draws=draws, seed=number, against="", primary={"study": primary})
-    found = evaluate(predictions, subsets(), config, "study")
+    task = "lesion" if arm.metric == "dice" else "diagnosis"
+    found = evaluate(predictions, subsets(), config, "study", task)
     score = found.scores["scores"]["one"][mode]["1.0"][arm.metric]
     row = found.paired[found.paired["primary"]].iloc[0]
     return {

@@ -103,14 +103,15 @@ def count_validation(subsets: pd.DataFrame, task: str) -> Validation:
 
 
 def class_counts(arrangement: Arrangement) -> dict[str, dict[str, int]]:
-    """Count test images and groups of each class."""
-    images = arrangement.images()
+    """Count the test images that show each class, and their groups."""
+    images, measures = arrangement.images(), arrangement.measures
+    shows = measures.shows[images["truth"]]  # (n, classes)
     return {
         name: {
-            "n_images": int((images["truth"] == code).sum()),
-            "n_groups": int(images.loc[images["truth"] == code, "group"].nunique()),
+            "n_images": int(shows[:, place].sum()),
+            "n_groups": int(images.loc[shows[:, place], "group"].nunique()),
         }
-        for code, name in enumerate(arrangement.measures.kinds)
+        for place, name in enumerate(measures.classes)
     }
 
 

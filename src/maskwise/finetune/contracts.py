@@ -14,6 +14,11 @@ Mode = Literal["probe", "full"]
 class TaskConfig(Protocol):
     """What a task's YAML name stands for; a frozen dataclass of the task's own options."""
 
+    scored_as: ClassVar[str]
+    """What its predictions are to `evaluate` and `report`: a name in
+    ``evaluate.tasks.TASKS``, ``report.tasks.WORDS`` and ``report.sections.SHOWN``."""
+    model: ClassVar[str]
+    """Block of its models' metadata, a name in ``prediction.stage.MODEL_KINDS``."""
     trained: ClassVar[tuple[Mode, ...]]
     """Modes that take optimiser steps; the others are solved in closed form."""
     needs_label: ClassVar[bool]

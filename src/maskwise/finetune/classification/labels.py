@@ -2,8 +2,10 @@
 
 import pandas as pd
 
-from maskwise.artefacts.manifest import LABEL
 from maskwise.errors import UserError, hint, shown
+
+LABEL = "label_"
+"""Prefix of the label columns of a store's index."""
 
 
 def label_of(index: pd.DataFrame, label: str, where: str) -> "pd.Series[str]":

@@ -21,6 +21,8 @@ from maskwise.finetune.subsets import Validation, draw_subsets
 class DiagnosisConfig:
     """Which label is learnt, and what about it matters for learning it."""
 
+    scored_as: ClassVar[str] = "diagnosis"
+    model: ClassVar[str] = ModelMetadata.block
     trained: ClassVar[tuple[Mode, ...]] = ("full",)
     needs_label: ClassVar[bool] = True
 
