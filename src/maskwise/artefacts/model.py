@@ -1,6 +1,7 @@
 """``*.safetensors`` of a fine-tuned model: encoder, what lies on top, and how to use them.
 
-The metadata's block says which kind it is: ``model`` classifies, ``segmenter`` outlines.
+The metadata's block says which kind it is: ``model`` names one class, ``multilabel`` any
+number of labels, ``segmenter`` outlines.
 
 Needs torch and safetensors only. All or nothing: every tensor is accounted for, or it stops.
 """
@@ -41,6 +42,7 @@ Stage = Annotated[int, Within(0, MOST_STAGES - 1)]
 Number = Annotated[int, Within(1, 10**9)]
 """Of images, or of features."""
 Loss = Annotated[float, Within(0, 10**9)]
+Probability = Annotated[float, Within(0, 1)]
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,18 @@ class ModelMetadata(ClassifierMetadata):
 
 
 @dataclass(frozen=True)
+class MultilabelMetadata(ClassifierMetadata):
+    """What a user of a classifier that names any number of labels must know."""
+
+    block: ClassVar[str] = "multilabel"
+
+    thresholds: Annotated[tuple[Probability, ...], Length(1, MOST_CLASSES)]
+    """Of ``classes``: a label is called where its probability reaches its threshold."""
+    threshold_rule: str
+    """How they were chosen, in a sentence."""
+
+
+@dataclass(frozen=True)
 class SegmenterMetadata(_OfAnyModel):
     """What a user of a segmenter must know."""
 
@@ -125,7 +139,8 @@ def load_model(path: str | Path) -> Classifier | Segmenter:
     """Return the model in ``path``, in eval mode, its ``metadata`` an attribute.
 
     A classifier takes normalised images ``(B, C, H, W)`` and returns logits ``(B, classes)``;
-    ``probabilities(images)`` returns calibrated probabilities. A segmenter returns them per
+    ``probabilities(images)`` returns calibrated probabilities, which add to 1, or where an
+    image may have several labels are each by itself. A segmenter returns them per
     pixel, the background first, and ``outline(images)`` the class of each pixel, of images of
     any size.
 
@@ -175,6 +190,7 @@ def build_classifier(encoder: Encoder, metadata: ClassifierMetadata) -> Classifi
         metadata.features,
         len(metadata.classes),
         metadata.temperature,
+        "sigmoid" if isinstance(metadata, MultilabelMetadata) else "softmax",
     )
 
 
@@ -183,6 +199,10 @@ def _metadata(kind: type[Metadata], block: Mapping[str, Any]) -> Metadata:
     metadata = from_json(kind, _upgraded(block))
     if len(set(metadata.classes)) < len(metadata.classes):
         raise ValueError(f"classes is {shown(metadata.classes)}, not different names")
+    if isinstance(metadata, MultilabelMetadata):
+        labels, thresholds = len(metadata.classes), len(metadata.thresholds)
+        if labels != thresholds:
+            raise ValueError(f"thresholds are {thresholds}, but there are {labels} classes")
     return replace(metadata, encoder=encoder_metadata(block["encoder"]))
 
 
@@ -192,7 +212,8 @@ def _upgraded(block: Any) -> Any:
     return {**block, "encoder": upgraded(block["encoder"])}
 
 
-_KINDS: dict[str, type[ModelMetadata] | type[SegmenterMetadata]] = {
-    kind.block: kind for kind in (ModelMetadata, SegmenterMetadata)
+_Kind = type[ModelMetadata] | type[MultilabelMetadata] | type[SegmenterMetadata]
+_KINDS: dict[str, _Kind] = {
+    kind.block: kind for kind in (ModelMetadata, MultilabelMetadata, SegmenterMetadata)
 }
 """Name of the block -> what it describes."""

@@ -134,4 +134,53 @@ LESION = Words(
         ),
     },
 )
-WORDS: Mapping[str, Words] = {"diagnosis": DIAGNOSIS, "lesion": LESION}
+MULTILABEL = Words(
+    learns="which labels an image shows",
+    modes=DIAGNOSIS.modes,
+    judged="Scores rest",
+    pixels=DIAGNOSIS.pixels,
+    artefacts=DIAGNOSIS.artefacts,
+    metrics=(
+        "All figures are better when larger. An image counts for every label that it shows, "
+        "and one that was not rated counts for nothing. Figures of each label by itself stand "
+        "under “Label by label”."
+    ),
+    terms={
+        "modes": (
+            (
+                "linear probe",
+                "The encoder is frozen; on its features one linear classifier per label is "
+                "trained.",
+            ),
+            ("full fine-tuning", "Encoder and classifiers are trained together on the labels."),
+        ),
+        "metrics": (
+            (
+                "label",
+                "What an image may show, beside others: of a lesion with two kinds of margin "
+                "both labels are true.",
+            ),
+            (
+                "AUROC",
+                "Chance that a random image which shows the label gets a higher probability of "
+                "it than a random one which does not: 0.5 = guessing, 1 = perfect. Macro = "
+                "averaged over labels; micro = of all pairs of an image and a label together.",
+            ),
+            (
+                "average precision",
+                "Share of images that truly show the label among those ranked highest, "
+                "averaged over all of them: guessing gives the label's share, 1 = perfect.",
+            ),
+            (
+                "macro F1",
+                "Balance of finding a label and not overcalling it, at the threshold that "
+                "validation images chose, averaged over labels.",
+            ),
+        ),
+    },
+)
+WORDS: Mapping[str, Words] = {
+    "diagnosis": DIAGNOSIS,
+    "lesion": LESION,
+    "multilabel": MULTILABEL,
+}

@@ -5,13 +5,17 @@ from collections.abc import Callable
 import pandas as pd
 
 from maskwise.evaluate.config import EvaluateConfig
-from maskwise.evaluate.tasks import diagnosis, lesion
+from maskwise.evaluate.tasks import diagnosis, lesion, multilabel
 from maskwise.evaluate.tasks.contract import Measures
 
 Read = Callable[[pd.DataFrame, EvaluateConfig, str], Measures]
 """Predictions, options, and what messages call the predictions, in; the measures out."""
 
-TASKS: dict[str, Read] = {"diagnosis": diagnosis.read, "lesion": lesion.read}
+TASKS: dict[str, Read] = {
+    "diagnosis": diagnosis.read,
+    "lesion": lesion.read,
+    "multilabel": multilabel.read,
+}
 
 
 def read_measures(

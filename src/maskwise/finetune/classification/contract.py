@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskwise.artefacts.model import ClassifierMetadata, ModelMetadata
+from maskwise.encoders.classifier import Activation
 from maskwise.finetune.subsets import Validation
 
 Floats = NDArray[np.float64]
@@ -21,6 +22,9 @@ Targets = NDArray[Any]
 
 class Likelihood(Protocol):
     """How logits become probabilities, and what is lost on them."""
+
+    @property
+    def activation(self) -> Activation: ...
 
     def solve(
         self, features: Floats, targets: Targets, weights: Floats, strength: float

@@ -230,7 +230,15 @@ def _trained(
     """Train once per learning rate."""
     run, train = replicate.run, labels.part("train")
     targets = replicate.targets[train["position"]]
-    start = Classifier(replicate.encoder, stages, replicate.pooling, *head.weight.shape[::-1])
+    classes, features = head.weight.shape
+    start = Classifier(
+        replicate.encoder,
+        stages,
+        replicate.pooling,
+        features,
+        classes,
+        activation=replicate.question.likelihood.activation,
+    )
 
     def train_at(rate: float, shown: Bar) -> Classifier:
         lesson = Lesson(

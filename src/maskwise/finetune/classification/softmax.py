@@ -7,11 +7,14 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from maskwise.encoders.classifier import Activation
 from maskwise.finetune.classification.contract import Floats
 
 
 class Softmax:
     """Targets are class indices ``(N,)``; every class occurs where anything is fitted."""
+
+    activation: Activation = "softmax"
 
     def solve(
         self,
