@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from maskwise.artefacts.splits import count_folds
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import interval, labels, listing, number, share
+from maskwise.report.label_cautions import not_scored, thresholds_by_default
 from maskwise.report.outlines import EMPTY_MASKS, count_lesions
 from maskwise.report.pretraining_cautions import SHARED, Caution, ceilings, gravest_first
 from maskwise.report.verdict import judge, leading
@@ -380,6 +381,8 @@ RULES: tuple[Callable[[Facts], Iterator[Caution]], ...] = (
     _pixel_facts,
     _slice_numbers,
     _few_groups,
+    not_scored,
+    thresholds_by_default,
     _seeds,
     _uncertain,
     _not_asked,
