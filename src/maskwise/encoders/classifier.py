@@ -66,7 +66,11 @@ class Classifier(nn.Module):
         They are softmax(logits / temperature), which add to 1, or of several labels per image
         sigmoid(logits / temperature), each by itself.
         """
-        scaled = cast(Tensor, self(images)) / self.temperature
+        return self.activated(cast(Tensor, self(images)))
+
+    def activated(self, logits: Tensor) -> Tensor:
+        """Turn logits ``(B, classes)`` into what ``probabilities`` returns."""
+        scaled = logits / self.temperature
         return scaled.sigmoid() if self.activation == "sigmoid" else scaled.softmax(dim=1)
 
     def prepare(self, array: NDArray[Any], modality: str | None = None) -> Tensor:

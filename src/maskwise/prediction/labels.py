@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from maskwise.artefacts.model import MultilabelMetadata
@@ -33,12 +34,16 @@ class Labels:
         return tuple(f"{kind}_{name}" for kind in kinds for name in self.metadata.classes)
 
     def answer(self, images: Tensor, looks: Sequence[Look], rows: Sequence[int]) -> Answers:
-        chances = self.network.probabilities(images).double().cpu().numpy()
+        logits = self.network(images)
+        chances = self.network.activated(logits).double().cpu().numpy()
+        # A sigmoid would turn infinity into certainty.
+        finite = torch.isfinite(logits).all(dim=1).cpu().numpy()
+        chances[~finite] = np.nan
         called = chances >= np.asarray(self.metadata.thresholds)
         names = np.asarray(self.metadata.classes, dtype=object)
         prediction = [
-            (BETWEEN.join(names[calls]) or NONE) if finite else ""
-            for calls, finite in zip(called, np.isfinite(chances).all(axis=1), strict=True)
+            (BETWEEN.join(names[calls]) or NONE) if known else ""
+            for calls, known in zip(called, finite, strict=True)
         ]
         values = np.concatenate([chances, called.astype(np.float64)], axis=1)
         table = pd.DataFrame(values, columns=list(self.numbers))
