@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import pandas as pd
 
-Mode = Literal["probe", "full"]
+Mode = Literal["probe", "full", "knn"]
 
 
 @runtime_checkable
@@ -19,6 +19,8 @@ class TaskConfig(Protocol):
     ``evaluate.tasks.TASKS``, ``report.tasks.WORDS`` and ``report.sections.SHOWN``."""
     model: ClassVar[str]
     """Block of its models' metadata, a name in ``prediction.stage.MODEL_KINDS``."""
+    modes: ClassVar[tuple[Mode, ...]]
+    """What it can be learnt by."""
     trained: ClassVar[tuple[Mode, ...]]
     """Modes that take optimiser steps; the others are solved in closed form."""
     needs_label: ClassVar[bool]

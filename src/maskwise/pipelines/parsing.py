@@ -20,7 +20,7 @@ from maskwise.errors import UserError, hint, joined, shown
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.multilabel.task import MultilabelConfig
-from maskwise.finetune.run import FinetuneConfig, parse_budget
+from maskwise.finetune.run import FinetuneConfig, check_modes, parse_budget
 from maskwise.ingest.config import IngestConfig
 from maskwise.ingest.contracts import GeneratedSource
 from maskwise.ingest.sources import SOURCES
@@ -85,6 +85,9 @@ def check_together(parameters: Mapping[str, Any], study: Study) -> None:
     if study.finetunes and "finetune" in parameters[source]:
         _check_outlines(parameters, study, images)
         _check_separator(parameters, study, images)
+        tuning = finetune_source(parameters[source]["finetune"], f"{source}.finetune")
+        config = finetune(parameters["finetune"], "finetune")
+        check_modes(tuning.task, config, f"{source}.finetune.task")
     if study.generated:
         _check_generates(parameters[source]["ingest"], source)
 

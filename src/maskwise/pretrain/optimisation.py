@@ -9,7 +9,7 @@ from torch import nn
 
 from maskwise.bounds import BatchSize, Decay, LearningRate, Positive, Within
 from maskwise.config import Choice
-from maskwise.decay import divided
+from maskwise.decay import divided, rate_shares
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Objective
 from maskwise.pretrain.optimisers import OPTIMISERS, AdamwConfig, OptimiserConfig
@@ -75,13 +75,7 @@ def _by_share(
     objective: Objective, decay: float
 ) -> dict[float, list[tuple[str, nn.Parameter]]]:
     """Return the named parameters by their share of the learning rate, in order."""
-    parts = objective.encoder.parts() if decay < 1 else []
-    shares = {
-        id(parameter): decay ** (len(parts) - 1 - position)
-        for position, modules in enumerate(parts)
-        for module in modules
-        for parameter in module.parameters()
-    }
+    shares = rate_shares(objective.encoder.parts() if decay < 1 else [], decay)
     found: dict[float, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in objective.named_parameters():
         found.setdefault(shares.get(id(parameter), 1.0), []).append((name, parameter))

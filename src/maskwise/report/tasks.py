@@ -24,6 +24,12 @@ class Words:
     """``modes`` and ``metrics``: the task's own words and what they mean."""
 
 
+KNN = (
+    "k-NN probe",
+    "The encoder is frozen and nothing is trained: the labelled training images whose features "
+    "are most like an image's vote for what they show.",
+)
+"""Explained where it was asked for."""
 _CALIBRATION = (
     "Scores use the probabilities as the networks gave them. An exported model first divides "
     "its logits by a temperature fitted on validation images, so its calibration error "
@@ -43,7 +49,7 @@ _LEFT_OUT = (
 
 DIAGNOSIS = Words(
     learns="the diagnosis",
-    modes={"full": "full fine-tuning", "probe": "linear probe"},
+    modes={"full": "full fine-tuning", "probe": "linear probe", "knn": "k-NN probe"},
     judged="Scores and confusion rest",
     pixels="A logistic regression on",
     artefacts="predictions.parquet, subsets.parquet, history.csv and gallery.npz",

@@ -16,6 +16,8 @@ from maskwise.artefacts.model import ClassifierMetadata, ModelMetadata
 from maskwise.encoders.classifier import Activation
 from maskwise.finetune.subsets import Validation
 
+LEAST_CHANCE = 1e-3
+"""What no neighbour votes for is taken to be this likely."""
 Floats = NDArray[np.float64]
 Targets = NDArray[Any]
 
@@ -40,6 +42,12 @@ class Likelihood(Protocol):
 
     def chances(self, logits: Floats) -> Floats:
         """Turn logits ``(N, K)`` into probabilities."""
+
+    def logits(self, chances: Floats) -> Floats:
+        """Turn probabilities, which may be 0 or 1, into finite logits."""
+
+    def indicators(self, targets: Targets, classes: int) -> Floats:
+        """Return 1 where an image shows a class, else 0, ``(N, classes)``."""
 
     def log_loss(self, logits: Floats, targets: Targets) -> float:
         """Return the mean of -ln(probability of the truth), in nats."""

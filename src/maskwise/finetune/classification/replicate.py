@@ -17,10 +17,10 @@ from maskwise.device import choose_device
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.metadata import EncoderMetadata
-from maskwise.finetune.classification import probe
+from maskwise.finetune.classification import knn, probe
 from maskwise.finetune.classification.contract import Question, Targets
 from maskwise.finetune.classification.features import Features, extract
-from maskwise.finetune.classification.folds import deal_folds, hold_out
+from maskwise.finetune.classification.folds import Folds, deal_folds, hold_out
 from maskwise.finetune.classification.heads import LinearHead
 from maskwise.finetune.classification.temperature import fit_temperature
 from maskwise.finetune.classification.training import Lesson, fine_tune, predict_logits
@@ -57,6 +57,8 @@ class Labels:
     """Rows of ``Replicate.labelled`` with their ``position`` in it, and ``role``."""
     choices: list[probe.Choice]
     """The probe's best strength for each candidate of stages."""
+    folds: Folds
+    """Positions in ``images``, to fit on and to judge by."""
 
     def part(self, role: str) -> pd.DataFrame:
         """Return the images with that role."""
@@ -102,14 +104,15 @@ class Replicate:
             probe.candidates(len(self.features)),
             config.probe.strengths,
         )
-        return Labels(fraction, images, choices)
+        return Labels(fraction, images, choices, folds)
 
 
 @dataclass(frozen=True)
 class Learnt:
     """A model, and what it says about the rows of ``Replicate.labelled``."""
 
-    model: Classifier
+    model: Classifier | None
+    """None of a k-NN probe: its file would hold features of all its training images."""
     metadata: ClassifierMetadata
     logits: Logits
     choice: dict[str, float]
@@ -120,7 +123,7 @@ def learn(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun
     """Fit the probe and fine-tune everything, at every fraction of the labels."""
     replicate = prepare(encoder, store, splits, run)
     models, tables = Models(run.config.keep), []
-    learners = {"probe": learn_probe, "full": learn_full}
+    learners = {"probe": learn_probe, "full": learn_full, "knn": learn_knn}
     for fraction in run.fractions:
         labels = replicate.labels(fraction)
         for mode in replicate.modes:
@@ -155,7 +158,7 @@ def prepare(
         features=extract(encoder, store, rows, pooling, device),
         pooling=pooling,
         subsets=subsets[list(SUBSETS)],
-        modes=run.config.modes if trainable else ("probe",),
+        modes=run.config.modes if trainable else _untrained(run.config.modes),
         run=run,
         device=device,
     )
@@ -177,6 +180,34 @@ def learn_probe(replicate: Replicate, labels: Labels) -> Learnt:
         100 * labels.fraction, _counted(choice.stages), choice.strength, choice.loss,
     )  # fmt: skip
     return Learnt(model, metadata, logits, {"strength": choice.strength})
+
+
+def learn_knn(replicate: Replicate, labels: Labels) -> Learnt:
+    """Let the most similar training images vote, by stages and k that held-out ones prefer."""
+    question, config = replicate.question, replicate.run.config.knn
+    likelihood, count = question.likelihood, len(question.classes)
+    at = labels.images["position"].to_numpy()
+    choice = knn.choose(
+        likelihood,
+        [stage[at] for stage in replicate.features],
+        replicate.targets[at],
+        count,
+        labels.folds,
+        probe.candidates(len(replicate.features)),
+        config,
+    )
+    train = labels.part("train")["position"].to_numpy()
+    seen, k = probe.select(replicate.features, choice.stages), int(choice.strength)
+    shown = likelihood.indicators(replicate.targets[train], count)
+    logits = likelihood.logits(knn.vote(seen, seen[train], shown, k, config.temperature))
+    temperature = fit_temperature(likelihood, choice.logits, choice.targets)
+    fitted = (temperature, len(choice.targets))
+    metadata = _metadata(replicate, labels, "knn", choice.stages, fitted, logits)
+    log.info(
+        "k-NN probe, %.0f %% of the labels: stages %s, k = %d, held-out log loss %.3f nats",
+        100 * labels.fraction, _counted(choice.stages), k, choice.loss,
+    )  # fmt: skip
+    return Learnt(None, metadata, logits, {"neighbours": k})
 
 
 def learn_full(replicate: Replicate, labels: Labels) -> Learnt:
@@ -295,6 +326,11 @@ def _metadata(
         ),
     )
     return question.completed(metadata, logits[at], replicate.targets[at])
+
+
+def _untrained(modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
+    """Return what an encoder without parameters can be asked, the probe in any case."""
+    return tuple(mode for mode in modes if mode != "full") or ("probe",)
 
 
 def _counted(stages: probe.Stages) -> str:

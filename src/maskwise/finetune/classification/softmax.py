@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from maskwise.encoders.classifier import Activation
-from maskwise.finetune.classification.contract import Floats
+from maskwise.finetune.classification.contract import LEAST_CHANCE, Floats
 
 
 class Softmax:
@@ -39,6 +39,12 @@ class Softmax:
 
     def chances(self, logits: Floats) -> Floats:
         return np.asarray(softmax(logits, axis=1))
+
+    def logits(self, chances: Floats) -> Floats:
+        return np.asarray(np.log(np.maximum(chances, LEAST_CHANCE)))
+
+    def indicators(self, targets: NDArray[np.int64], classes: int) -> Floats:
+        return np.eye(classes)[targets]
 
     def log_loss(self, logits: Floats, targets: NDArray[np.int64]) -> float:
         chosen = log_softmax(logits, axis=1)[np.arange(len(targets)), targets]

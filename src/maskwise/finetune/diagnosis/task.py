@@ -23,6 +23,7 @@ class DiagnosisConfig:
 
     scored_as: ClassVar[str] = "diagnosis"
     model: ClassVar[str] = ModelMetadata.block
+    modes: ClassVar[tuple[Mode, ...]] = ("probe", "full", "knn")
     trained: ClassVar[tuple[Mode, ...]] = ("full",)
     needs_label: ClassVar[bool] = True
 

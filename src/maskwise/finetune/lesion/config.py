@@ -19,6 +19,7 @@ class LesionConfig:
 
     scored_as: ClassVar[str] = "lesion"
     model: ClassVar[str] = SegmenterMetadata.block
+    modes: ClassVar[tuple[Mode, ...]] = ("probe", "full")
     trained: ClassVar[tuple[Mode, ...]] = ("probe", "full")
     needs_label: ClassVar[bool] = False
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from maskwise.encoders.classifier import Activation
-from maskwise.finetune.classification.contract import Floats
+from maskwise.finetune.classification.contract import LEAST_CHANCE, Floats
 
 
 class Sigmoid:
@@ -46,6 +46,12 @@ class Sigmoid:
 
     def chances(self, logits: Floats) -> Floats:
         return np.asarray(expit(logits))
+
+    def logits(self, chances: Floats) -> Floats:
+        return np.asarray(logit(chances.clip(LEAST_CHANCE, 1 - LEAST_CHANCE)))
+
+    def indicators(self, targets: Floats, classes: int) -> Floats:
+        return targets
 
     def log_loss(self, logits: Floats, targets: Floats) -> float:
         """Return the mean over images and labels."""

@@ -36,6 +36,7 @@ class MultilabelConfig:
 
     scored_as: ClassVar[str] = "multilabel"
     model: ClassVar[str] = MultilabelMetadata.block
+    modes: ClassVar[tuple[Mode, ...]] = ("probe", "full", "knn")
     trained: ClassVar[tuple[Mode, ...]] = ("full",)
     needs_label: ClassVar[bool] = True
 
