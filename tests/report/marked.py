@@ -25,7 +25,10 @@ def marked_study(folder: Path, seeds: tuple[int, ...] = (0,)) -> ReportInputs:
         for seed in seeds:
             run = FinetuneRun(
                 budget=Budget(MultilabelConfig("marks", none="none"), steps=3, batch_size=8),
-                config=FinetuneConfig(probe=ProbeConfig(strengths=(0.01,), folds=3)),
+                config=FinetuneConfig(
+                    modes=("probe", "full", "knn"),
+                    probe=ProbeConfig(strengths=(0.01,), folds=3),
+                ),
                 fractions=(1.0, 0.25),
                 source="marks",
                 recipe=recipe,

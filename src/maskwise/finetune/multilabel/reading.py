@@ -34,6 +34,20 @@ class ReadCells:
     was not rated."""
 
 
+def read_kinds(cells: pd.Series, asked: Cells, where: str) -> dict[str, tuple[str, ...]]:
+    """Return the terms of each different cell.
+
+    Raises:
+        UserError: if a cell names what ``labels`` does not hold, or says that there is none and
+            names one.
+    """
+    kinds = {cell: terms_of(str(cell), asked.separator) for cell in cells.dropna().unique()}
+    if asked.labels is not None:
+        _refuse_unknown(kinds, cells.value_counts(), asked, where)
+    _refuse_none_with_others(kinds, asked, where)
+    return kinds
+
+
 def read_cells(
     cells: pd.Series, image_ids: pd.Series, splits: pd.DataFrame, asked: Cells, where: str
 ) -> ReadCells:
@@ -47,21 +61,16 @@ def read_cells(
         where: path of the task in the YAML.
 
     Raises:
-        UserError: if a cell names what ``labels`` does not hold, or says that there is none and
-            names one; if a label is shown by no training image, or none is.
+        UserError: as ``read_kinds``; and if a label is shown by no training image, or none is.
     """
-    kinds = {cell: terms_of(str(cell), asked.separator) for cell in cells.dropna().unique()}
-    counts = cells.value_counts()
-    if asked.labels is not None:
-        _refuse_unknown(kinds, counts, asked, where)
-    _refuse_none_with_others(kinds, asked, where)
+    kinds = read_kinds(cells, asked, where)
     trains = image_ids.isin(_training(splits)).to_numpy()
     learnt = {term for cell in cells[trains].dropna().unique() for term in kinds[cell]}
     learnt -= {asked.none}
     labels = tuple(sorted(learnt)) if asked.labels is None else asked.labels
     _refuse_unlearnt(labels, learnt, asked, where)
     if asked.labels is None:
-        _tell_passed_over(kinds, counts, labels, asked, where)
+        _tell_passed_over(kinds, cells.value_counts(), labels, asked, where)
     by_kind = {
         cell: BETWEEN.join(name for name in labels if name in terms) or NONE
         for cell, terms in kinds.items()

@@ -14,7 +14,7 @@ from maskwise.combinations import BETWEEN, NONE, pool_rare, shown_by
 from maskwise.finetune.classification.contract import Floats, Likelihood
 from maskwise.finetune.classification.labels import label_of
 from maskwise.finetune.contracts import Mode
-from maskwise.finetune.multilabel.reading import Cells, read_cells
+from maskwise.finetune.multilabel.reading import Cells, read_cells, read_kinds
 from maskwise.finetune.multilabel.sigmoid import Sigmoid
 from maskwise.finetune.multilabel.thresholds import RULE, choose_thresholds
 from maskwise.finetune.subsets import Validation, draw_stratified
@@ -63,6 +63,18 @@ class MultilabelConfig:
         if self.none in named:
             raise ValueError(f"none: {self.none!r} is one of labels as well")
 
+    @property
+    def _asked(self) -> Cells:
+        return Cells(self.label, self.labels, self.separator, self.none)
+
+    def check(self, index: pd.DataFrame, where: str) -> None:
+        """Look at the cells of a manifest or a store's index before anything is trained.
+
+        Raises:
+            UserError: if there is no such column, or a cell names what it must not.
+        """
+        read_kinds(label_of(index, self.label, where), self._asked, where)
+
     def build(self, index: pd.DataFrame, splits: pd.DataFrame, where: str) -> "Multilabel":
         """Read the labels off a store's index; ``where`` is the task's path in the YAML.
 
@@ -71,8 +83,7 @@ class MultilabelConfig:
                 not hold, or if no training image shows one.
         """
         cells = label_of(index, self.label, where)
-        asked = Cells(self.label, self.labels, self.separator, self.none)
-        read = read_cells(cells, index["image_id"], splits, asked, where)
+        read = read_cells(cells, index["image_id"], splits, self._asked, where)
         return Multilabel("multilabel", self, read.labels, read.shown)
 
 
