@@ -83,7 +83,7 @@ def test_scores_and_page_speak_of_each_finding(found: Finished) -> None:
     figures = scores["scores"]["scratch"]["knn"]["1.0"]
     assert {f"auroc_{name}" for name in findings.FINDINGS} <= set(figures)
     page = (found.data / "08_reporting/findings/report.html").read_text(encoding="utf-8")
-    for words in ("Label by label", "k-NN probe", *findings.FINDINGS):
+    for words in ("Label by label", "nearest-neighbour probe", *findings.FINDINGS):
         assert words in page
 
 
@@ -108,7 +108,7 @@ def test_the_model_tells_the_findings_of_new_scans(found: Finished) -> None:
     [
         (
             "findings.preprocess.separator=;",
-            "findings.preprocess.separator: is ';', but findings.finetune.task.separator is '|'",
+            "preprocess.separator: is ';', but findings.finetune.task.separator is '|'",
         ),
         (
             "findings.finetune.task.name=multilable",

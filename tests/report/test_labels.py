@@ -101,18 +101,18 @@ def test_few_test_groups_of_a_label_are_cautioned_of_by_label(marked: ReportInpu
     groups = read_facts(marked).test_groups()
     assert list(groups.index) == ["left", "low", "right"]
     said = {one.title: one.text for one in cautions(read_facts(marked))}
-    assert f"low {groups['low']}" in said["Few test groups in a class"]
+    assert f"low {groups['low']}" in said["Few test groups in a label"]
 
 
 def test_a_probe_by_neighbours_stands_beside_the_other_modes_and_is_explained(
     page: str,
 ) -> None:
-    assert "by full fine-tuning, linear probe and k-NN probe" in page
-    assert "are most like an image's vote" in page.replace("&#39;", "'")
+    assert "by full fine-tuning, linear probe and nearest-neighbour probe" in page
+    assert "features are most like an image's vote" in page.replace("&#39;", "'")
 
 
 def test_a_page_without_that_probe_does_not_speak_of_it(report: Report) -> None:
-    assert "k-NN" not in report.html
+    assert "neighbour" not in report.html
 
 
 def test_figures_of_each_label_are_drawn_in_no_curve_and_stand_in_no_table_of_all_metrics(

@@ -144,9 +144,10 @@ def _few_groups(facts: Facts) -> Iterator[Caution]:
     few = groups[groups < FEW_GROUPS]
     if len(few):
         named = listing(f"{name} {n}" for name, n in few.items())
+        noun = "label" if facts.task == "multilabel" else "class"
         yield Caution(
             85,
-            "Few test groups in a class",
+            f"Few test groups in a {noun}",
             f"Independent groups in the test set: {named}; below {FEW_GROUPS} a 95 % interval "
             "is rough and usually too narrow. It can show a large difference, not rule out a "
             "small one.",

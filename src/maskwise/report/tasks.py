@@ -25,9 +25,9 @@ class Words:
 
 
 KNN = (
-    "k-NN probe",
-    "The encoder is frozen and nothing is trained: the labelled training images whose features "
-    "are most like an image's vote for what they show.",
+    "nearest-neighbour probe",
+    "The encoder is frozen and nothing is trained (k-NN): the labelled training images whose "
+    "features are most like an image's vote for what they show.",
 )
 """Explained where it was asked for."""
 _CALIBRATION = (
@@ -49,7 +49,11 @@ _LEFT_OUT = (
 
 DIAGNOSIS = Words(
     learns="the diagnosis",
-    modes={"full": "full fine-tuning", "probe": "linear probe", "knn": "k-NN probe"},
+    modes={
+        "full": "full fine-tuning",
+        "probe": "linear probe",
+        "knn": "nearest-neighbour probe",
+    },
     judged="Scores and confusion rest",
     pixels="A logistic regression on",
     artefacts="predictions.parquet, subsets.parquet, history.csv and gallery.npz",

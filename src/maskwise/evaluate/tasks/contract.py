@@ -68,6 +68,10 @@ class Measures(Protocol):
         """Of which images and groups are counted."""
 
     @property
+    def noun(self) -> str:
+        """What a reader calls one of ``classes``."""
+
+    @property
     def shows(self) -> NDArray[np.bool_]:
         """Which classes an image of each kind shows, ``(kinds, classes)``."""
 

@@ -30,6 +30,7 @@ class Diagnosis:
     """The classes, in the order of the columns."""
     config: EvaluateConfig
     task: str = "diagnosis"
+    noun: str = "class"
     metrics: tuple[str, ...] = METRICS
     partly_defined: tuple[str, ...] = ()
     leading: str = "macro_auroc"

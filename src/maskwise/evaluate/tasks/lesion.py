@@ -46,6 +46,7 @@ class Lesion:
     """``mm`` or ``px``."""
     config: EvaluateConfig
     task: str = "lesion"
+    noun: str = "class"
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ class Multilabel:
     """Which combinations of labels a test image shows."""
     config: EvaluateConfig
     task: str = "multilabel"
+    noun: str = "label"
     partly_defined: tuple[str, ...] = ()
     leading: str = "macro_auroc"
     chance: float = 0.5

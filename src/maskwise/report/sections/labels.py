@@ -20,9 +20,9 @@ def build(facts: Facts) -> Section:
     text = (
         f"Test images, {where} ({count(n, 'image')} of "
         f"{count(test['group'].nunique(), 'group')}). An image counts for every label that it "
-        "shows. Below a label stands how many test images and groups show it, and the "
-        "threshold from which on the networks called it, which validation images chose. What "
-        "guessing gives is an AUROC of 0.5 and an average precision of the label's share."
+        "shows. Beside a label stand how many test images and groups show it, and the "
+        "threshold from which on the networks called it, which validation images chose. "
+        "Guessing gives an AUROC of 0.5 and an average precision of the label's share."
     )
     shown = facts.compared(facts.mode, facts.fraction)
     others = [name for name in facts.styles if name not in shown]
