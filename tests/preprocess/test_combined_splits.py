@@ -96,3 +96,14 @@ def test_images_that_were_not_rated_are_trained_on() -> None:
     )
     splits = make_splits(manifest, source(separator="|"), "busi")
     assert set(splits["split"].iloc[-4:]) == {"train"}
+
+
+def test_a_part_that_the_publisher_left_out_is_drawn_by_combinations_as_well() -> None:
+    cells = ["a", "b", "a|b", "b", "a"] * 24
+    manifest = manifest_of([f"g{i}" for i in range(120)], cells).assign(
+        split=["train"] * 100 + ["test"] * 20
+    )
+    splits = make_splits(manifest, source(separator="|", validation_share=0.2), "busi")
+    drawn = manifest["label_diagnosis"][splits["split"] == "validation"].value_counts()
+    assert drawn.to_dict() == {"a": 8, "b": 8, "a|b": 4}
+    assert (splits["split"].iloc[100:] == "test").all()
