@@ -10,9 +10,11 @@ whose interval of the difference holds 0, and the share with p <= .05. Arms with
 than 3 repetitions) say so. `--table FILE` keeps one row per study and goes on from there.
 
 A network's latent score of an image is the class, times the network's own skill, plus what is
-hard about the image for all networks, plus this network's own noise. In folds an image's Dice
-is a mean, plus what the image does to all recipes, plus what the fold's network does to all of
-its images, plus the rest, with variances estimated from a committed table.
+hard about the image for all networks, plus this network's own noise; where an image may show
+several labels, each has such a score, and what is hard about the image is so for all of them.
+In folds an image's Dice is a mean, plus what the image does to all recipes, plus what the
+fold's network does to all of its images, plus the rest, with variances estimated from a
+committed table.
 """
 
 import argparse
@@ -26,6 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from maskwise.combinations import BETWEEN, NONE
 from maskwise.evaluate import scales
 from maskwise.evaluate.config import EvaluateConfig, Primary
 from maskwise.evaluate.resampling import draw, interval, p_value, resample
@@ -59,6 +62,7 @@ class Seeds:
 
     metric = "macro_auroc"
     scale: scales.Scale = "outcome"
+    task = "diagnosis"
 
     def truth(self) -> float:
         """Return the AUROC over all trainings and images."""
@@ -111,6 +115,89 @@ class Seeds:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """Seeds that share a test set whose images may show several labels, all equally hard."""
+
+    seeds: int
+    auroc: float
+    shares: tuple[float, ...]
+    """Of the groups that show each label; a label's groups begin where those before it end."""
+    of: int | None = None
+    """The label whose own AUROC is asked for; None = the mean over labels."""
+    groups: int = 60
+    skills: float = 0.2
+    images: float = 0.7
+    """Standard deviation of what all networks find hard about an image, whatever the label."""
+    noise: float = 0.7
+
+    scale: scales.Scale = "outcome"
+    task = "multilabel"
+
+    @property
+    def metric(self) -> str:
+        """Return its name in the scores."""
+        return "macro_auroc" if self.of is None else f"auroc_l{self.of}"
+
+    def truth(self) -> float:
+        """Return the AUROC over all trainings and images, the same for each label."""
+        return self.auroc
+
+    def answers(self, generator: np.random.Generator) -> Floats:
+        """Return the probabilities of one study ``(recipes, seeds, groups, labels)``."""
+        shape = (len(RECIPES), self.seeds)
+        hard = self.images * generator.standard_normal((self.groups, 1))
+        each = (1, len(self.shares))
+        skill = self._distance() + self.skills * generator.standard_normal((*shape, *each))
+        noise = generator.standard_normal((*shape, self.groups, len(self.shares)))
+        latent = skill * self.shown() + hard + self.noise * noise
+        return np.asarray(stats.norm.cdf(latent - self._distance() / 2))
+
+    def shown(self) -> NDArray[np.bool_]:
+        """Say which groups show each label, ``(groups, labels)``."""
+        numbers = [round(share * self.groups) for share in self.shares]
+        starts = np.cumsum([0, *numbers[:-1]])
+        places = (np.arange(self.groups)[:, None] - starts) % self.groups
+        return np.asarray(places < numbers)
+
+    def predict(self, answers: Floats) -> pd.DataFrame:
+        """Return them as the table that finetune writes."""
+        ids, shown = np.arange(self.groups), self.shown()
+        names = np.array([f"l{k}" for k in range(len(self.shares))], object)
+        truth = [BETWEEN.join(names[row]) or NONE for row in shown]
+        parts = []
+        for recipe, seeds in zip(RECIPES, answers, strict=True):
+            for seed, p in enumerate(seeds):
+                rows = _rows(recipe, seed, ids, -1, "probe") | {"truth": truth}
+                for k, name in enumerate(names):
+                    rows |= {f"p_{name}": p[:, k], f"truth_{name}": shown[:, k] * 1.0}
+                    rows[f"threshold_{name}"] = 0.5
+                parts.append(rows)
+        return pd.concat(map(pd.DataFrame, parts), ignore_index=True)
+
+    def score(self, answers: Floats, weights: Floats) -> Floats:
+        """Return a recipe's figure in every draw ``(seeds, D)``; answers are of one recipe."""
+        asked = range(len(self.shares)) if self.of is None else [self.of]
+        shown = self.shown()
+        by_label = [[ranking(p[:, k], shown[:, k], weights)[0] for k in asked] for p in answers]
+        table: Floats = np.asarray(by_label)
+        return np.asarray(table.mean(axis=1))
+
+    def sizes(self) -> tuple[int, ...]:
+        """Return the groups of the one test set."""
+        return (self.groups,)
+
+    @property
+    def rarest(self) -> int:
+        """Groups that the metric hangs on."""
+        numbers = self.shown().sum(axis=0)
+        return int(numbers.min() if self.of is None else numbers[self.of])
+
+    def _distance(self) -> float:
+        spread = np.sqrt(2 * (self.images**2 + self.noise**2) + self.skills**2)
+        return float(spread * stats.norm.ppf(self.auroc))
+
+
+@dataclass(frozen=True)
 class Folds:
     """Folds of one network or more, a Dice an image; as a committed study has them."""
 
@@ -121,6 +208,7 @@ class Folds:
 
     metric = "dice"
     scale: scales.Scale = "unit"
+    task = "lesion"
     folds = 5
 
     def truth(self) -> float:
@@ -182,7 +270,7 @@ class Folds:
         return sum(self.sizes())
 
 
-Arm = Seeds | Folds
+Arm = Seeds | Labels | Folds
 ARMS: dict[str, Arm] = {
     "5 seeds x 60 groups, AUROC .86": Seeds(5, 0.86),
     "5 seeds x 60 groups, AUROC .99": Seeds(5, 0.99),
@@ -195,6 +283,18 @@ ARMS: dict[str, Arm] = {
     ),
     "3 seeds x 60 groups, AUROC .86": Seeds(3, 0.86),
     "3 seeds x 60 groups, AUROC .99": Seeds(3, 0.99),
+    "5 seeds x 60 groups, 4 labels of 30 to 6 groups, macro AUROC .86": Labels(
+        5, 0.86, (0.5, 0.3, 0.2, 0.1)
+    ),
+    "5 seeds x 60 groups, 4 labels of 30 to 3 groups, macro AUROC .86": Labels(
+        5, 0.86, (0.5, 0.3, 0.2, 0.05)
+    ),
+    "5 seeds x 60 groups, 13 labels of 30 to 3 groups, macro AUROC .86": Labels(
+        5, 0.86, tuple(float(share) for share in np.linspace(0.5, 0.05, 13))
+    ),
+    "5 seeds x 60 groups, the AUROC .86 of the label of 6 groups": Labels(
+        5, 0.86, (0.5, 0.3, 0.2, 0.1), of=3
+    ),
     "5 folds as in hippocampus": Folds("hippocampus"),
     "5 folds as in lgg": Folds("lgg"),
     "5 folds as in busi_segmentation": Folds("busi_segmentation"),
@@ -262,7 +362,7 @@ def simulate_whole(arm: Arm, number: int, draws: int) -> dict[str, float]:
     mode = str(predictions["mode"].iloc[0])
     primary = Primary((RECIPES,), mode, 1.0, date(2026, 11, 29), arm.metric)  # type: ignore[arg-type]
     config = EvaluateConfig(draws=draws, seed=number, against="", primary={"study": primary})
-    found = evaluate(predictions, subsets(), config, "study")
+    found = evaluate(predictions, subsets(), config, "study", arm.task)
     score = found.scores["scores"]["one"][mode]["1.0"][arm.metric]
     row = found.paired[found.paired["primary"]].iloc[0]
     return {

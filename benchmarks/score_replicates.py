@@ -47,7 +47,9 @@ def main() -> None:
     for column, wanted in (("fraction", arguments.fractions), ("seed", arguments.seeds)):
         if wanted:
             predictions = predictions[predictions[column].isin(wanted)]
-    found = evaluate(predictions, subsets_of(predictions), options(), arguments.study)
+    found = evaluate(
+        predictions, subsets_of(predictions), options(), arguments.study, task_of(predictions)
+    )
     if arguments.notes:
         print("\n".join(f"- {note}" for note in found.scores["notes"]))
     for metric in arguments.metrics or [found.scores["leading"]]:
@@ -57,6 +59,12 @@ def main() -> None:
     for metric in arguments.paired or [found.scores["leading"]]:
         print(f"\n### Paired differences of {METRICS.get(metric, metric)}\n")
         print(differences_table(found.paired[found.paired["metric"] == metric]))
+
+
+def task_of(predictions: pd.DataFrame) -> str:
+    """Return what was learnt; a committed table does not say it."""
+    outlines = any(str(name).startswith("tp_") for name in predictions)
+    return "lesion" if outlines else "diagnosis"
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

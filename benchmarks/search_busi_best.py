@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 from maskwise.artefacts.encoder import load_encoder, write_encoder
 from maskwise.artefacts.splits import read_splits
 from maskwise.artefacts.store import Store, open_store
-from maskwise.finetune.diagnosis.replicate import learn_full, learn_probe, prepare
+from maskwise.finetune.classification.replicate import learn_full, learn_probe, prepare
 from maskwise.finetune.stage import FinetuneConfig, FinetuneRun, parse_budget
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
 from maskwise.pretrain.replicate import PretrainRun, pretraining
@@ -142,7 +142,7 @@ def score(
     # A duplicate of an image that was learnt from judges nothing.
     held_out &= ~replicate.labelled["group"].isin(labels.images["group"]).to_numpy()
     chances = softmax(learnt.logits[held_out], axis=1)
-    targets = replicate.labelled.loc[held_out, "target"]
+    targets = replicate.targets[held_out]
     return float(roc_auc_score(targets, chances, multi_class="ovr"))
 
 

@@ -55,6 +55,7 @@ EXAMPLES: dict[str, Any] = {
     "task": {"name": "diagnosis"},
     "comparisons": [["dqn", "random_box"]],
     "mode": "probe",
+    "label": "findings",
     "fraction": 0.1,
     "recipe": "a3c",
     "goal": "hide",

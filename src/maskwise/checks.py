@@ -14,6 +14,7 @@ from typing import Any
 from kedro.pipeline import Pipeline
 
 from maskwise.errors import UserError, cut, hint, joined, shown
+from maskwise.finetune.multilabel.task import MultilabelConfig
 from maskwise.pipelines import parsing
 from maskwise.replicates import EXPERIMENT, RAW_ROOT, Replicate, Study
 from maskwise.report.scores import rankings
@@ -318,6 +319,23 @@ def check_task(parameters: Mapping[str, Any], study: Study, columns: Iterable[st
     known = [name.removeprefix("label_") for name in columns if name.startswith("label_")]
     if label is not None:
         _refuse([_unknown(f"{where}.task.label", "label", label, known)])
+
+
+def check_terms(parameters: Mapping[str, Any], study: Study, images: Any) -> None:
+    """Raise ``UserError`` where an image is labelled with what the source's task does not know.
+
+    Args:
+        parameters: All parameters, checked.
+        study: The source whose task it is.
+        images: The source's manifest, or its store's index, which ``check_task`` has seen.
+    """
+    block = parameters[study.source]
+    if not study.finetunes or _needless(block, "finetune", study):
+        return
+    where = f"{study.source}.finetune"
+    task = parsing.finetune_source(block["finetune"], where).task
+    if isinstance(task, MultilabelConfig):
+        task.check(images, f"{where}.task")
 
 
 def _attempt(

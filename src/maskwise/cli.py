@@ -20,14 +20,14 @@ from maskwise.study_command import study
 _TEXT = re.compile(
     rf"{RAW_ROOT}|predict\.(model|scans|column)|ingest\.identity_key|pretrain\.checkpoints|"
     r"evaluate\.against|report\.titles\.[^.]+|[^.]+\.ingest\.(table|path|modality|labels\.[^.]+|"
-    r"classes\.[^.]+\.[^.]+)|[^.]+\.preprocess\.modality|[^.]+\.finetune\.task\.label|"
+    r"classes\.[^.]+\.[^.]+)|[^.]+\.preprocess\.modality|[^.]+\.finetune\.task\.(label|separator)|"
     r"[^.]+\.policy(\.policy)?\.map\.recipe"
 )
 """Options that are text, whatever it looks like; ``tests/test_cli.py`` asks the types."""
 _TEXT_OR_NULL = re.compile(
     r"predict\.(root|modality|sort_by)|evaluate\.primary\.[^.]+\.metric|report\.metric|"
-    r"[^.]+\.ingest\.(patient|masks|split|mask_suffix|file|task)|[^.]+\.preprocess\.label|"
-    r"[^.]+\.encoder\.weights"
+    r"[^.]+\.ingest\.(patient|masks|split|mask_suffix|file|task)|[^.]+\.preprocess\.(label|separator)|"
+    r"[^.]+\.encoder\.weights|[^.]+\.finetune\.task\.none"
 )
 """Options that are text or, where `null` is typed, nothing."""
 _ITEM = re.compile(

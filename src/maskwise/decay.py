@@ -1,6 +1,6 @@
-"""Which parameters weight decay spares: one rule for pre-training and fine-tuning."""
+"""Weight decay and rates by part of the encoder: one rule for pre-training and fine-tuning."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
@@ -28,3 +28,21 @@ def is_spared(name: str, parameter: nn.Parameter) -> bool:
     """Say whether weight decay leaves the parameter ``name`` (``block.0.bias``) alone."""
     parts = name.split(".")
     return parameter.ndim <= 1 or parts[-1] == "bias" or not set(parts).isdisjoint(UNDECAYED)
+
+
+def rate_shares(parts: Sequence[Sequence[nn.Module]], decay: float) -> dict[int, float]:
+    """Return the share of the learning rate of each parameter, by its ``id``.
+
+    Part i of n gets ``decay ** (n - 1 - i)``: the last one the whole rate, as whatever lies
+    behind it.
+
+    Args:
+        parts: of an encoder, first to last (``Encoder.layers``).
+        decay: of one part against the one behind it.
+    """
+    return {
+        id(parameter): decay ** (len(parts) - 1 - position)
+        for position, modules in enumerate(parts)
+        for module in modules
+        for parameter in module.parameters()
+    }

@@ -150,7 +150,7 @@ class MaskwiseHooks:
         self._abandon(error)
 
     def _check_task(self, inputs: dict[str, Any]) -> None:
-        from maskwise.checks import check_task
+        from maskwise.checks import check_task, check_terms
 
         for name, artefact in inputs.items():
             source, _, kind = name.partition(".")
@@ -158,6 +158,7 @@ class MaskwiseHooks:
             if table is not None:
                 study = parse_studies(self._context.params["experiment"])[source]
                 check_task(self._context.params, study, table.columns)
+                check_terms(self._context.params, study, table)
 
     def _abandon(self, error: BaseException) -> None:
         if self._watch is not None:

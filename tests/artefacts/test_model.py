@@ -24,7 +24,7 @@ from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.pixels import PixelsConfig
 from maskwise.encoders.pooling import pool
 from maskwise.errors import UserError
-from prediction.models import CLASSIFIER, random_classifier
+from prediction.models import CLASSIFIER, MULTILABEL, random_classifier, save_multilabel
 
 METADATA = replace(CLASSIFIER, fraction=0.25, images=10)
 
@@ -150,6 +150,46 @@ def test_a_model_whose_description_is_damaged_is_refused_by_name(
 ) -> None:
     tensors, blocks = read_tensors(path)
     change(blocks["model"])
+    write_tensors(tensors, blocks, path)
+    with pytest.raises(UserError, match=f"best.safetensors: .*cannot be used.*{said}"):
+        load_model(path)
+
+
+def test_a_model_of_several_labels_comes_back_with_its_thresholds_and_answers_each_by_itself(
+    tmp_path: Path,
+) -> None:
+    model, images = (
+        load_classifier(save_multilabel(tmp_path / "m.safetensors")),
+        torch.rand(5, 1, 16, 16),
+    )
+    assert model.metadata == MULTILABEL
+    assert isinstance(model, Classifier)
+    with torch.inference_mode():
+        logits, probabilities = model(images), model.probabilities(images)
+    torch.testing.assert_close(probabilities, (logits / 2.0).sigmoid())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m: m.pop("thresholds"), "lacks thresholds"),
+        (lambda m: m.pop("threshold_rule"), "lacks threshold_rule"),
+        (
+            lambda m: m.update(thresholds=[0.5, 0.5]),
+            "thresholds are 2, but there are 3 classes",
+        ),
+        (lambda m: m.update(thresholds=[0.5, 0.5, 1.5]), r"thresholds\[2\] is 1.5"),
+        (lambda m: m.update(thresholds=[0.5, 0.5, math.nan]), r"thresholds\[2\] is nan"),
+        (lambda m: m.update(thresholds="high"), "thresholds is 'high'"),
+        (lambda m: m.update(classes=["a", "a", "b"]), "not different names"),
+    ],
+)
+def test_a_model_of_several_labels_whose_description_is_damaged_is_refused_by_name(
+    tmp_path: Path, change: Callable[[Any], object], said: str
+) -> None:
+    path = save_multilabel(tmp_path / "best.safetensors")
+    tensors, blocks = read_tensors(path)
+    change(blocks["multilabel"])
     write_tensors(tensors, blocks, path)
     with pytest.raises(UserError, match=f"best.safetensors: .*cannot be used.*{said}"):
         load_model(path)

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from maskwise.config import parse
+from maskwise.decay import rate_shares
 from maskwise.encoders.positions import sine_positions
 from maskwise.encoders.transformer import Attention, Block
 from maskwise.encoders.vit import EXPECTED, Vit, VitConfig
@@ -176,6 +177,17 @@ def test_options_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=message):
         parse(VitConfig, options, "encoder")
+
+
+def test_rates_fall_block_by_block_as_the_formula_says() -> None:
+    encoder = built()
+    shares = rate_shares(encoder.layers(), 0.75)
+    for name, parameter in encoder.named_parameters():
+        place, _, rest = name.partition(".")
+        layer = {"patch_embed": 0, "norm": 13}.get(place) or 0
+        if place == "blocks":
+            layer = 1 + int(rest.split(".")[0])
+        assert shares[id(parameter)] == pytest.approx(0.75 ** (13 - layer)), name
 
 
 def test_dropped_branches_are_training_s_alone_and_keep_the_mean() -> None:

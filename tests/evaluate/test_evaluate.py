@@ -94,7 +94,7 @@ def study(seeds: Sequence[int] = (0, 1, 2), **skills: float) -> pd.DataFrame:
 def test_a_score_is_scikit_learns_mean_over_the_seeds() -> None:
     table = study(scratch=0.5, dqn=1.5)
     config = EvaluateConfig(draws=199, weigh="image")
-    scores = evaluate(table, subsets_of(table), config, "phantom").scores["scores"]
+    scores = evaluate(table, subsets_of(table), config, "phantom", "diagnosis").scores["scores"]
     columns = [f"p_{name}" for name in CLASSES]
     by_hand = []
     for _, rows in table[table["recipe"] == "dqn"].groupby("seed"):
@@ -118,8 +118,10 @@ def test_duplicated_test_images_count_once() -> None:
     # The first images get five near-duplicates in their groups, the others none.
     first = table[table["image_id"] < "i00010"]
     more = [first.assign(image_id=first["image_id"] + f"-copy{n}") for n in range(5)]
-    plain = evaluate(copies[0], subsets_of(table), QUICK, "phantom")
-    doubled = evaluate(pd.concat([copies[0], *more]), subsets_of(table), QUICK, "phantom")
+    plain = evaluate(copies[0], subsets_of(table), QUICK, "phantom", "diagnosis")
+    doubled = evaluate(
+        pd.concat([copies[0], *more]), subsets_of(table), QUICK, "phantom", "diagnosis"
+    )
     assert doubled.scores["scores"] == plain.scores["scores"]
     pd.testing.assert_frame_equal(
         doubled.paired.drop(columns="n_images"), plain.paired.drop(columns="n_images")
@@ -133,9 +135,13 @@ def test_every_image_counts_once_where_asked_for() -> None:
         CLASSES.index
     )
     by_image = evaluate(
-        table, subsets_of(table), EvaluateConfig(draws=199, weigh="image"), "phantom"
+        table,
+        subsets_of(table),
+        EvaluateConfig(draws=199, weigh="image"),
+        "phantom",
+        "diagnosis",
     )
-    by_group = evaluate(table, subsets_of(table), QUICK, "phantom")
+    by_group = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
     accuracy = [
         one.scores["scores"]["scratch"]["probe"]["1.0"]["accuracy"]["value"]
         for one in (by_image, by_group)
@@ -148,14 +154,14 @@ def test_a_recipe_that_predicts_the_same_as_scratch_differs_by_nothing() -> None
     scratch = study(scratch=1.0)
     table = pd.concat([scratch, scratch.assign(recipe="twin")])
     asked = asking(("twin", "scratch"))
-    paired = evaluate(table, subsets_of(table), asked, "phantom").paired
+    paired = evaluate(table, subsets_of(table), asked, "phantom", "diagnosis").paired
     assert (paired[["difference", "low", "high"]] == 0).all(axis=None)
     assert paired["p"].dropna().tolist() == [1]
 
 
 def test_the_difference_is_that_of_the_scores_and_far_better_is_found_so() -> None:
     table = study(seeds=range(8), scratch=0.0, dqn=4.0)
-    out = evaluate(table, subsets_of(table), asking(), "phantom")
+    out = evaluate(table, subsets_of(table), asking(), "phantom", "diagnosis")
     row = out.paired.set_index("metric").loc["macro_auroc"]
     values = {
         recipe: out.scores["scores"][recipe]["probe"]["1.0"]["macro_auroc"]["value"]
@@ -170,7 +176,7 @@ def test_the_holm_family_is_what_was_named_beforehand_and_nothing_else_has_a_p()
     table = study(scratch=0.0, dqn=4.0, simclr=4.0, random_box=4.0)
     table = pd.concat([table, table.assign(mode="full")])
     asked = asking(("dqn", "scratch"), ("simclr", "scratch"))
-    paired = evaluate(table, subsets_of(table), asked, "phantom").paired
+    paired = evaluate(table, subsets_of(table), asked, "phantom", "diagnosis").paired
     assert paired.loc[paired["primary"], "p_holm"].tolist() == pytest.approx([2 * 0.01] * 2)
     assert set(paired.loc[paired["primary"], "metric"]) == {"macro_auroc"}
     others = paired[~paired["primary"]]
@@ -181,7 +187,7 @@ def test_the_holm_family_is_what_was_named_beforehand_and_nothing_else_has_a_p()
 def test_what_was_named_beforehand_is_written_down_with_its_day() -> None:
     table = study(scratch=0.0, dqn=4.0)
     asked = asking(("dqn", "scratch"), ("dqn", "random_box"))
-    scores = evaluate(table, subsets_of(table), asked, "phantom").scores
+    scores = evaluate(table, subsets_of(table), asked, "phantom", "diagnosis").scores
     assert scores["primary"] == {
         "metric": "macro_auroc",
         "mode": "probe",
@@ -204,6 +210,7 @@ def test_a_day_of_writing_that_is_still_to_come_is_warned_of(
         subsets_of(table),
         EvaluateConfig(draws=199, primary={"phantom": primary}),
         "phantom",
+        "diagnosis",
     )
     warned = [record for record in caplog.records if record.levelname == "WARNING"]
     assert [f"{day} is still to come" in record.message for record in warned] == [True] * (
@@ -216,12 +223,12 @@ def test_a_metric_named_beforehand_that_the_task_has_not_is_refused() -> None:
     primary = Primary((("dqn", "scratch"),), "probe", 1.0, date(2026, 11, 29), "dice")
     config = EvaluateConfig(draws=199, primary={"phantom": primary})
     with pytest.raises(UserError, match=r"evaluate\.primary\.phantom\.metric: .* 'dice'"):
-        evaluate(table, subsets_of(table), config, "phantom")
+        evaluate(table, subsets_of(table), config, "phantom", "diagnosis")
 
 
 def test_where_nothing_was_named_beforehand_there_is_no_p() -> None:
     table = study(scratch=0.0, dqn=4.0)
-    out = evaluate(table, subsets_of(table), QUICK, "phantom")
+    out = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
     assert out.paired["p"].isna().all()
     assert out.scores["primary"] is None
     assert out.scores["notes"][0].startswith("Nothing was named beforehand")
@@ -230,17 +237,17 @@ def test_where_nothing_was_named_beforehand_there_is_no_p() -> None:
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_one_training_or_two_have_no_p_and_say_what_their_intervals_cover(seeds: int) -> None:
     table = study(seeds=range(seeds), scratch=0.0, dqn=4.0)
-    out = evaluate(table, subsets_of(table), asking(), "phantom")
+    out = evaluate(table, subsets_of(table), asking(), "phantom", "diagnosis")
     assert out.paired[["p", "p_holm"]].isna().all(axis=None)
     assert set(out.paired["covers"]) == {out.scores["covers"]} == {"test images only"}
     three = study(seeds=range(3), scratch=0.0, dqn=4.0)
-    out = evaluate(three, subsets_of(three), asking(), "phantom")
+    out = evaluate(three, subsets_of(three), asking(), "phantom", "diagnosis")
     assert set(out.paired["covers"]) == {out.scores["covers"]} == {"training and test images"}
 
 
 def test_two_seeds_do_not_make_an_absurdly_wide_interval() -> None:
     table = study(seeds=range(2), scratch=0.5)
-    figures = evaluate(table, subsets_of(table), QUICK, "phantom").scores["scores"]
+    figures = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis").scores["scores"]
     found = figures["scratch"]["probe"]["1.0"]["macro_auroc"]
     assert found["seeds_low"] is None
     assert found["high"] - found["low"] < 0.4
@@ -249,7 +256,7 @@ def test_two_seeds_do_not_make_an_absurdly_wide_interval() -> None:
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_no_interval_leaves_the_range_of_its_metric(seeds: int) -> None:
     table = study(seeds=range(seeds), scratch=4.0, dqn=3.5)
-    out = evaluate(table, subsets_of(table), QUICK, "phantom")
+    out = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
     ends = out.label_efficiency[["low", "high"]]
     assert ((ends >= 0) & (ends <= 1)).all(axis=None)
     assert ((out.paired[["low", "high"]].abs()) <= 1).all(axis=None)
@@ -258,7 +265,7 @@ def test_no_interval_leaves_the_range_of_its_metric(seeds: int) -> None:
 def test_the_seeds_part_and_the_test_sets_part_are_told_apart() -> None:
     # The same predictions with every seed: training has no chance, the test set has.
     table = pd.concat([replicate("scratch", 0).assign(seed=seed) for seed in range(4)])
-    out = evaluate(table, subsets_of(table), QUICK, "phantom")
+    out = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
     figures = out.scores["scores"]["scratch"]["probe"]["1.0"]["accuracy"]
     assert figures["seeds_low"] == figures["seeds_high"] == figures["value"]
     assert figures["groups_low"] < figures["value"] < figures["groups_high"]
@@ -267,7 +274,7 @@ def test_the_seeds_part_and_the_test_sets_part_are_told_apart() -> None:
 
 def test_with_one_seed_there_is_no_seeds_part_and_a_note_says_why() -> None:
     table = study(seeds=(0,), scratch=1.0)
-    out = evaluate(table, subsets_of(table), QUICK, "phantom")
+    out = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
     figures = out.scores["scores"]["scratch"]["probe"]["1.0"]["accuracy"]
     assert figures["seeds_low"] is None
     assert any("One seed" in note for note in out.scores["notes"])
@@ -275,21 +282,21 @@ def test_with_one_seed_there_is_no_seeds_part_and_a_note_says_why() -> None:
 
 def test_a_note_says_what_five_seeds_cost() -> None:
     table = study(seeds=range(5), scratch=1.0)
-    notes = evaluate(table, subsets_of(table), QUICK, "phantom").scores["notes"]
+    notes = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis").scores["notes"]
     # Student's 97.5 % point with 4 degrees of freedom is 2.776, the normal's 1.960.
     assert any("5 seeds" in note and "1.4 times as wide" in note for note in notes)
 
 
 def test_fewer_than_thirty_test_groups_in_a_class_are_noted_by_name() -> None:
     table = study(scratch=1.0)
-    scores = evaluate(table, subsets_of(table), QUICK, "phantom").scores
+    scores = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis").scores
     assert scores["classes"]["benign"] == {"n_images": 16, "n_groups": 16}
     assert any("benign 16, malignant 16, normal 16" in note for note in scores["notes"])
 
 
 def test_thirty_test_groups_and_ten_seeds_need_only_the_notes_of_any_study() -> None:
     table = pd.concat([replicate("scratch", s, images=90, group_size=1) for s in range(10)])
-    notes = evaluate(table, subsets_of(table), QUICK, "phantom").scores["notes"]
+    notes = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis").scores["notes"]
     assert len(notes) == 2
     assert "Nothing was named beforehand" in notes[0]
     assert "counts once" in notes[1]
@@ -308,7 +315,7 @@ def folded(seeds: int = 3, **skills: float) -> pd.DataFrame:
 
 def test_a_fold_is_scored_by_itself_and_a_figure_is_the_mean_of_the_folds() -> None:
     table = folded(scratch=1.0)
-    scores = evaluate(table, subsets_of(table), QUICK, "phantom").scores
+    scores = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis").scores
     by_hand = []
     for _, rows in table.groupby("fold"):
         codes = rows["truth"].map(CLASSES.index)
@@ -333,7 +340,7 @@ def test_a_difference_that_one_network_of_five_makes_is_not_shown() -> None:
         return pd.concat(parts)
 
     table = pd.concat([five("scratch", [0.5] * 5), five("dqn", [0.5] * 4 + [8.0])])
-    row = evaluate(table, subsets_of(table), asking(), "phantom").paired.iloc[0]
+    row = evaluate(table, subsets_of(table), asking(), "phantom", "diagnosis").paired.iloc[0]
     assert row["difference"] > 0.05
     assert row["low"] < 0
     assert row["p"] > 0.2
@@ -341,19 +348,19 @@ def test_a_difference_that_one_network_of_five_makes_is_not_shown() -> None:
 
 def test_two_networks_a_fold_are_averaged_and_stay_one_repetition() -> None:
     table = folded(seeds=6, scratch=1.0)
-    scores = evaluate(table, subsets_of(table), QUICK, "phantom").scores
+    scores = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis").scores
     assert (scores["n_repetitions"], scores["networks_a_fold"]) == (3, 2)
     halves = [table[table["seed"] < 3], table[table["seed"] >= 3]]
     values = [
-        evaluate(half, subsets_of(half), QUICK, "phantom").scores["scores"]["scratch"]["probe"][
-            "1.0"
-        ]["accuracy"]["value"]
+        evaluate(half, subsets_of(half), QUICK, "phantom", "diagnosis").scores["scores"][
+            "scratch"
+        ]["probe"]["1.0"]["accuracy"]["value"]
         for half in halves
     ]
     found = scores["scores"]["scratch"]["probe"]["1.0"]["accuracy"]["value"]
     assert found == pytest.approx(np.mean(values), abs=1e-6)
     five = table[table["seed"] < 5]
-    notes = evaluate(five, subsets_of(five), QUICK, "phantom").scores["notes"]
+    notes = evaluate(five, subsets_of(five), QUICK, "phantom", "diagnosis").scores["notes"]
     assert any("Not all folds have the same number of networks" in note for note in notes)
 
 
@@ -361,13 +368,13 @@ def test_a_group_that_two_folds_test_is_refused() -> None:
     table = folded(scratch=1.0)
     table.loc[table["image_id"] == "i00006", "group"] = "g00000"
     with pytest.raises(UserError, match="the group g00000 is tested in several folds"):
-        evaluate(table, subsets_of(table), QUICK, "phantom")
+        evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
 
 
 def test_a_recipe_without_fine_tuning_is_compared_where_it_ran() -> None:
     table = study(scratch=1.0, pixels=1.0)
     table = pd.concat([table, study(scratch=1.0).assign(mode="full")])
-    out = evaluate(table, subsets_of(table), QUICK, "phantom")
+    out = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
     assert set(out.paired["mode"]) == {"probe"}
     assert set(out.scores["scores"]["pixels"]) == {"probe"}
 
@@ -376,16 +383,20 @@ def test_only_the_test_split_is_scored() -> None:
     table = study(scratch=1.0)
     validation = study(scratch=-3.0).assign(split="validation")
     validation["image_id"] = "v" + validation["image_id"]
-    both = evaluate(pd.concat([table, validation]), subsets_of(table), QUICK, "phantom")
-    assert both.scores == evaluate(table, subsets_of(table), QUICK, "phantom").scores
+    both = evaluate(
+        pd.concat([table, validation]), subsets_of(table), QUICK, "phantom", "diagnosis"
+    )
+    assert (
+        both.scores == evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis").scores
+    )
 
 
 def test_the_same_predictions_give_the_same_scores_in_any_row_order() -> None:
     table = study(scratch=1.0, dqn=1.2)
-    first = evaluate(table, subsets_of(table), QUICK, "phantom")
+    first = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
     rows = table.groupby(["recipe", "seed"], sort=False, group_keys=False)
     shuffled = pd.concat([part.sample(frac=1, random_state=1) for _, part in rows])
-    second = evaluate(shuffled, subsets_of(table), QUICK, "phantom")
+    second = evaluate(shuffled, subsets_of(table), QUICK, "phantom", "diagnosis")
     assert json.dumps(first.scores) == json.dumps(second.scores)
     pd.testing.assert_frame_equal(first.paired, second.paired)
 
@@ -393,7 +404,7 @@ def test_the_same_predictions_give_the_same_scores_in_any_row_order() -> None:
 def test_scores_are_strict_json_and_tables_have_the_promised_columns() -> None:
     table = study(scratch=1.0, dqn=1.2)
     table = pd.concat([table, table.assign(fraction=0.1)])
-    out = evaluate(table, subsets_of(table), QUICK, "phantom")
+    out = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
     json.dumps(out.scores, allow_nan=False)
     assert tuple(out.paired.columns) == PAIRED
     assert tuple(out.label_efficiency.columns) == LABEL_EFFICIENCY
@@ -402,7 +413,7 @@ def test_scores_are_strict_json_and_tables_have_the_promised_columns() -> None:
 def test_the_label_efficiency_curve_says_how_many_labels_there_were() -> None:
     table = study(scratch=1.0)
     table = pd.concat([table, table.assign(fraction=0.1)])
-    curve = evaluate(table, subsets_of(table), QUICK, "phantom").label_efficiency
+    curve = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis").label_efficiency
     sizes = curve.groupby("fraction")[["n_images", "n_groups"]].first()
     assert list(sizes.loc[1.0]) == [40, 20]
     assert list(sizes.loc[0.1]) == [4, 2]
@@ -410,7 +421,7 @@ def test_the_label_efficiency_curve_says_how_many_labels_there_were() -> None:
 
 def test_the_sign_flip_test_says_that_it_was_used() -> None:
     table = study(seeds=range(8), scratch=0.0, dqn=3.0)
-    out = evaluate(table, subsets_of(table), asking(test="sign_flip"), "phantom")
+    out = evaluate(table, subsets_of(table), asking(test="sign_flip"), "phantom", "diagnosis")
     assert set(out.paired["test"]) == {"sign-flip over seeds"}
     assert out.paired["p"].min() == pytest.approx(2 / 2**8)
     assert any("sign-flip" in note for note in out.scores["notes"])
@@ -419,7 +430,7 @@ def test_the_sign_flip_test_says_that_it_was_used() -> None:
 def test_199_draws_can_show_three_comparisons() -> None:
     table = study(seeds=range(5), scratch=0.0, a=4.0, b=4.0, c=4.0)
     asked = asking(*((name, "scratch") for name in "abc"))
-    paired = evaluate(table, subsets_of(table), asked, "phantom").paired
+    paired = evaluate(table, subsets_of(table), asked, "phantom", "diagnosis").paired
     # Holm makes .03 of the least p there is, 2 / 200.
     assert (paired["p_holm"].dropna() < 0.05).all()
 
@@ -428,7 +439,7 @@ def test_networks_that_call_nearly_all_images_alike_are_named() -> None:
     table = study(scratch=1.0, dqn=1.0)
     columns = [f"p_{name}" for name in CLASSES]
     table.loc[table["recipe"] == "dqn", columns] = [0.8, 0.1, 0.1]
-    scores = evaluate(table, subsets_of(table), QUICK, "phantom").scores
+    scores = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis").scores
     assert [entry["recipe"] for entry in scores["stuck"]] == ["dqn"]
     assert scores["stuck"][0]["what"] == "100% of the test images were called benign"
     assert any("by 3 of 3 networks" in note for note in scores["notes"])
@@ -437,19 +448,19 @@ def test_networks_that_call_nearly_all_images_alike_are_named() -> None:
 def test_validation_that_is_too_small_or_of_one_class_is_noted() -> None:
     table = study(scratch=1.0)
     few = subsets_of(table).groupby("seed").head(9).assign(role="validation")
-    notes = evaluate(table, few, QUICK, "phantom").scores["notes"]
+    notes = evaluate(table, few, QUICK, "phantom", "diagnosis").scores["notes"]
     assert any("validated on 9 images, fewer than 10" in note for note in notes)
     assert any("images of one class alone" in note for note in notes)
     enough = subsets_of(table).groupby("seed").head(10).assign(role="validation")
     enough["label"] = ["benign", "normal"] * (len(enough) // 2)
-    notes = evaluate(table, enough, QUICK, "phantom").scores["notes"]
+    notes = evaluate(table, enough, QUICK, "phantom", "diagnosis").scores["notes"]
     assert not any("validated on" in note for note in notes)
 
 
 def test_draws_that_lack_a_class_are_counted_and_left_out() -> None:
     table = study(seeds=(0,), scratch=1.0)
     table["group"] = np.where(table["truth"] == "benign", "b", table["group"])
-    scores = evaluate(table, subsets_of(table), QUICK, "phantom").scores
+    scores = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis").scores
     # One group of 25 holds all of the class: (24 / 25) ** 25 = 36 % of the draws miss it.
     assert 0.25 * 199 < scores["undefined_draws"] < 0.47 * 199
     assert any("held no image of some class" in note for note in scores["notes"])
@@ -457,7 +468,7 @@ def test_draws_that_lack_a_class_are_counted_and_left_out() -> None:
 
 def test_the_calibration_error_stands_beside_that_of_perfect_predictions() -> None:
     table = study(scratch=1.0)
-    figures = evaluate(table, subsets_of(table), QUICK, "phantom").scores["scores"]
+    figures = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis").scores["scores"]
     found = figures["scratch"]["probe"]["1.0"]
     assert 0.05 < found["calibration_error"]["if_perfect"] < 0.25
     assert "if_perfect" not in found["accuracy"]
@@ -467,7 +478,7 @@ def test_a_seed_that_one_recipe_lacks_is_named() -> None:
     table = study(scratch=1.0, dqn=1.0)
     table = table[(table["recipe"] != "dqn") | (table["seed"] != 2)]
     with pytest.raises(UserError, match=r"dqn \(probe, fraction 1\.0\) lacks seed 2"):
-        evaluate(table, subsets_of(table), QUICK, "phantom")
+        evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
 
 
 def test_a_fraction_that_a_seed_could_not_learn_from_is_left_out_and_said() -> None:
@@ -479,7 +490,7 @@ def test_a_fraction_that_a_seed_could_not_learn_from_is_left_out_and_said() -> N
         if (seed, fraction) != (2, 0.1)
     ]
     table = pd.concat(replicates, ignore_index=True)
-    out = evaluate(table, subsets_of(table), QUICK, "phantom")
+    out = evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
     assert set(out.paired["fraction"]) == set(out.label_efficiency["fraction"]) == {1.0}
     assert any(
         note.startswith("10 % of the labels are left out: with seed 2")
@@ -491,7 +502,7 @@ def test_a_fraction_that_a_seed_could_not_learn_from_is_left_out_and_said() -> N
     ]
     alone = pd.concat([forgotten, replicate("scratch", 2, fraction=0.1)], ignore_index=True)
     with pytest.raises(UserError, match=r"dqn \(probe, fraction 0\.1\) lacks seed 0, 2"):
-        evaluate(alone, subsets_of(alone), QUICK, "phantom")
+        evaluate(alone, subsets_of(alone), QUICK, "phantom", "diagnosis")
 
 
 def test_recipes_tested_on_different_images_are_refused() -> None:
@@ -499,7 +510,7 @@ def test_recipes_tested_on_different_images_are_refused() -> None:
     other["image_id"] = "x" + other["image_id"]
     table = pd.concat([replicate("scratch", 0), other])
     with pytest.raises(UserError, match=r"dqn .* and scratch .* tested on different images"):
-        evaluate(table, subsets_of(table), QUICK, "phantom")
+        evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
 
 
 def test_numbers_that_are_no_probabilities_are_refused_by_image() -> None:
@@ -508,23 +519,31 @@ def test_numbers_that_are_no_probabilities_are_refused_by_image() -> None:
     with pytest.raises(
         UserError, match=r"scratch seed 0 .* image i00005: .* not probabilities"
     ):
-        evaluate(table, subsets_of(table), QUICK, "phantom")
+        evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
 
 
 def test_an_image_predicted_twice_is_refused() -> None:
     table = study(scratch=1.0)
     with pytest.raises(UserError, match="predicts image i00000 twice"):
-        evaluate(pd.concat([table, table.iloc[:1]]), subsets_of(table), QUICK, "phantom")
+        evaluate(
+            pd.concat([table, table.iloc[:1]]), subsets_of(table), QUICK, "phantom", "diagnosis"
+        )
 
 
 def test_a_class_without_a_column_is_named() -> None:
     table = study(scratch=1.0)
     table.loc[0, "truth"] = "cyst"
     with pytest.raises(UserError, match="the class 'cyst' has no column p_cyst"):
-        evaluate(table, subsets_of(table), QUICK, "phantom")
+        evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
 
 
 def test_predictions_without_a_test_image_are_refused() -> None:
     table = study(scratch=1.0).assign(split="validation")
     with pytest.raises(UserError, match="no labelled test image"):
-        evaluate(table, subsets_of(table), QUICK, "phantom")
+        evaluate(table, subsets_of(table), QUICK, "phantom", "diagnosis")
+
+
+def test_predictions_of_another_task_than_the_source_names_are_refused() -> None:
+    table = study(scratch=1.0)
+    with pytest.raises(UserError, match=r"no column tp_.* not .* of the task lesion"):
+        evaluate(table, subsets_of(table), QUICK, "phantom", "lesion")

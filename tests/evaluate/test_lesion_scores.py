@@ -73,7 +73,7 @@ def scored(predictions: pd.DataFrame, config: EvaluateConfig = QUICK) -> Evaluat
             "label": "lesion",
         }
     )
-    return evaluate(predictions, subsets, config, "discs")
+    return evaluate(predictions, subsets, config, "discs", "lesion")
 
 
 def values(result: Evaluated, recipe: str = "scratch") -> dict[str, Any]:

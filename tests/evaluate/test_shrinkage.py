@@ -87,7 +87,9 @@ SEEDS = [0, 1, 2, 3]
 
 def test_the_scores_hold_the_mean_over_seeds_of_each_recipes_area() -> None:
     table = predictions(SKILLS, SEEDS)
-    found = evaluate(table, subsets(list(SKILLS), SEEDS), QUICK, "phantom").scores["shrinkage"]
+    found = evaluate(table, subsets(list(SKILLS), SEEDS), QUICK, "phantom", "diagnosis").scores[
+        "shrinkage"
+    ]
     for recipe, entry in found["probe"]["recipes"].items():
         areas = []
         for seed in SEEDS:
@@ -109,7 +111,9 @@ def test_the_scores_hold_the_mean_over_seeds_of_each_recipes_area() -> None:
 
 def test_who_keeps_more_is_told_both_ways_and_the_weaker_loses_more() -> None:
     table = predictions(SKILLS, SEEDS)
-    found = evaluate(table, subsets(list(SKILLS), SEEDS), QUICK, "phantom").scores["shrinkage"]
+    found = evaluate(table, subsets(list(SKILLS), SEEDS), QUICK, "phantom", "diagnosis").scores[
+        "shrinkage"
+    ]
     recipes, wins = found["probe"]["recipes"], found["probe"]["wins"]
     gap, back = wins["dqn"]["scratch"], wins["scratch"]["dqn"]
     assert gap["value"] == pytest.approx(-back["value"])
@@ -122,5 +126,7 @@ def test_who_keeps_more_is_told_both_ways_and_the_weaker_loses_more() -> None:
 
 def test_one_fraction_has_no_area() -> None:
     table = predictions({"dqn": {1.0: 2.0}, "scratch": {1.0: 1.0}}, SEEDS)
-    scores = evaluate(table, subsets(["dqn", "scratch"], SEEDS), QUICK, "phantom").scores
+    scores = evaluate(
+        table, subsets(["dqn", "scratch"], SEEDS), QUICK, "phantom", "diagnosis"
+    ).scores
     assert scores["shrinkage"] == {}

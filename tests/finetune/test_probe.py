@@ -8,9 +8,12 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from maskwise.finetune.diagnosis.heads import TrainableHead
-from maskwise.finetune.diagnosis.probe import candidates, choose, fit
-from maskwise.finetune.diagnosis.temperature import fit_temperature, log_loss
+from maskwise.finetune.classification.heads import TrainableHead
+from maskwise.finetune.classification.probe import candidates, choose, fit
+from maskwise.finetune.classification.softmax import Softmax
+from maskwise.finetune.classification.temperature import fit_temperature
+
+SOFTMAX = Softmax()
 
 
 def problem(
@@ -25,7 +28,7 @@ def problem(
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_probe_is_the_minimum_of_the_penalised_log_loss(classes: int) -> None:
     features, targets = problem(classes)
-    head = fit(features, targets, np.ones(classes), strength=0.1)
+    head = fit(SOFTMAX, features, targets, np.ones(classes), strength=0.1)
     z = (features - features.mean(axis=0)) / features.std(axis=0)
 
     def cost(flat: NDArray[np.float64]) -> float:
@@ -42,7 +45,7 @@ def test_the_probe_is_the_minimum_of_the_penalised_log_loss(classes: int) -> Non
 
 def test_features_are_standardised_by_the_images_that_are_learnt_from() -> None:
     features, targets = problem(3)
-    head = fit(features, targets, np.ones(3), strength=1.0)
+    head = fit(SOFTMAX, features, targets, np.ones(3), strength=1.0)
     np.testing.assert_allclose(head.mean, features.mean(axis=0), rtol=1e-4)
     np.testing.assert_allclose(head.std, features.std(axis=0), rtol=1e-4)
 
@@ -50,7 +53,7 @@ def test_features_are_standardised_by_the_images_that_are_learnt_from() -> None:
 def test_a_feature_that_never_varies_says_nothing_and_breaks_nothing() -> None:
     features, targets = problem(3)
     features[:, 1] = 7.0
-    head = fit(features, targets, np.ones(3), strength=1.0)
+    head = fit(SOFTMAX, features, targets, np.ones(3), strength=1.0)
     assert head.std[1] == 1.0
     assert np.isfinite(head.logits(features)).all()
 
@@ -58,7 +61,7 @@ def test_a_feature_that_never_varies_says_nothing_and_breaks_nothing() -> None:
 def test_a_class_weight_moves_the_answer_towards_that_class() -> None:
     features, targets = problem(3)
     plain, heavy = (
-        fit(features, targets, np.array(weights), 1.0).logits(features).argmax(axis=1)
+        fit(SOFTMAX, features, targets, np.array(weights), 1.0).logits(features).argmax(axis=1)
         for weights in ([1.0, 1.0, 1.0], [1.0, 1.0, 20.0])
     )
     assert (heavy == 2).sum() > (plain == 2).sum()
@@ -66,7 +69,7 @@ def test_a_class_weight_moves_the_answer_towards_that_class() -> None:
 
 def test_folding_the_standardisation_into_one_layer_changes_no_answer() -> None:
     features, targets = problem(3)
-    head = fit(features, targets, np.ones(3), strength=1.0)
+    head = fit(SOFTMAX, features, targets, np.ones(3), strength=1.0)
     with torch.inference_mode():
         folded = head.folded()(torch.from_numpy(features)).numpy()
     np.testing.assert_allclose(folded, head.logits(features), atol=1e-3)
@@ -74,7 +77,7 @@ def test_folding_the_standardisation_into_one_layer_changes_no_answer() -> None:
 
 def test_the_trainable_head_starts_where_the_probe_is_and_gives_back_what_it_holds() -> None:
     features, targets = problem(3)
-    head = fit(features, targets, np.ones(3), strength=1.0)
+    head = fit(SOFTMAX, features, targets, np.ones(3), strength=1.0)
     trainable = TrainableHead(head)
     with torch.inference_mode():
         np.testing.assert_allclose(
@@ -88,7 +91,9 @@ def test_the_stage_that_separates_held_out_images_is_chosen() -> None:
     noise = np.random.default_rng(1).normal(size=(120, 3)).astype(np.float32)
     rows = np.arange(120)
     folds = [(rows[rows // 3 % 3 != k], rows[rows // 3 % 3 == k]) for k in range(3)]
-    found = choose([noise, good], targets, np.ones(3), folds, candidates(2), (0.01, 1.0))
+    found = choose(
+        SOFTMAX, [noise, good], targets, np.ones(3), folds, candidates(2), (0.01, 1.0)
+    )
     assert min(found, key=lambda choice: choice.loss).stages == (1,)
 
 
@@ -96,8 +101,8 @@ def test_a_choice_is_judged_on_images_only_while_they_are_held_out() -> None:
     features, targets = problem(3)
     rows = np.arange(len(targets))
     fold = (rows[:40], rows[40:])
-    (choice,) = choose([features], targets, np.ones(3), [fold], [(0,)], (1.0,))
-    alone = fit(features[:40], targets[:40], np.ones(3), 1.0).logits(features[40:])
+    (choice,) = choose(SOFTMAX, [features], targets, np.ones(3), [fold], [(0,)], (1.0,))
+    alone = fit(SOFTMAX, features[:40], targets[:40], np.ones(3), 1.0).logits(features[40:])
     np.testing.assert_allclose(choice.logits, alone)
     np.testing.assert_array_equal(choice.targets, targets[40:])
 
@@ -111,7 +116,7 @@ def test_log_loss_is_scikit_learns() -> None:
     logits = np.random.default_rng(0).normal(size=(50, 3))
     targets = np.arange(50) % 3
     expected = sklearn_log_loss(targets, np.exp(log_softmax(logits, axis=1)))
-    assert log_loss(logits, targets) == pytest.approx(expected)
+    assert SOFTMAX.log_loss(logits, targets) == pytest.approx(expected)
 
 
 def test_temperature_finds_by_how_much_logits_were_blown_up() -> None:
@@ -119,13 +124,13 @@ def test_temperature_finds_by_how_much_logits_were_blown_up() -> None:
     honest = generator.normal(size=(5000, 3)) * 2
     chances = np.exp(log_softmax(honest, axis=1))
     targets = (chances.cumsum(axis=1) < generator.random((5000, 1))).sum(axis=1)
-    assert fit_temperature(honest * 4, targets) == pytest.approx(4, rel=0.1)
+    assert fit_temperature(SOFTMAX, honest * 4, targets) == pytest.approx(4, rel=0.1)
 
 
 def test_a_few_images_that_are_all_right_do_not_make_the_model_certain() -> None:
     logits, targets = np.eye(3) * 5, np.arange(3)
-    assert fit_temperature(logits, targets) > 0.3
+    assert fit_temperature(SOFTMAX, logits, targets) > 0.3
 
 
 def test_without_held_out_images_the_temperature_is_one() -> None:
-    assert fit_temperature(np.empty((0, 3)), np.empty(0, np.int64)) == 1.0
+    assert fit_temperature(SOFTMAX, np.empty((0, 3)), np.empty(0, np.int64)) == 1.0

@@ -20,7 +20,7 @@ from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.finetune.augmentation import Augmentation
-from maskwise.finetune.diagnosis.probe import ProbeConfig
+from maskwise.finetune.classification.probe import ProbeConfig
 from maskwise.finetune.diagnosis.task import DiagnosisConfig
 from maskwise.finetune.optimisation import FullConfig
 from maskwise.finetune.stage import (

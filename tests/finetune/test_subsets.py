@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskwise.errors import UserError
-from maskwise.finetune.diagnosis.folds import deal_folds
-from maskwise.finetune.subsets import draw_subsets, group_classes, group_order
+from maskwise.finetune.classification.folds import deal_folds
+from maskwise.finetune.subsets import draw_subsets, group_order, group_strata
 
 FRACTIONS = (1.0, 0.5, 0.25)
 
@@ -26,7 +26,8 @@ def labelled(
         for group, size in enumerate(sizes)
         for image in range(size)
     ]
-    return pd.DataFrame(rows, columns=["image_id", "group", "split", "label"])
+    table = pd.DataFrame(rows, columns=["image_id", "group", "split", "label"])
+    return table.assign(stratum=table["label"])
 
 
 tables = st.dictionaries(
@@ -47,7 +48,7 @@ def test_in_every_prefix_each_class_has_its_share_of_groups_within_one(
     groups: dict[str, list[int]], seed: int
 ) -> None:
     images = labelled(groups).query("split == 'train'")
-    classes = group_classes(images)
+    classes = group_strata(images)
     order = group_order(images, np.random.default_rng(seed))
     assert Counter(order) == Counter(classes.index)
     shares = classes.value_counts(normalize=True)
@@ -146,8 +147,8 @@ def test_a_split_without_a_labelled_image_is_named() -> None:
 
 
 def test_a_group_of_two_classes_counts_as_the_commoner_one_and_else_as_the_first() -> None:
-    images = pd.DataFrame({"group": ["g"] * 3 + ["h"] * 2, "label": ["b", "a", "b", "b", "a"]})
-    assert dict(group_classes(images)) == {"g": "b", "h": "a"}
+    images = pd.DataFrame({"group": ["g"] * 3 + ["h"] * 2, "stratum": list("babba")})
+    assert dict(group_strata(images)) == {"g": "b", "h": "a"}
 
 
 @settings(max_examples=15, deadline=None)
@@ -166,7 +167,7 @@ def test_folds_hold_out_whole_groups_once_and_fit_on_every_class(
 
 
 def test_a_class_of_one_group_is_never_held_out() -> None:
-    images = pd.DataFrame({"group": list("abcdef"), "label": ["x", *"yyyyy"]})
+    images = pd.DataFrame({"group": list("abcdef"), "stratum": ["x", *"yyyyy"]})
     folds = deal_folds(images, 3, seed=0)
     assert folds
     assert all(0 in rows for rows, _ in folds)

@@ -11,8 +11,9 @@ from finetune.patches import small_encoder, write_patches
 from maskwise.artefacts.store import Laterality
 from maskwise.encoders.classifier import Classifier
 from maskwise.finetune.augmentation import Augmentation, draw_moves
-from maskwise.finetune.diagnosis.heads import LinearHead
-from maskwise.finetune.diagnosis.training import Lesson, fine_tune, predict_logits
+from maskwise.finetune.classification.heads import LinearHead
+from maskwise.finetune.classification.softmax import Softmax
+from maskwise.finetune.classification.training import Lesson, fine_tune, predict_logits
 from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
 from maskwise.progress import bar
 
@@ -26,6 +27,7 @@ def lesson(path: Path, **changes: object) -> Lesson:
     options = {
         "store": store,
         "rows": rows,
+        "likelihood": Softmax(),
         "targets": (store.index["label_diagnosis"] == "b").to_numpy(np.int64),
         "weights": np.ones(2),
         "steps": 5,
@@ -82,6 +84,22 @@ def test_the_encoder_s_rate_is_a_multiple_of_the_head_s() -> None:
     rate_of = {p: group["lr"] for group in optimiser.param_groups for p in group["params"]}
     assert {rate_of[p] for p in model.encoder.parameters()} == {1e-3 * 0.1}
     assert {rate_of[p] for p in model.head.parameters()} == {1e-3}
+
+
+@pytest.mark.parametrize("architecture", ["context_cnn", "resnet18"])
+def test_a_stage_s_rate_falls_by_the_decay_for_every_stage_behind_it(architecture: str) -> None:
+    model, _ = start(architecture)
+    config = FullConfig(stage_decay=0.5, encoder_rate=0.1)
+    optimiser = build_optimiser(model.encoder, model.head, 1e-3, config)
+    rate_of = {p: group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    parts = model.encoder.parts()
+    for position, modules in enumerate(parts):
+        behind = len(parts) - 1 - position
+        for module in modules:
+            for parameter in module.parameters():
+                assert rate_of[parameter] == pytest.approx(1e-3 * 0.1 * 0.5**behind)
+    assert {rate_of[p] for p in model.head.parameters()} == {1e-3}
+    assert len(rate_of) == len(list(model.parameters()))
 
 
 def test_weight_decay_alone_shrinks_the_weights(tmp_path: Path) -> None:

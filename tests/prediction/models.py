@@ -11,7 +11,9 @@ from finetune.patches import SMALL, metadata, small_encoder
 from maskwise.artefacts.model import (
     Metadata,
     ModelMetadata,
+    MultilabelMetadata,
     SegmenterMetadata,
+    build_classifier,
     build_segmenter,
     write_model,
 )
@@ -34,6 +36,22 @@ CLASSIFIER = ModelMetadata(
     calibrated_on=120,
     validation_log_loss=0.5,
 )
+MULTILABEL = MultilabelMetadata(
+    encoder=metadata("context_cnn", dict(SMALL["context_cnn"]), SIDE),
+    task="multilabel",
+    classes=("ill-defined", "obscured", "round"),
+    mode="full",
+    fraction=1.0,
+    images=120,
+    stages=(0, 1),
+    pooling="mean",
+    features=24,
+    temperature=2.0,
+    calibrated_on=120,
+    validation_log_loss=0.5,
+    thresholds=(0.3, 0.5, 0.7),
+    threshold_rule="As it was chosen.",
+)
 SEGMENTER = SegmenterMetadata(
     encoder=metadata("context_cnn", dict(SMALL["context_cnn"]), SIDE),
     task="lesion",
@@ -55,6 +73,16 @@ def random_classifier(described: ModelMetadata, channels: int = 1) -> Classifier
 def save_classifier(described: ModelMetadata, path: Path, channels: int = 1) -> Path:
     """Write a classifier of two classes whose answers differ from scan to scan."""
     classifier = random_classifier(described, channels)
+    with torch.no_grad():
+        classifier.head.weight.mul_(20)  # type: ignore[operator]
+    write_model(classifier, described, path)
+    return path
+
+
+def save_multilabel(path: Path, described: MultilabelMetadata = MULTILABEL) -> Path:
+    """Write a classifier of three labels whose answers differ from scan to scan."""
+    torch.manual_seed(0)
+    classifier = build_classifier(small_encoder(), described)
     with torch.no_grad():
         classifier.head.weight.mul_(20)  # type: ignore[operator]
     write_model(classifier, described, path)
@@ -98,6 +126,7 @@ def save_stubborn(path: Path, answer: int, described: SegmenterMetadata = SEGMEN
 
 SAVED: dict[str, Callable[[Path], Path]] = {
     "model": lambda path: save_classifier(CLASSIFIER, path),
+    "multilabel": save_multilabel,
     "segmenter": save_segmenter,
 }
 """Block of the metadata -> what writes such a model."""

@@ -44,7 +44,7 @@ def test_every_class_of_a_model_can_order_its_page(
     kind: str, scans: Path, tmp_path: Path
 ) -> None:
     path = write(kind, tmp_path)
-    prefix = {"model": "p", "segmenter": "area"}[kind]
+    prefix = {"model": "p", "multilabel": "p", "segmenter": "area"}[kind]
     for name in load_model(path).metadata.classes:
         result = predict(path, scans, PredictConfig(sort_by=name), names=True)
         order = result.table.sort_values(f"{prefix}_{name}", ascending=False, kind="stable")
@@ -64,7 +64,7 @@ def test_a_model_that_answers_with_no_number_is_named(
 ) -> None:
     path = write(kind, tmp_path)
     tensors, blocks = read_tensors(path)
-    last = {"model": "head.weight", "segmenter": "decoder.head.0.weight"}[kind]
+    last = {"segmenter": "decoder.head.0.weight"}.get(kind, "head.weight")
     tensors[last].fill_(3e38)  # finite, but the logits are not
     write_tensors(tensors, blocks, path)
     with pytest.raises(UserError, match=rf"{kind}.safetensors: gives no finite prob.* for 6 "):

@@ -45,7 +45,9 @@ def outlined_study(
             results[recipe, seed].write_models(models[recipe, seed])
     predictions = pd.concat([one.predictions for one in results.values()], ignore_index=True)
     subsets = pd.concat([one.subsets for one in results.values()], ignore_index=True)
-    scored = evaluate(predictions, subsets, config or EvaluateConfig(draws=199), "blobs")
+    scored = evaluate(
+        predictions, subsets, config or EvaluateConfig(draws=199), "blobs", "lesion"
+    )
     index = store.index
     manifest = index[["image_id", "group", "label_diagnosis"]].assign(
         path=[f"images/scan {i}.png" for i in range(len(index))],

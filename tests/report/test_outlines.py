@@ -184,7 +184,9 @@ def test_seeds_that_test_other_folds_are_shown_together(tmp_path: Path) -> None:
 
 def test_volumes_lead_the_page_where_there_are_any(outlined: ReportInputs) -> None:
     predictions = outlined.predictions.assign(unit_kind="volume", distance_unit="mm")
-    result = evaluate(predictions, outlined.subsets, EvaluateConfig(draws=199), "blobs")
+    result = evaluate(
+        predictions, outlined.subsets, EvaluateConfig(draws=199), "blobs", "lesion"
+    )
     inputs = replace(
         outlined, predictions=predictions, scores=result.scores, paired=result.paired
     )

@@ -129,7 +129,9 @@ def test_a_study_without_training_still_makes_a_page() -> None:
 
 
 def test_a_page_is_made_of_what_evaluate_writes(small: ReportInputs) -> None:
-    result = evaluate(small.predictions, small.subsets, EvaluateConfig(draws=199), "phantom")
+    result = evaluate(
+        small.predictions, small.subsets, EvaluateConfig(draws=199), "phantom", "diagnosis"
+    )
     inputs = replace(small, scores=result.scores, paired=result.paired)
 
     html = render(inputs).html
@@ -142,7 +144,9 @@ def test_a_page_is_made_of_what_evaluate_writes(small: ReportInputs) -> None:
 def test_the_calibration_error_is_shown_beside_that_of_perfect_predictions(
     small: ReportInputs,
 ) -> None:
-    result = evaluate(small.predictions, small.subsets, EvaluateConfig(draws=199), "phantom")
+    result = evaluate(
+        small.predictions, small.subsets, EvaluateConfig(draws=199), "phantom", "diagnosis"
+    )
     figures = result.scores["scores"]["dqn"]["full"]["0.1"]["calibration_error"]
 
     html = render(replace(small, scores=result.scores, paired=result.paired)).html

@@ -1,6 +1,7 @@
 """``*.safetensors`` of a fine-tuned model: encoder, what lies on top, and how to use them.
 
-The metadata's block says which kind it is: ``model`` classifies, ``segmenter`` outlines.
+The metadata's block says which kind it is: ``model`` names one class, ``multilabel`` any
+number of labels, ``segmenter`` outlines.
 
 Needs torch and safetensors only. All or nothing: every tensor is accounted for, or it stops.
 """
@@ -41,11 +42,15 @@ Stage = Annotated[int, Within(0, MOST_STAGES - 1)]
 Number = Annotated[int, Within(1, 10**9)]
 """Of images, or of features."""
 Loss = Annotated[float, Within(0, 10**9)]
+Probability = Annotated[float, Within(0, 1)]
 
 
 @dataclass(frozen=True)
 class _OfAnyModel:
     """What the metadata of every kind of model say."""
+
+    block: ClassVar[str]
+    """Of the file, in which they stand."""
 
     encoder: EncoderMetadata
     """Architecture, image size, preprocessing, source, recipe and seed."""
@@ -63,10 +68,8 @@ class _OfAnyModel:
 
 
 @dataclass(frozen=True)
-class ModelMetadata(_OfAnyModel):
-    """What a user of a classifier must know."""
-
-    block: ClassVar[str] = "model"
+class ClassifierMetadata(_OfAnyModel):
+    """What the metadata of every classifier say."""
 
     stages: Annotated[tuple[Stage, ...], Length(1, MOST_STAGES)]
     """Whose pooled features the linear layer sees, finest first."""
@@ -75,7 +78,8 @@ class ModelMetadata(_OfAnyModel):
     features: Number
     """How many pooled features the linear layer sees."""
     temperature: Positive
-    """By which logits are divided before the softmax; fitted on held-out labels."""
+    """By which logits are divided before they become probabilities; fitted on held-out
+    labels."""
     calibrated_on: Number
     """Number of labelled images that the temperature was fitted on."""
     validation_log_loss: Loss
@@ -85,6 +89,25 @@ class ModelMetadata(_OfAnyModel):
     def loss(self) -> float:
         """On validation images; the lower, the better the model."""
         return self.validation_log_loss
+
+
+@dataclass(frozen=True)
+class ModelMetadata(ClassifierMetadata):
+    """What a user of a classifier that names one class must know."""
+
+    block: ClassVar[str] = "model"
+
+
+@dataclass(frozen=True)
+class MultilabelMetadata(ClassifierMetadata):
+    """What a user of a classifier that names any number of labels must know."""
+
+    block: ClassVar[str] = "multilabel"
+
+    thresholds: Annotated[tuple[Probability, ...], Length(1, MOST_CLASSES)]
+    """Of ``classes``: a label is called where its probability reaches its threshold."""
+    threshold_rule: str
+    """How they were chosen, in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +127,7 @@ class SegmenterMetadata(_OfAnyModel):
         return self.validation_loss
 
 
-Metadata = ModelMetadata | SegmenterMetadata
+Metadata = ClassifierMetadata | SegmenterMetadata
 
 
 def write_model(model: nn.Module, metadata: Metadata, path: Path) -> None:
@@ -116,7 +139,8 @@ def load_model(path: str | Path) -> Classifier | Segmenter:
     """Return the model in ``path``, in eval mode, its ``metadata`` an attribute.
 
     A classifier takes normalised images ``(B, C, H, W)`` and returns logits ``(B, classes)``;
-    ``probabilities(images)`` returns calibrated probabilities. A segmenter returns them per
+    ``probabilities(images)`` returns calibrated probabilities, which add to 1, or where an
+    image may have several labels are each by itself. A segmenter returns them per
     pixel, the background first, and ``outline(images)`` the class of each pixel, of images of
     any size.
 
@@ -157,7 +181,7 @@ def build_segmenter(encoder: Encoder, metadata: SegmenterMetadata) -> Segmenter:
     return Segmenter(encoder, len(metadata.classes), size, seen.channels, metadata.network)
 
 
-def build_classifier(encoder: Encoder, metadata: ModelMetadata) -> Classifier:
+def build_classifier(encoder: Encoder, metadata: ClassifierMetadata) -> Classifier:
     """Build the model that ``metadata`` describes around ``encoder``, its head fresh."""
     return Classifier(
         encoder,
@@ -166,6 +190,7 @@ def build_classifier(encoder: Encoder, metadata: ModelMetadata) -> Classifier:
         metadata.features,
         len(metadata.classes),
         metadata.temperature,
+        "sigmoid" if isinstance(metadata, MultilabelMetadata) else "softmax",
     )
 
 
@@ -174,6 +199,10 @@ def _metadata(kind: type[Metadata], block: Mapping[str, Any]) -> Metadata:
     metadata = from_json(kind, _upgraded(block))
     if len(set(metadata.classes)) < len(metadata.classes):
         raise ValueError(f"classes is {shown(metadata.classes)}, not different names")
+    if isinstance(metadata, MultilabelMetadata):
+        labels, thresholds = len(metadata.classes), len(metadata.thresholds)
+        if labels != thresholds:
+            raise ValueError(f"thresholds are {thresholds}, but there are {labels} classes")
     return replace(metadata, encoder=encoder_metadata(block["encoder"]))
 
 
@@ -183,7 +212,8 @@ def _upgraded(block: Any) -> Any:
     return {**block, "encoder": upgraded(block["encoder"])}
 
 
-_KINDS: dict[str, type[Metadata]] = {
-    kind.block: kind for kind in (ModelMetadata, SegmenterMetadata)
+_Kind = type[ModelMetadata] | type[MultilabelMetadata] | type[SegmenterMetadata]
+_KINDS: dict[str, _Kind] = {
+    kind.block: kind for kind in (ModelMetadata, MultilabelMetadata, SegmenterMetadata)
 }
 """Name of the block -> what it describes."""

@@ -43,7 +43,10 @@ PREDICTIONS = (
     "truth",
 )
 """``predictions.parquet``: one row per image x fraction x mode (``probe``, ``full``),
-validation and test; then of a diagnosis one column ``p_<class>`` per class, which add to 1."""
+validation and test; then of a diagnosis one column ``p_<class>`` per class, which add to 1.
+
+Of several labels per image ``truth`` is their combination, and there are ``p_<label>``, each
+by itself, ``truth_<label>`` (1 or 0) and ``threshold_<label>``, from which on it is called."""
 
 SEGMENTATION = ("unit", "unit_kind", "distance_unit")
 """Columns that follow those of ``PREDICTIONS`` where lesions are outlined; ``truth`` is then

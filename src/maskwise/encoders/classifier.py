@@ -1,6 +1,6 @@
 """An encoder with a linear layer on its pooled features. It needs torch only."""
 
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from maskwise.encoders.contract import Encoder
 from maskwise.encoders.inputs import prepared
 from maskwise.encoders.pooling import pool
 from maskwise.errors import UserError
+
+Activation = Literal["softmax", "sigmoid"]
+"""How logits become probabilities: of one class out of several, or of each by itself."""
 
 
 class Classifier(nn.Module):
@@ -22,6 +25,7 @@ class Classifier(nn.Module):
         features: how many pooled features those stages have together.
         classes: how many numbers come out.
         temperature: by which ``probabilities`` divides the logits.
+        activation: how ``probabilities`` goes on from there.
     """
 
     metadata: Any
@@ -35,12 +39,13 @@ class Classifier(nn.Module):
         features: int,
         classes: int,
         temperature: float = 1.0,
+        activation: Activation = "softmax",
     ) -> None:
         super().__init__()
         self.encoder, self.stages, self.pooling = encoder, stages, pooling
         self.features = features
         self.head: nn.Module = nn.Linear(features, classes)
-        self.temperature = temperature
+        self.temperature, self.activation = temperature, activation
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn normalised images ``(B, C, H, W)`` into logits ``(B, classes)``."""
@@ -56,9 +61,17 @@ class Classifier(nn.Module):
         return cast(Tensor, self.head(features))
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Return calibrated probabilities ``(B, classes)``: softmax of logits / temperature."""
-        logits = cast(Tensor, self(images))
-        return (logits / self.temperature).softmax(dim=1)
+        """Return calibrated probabilities ``(B, classes)``.
+
+        They are softmax(logits / temperature), which add to 1, or of several labels per image
+        sigmoid(logits / temperature), each by itself.
+        """
+        return self.activated(cast(Tensor, self(images)))
+
+    def activated(self, logits: Tensor) -> Tensor:
+        """Turn logits ``(B, classes)`` into what ``probabilities`` returns."""
+        scaled = logits / self.temperature
+        return scaled.sigmoid() if self.activation == "sigmoid" else scaled.softmax(dim=1)
 
     def prepare(self, array: NDArray[Any], modality: str | None = None) -> Tensor:
         """Return a raw image as the model takes it, as ``Encoder.prepare`` does."""

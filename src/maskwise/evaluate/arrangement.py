@@ -11,7 +11,7 @@ from maskwise.artefacts.tables import PREDICTIONS, check_columns
 from maskwise.errors import UserError
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.evaluate.tasks import read_measures
-from maskwise.evaluate.tasks.contract import Measures
+from maskwise.evaluate.tasks.contract import Measures, nothing_to_score
 from maskwise.evaluate.tasks.diagnosis import origin
 from maskwise.evaluate.weighing import TestSet
 
@@ -63,7 +63,9 @@ class Arrangement:
         return pd.concat(parts).drop_duplicates("image_id")
 
 
-def arrange(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Arrangement:
+def arrange(
+    predictions: pd.DataFrame, task: str, config: EvaluateConfig, where: str
+) -> Arrangement:
     """Bring the test rows of all replicates of a source into arrays.
 
     Raises:
@@ -71,13 +73,10 @@ def arrange(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Ar
             recipes did not predict the same test images with the same seeds.
     """
     check_columns(predictions, PREDICTIONS, where)
-    measures = read_measures(predictions, config, where)
+    measures = read_measures(predictions, task, config, where)
     test = predictions[(predictions["split"] == "test") & predictions["truth"].notna()]
-    if test.empty or measures is None:
-        raise UserError(
-            f"{where}: holds no labelled test image of two or more classes, so there is "
-            "nothing to score; look at the split of the source"
-        )
+    if test.empty:
+        raise nothing_to_score(where)
     measures.check(test, where)
     _refuse_repeated(test, where)
     left_out = _incomplete(test)

@@ -23,8 +23,8 @@ class Primary:
 
     comparisons: tuple[Pair, ...]
     """One to three: the family of Holm's correction, and what the page says first."""
-    mode: Literal["probe", "full"]
-    """``probe`` or ``full``."""
+    mode: Literal["probe", "full", "knn"]
+    """Of ``finetune.modes``."""
     fraction: Annotated[float, Within(0, 1, above=True)]
     """Share of the labels."""
     written: date

@@ -103,14 +103,15 @@ def count_validation(subsets: pd.DataFrame, task: str) -> Validation:
 
 
 def class_counts(arrangement: Arrangement) -> dict[str, dict[str, int]]:
-    """Count test images and groups of each class."""
-    images = arrangement.images()
+    """Count the test images that show each class, and their groups."""
+    images, measures = arrangement.images(), arrangement.measures
+    shows = measures.shows[images["truth"]]  # (n, classes)
     return {
         name: {
-            "n_images": int((images["truth"] == code).sum()),
-            "n_groups": int(images.loc[images["truth"] == code, "group"].nunique()),
+            "n_images": int(shows[:, place].sum()),
+            "n_groups": int(images.loc[shows[:, place], "group"].nunique()),
         }
-        for code, name in enumerate(arrangement.measures.kinds)
+        for place, name in enumerate(measures.classes)
     }
 
 
@@ -121,7 +122,11 @@ def write_notes(
     config: EvaluateConfig,
 ) -> list[str]:
     """Return the notes; ``undefined`` draws lacked a class altogether."""
-    notes = [*_repetitions(arrangement), *_classes(counts), *_folds(arrangement)]
+    notes = [
+        *_repetitions(arrangement),
+        *_classes(counts, arrangement.measures.noun),
+        *_folds(arrangement),
+    ]
     notes += [
         f"{100 * fraction:g} % of the labels are left out: with seed "
         f"{', '.join(map(str, seeds))} they were too few groups to learn from."
@@ -189,7 +194,7 @@ def _repetitions(arrangement: Arrangement) -> list[str]:
     return []
 
 
-def _classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+def _classes(counts: Mapping[str, Mapping[str, int]], noun: str) -> list[str]:
     absent = [name for name, count in counts.items() if not count["n_images"]]
     few = [
         f"{name} {count['n_groups']}"
@@ -199,14 +204,18 @@ def _classes(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     notes = []
     if absent:
         notes.append(
-            f"No test image shows {', '.join(absent)}; means over classes leave it out."
+            f"No test image shows {', '.join(absent)}; means over {_plural(noun)} leave it out."
         )
     if few:
         notes.append(
-            f"Fewer than {FEW_GROUPS} test groups in a class ({', '.join(few)}): the intervals "
-            "are rough and rather too narrow, and can show large differences only."
+            f"Fewer than {FEW_GROUPS} test groups in a {noun} ({', '.join(few)}): the "
+            "intervals are rough and rather too narrow, and can show large differences only."
         )
     return notes
+
+
+def _plural(noun: str) -> str:
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
 
 
 def _folds(arrangement: Arrangement) -> list[str]:

@@ -55,19 +55,20 @@ def score_all(arrangement: Arrangement, draws: Draws, config: EvaluateConfig) ->
     for curve in arrangement.curves():
         both = list(zip(arrangement.values[curve], weights, strict=True))
         values[curve] = np.stack([_score(rows, w, measures) for rows, w in both], axis=1)
-        every = [(rows, weight) for each, weight in both for rows in each]
-        asides[curve] = _mean([measures.asides(*one) for one in every])
-        said = [measures.stuck(*one) for one in every]
+        networks = [(rows, weight) for each, weight in both for rows in each]
+        asides[curve] = _mean([measures.asides(*one) for one in networks])
+        said = [measures.stuck(*one) for one in networks]
         if 2 * sum(map(bool, said)) >= len(said):
             stuck.append(
                 Stuck(curve, next(filter(None, said)), sum(map(bool, said)), len(said))
             )
-    rarest = min(
-        n["n_groups"] or arrangement.n_groups for n in class_counts(arrangement).values()
-    )
+    counts, every = class_counts(arrangement), arrangement.n_groups
     groups = {
-        name: rarest if name in measures.by_class else arrangement.n_groups
-        for name in measures.metrics
+        metric: min(
+            (counts[name]["n_groups"] or every for name in measures.rests_on(metric)),
+            default=every,
+        )
+        for metric in measures.metrics
     }
     return Results(arrangement, draws, weights, values, asides, tuple(stuck), groups)
 

@@ -47,7 +47,11 @@ class Evaluated:
 
 
 def evaluate(
-    predictions: pd.DataFrame, subsets: pd.DataFrame, config: EvaluateConfig, source: str
+    predictions: pd.DataFrame,
+    subsets: pd.DataFrame,
+    config: EvaluateConfig,
+    source: str,
+    task: str,
 ) -> Evaluated:
     """Score the test predictions of all replicates of a source.
 
@@ -63,13 +67,14 @@ def evaluate(
         subsets: ``tables.SUBSETS`` of all replicates.
         config: the options.
         source: its name, for messages.
+        task: what was learnt, a name in ``evaluate.tasks.TASKS``.
 
     Raises:
         UserError: naming the replicate that is missing or does not fit the others.
     """
     where = f"the predictions of {source}"
     check_columns(subsets, SUBSETS, f"the subsets of {source}")
-    arrangement = arrange(predictions, config, where)
+    arrangement = arrange(predictions, task, config, where)
     draws = draw(len(arrangement.repetitions), arrangement.sizes, config.draws, config.seed)
     results = score_all(arrangement, draws, config)
     primary = config.primary.get(source)

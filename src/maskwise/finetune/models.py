@@ -30,8 +30,10 @@ class Models:
     """What the encoder began with before it was pre-trained."""
     _kept: dict[str, tuple[nn.Module, Metadata]] = field(default_factory=dict)
 
-    def add(self, model: nn.Module, metadata: Metadata, choice: dict[str, Any]) -> None:
+    def add(self, model: nn.Module | None, metadata: Metadata, choice: dict[str, Any]) -> None:
         """Take a finished model; ``choice`` is what ``index.json`` says beside its metadata.
+
+        None stands for one that cannot be written: the index has it all the same.
 
         The best is the model with the lowest loss on validation of those that saw the largest
         fraction of the labels.
@@ -44,6 +46,8 @@ class Models:
         self.weights = metadata.encoder.weights
         name = f"{metadata.mode}_{metadata.fraction:g}.safetensors"
         self.choices.append({"file": None, **facts, **choice})
+        if model is None:
+            return
         if self.keep == "all":
             self._kept[name] = (model, metadata)
             self.choices[-1]["file"] = name

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from maskwise.bounds import Decay, Positive, Within
-from maskwise.decay import divided
+from maskwise.decay import divided, rate_shares
+from maskwise.encoders.contract import Encoder
 from maskwise.finetune.augmentation import Augmentation
 from maskwise.seeds import stream
 
@@ -28,6 +29,9 @@ class FullConfig:
     encoder_rate: Annotated[float, Within(0, 1_000)] = 1.0
     """Learning rate of the encoder, as a multiple of that of what lies on top of it
     (docs/decisions.md)."""
+    stage_decay: Annotated[float, Within(0, 1, above=True)] = 1.0
+    """Learning rate of each of the encoder's stages, of a transformer each of its blocks, as a
+    multiple of that of the one behind; what lies behind the last has the whole rate."""
     weight_decay: Annotated[float, Within(0, 100)] = 0.05
     """AdamW's; biases and norms are spared, as ``maskwise.decay`` says."""
     warm_up: Decay = 0.1
@@ -54,12 +58,17 @@ def to_training(network: nn.Module) -> None:
 
 
 def build_optimiser(
-    encoder: nn.Module, head: nn.Module, rate: float, config: FullConfig
+    encoder: Encoder, head: nn.Module, rate: float, config: FullConfig
 ) -> torch.optim.AdamW:
     """Build AdamW with a rate for what was pre-trained and one for what is new."""
     groups = []
-    for module, factor in ((encoder, config.encoder_rate), (head, 1.0)):
-        decayed, spared = divided(module.named_parameters())
+    shares = rate_shares(encoder.layers() if config.stage_decay < 1 else [], config.stage_decay)
+    by_share: dict[float, list[tuple[str, nn.Parameter]]] = {}
+    for name, parameter in encoder.named_parameters():
+        by_share.setdefault(shares.get(id(parameter), 1.0), []).append((name, parameter))
+    parts = [(named, config.encoder_rate * share) for share, named in by_share.items()]
+    for named, factor in (*parts, (list(head.named_parameters()), 1.0)):
+        decayed, spared = divided(named)
         for chosen, decay in ((decayed, config.weight_decay), (spared, 0.0)):
             groups.append({"params": chosen, "lr": rate * factor, "weight_decay": decay})
     return torch.optim.AdamW([group for group in groups if group["params"]], fused=True)

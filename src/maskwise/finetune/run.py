@@ -6,8 +6,10 @@ from typing import Annotated, Any
 from maskwise.bounds import BatchSize, LearningRate, Length, Steps
 from maskwise.config import Choice, parse
 from maskwise.device import Device
+from maskwise.errors import UserError, hint
+from maskwise.finetune.classification.knn import KnnConfig
+from maskwise.finetune.classification.probe import ProbeConfig
 from maskwise.finetune.contracts import Mode, TaskConfig
-from maskwise.finetune.diagnosis.probe import ProbeConfig
 from maskwise.finetune.models import Keep
 from maskwise.finetune.optimisation import FullConfig
 from maskwise.finetune.subsets import Validation
@@ -18,18 +20,19 @@ class FinetuneConfig:
     """What all sources and recipes share."""
 
     modes: tuple[Mode, ...] = ("probe", "full")
-    """An encoder without parameters gets only the probe."""
+    """An encoder without parameters gets none that trains it."""
     validation: Validation = "subset"
     """``subset``: validation labels shrink with the fraction; ``full``: they do not."""
     keep: Keep = "best"
     """Which models are written."""
     device: Device = "auto"
     probe: ProbeConfig = field(default_factory=ProbeConfig)
+    knn: KnnConfig = field(default_factory=KnnConfig)
     full: FullConfig = field(default_factory=FullConfig)
 
     def __post_init__(self) -> None:
         if not self.modes or len(set(self.modes)) < len(self.modes):
-            raise ValueError("modes should hold probe, full or both, each once")
+            raise ValueError("modes should hold some of probe, full and knn, each once")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,16 @@ def _tasks() -> dict[str, type[TaskConfig]]:
     from maskwise.finetune.tasks import TASKS  # whose tasks take a run
 
     return {name: task.config for name, task in TASKS.items()}
+
+
+def check_modes(task: TaskConfig, config: FinetuneConfig, where: str) -> None:
+    """Raise ``UserError`` where a mode is asked for that the task, at ``where``, lacks."""
+    for mode in config.modes:
+        if mode not in task.modes:
+            raise UserError(
+                f"finetune.modes: {mode} is no mode of the task at {where}; take it out, or "
+                f"{hint('', task.modes)}"
+            )
 
 
 def parse_budget(block: Any, where: str) -> Budget:

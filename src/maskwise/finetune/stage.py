@@ -5,7 +5,13 @@ import pandas as pd
 from maskwise.artefacts.store import Store
 from maskwise.encoders.contract import Encoder
 from maskwise.finetune.contracts import Finetuned
-from maskwise.finetune.run import Budget, FinetuneConfig, FinetuneRun, parse_budget
+from maskwise.finetune.run import (
+    Budget,
+    FinetuneConfig,
+    FinetuneRun,
+    check_modes,
+    parse_budget,
+)
 from maskwise.finetune.tasks import learner
 
 __all__ = [
@@ -32,4 +38,5 @@ def finetune(
     Raises:
         UserError: if labels, classes or groups do not suffice, or the training diverges.
     """
+    check_modes(run.budget.task, run.config, f"{run.source}.finetune.task")
     return learner(run.budget.task)(encoder, store, splits, run)

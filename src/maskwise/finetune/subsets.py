@@ -1,4 +1,4 @@
-"""Which labels a fraction may use: stratified by class, whole groups, nested.
+"""Which labels a fraction may use: stratified, whole groups, nested.
 
 One order of the groups per seed; a fraction is a prefix of it. The order depends on the split
 and the seed alone, so all recipes share it.
@@ -52,7 +52,8 @@ def draw_stratified(
     published protocols do.
 
     Args:
-        labelled: ``image_id``, ``group``, ``split``, ``label`` of every labelled image.
+        labelled: ``image_id``, ``group``, ``split``, ``label`` of every labelled image, and its
+            ``stratum``: what the shares are kept of, as the class.
         fractions: shares in (0, 1].
         validation: how the validation part shrinks.
         seed: of the replicate.
@@ -88,25 +89,25 @@ def _part(labelled: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def group_order(images: pd.DataFrame, generator: np.random.Generator) -> list[str]:
-    """Order the groups at random so that every prefix has the classes' shares.
+    """Order the groups at random so that every prefix has the strata's shares.
 
-    In a prefix of k groups a class with the share s of all groups has s k of them, give or take
-    less than one: Tijdeman's solution of the chairman assignment problem (Discrete Mathematics
-    32, 1980). A group's class is the commonest among its images.
+    In a prefix of k groups a stratum with the share s of all groups has s k of them, give or
+    take less than one: Tijdeman's solution of the chairman assignment problem (Discrete
+    Mathematics 32, 1980). A group's stratum is the commonest among its images.
     """
-    classes = group_classes(images)
+    strata = group_strata(images)
     queues = {
-        name: list(generator.permutation(classes.index[classes == name].to_numpy(dtype=object)))
-        for name in sorted(classes.unique())
+        name: list(generator.permutation(strata.index[strata == name].to_numpy(dtype=object)))
+        for name in sorted(strata.unique())
     }
     if len(queues) == 1:
         return [str(group) for group in next(iter(queues.values()))]
-    share = {name: len(queue) / len(classes) for name, queue in queues.items()}
+    share = {name: len(queue) / len(strata) for name, queue in queues.items()}
     slack = 1 / (2 * len(queues) - 2)
     order: list[str] = []
     taken = dict.fromkeys(queues, 0)
-    for k in range(1, len(classes) + 1):
-        # How far each class lags behind its share, were the k-th group not of it.
+    for k in range(1, len(strata) + 1):
+        # How far each stratum lags behind its share, were the k-th group not of it.
         lag = {name: share[name] * k - taken[name] for name in queues}
         ready = [n for n in queues if lag[n] >= slack - 1e-9 and taken[n] < len(queues[n])]
         chosen = min(ready, key=lambda name: (1 - slack - lag[name]) / share[name])
@@ -115,11 +116,11 @@ def group_order(images: pd.DataFrame, generator: np.random.Generator) -> list[st
     return order
 
 
-def group_classes(images: pd.DataFrame) -> "pd.Series[str]":
-    """Return the commonest label of each group; of equally common ones the first by name."""
-    counts = images.groupby(["group", "label"], sort=True).size().reset_index(name="n")
-    counts = counts.sort_values(["group", "n", "label"], ascending=[True, False, True])
-    return counts.drop_duplicates("group").set_index("group")["label"].astype(str)
+def group_strata(images: pd.DataFrame) -> "pd.Series[str]":
+    """Return the commonest stratum of each group; of equally common ones the first by name."""
+    counts = images.groupby(["group", "stratum"], sort=True).size().reset_index(name="n")
+    counts = counts.sort_values(["group", "n", "stratum"], ascending=[True, False, True])
+    return counts.drop_duplicates("group").set_index("group")["stratum"].astype(str)
 
 
 def _prefix(images: pd.DataFrame, order: list[str], share: float) -> list[str]:

@@ -7,11 +7,12 @@ import pandas as pd
 
 from maskwise.artefacts.store import Store
 from maskwise.encoders.contract import Encoder
+from maskwise.finetune.classification.replicate import learn as learn_labels
 from maskwise.finetune.contracts import Finetuned, TaskConfig
-from maskwise.finetune.diagnosis.replicate import learn as learn_diagnosis
 from maskwise.finetune.diagnosis.task import DiagnosisConfig
 from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.lesion.replicate import learn as learn_lesion
+from maskwise.finetune.multilabel.task import MultilabelConfig
 from maskwise.finetune.run import FinetuneRun
 
 Learn = Callable[[Encoder, Store, pd.DataFrame, FinetuneRun], Finetuned]
@@ -27,8 +28,9 @@ class Task:
 
 
 TASKS: dict[str, Task] = {
-    "diagnosis": Task(DiagnosisConfig, learn_diagnosis),
+    "diagnosis": Task(DiagnosisConfig, learn_labels),
     "lesion": Task(LesionConfig, learn_lesion),
+    "multilabel": Task(MultilabelConfig, learn_labels),
 }
 
 

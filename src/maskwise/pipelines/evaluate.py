@@ -34,18 +34,20 @@ def collect_predictions(*tables: Any, replicates: tuple[Replicate, ...]) -> Pred
 
 
 def evaluate(
-    options: dict[str, Any], *predicted: Predicted, source: str
+    options: dict[str, Any], settings: dict[str, Any], *predicted: Predicted, source: str
 ) -> tuple[dict[str, Any], dict[str, Any], Any, Any]:
     """Score all replicates of the source: the only reader of the test split's truth."""
     from maskwise.evaluate import stage
     from maskwise.pipelines import parsing
 
     everything = join(*predicted)
+    budget = parsing.finetune_source(settings, f"{source}.finetune")
     result = stage.evaluate(
         everything.predictions,
         everything.subsets,
         parsing.evaluate(options, "evaluate"),
         source,
+        budget.task.scored_as,
     )
     return result.scores, headline(result.scores), result.paired, result.label_efficiency
 
@@ -87,7 +89,7 @@ def create_pipeline(study: Study) -> Pipeline:
     joined = [study.collected(recipe, "predictions") for recipe in study.recipes]
     node = Node(
         bind(evaluate, source=study.source),
-        ["params:evaluate", *joined],
+        ["params:evaluate", study.parameters("finetune"), *joined],
         [study.dataset(artefact) for artefact in artefacts],
         name="evaluate",
         tags="evaluate",

@@ -19,7 +19,8 @@ from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, joined, shown
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.finetune.lesion.config import LesionConfig
-from maskwise.finetune.run import FinetuneConfig, parse_budget
+from maskwise.finetune.multilabel.task import MultilabelConfig
+from maskwise.finetune.run import FinetuneConfig, check_modes, parse_budget
 from maskwise.ingest.config import IngestConfig
 from maskwise.ingest.contracts import GeneratedSource
 from maskwise.ingest.sources import SOURCES
@@ -83,6 +84,10 @@ def check_together(parameters: Mapping[str, Any], study: Study) -> None:
     _rehearse(parameters, study, images, budget)
     if study.finetunes and "finetune" in parameters[source]:
         _check_outlines(parameters, study, images)
+        _check_separator(parameters, study, images)
+        tuning = finetune_source(parameters[source]["finetune"], f"{source}.finetune")
+        config = finetune(parameters["finetune"], "finetune")
+        check_modes(tuning.task, config, f"{source}.finetune.task")
     if study.generated:
         _check_generates(parameters[source]["ingest"], source)
 
@@ -202,6 +207,20 @@ def _check_outlines(parameters: Mapping[str, Any], study: Study, images: Any) ->
             problems.append(f"{name}.{error}")
     if problems:
         raise UserError(joined(problems))
+
+
+def _check_separator(parameters: Mapping[str, Any], study: Study, images: Any) -> None:
+    """Raise ``UserError`` where two stages would read the cells of one column differently."""
+    source = study.source
+    task = finetune_source(parameters[source]["finetune"], f"{source}.finetune").task
+    if not isinstance(task, MultilabelConfig) or task.label != images.label:
+        return
+    if task.separator != images.separator:
+        raise UserError(
+            f"{source}.preprocess.separator: is {shown(images.separator)}, but "
+            f"{source}.finetune.task.separator is {shown(task.separator)}, and both read the "
+            f"labels {shown(task.label)}; write the same in both"
+        )
 
 
 def _check_generates(block: Mapping[str, Any], source: str) -> None:

@@ -1,6 +1,7 @@
 """What a kind of model is to the stage: answers for the table, their order, cards for the page.
 
-A kind is one file: ``classes`` (what a scan shows) and ``outlines`` (where it shows it).
+A kind is one file: ``classes`` (what a scan shows), ``labels`` (the same, several at once) and
+``outlines`` (where it shows it).
 """
 
 from collections.abc import Mapping, Sequence
@@ -66,6 +67,8 @@ class Figure:
     line: str = ""
     """Path of an SVG in pixels of the network's image; "" where nothing is drawn."""
     colour: str = ""
+    called: bool = False
+    """Whether it is in the prediction, where each class is decided on by itself."""
 
 
 @dataclass(frozen=True)

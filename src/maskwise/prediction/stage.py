@@ -13,7 +13,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from maskwise.artefacts.model import Metadata, ModelMetadata, SegmenterMetadata, load_model
+from maskwise.artefacts.model import (
+    Metadata,
+    ModelMetadata,
+    MultilabelMetadata,
+    SegmenterMetadata,
+    load_model,
+)
 from maskwise.bounds import Within
 from maskwise.config import parse
 from maskwise.device import choose_device
@@ -22,6 +28,7 @@ from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, shown
 from maskwise.prediction.classes import Classes
 from maskwise.prediction.contracts import Answers, Card, Look, ModelKind, Refused, Scan
+from maskwise.prediction.labels import Labels
 from maskwise.prediction.outlines import Outlines
 from maskwise.prediction.page import Summary, called, render, thumbnail
 from maskwise.prediction.reading import (
@@ -46,6 +53,7 @@ SCANS_AT_ONCE = 64
 Network = Classifier | Segmenter
 MODEL_KINDS: dict[str, Callable[[Any, Any], ModelKind]] = {
     ModelMetadata.block: Classes,
+    MultilabelMetadata.block: Labels,
     SegmenterMetadata.block: Outlines,
 }
 """Block of a model's metadata -> what it answers, of the network and its metadata."""
@@ -80,8 +88,9 @@ class Predicted:
 
     table: pd.DataFrame
     """One row per scan or file: ``path, frame, prediction``, then of a classifier ``p_<class>``
-    (calibrated), of a segmenter ``area_<class>`` and ``outline``, and ``refused``, the reason
-    why there is no prediction."""
+    (calibrated), where a scan may have several labels ``called_<label>`` as well, of a
+    segmenter ``area_<class>`` and ``outline``, and ``refused``, the reason why there is no
+    prediction."""
     outlines: dict[str, bytes]
     """PNG files by the names in the column ``outline``; none of a classifier."""
     page: str

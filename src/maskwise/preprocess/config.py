@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
 from maskwise.artefacts.store import Laterality
-from maskwise.bounds import LARGEST, Decay, PartShare, Seed, Within, Workers
+from maskwise.bounds import LARGEST, Decay, Length, PartShare, Seed, Within, Workers
 from maskwise.config import Choice, choose
 from maskwise.errors import hint
 from maskwise.preparation import Preparation
@@ -37,6 +37,10 @@ class SourcePreprocessConfig:
     """``fixed`` where left and right mean something: no stage then mirrors an image."""
     label: str | None = None
     """The label that splits are stratified by; null for a source without labels."""
+    separator: Annotated[str, Length(1, 10)] | None = None
+    """What stands between the labels of an image that may have several, as in
+    ``SPICULATED|OBSCURED``; null = one class per image. Splits are then stratified by the
+    combinations that groups show, rare ones pooled."""
     geometry: Annotated[dict[str, Any], Choice(lambda: GEOMETRIES)] = field(
         default_factory=lambda: {"name": "resize"}
     )

@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.artefacts.manifest import LABEL, label_columns
 from maskwise.artefacts.splits import (
     COLUMNS,
     SPLITS,
@@ -16,40 +15,21 @@ from maskwise.artefacts.splits import (
     leaking_groups,
     split_of_fold,
 )
-from maskwise.errors import UserError, hint, shown
+from maskwise.errors import UserError, hint, listed
 from maskwise.preprocess.config import SourcePreprocessConfig
+from maskwise.preprocess.strata import (
+    UNLABELLED,
+    Codes,
+    Groups,
+    Strata,
+    group_images,
+    pooled,
+    strata_of,
+)
 from maskwise.seeds import stream
 from maskwise.wording import count
 
 log = logging.getLogger(__name__)
-
-Codes = NDArray[np.int64]
-"""Integers in place of names: a table of 100,000 images stays small."""
-UNLABELLED = -1
-
-
-@dataclass(frozen=True)
-class Strata:
-    """The class of each image."""
-
-    code: Codes
-    """``(N,)``, ``UNLABELLED`` where there is none."""
-    classes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Groups:
-    """What may not be divided, in the order of their names."""
-
-    code: Codes
-    """``(N,)``, the group of each image."""
-    size: Codes
-    """``(G,)``, images."""
-    stratum: Codes
-    """``(G,)``, the rarest of the group's classes, or ``UNLABELLED``."""
-    shows: NDArray[np.bool_]
-    """``(G, K)``, whether an image of the group is of the class."""
-    classes: tuple[str, ...]
 
 
 def make_splits(
@@ -63,7 +43,7 @@ def make_splits(
         UserError: if the label or an official split is missing, if there is one class only, or
             if there are fewer groups, of all or of a class, than splits or folds.
     """
-    strata = strata_of(manifest, config.label, where)
+    strata = strata_of(manifest, config.label, where, config.separator)
     _refuse_one_class(strata, config, where)
     has_official = "split" in manifest and bool(manifest["split"].notna().any())
     if config.split in ("official", "corrected") and not has_official:
@@ -74,40 +54,6 @@ def make_splits(
     if config.split == "own" or config.folds or not has_official:
         return _own(manifest, strata, config, where)
     return _official(manifest, strata, config, where)
-
-
-def strata_of(manifest: pd.DataFrame, label: str | None, where: str) -> Strata:
-    """Return each image's class."""
-    if label is None:
-        return Strata(np.full(len(manifest), UNLABELLED), ())
-    known = [name.removeprefix(LABEL) for name in label_columns(manifest)]
-    if label not in known:
-        raise UserError(
-            f"{where}.label: there is no label {shown(label)}; {hint(label, known)}"
-        )
-    code, names = pd.factorize(manifest[f"{LABEL}{label}"], sort=True)
-    return Strata(code.astype(np.int64), tuple(map(str, names)))
-
-
-def group_images(group: pd.Series, strata: Strata) -> Groups:
-    """Return the groups of images whose classes are ``strata``."""
-    code, names = pd.factorize(group, sort=True)
-    classes = len(strata.classes)
-    labelled = strata.code[strata.code != UNLABELLED]
-    by_rarity = np.argsort(np.bincount(labelled, minlength=classes), kind="stable")
-    rank = np.empty(classes + 1, np.int64)
-    rank[by_rarity], rank[UNLABELLED] = np.arange(classes), classes
-    rarest = np.full(len(names), classes)
-    np.minimum.at(rarest, code, rank[strata.code])
-    shows = np.zeros((len(names), classes), bool)
-    shows[code[strata.code != UNLABELLED], labelled] = True
-    return Groups(
-        code=code.astype(np.int64),
-        size=np.bincount(code, minlength=len(names)),
-        stratum=np.append(by_rarity, UNLABELLED)[rarest],
-        shows=shows,
-        classes=strata.classes,
-    )
 
 
 def _refuse_one_class(strata: Strata, config: SourcePreprocessConfig, where: str) -> None:
@@ -213,7 +159,7 @@ def _with_missing_parts(
     )
     names = ["train", *missing]
     parts = [1 - sum(shares[name] for name in missing), *(shares[name] for name in missing)]
-    groups = group_images(group[inside], Strata(strata.code[inside], strata.classes))
+    groups = group_images(group[inside], replace(strata, code=strata.code[inside]))
     part = allocate(groups, names, parts, stream(config.split_seed, "split"), where)
     drawn = split.copy()
     drawn[inside] = np.array(names, object)[part][groups.code]
@@ -231,11 +177,15 @@ def allocate(
 
     A group is dealt with those of its rarest class, to the part that lacks the largest share of
     the images it should get; every part gets one group of every class at least. Groups without
-    any label go to the first part, unless nothing has a label.
+    any label go to the first part, unless nothing has a label. Where images may have several
+    labels, the classes are the combinations that groups show, rare ones pooled.
 
     Raises:
         UserError: if there are fewer groups than parts, of all or of a class.
     """
+    labels = None
+    if groups.strata.holds is not None:
+        groups, labels = pooled(groups, shares)
     _refuse_few_groups(groups, names, where)
     part = np.zeros(len(groups.size), np.int64)
     for code in range(len(groups.classes)) or [UNLABELLED]:
@@ -249,7 +199,24 @@ def allocate(
                 f"{where}: no group with the class {name!r} came to {names[without[0]]}; set "
                 "another `split_seed`, or ask for fewer folds"
             )
+    if labels is not None:
+        _tell_absent(labels, part, names, where)
     return part
+
+
+def _tell_absent(labels: Groups, part: Codes, names: Sequence[str], where: str) -> None:
+    """Warn of labels that did not come to every part, as rare ones of several may not."""
+    for code, name in enumerate(labels.classes):
+        held = set(part[labels.shows[:, code]])
+        absent = [names[k] for k in range(len(names)) if k not in held]
+        if absent:
+            log.warning(
+                "%s: no group with the label %r came to %s (it has %s in all)",
+                where,
+                name,
+                listed(absent),
+                count(int(labels.shows[:, code].sum()), "group"),
+            )
 
 
 def _deal(size: Codes, shares: NDArray[np.float64]) -> Codes:

@@ -9,7 +9,7 @@ from torch import nn
 
 from maskwise.bounds import BatchSize, Decay, LearningRate, Positive, Within
 from maskwise.config import Choice
-from maskwise.decay import divided
+from maskwise.decay import divided, rate_shares
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Objective
 from maskwise.pretrain.optimisers import OPTIMISERS, AdamwConfig, OptimiserConfig
@@ -27,8 +27,8 @@ class OptimisationConfig:
     """At its peak."""
     weight_decay: Annotated[float, Within(0, 100)] = 0.05
     stage_decay: Annotated[float, Within(0, 1, above=True)] = 1.0
-    """Learning rate of each of the encoder's stages, as a multiple of that of the stage behind
-    it; the last stage and what lies behind it have the whole rate."""
+    """Learning rate of each of the encoder's stages, of a transformer each of its blocks, as a
+    multiple of that of the one behind; what lies behind the last has the whole rate."""
     schedule: ScheduleName = "cosine"
     """After the warm-up: ``cosine`` to 0, or ``thirds``, the release's two steps of .33."""
     warm_up: Decay = 0.05
@@ -75,13 +75,7 @@ def _by_share(
     objective: Objective, decay: float
 ) -> dict[float, list[tuple[str, nn.Parameter]]]:
     """Return the named parameters by their share of the learning rate, in order."""
-    parts = objective.encoder.layers() if decay < 1 else []
-    shares = {
-        id(parameter): decay ** (len(parts) - 1 - position)
-        for position, modules in enumerate(parts)
-        for module in modules
-        for parameter in module.parameters()
-    }
+    shares = rate_shares(objective.encoder.layers() if decay < 1 else [], decay)
     found: dict[float, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in objective.named_parameters():
         found.setdefault(shares.get(id(parameter), 1.0), []).append((name, parameter))

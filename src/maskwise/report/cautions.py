@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from maskwise.artefacts.splits import count_folds
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import interval, labels, listing, number, share
+from maskwise.report.label_cautions import not_scored, thresholds_by_default
 from maskwise.report.outlines import EMPTY_MASKS, count_lesions
 from maskwise.report.pretraining_cautions import SHARED, Caution, ceilings, gravest_first
 from maskwise.report.verdict import judge, leading
@@ -98,7 +99,9 @@ def _file_facts(facts: Facts) -> Iterator[Caution]:
 def _pixel_facts(facts: Facts) -> Iterator[Caution]:
     """Say where facts that know nothing of anatomy come near the best network."""
     audit = facts.data.pixel_audit
-    if audit is None or not audit.predicts or facts.metric != "macro_auroc":
+    # Of several labels the audit asks for their combination, which is another question.
+    asked = facts.metric == "macro_auroc" and facts.task == "diagnosis"
+    if audit is None or not audit.predicts or not asked:
         return
     name, best = _best(facts)
     near = audit.auroc > best - NEAR
@@ -141,9 +144,10 @@ def _few_groups(facts: Facts) -> Iterator[Caution]:
     few = groups[groups < FEW_GROUPS]
     if len(few):
         named = listing(f"{name} {n}" for name, n in few.items())
+        noun = "label" if facts.task == "multilabel" else "class"
         yield Caution(
             85,
-            "Few test groups in a class",
+            f"Few test groups in a {noun}",
             f"Independent groups in the test set: {named}; below {FEW_GROUPS} a 95 % interval "
             "is rough and usually too narrow. It can show a large difference, not rule out a "
             "small one.",
@@ -378,6 +382,8 @@ RULES: tuple[Callable[[Facts], Iterator[Caution]], ...] = (
     _pixel_facts,
     _slice_numbers,
     _few_groups,
+    not_scored,
+    thresholds_by_default,
     _seeds,
     _uncertain,
     _not_asked,

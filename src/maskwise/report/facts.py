@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from maskwise.combinations import BETWEEN
 from maskwise.errors import UserError, hint, shown
 from maskwise.report.data import read_data
 from maskwise.report.formatting import labels, number_range
@@ -81,10 +82,11 @@ class Facts(PretrainingFacts):
 
     @property
     def classes(self) -> list[str]:
-        """What an image may be: in the order of the predictions' columns, else by name."""
-        if self.task == "diagnosis":
-            columns = self.inputs.predictions.columns
-            return [name.removeprefix("p_") for name in columns if name.startswith("p_")]
+        """What an image may be or show: as the predictions' columns name it, else sorted."""
+        columns = self.inputs.predictions.columns
+        named = [name.removeprefix("p_") for name in columns if name.startswith("p_")]
+        if named:
+            return named
         truths, labels = self.inputs.predictions["truth"], self.inputs.subsets["label"]
         return sorted({*truths.dropna(), *labels})
 
@@ -144,6 +146,12 @@ class Facts(PretrainingFacts):
             & table["recipe"].map(self.is_pretrained).astype(bool)
         ]
         return chosen.sort_values(["difference", "recipe"], ascending=[False, True])
+
+    def compared(self, mode: str, fraction: float) -> list[str]:
+        """Return the reference and the best of the others."""
+        rows = self.against_reference(mode, fraction)
+        best = [str(rows.iloc[0]["recipe"])] if len(rows) else []
+        return [name for name in (self.reference, *best) if name in self.styles]
 
     def asked(self) -> pd.DataFrame:
         """Return what the first sentence speaks of, the largest difference first.
@@ -205,12 +213,23 @@ class Facts(PretrainingFacts):
 
     def labelled(self, fraction: float, role: str = "train") -> pd.DataFrame:
         """Count what a fraction uses: ``seed, label, images, groups``."""
-        table = self.inputs.subsets
-        rows = table[(table["fraction"] == fraction) & (table["role"] == role)]
+        rows = self._of_labels(self._used(fraction, role), "label")
         return (
             rows.groupby(["seed", "label"])
             .agg(images=("image_id", "nunique"), groups=("group", "nunique"))
             .reset_index()
+        )
+
+    def _used(self, fraction: float, role: str) -> pd.DataFrame:
+        table = self.inputs.subsets
+        return table[(table["fraction"] == fraction) & (table["role"] == role)]
+
+    def _of_labels(self, rows: pd.DataFrame, column: str) -> pd.DataFrame:
+        """Return a row for each label of an image, where one may have several."""
+        if self.task != "multilabel":
+            return rows
+        return rows.assign(**{column: rows[column].str.split(BETWEEN, regex=False)}).explode(
+            column
         )
 
     @property
@@ -219,7 +238,7 @@ class Facts(PretrainingFacts):
         return {fraction: self._size(fraction, "train") for fraction in self.fractions}
 
     def _size(self, fraction: float, role: str) -> tuple[int, int]:
-        images = self.labelled(fraction, role).groupby("seed")["images"].sum()
+        images = self._used(fraction, role).groupby("seed")["image_id"].nunique()
         return (int(images.min()), int(images.max())) if len(images) else (0, 0)
 
     def labels_in_words(self, fraction: float) -> str:
@@ -234,6 +253,7 @@ class Facts(PretrainingFacts):
         """Count the groups of the test split per class."""
         table = self.inputs.predictions
         test = table[table["split"] == "test"].drop_duplicates("image_id")
+        test = self._of_labels(test, "truth")
         return test.groupby("truth")["group"].nunique().reindex(self.classes, fill_value=0)
 
 

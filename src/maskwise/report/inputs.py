@@ -22,7 +22,7 @@ class ReportConfig:
 
     metric: str | None = None
     """Of the first sentence, the main figure and the ranking; by default the task's own."""
-    mode: Literal["full", "probe"] = "full"
+    mode: Literal["full", "probe", "knn"] = "full"
     """Of the first sentence: ``full`` or ``probe``; the other where this one was not run."""
     images: Annotated[int, Within(1, 100)] = 4
     """Probe images drawn for each policy."""

@@ -8,6 +8,7 @@ import pandas as pd
 
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.splits import for_seed
+from maskwise.combinations import terms_of
 from maskwise.report.data import DataFacts, read_data
 from maskwise.report.inputs import PretrainingInputs, ReportConfig
 from maskwise.report.styles import Style, styles
@@ -155,9 +156,20 @@ class PretrainingFacts:
         return self.inputs.splits.merge(labels, on="image_id").dropna(subset=["label"])
 
     @property
+    def separator(self) -> str | None:
+        """What stands between the labels of an image; None where it has one class."""
+        separator = self.inputs.settings["preprocess"].get("separator")
+        return None if separator is None else str(separator)
+
+    def named_by(self, cell: str) -> tuple[str, ...]:
+        """Return the classes, or labels, of an image whose label says ``cell``."""
+        return (cell,) if self.separator is None else terms_of(cell, self.separator)
+
+    @property
     def label_classes(self) -> list[str]:
         """Classes of the source's label; none where it has no label."""
-        return sorted(set(self.labelled_images["label"].astype(str)))
+        cells = set(self.labelled_images["label"].astype(str))
+        return sorted({name for cell in cells for name in self.named_by(cell)})
 
 
 def read_pretraining(inputs: PretrainingInputs) -> PretrainingFacts:

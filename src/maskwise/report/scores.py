@@ -7,6 +7,9 @@ import pandas as pd
 
 METRICS = {
     "macro_auroc": "macro AUROC",
+    "micro_auroc": "micro AUROC",
+    "macro_average_precision": "macro average precision",
+    "micro_average_precision": "micro average precision",
     "balanced_accuracy": "balanced accuracy",
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
@@ -23,6 +26,8 @@ METRICS = {
 }
 """Metrics in print, in the page's order; one that is not listed keeps its own name."""
 SMALLER_IS_BETTER = frozenset({"calibration_error", "hd95", "asd", "false_alarms"})
+OF_LABEL = {"auroc": "AUROC", "average_precision": "average precision", "f1": "F1"}
+"""Metrics of one label of several, which has its name behind: ``f1_<label>``."""
 UNITS = ("volume", "group")
 """What a metric may be of, beside images: ``volume_dice``."""
 
@@ -34,9 +39,17 @@ def in_print(metric: str, scores: Mapping[str, Any]) -> str:
         return f"{unit} {in_print(name, scores)}"
     if metric in ("hd95", "asd"):
         return f"{METRICS[metric]} ({scores['distance_unit']})"
+    if metric in of_labels(scores):
+        kind = next(name for name in OF_LABEL if metric.startswith(f"{name}_"))
+        return f"{OF_LABEL[kind]} of {metric.removeprefix(f'{kind}_')}"
     if metric.startswith("dice_"):
         return f"Dice of {metric.removeprefix('dice_')}"
     return METRICS.get(metric, metric)
+
+
+def of_labels(scores: Mapping[str, Any]) -> list[str]:
+    """Return the metrics that are of one label of several."""
+    return [f"{kind}_{name}" for name in scores.get("scored", ()) for kind in OF_LABEL]
 
 
 def in_order(metrics: Iterable[str]) -> list[str]:

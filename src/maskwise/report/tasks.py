@@ -24,6 +24,12 @@ class Words:
     """``modes`` and ``metrics``: the task's own words and what they mean."""
 
 
+KNN = (
+    "nearest-neighbour probe",
+    "The encoder is frozen and nothing is trained (k-NN): the labelled training images whose "
+    "features are most like an image's vote for what they show.",
+)
+"""Explained where it was asked for."""
 _CALIBRATION = (
     "Scores use the probabilities as the networks gave them. An exported model first divides "
     "its logits by a temperature fitted on validation images, so its calibration error "
@@ -43,7 +49,11 @@ _LEFT_OUT = (
 
 DIAGNOSIS = Words(
     learns="the diagnosis",
-    modes={"full": "full fine-tuning", "probe": "linear probe"},
+    modes={
+        "full": "full fine-tuning",
+        "probe": "linear probe",
+        "knn": "nearest-neighbour probe",
+    },
     judged="Scores and confusion rest",
     pixels="A logistic regression on",
     artefacts="predictions.parquet, subsets.parquet, history.csv and gallery.npz",
@@ -134,4 +144,53 @@ LESION = Words(
         ),
     },
 )
-WORDS: Mapping[str, Words] = {"diagnosis": DIAGNOSIS, "lesion": LESION}
+MULTILABEL = Words(
+    learns="which labels an image shows",
+    modes=DIAGNOSIS.modes,
+    judged="Scores rest",
+    pixels=DIAGNOSIS.pixels,
+    artefacts=DIAGNOSIS.artefacts,
+    metrics=(
+        "All figures are better when larger. An image counts for every label that it shows, "
+        "and one that was not rated counts for nothing. Figures of each label by itself stand "
+        "under “Label by label”."
+    ),
+    terms={
+        "modes": (
+            (
+                "linear probe",
+                "The encoder is frozen; on its features one linear classifier per label is "
+                "trained.",
+            ),
+            ("full fine-tuning", "Encoder and classifiers are trained together on the labels."),
+        ),
+        "metrics": (
+            (
+                "label",
+                "What an image may show, beside others: of a lesion with two kinds of margin "
+                "both labels are true.",
+            ),
+            (
+                "AUROC",
+                "Chance that a random image which shows the label gets a higher probability of "
+                "it than a random one which does not: 0.5 = guessing, 1 = perfect. Macro = "
+                "averaged over labels; micro = of all pairs of an image and a label together.",
+            ),
+            (
+                "average precision",
+                "Share of images that truly show the label among those ranked highest, "
+                "averaged over all of them: guessing gives the label's share, 1 = perfect.",
+            ),
+            (
+                "macro F1",
+                "Balance of finding a label and not overcalling it, at the threshold that "
+                "validation images chose, averaged over labels.",
+            ),
+        ),
+    },
+)
+WORDS: Mapping[str, Words] = {
+    "diagnosis": DIAGNOSIS,
+    "lesion": LESION,
+    "multilabel": MULTILABEL,
+}

@@ -1,21 +1,29 @@
-"""What predictions are scored by, one task per file: told from the predictions' columns."""
+"""What predictions are scored by, one kind of task per file."""
 
 from collections.abc import Callable
 
 import pandas as pd
 
 from maskwise.evaluate.config import EvaluateConfig
-from maskwise.evaluate.tasks import diagnosis, lesion
+from maskwise.evaluate.tasks import diagnosis, lesion, multilabel
 from maskwise.evaluate.tasks.contract import Measures
 
-Read = Callable[[pd.DataFrame, EvaluateConfig, str], Measures | None]
+Read = Callable[[pd.DataFrame, EvaluateConfig, str], Measures]
+"""Predictions, options, and what messages call the predictions, in; the measures out."""
 
-TASKS: dict[str, Read] = {"diagnosis": diagnosis.read, "lesion": lesion.read}
+TASKS: dict[str, Read] = {
+    "diagnosis": diagnosis.read,
+    "lesion": lesion.read,
+    "multilabel": multilabel.read,
+}
 
 
 def read_measures(
-    predictions: pd.DataFrame, config: EvaluateConfig, where: str
-) -> Measures | None:
-    """Return the measures of the first task whose columns these are, None of no task."""
-    found = (read(predictions, config, where) for read in TASKS.values())
-    return next((measures for measures in found if measures is not None), None)
+    predictions: pd.DataFrame, task: str, config: EvaluateConfig, where: str
+) -> Measures:
+    """Return the measures of ``task``, a name in ``TASKS``.
+
+    Raises:
+        UserError: if these are predictions of another task, or of none.
+    """
+    return TASKS[task](predictions, config, where)

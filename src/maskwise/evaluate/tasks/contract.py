@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.errors import UserError
 from maskwise.evaluate.scales import Scale
 from maskwise.evaluate.weighing import Weights
 
@@ -23,7 +24,7 @@ class Measures(Protocol):
 
     @property
     def task(self) -> str:
-        """Its YAML name."""
+        """Its name in ``maskwise.evaluate.tasks.TASKS``."""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -44,9 +45,12 @@ class Measures(Protocol):
     def partly_defined(self) -> tuple[str, ...]:
         """Metrics of the images alone that a recipe's answer makes measurable."""
 
-    @property
-    def by_class(self) -> tuple[str, ...]:
-        """Metrics that depend on the rarest class, because each counts as much as another."""
+    def rests_on(self, metric: str) -> tuple[str, ...]:
+        """Return those of ``classes`` on the rarest of which a metric depends.
+
+        As a mean over classes does, in which each counts as much as another; none where it
+        depends on all images alike.
+        """
 
     def scale(self, metric: str) -> Scale:
         """Return what a metric's interval must keep to."""
@@ -57,7 +61,19 @@ class Measures(Protocol):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What ``truth`` may be; images and groups are counted per kind."""
+        """What ``truth`` may be."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of which images and groups are counted."""
+
+    @property
+    def noun(self) -> str:
+        """What a reader calls one of ``classes``."""
+
+    @property
+    def shows(self) -> NDArray[np.bool_]:
+        """Which classes an image of each kind shows, ``(kinds, classes)``."""
 
     @property
     def columns(self) -> tuple[str, ...]: ...
@@ -92,3 +108,19 @@ class Measures(Protocol):
 
     def notes(self) -> list[str]:
         """Return what else a reader must know, in sentences."""
+
+
+def nothing_to_score(where: str) -> UserError:
+    """Return the error about predictions ``where`` there is nothing to score."""
+    return UserError(
+        f"{where}: holds no labelled test image of two or more classes, so there is nothing to "
+        "score; look at the split of the source"
+    )
+
+
+def other_task(where: str, task: str, column: str) -> UserError:
+    """Return the error about predictions that lack the column by which a task's are known."""
+    return UserError(
+        f"{where}: there is no column {column}..., so these are not the predictions of the "
+        f"task {task}, which the source names; run its finetune again"
+    )

@@ -12,7 +12,7 @@ from maskwise.errors import UserError
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.evaluate.metrics import MACRO, METRICS, calibration_error_if_perfect, score
 from maskwise.evaluate.scales import Scale
-from maskwise.evaluate.tasks.contract import Asides
+from maskwise.evaluate.tasks.contract import Asides, nothing_to_score, other_task
 from maskwise.evaluate.weighing import Weights
 from maskwise.seeds import stream
 
@@ -30,13 +30,24 @@ class Diagnosis:
     """The classes, in the order of the columns."""
     config: EvaluateConfig
     task: str = "diagnosis"
+    noun: str = "class"
     metrics: tuple[str, ...] = METRICS
     partly_defined: tuple[str, ...] = ()
     leading: str = "macro_auroc"
     chance: float = 0.5
     smaller_is_better: tuple[str, ...] = ("calibration_error",)
     surely_defined: tuple[str, ...] = METRICS
-    by_class: tuple[str, ...] = MACRO
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.kinds
+
+    @property
+    def shows(self) -> NDArray[np.bool_]:
+        return np.eye(len(self.kinds), dtype=bool)
+
+    def rests_on(self, metric: str) -> tuple[str, ...]:
+        return self.classes if metric in MACRO else ()
 
     def scale(self, metric: str) -> Scale:
         return "outcome"
@@ -112,8 +123,11 @@ def origin(row: pd.Series) -> str:
     return f"{row['recipe']} seed {row['seed']} ({row['mode']}, fraction {row['fraction']})"
 
 
-def read(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Diagnosis | None:
-    """Return the measures if these are predictions of a diagnosis, of two classes or more."""
+def read(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Diagnosis:
+    """Return the measures of a diagnosis of two classes or more."""
     names = [str(name) for name in predictions if str(name).startswith("p_")]
-    classes = tuple(name.removeprefix("p_") for name in names)
-    return Diagnosis(classes, config) if len(classes) > 1 else None
+    if not names:
+        raise other_task(where, "diagnosis", "p_")
+    if len(names) < 2:
+        raise nothing_to_score(where)
+    return Diagnosis(tuple(name.removeprefix("p_") for name in names), config)

@@ -16,7 +16,7 @@ from maskwise.artefacts.tables import SEGMENTATION, check_columns
 from maskwise.errors import UserError
 from maskwise.evaluate.config import EmptyMasks, EvaluateConfig
 from maskwise.evaluate.scales import Scale
-from maskwise.evaluate.tasks.contract import Asides
+from maskwise.evaluate.tasks.contract import Asides, nothing_to_score, other_task
 from maskwise.evaluate.tasks.diagnosis import origin
 from maskwise.evaluate.weighing import Weights
 from maskwise.weighted import share
@@ -36,8 +36,8 @@ _NEITHER: dict[EmptyMasks, float] = {"one": 1.0, "skip": float("nan"), "zero": 0
 class Lesion:
     """Dice, IoU, sensitivity, precision, 95 % Hausdorff and average surface distance."""
 
-    classes: tuple[str, ...]
-    """What is outlined."""
+    outlined: tuple[str, ...]
+    """The classes of lesions."""
     kinds: tuple[str, ...]
     """Which classes an image may show."""
     unit: str
@@ -46,7 +46,18 @@ class Lesion:
     """``mm`` or ``px``."""
     config: EvaluateConfig
     task: str = "lesion"
-    by_class: tuple[str, ...] = ()
+    noun: str = "class"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.kinds
+
+    @property
+    def shows(self) -> NDArray[np.bool_]:
+        return np.eye(len(self.kinds), dtype=bool)
+
+    def rests_on(self, metric: str) -> tuple[str, ...]:
+        return ()
 
     def scale(self, metric: str) -> Scale:
         if metric.endswith(DISTANCES):
@@ -84,7 +95,7 @@ class Lesion:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return tuple(f"{kind}_{name}" for kind in MEASURED for name in self.classes)
+        return tuple(f"{kind}_{name}" for kind in MEASURED for name in self.outlined)
 
     @property
     def conventions(self) -> Mapping[str, Any]:
@@ -92,13 +103,13 @@ class Lesion:
             "empty_masks": self.config.empty_masks,
             "unit": self.unit,
             "distance_unit": self.distance_unit,
-            "outlined": list(self.classes),
+            "outlined": list(self.outlined),
         }
 
     @property
     def _dice_of(self) -> tuple[str, ...]:
-        several = len(self.classes) > 1
-        return tuple(f"dice_{name}" for name in self.classes) if several else ()
+        several = len(self.outlined) > 1
+        return tuple(f"dice_{name}" for name in self.outlined) if several else ()
 
     def check(self, test: pd.DataFrame, where: str) -> None:
         parts = self._parts(test[list(self.columns)].to_numpy(np.float64))
@@ -162,7 +173,7 @@ class Lesion:
         silent = weight @ ~np.any(called, axis=1)
         if silent >= NEARLY_ALL:
             return f"nothing was outlined in {silent:.0%} of the test images"
-        for name, calls, shows in zip(self.classes, called.T, shown.T, strict=True):
+        for name, calls, shows in zip(self.outlined, called.T, shown.T, strict=True):
             there = weight @ shows
             missed = weight @ (shows & ~calls) / there if there else 0.0
             if missed >= NEARLY_ALL:
@@ -184,7 +195,7 @@ class Lesion:
             if self.distance_unit == "mm"
             else "pixels of the network's image, because the spacing of some image is not known"
         )
-        over = f"means over {len(self.classes)} classes and " if self._dice_of else ""
+        over = f"means over {len(self.outlined)} classes and " if self._dice_of else ""
         return [
             f"Figures are {over}over images; those of a {self.unit} count the pixels of all "
             "its images together.",
@@ -215,7 +226,7 @@ class Lesion:
         parts = self._parts(values)
         counts = []
         for name in ("tp", "fp", "fn"):
-            total = np.zeros((len(first), len(self.classes)))
+            total = np.zeros((len(first), len(self.outlined)))
             np.add.at(total, unit, parts[name])
             counts.append(total)
         found = overlaps(counts[0], counts[1], counts[2], self.config.empty_masks)
@@ -250,11 +261,11 @@ def mean_defined(values: Floats, weights: Floats) -> Floats:
     return share(total, weights.T @ defined.astype(np.float64))
 
 
-def read(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Lesion | None:
-    """Return the measures if these are predictions of outlines."""
+def read(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Lesion:
+    """Return the measures of outlines."""
     names = [str(name) for name in predictions if str(name).startswith("tp_")]
     if not names:
-        return None
+        raise other_task(where, "lesion", "tp_")
     classes = tuple(name.removeprefix("tp_") for name in names)
     wanted = tuple(f"{kind}_{name}" for kind in MEASURED for name in classes)
     check_columns(predictions, (*SEGMENTATION, *wanted), where)
@@ -266,9 +277,9 @@ def read(predictions: pd.DataFrame, config: EvaluateConfig, where: str) -> Lesio
                 "replicates come from different stores: run finetune of all again"
             )
     if test.empty:
-        return None
+        raise nothing_to_score(where)
     return Lesion(
-        classes=classes,
+        outlined=classes,
         kinds=tuple(sorted(set(test["truth"]))),
         unit=str(test["unit_kind"].iloc[0]),
         distance_unit=str(test["distance_unit"].iloc[0]),

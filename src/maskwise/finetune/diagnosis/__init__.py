@@ -1,1 +1,1 @@
-"""The task ``diagnosis``: a linear layer on frozen features, or all of it fine-tuned."""
+"""The task ``diagnosis``: one class per image."""

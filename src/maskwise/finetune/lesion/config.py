@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
+from maskwise.artefacts.model import SegmenterMetadata
 from maskwise.bounds import Share, Steps, Within
 from maskwise.encoders.unet import DecoderConfig
 from maskwise.finetune.contracts import Mode
@@ -16,6 +17,9 @@ class LesionConfig:
     Classes are those of the store: one, or those that its header names.
     """
 
+    scored_as: ClassVar[str] = "lesion"
+    model: ClassVar[str] = SegmenterMetadata.block
+    modes: ClassVar[tuple[Mode, ...]] = ("probe", "full")
     trained: ClassVar[tuple[Mode, ...]] = ("probe", "full")
     needs_label: ClassVar[bool] = False
 

@@ -33,7 +33,8 @@ def draw_outlined(
     Raises:
         UserError: if no fraction is left, or a part has no outlined image.
     """
-    subsets = draw_stratified(images, fractions, validation, seed)
+    strata = images.assign(stratum=images["label"])
+    subsets = draw_stratified(strata, fractions, validation, seed)
     wanted, refused = _classes(images), {}
     for fraction, chosen in subsets[subsets["role"] == "train"].groupby("fraction", sort=False):
         reason = _too_little(chosen, wanted)

@@ -11,6 +11,7 @@ from maskwise.report.sections import (
     data,
     efficiency,
     glossary,
+    labels,
     loading,
     making,
     methods,
@@ -24,7 +25,11 @@ from maskwise.report.sections import (
 
 Build = Callable[[Facts], Section]
 
-SHOWN: Mapping[str, Build] = {"diagnosis": classes.build, "lesion": outlines.build}
+SHOWN: Mapping[str, Build] = {
+    "diagnosis": classes.build,
+    "lesion": outlines.build,
+    "multilabel": labels.build,
+}
 """What each task's predictions look like."""
 
 

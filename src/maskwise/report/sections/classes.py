@@ -24,7 +24,9 @@ def build(facts: Facts) -> Section:
         "each seed; a row is what the image truly showed, a column what the network called it."
     )
     elements: list[Element] = [Paragraph(text), Pictures(_curves(facts, test, where))]
-    elements += [_confusion(facts, test, recipe) for recipe in _shown(facts)]
+    elements += [
+        _confusion(facts, test, recipe) for recipe in facts.compared(facts.mode, facts.fraction)
+    ]
     return Section("classes", "ROC and confusion", elements)
 
 
@@ -42,13 +44,6 @@ def _curves(facts: Facts, test: pd.DataFrame, where: str) -> list[Picture]:
                 )
             )
     return pictures
-
-
-def _shown(facts: Facts) -> list[str]:
-    """Return the reference and the best of the others."""
-    rows = facts.against_reference(facts.mode, facts.fraction)
-    best = [str(rows.iloc[0]["recipe"])] if len(rows) else []
-    return [name for name in (facts.reference, *best) if name in facts.styles]
 
 
 def _confusion(facts: Facts, test: pd.DataFrame, recipe: str) -> Table:

@@ -68,14 +68,17 @@ def _names(facts: PretrainingFacts) -> list[Element]:
 
 def _counts(facts: PretrainingFacts) -> Table:
     table = facts.labelled_images
-    lines = [(name, *_line(table[table["label"] == name])) for name in facts.label_classes]
+    named = table["label"].astype(str).map(facts.named_by)
+    lines = [
+        (name, *_line(table[[name in each for each in named]])) for name in facts.label_classes
+    ]
     if len(table):
         lines.append(("all with a label", *_line(table)))
     splits = facts.inputs.splits
     unlabelled = splits[~splits["image_id"].isin(table["image_id"])]
     if len(unlabelled):
         lines.append(("without a label", *_line(unlabelled)))
-    head = ("class", *SPLITS, "all")
+    head = ("class" if facts.separator is None else "label", *SPLITS, "all")
     turns = " (for seed 0: the parts turn with the seed)" if count_folds(splits) else ""
     return Table(f"Images (groups) in each part of the split{turns}", head, lines)
 

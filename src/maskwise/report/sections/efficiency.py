@@ -3,7 +3,7 @@
 from maskwise.report.elements import Element, Fold, Paragraph, Pictures, Section
 from maskwise.report.facts import Facts
 from maskwise.report.main_figure import efficiency
-from maskwise.report.scores import in_order
+from maskwise.report.scores import in_order, of_labels
 from maskwise.report.sections import shrinkage
 
 
@@ -14,7 +14,8 @@ def build(facts: Facts) -> Section:
         "steps is the same at every point, so fewer labels do not also mean shorter training."
     )
     main = facts.metric
-    others = [name for name in in_order(facts.scores["metric"]) if name != main]
+    told_elsewhere = {main, *of_labels(facts.inputs.scores)}
+    others = [name for name in in_order(facts.scores["metric"]) if name not in told_elsewhere]
     pictures = [efficiency(facts, metric, facts.mode) for metric in others]
     elements: list[Element] = [
         Paragraph(text),

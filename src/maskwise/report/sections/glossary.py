@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from maskwise.report.elements import Section, Terms
 from maskwise.report.facts import Facts
 from maskwise.report.pretraining_facts import PretrainingFacts
+from maskwise.report.tasks import KNN
 
 _BEFORE = (
     ("source", "One collection of raw scans and the way it is read."),
@@ -137,7 +138,8 @@ def build(facts: Facts) -> Section:
     """Explain them, those of the task among them."""
     own = facts.words.terms
     before = (*_BEFORE, *_LIFT, *_POLICY, *_SCRATCH)
-    terms = (*before, *own["modes"], *_BETWEEN, *own["metrics"], *_AFTER)
+    knn = (KNN,) if "knn" in facts.modes else ()
+    terms = (*before, *own["modes"], *knn, *_BETWEEN, *own["metrics"], *_AFTER)
     return _section(terms)
 
 

@@ -26,6 +26,7 @@ from maskwise.report.formatting import (
     with_interval,
 )
 from maskwise.report.pictures import Picture, as_svg
+from maskwise.report.scores import of_labels
 from maskwise.report.verdict import judge
 from maskwise.wording import count
 
@@ -132,12 +133,15 @@ def _score(row: pd.Series) -> str:
 
 
 def _all_metrics(facts: Facts) -> list[Element]:
-    metrics = list(dict.fromkeys(facts.scores["metric"]))
+    # Those of each label stand in a section of their own.
+    apart = set(of_labels(facts.inputs.scores))
+    metrics = [name for name in dict.fromkeys(facts.scores["metric"]) if name not in apart]
+    paired = facts.inputs.paired
     tables = [_scores(facts, mode, metric) for metric in metrics for mode in facts.modes]
     return [
         Paragraph(facts.words.metrics),
         *tables,
-        _paired("All paired differences", facts, facts.inputs.paired),
+        _paired("All paired differences", facts, paired[~paired["metric"].isin(apart)]),
     ]
 
 

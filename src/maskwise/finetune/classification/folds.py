@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.finetune.subsets import group_classes
+from maskwise.finetune.subsets import group_strata
 from maskwise.seeds import stream
 
 Rows = NDArray[np.int64]
@@ -13,37 +13,38 @@ Folds = list[tuple[Rows, Rows]]
 
 
 def deal_folds(images: pd.DataFrame, count: int, seed: int) -> Folds:
-    """Deal whole groups into ``count`` parts, class by class; each part is held out once.
+    """Deal whole groups into ``count`` parts, stratum by stratum; each is held out once.
 
     Args:
-        images: ``group`` and ``label`` of the images of one fraction, training and validation.
-        count: parts; there are fewer where no class has so many groups.
+        images: ``group`` and ``stratum`` of the images of one fraction, training and
+            validation.
+        count: parts; there are fewer where no stratum has so many groups.
         seed: of the replicate.
 
     Returns:
-        Positions in ``images``. The images to fit on hold every class of ``images``: a class of
-        one group is never held out, and a part that would take a class's last images is left
-        out. Empty where nothing can be held out.
+        Positions in ``images``. The images to fit on hold every stratum of ``images``: one of a
+        single group is never held out, and a part that would take a stratum's last images is
+        left out. Empty where nothing can be held out.
     """
-    classes = group_classes(images)
+    strata = group_strata(images)
     generator = stream(seed, "folds")
     part_of: dict[str, int] = {}
     dealt = 0
-    for name in sorted(classes.unique()):
-        groups = generator.permutation(classes.index[classes == name].to_numpy(dtype=object))
+    for name in sorted(strata.unique()):
+        groups = generator.permutation(strata.index[strata == name].to_numpy(dtype=object))
         if len(groups) == 1:
             part_of[groups[0]] = -1
             continue
-        # Each class goes on where the one before stopped, so that parts are of one size.
+        # Each stratum goes on where the one before stopped, so that parts are of one size.
         part_of.update({group: (dealt + i) % count for i, group in enumerate(groups)})
         dealt += len(groups)
     part = images["group"].map(part_of).to_numpy()
-    labels = images["label"].to_numpy()
+    stratum = images["stratum"].to_numpy()
     folds = [(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in range(count)]
     return [
         (rows, judge)
         for rows, judge in folds
-        if len(judge) and set(labels[rows]) == set(labels)
+        if len(judge) and set(stratum[rows]) == set(stratum)
     ]
 
 

@@ -1,19 +1,19 @@
 """Full fine-tuning: a constant number of steps, however few the labels."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from maskwise.artefacts.store import Store
 from maskwise.encoders.classifier import Classifier
 from maskwise.finetune import training
-from maskwise.finetune.diagnosis.features import IMAGES_AT_ONCE
-from maskwise.finetune.diagnosis.heads import LinearHead, TrainableHead
+from maskwise.finetune.classification.contract import Likelihood, Targets
+from maskwise.finetune.classification.features import IMAGES_AT_ONCE
+from maskwise.finetune.classification.heads import LinearHead, TrainableHead
 from maskwise.finetune.optimisation import FullConfig, to_training
 from maskwise.progress import Bar
 
@@ -22,8 +22,9 @@ from maskwise.progress import Bar
 class Lesson(training.Lesson):
     """What one network learns."""
 
-    targets: NDArray[np.int64]
-    """``(n,)`` class indices."""
+    likelihood: Likelihood
+    targets: Targets
+    """Of its rows."""
     weights: NDArray[np.float64]
     """``(K,)`` of the classes, by class index."""
 
@@ -32,8 +33,8 @@ def fine_tune(
     model: Classifier, head: LinearHead, lesson: Lesson, config: FullConfig, bar: Bar
 ) -> Classifier:
     """Return a trained copy of ``model``; ``head`` standardises, and is where it starts."""
-    network = copy.deepcopy(model)
-    trainable = TrainableHead(head)
+    network, shift = copy.deepcopy(model), lesson.likelihood.shift(lesson.weights)
+    trainable = TrainableHead(replace(head, bias=head.bias + shift))
     network.head = trainable
     to_training(network)
     weights = torch.tensor(lesson.weights, dtype=torch.float32, device=lesson.device)
@@ -41,11 +42,12 @@ def fine_tune(
     def loss_at(step: int, picked: NDArray[np.int64]) -> Tensor:
         images, _ = training.draw_images(lesson, picked, config, step)
         targets = torch.from_numpy(lesson.targets[picked]).to(lesson.device)
-        return cross_entropy(network(images), targets, weights)
+        return lesson.likelihood.loss(network(images), targets, weights)
 
     plan = training.draw_order(lesson)
     training.train(network, trainable, plan, loss_at, lesson, config, bar)
-    network.head = trainable.frozen().folded()
+    learnt = trainable.frozen()
+    network.head = replace(learnt, bias=learnt.bias - shift).folded()
     return network.eval()
 
 

@@ -1,35 +1,33 @@
-"""One replicate of a diagnosis, and the two ways to learn from a fraction of its labels."""
+"""One replicate of a classification, and the ways to learn from a fraction of its labels."""
 
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 
-from maskwise.artefacts.model import ModelMetadata, build_classifier
+from maskwise.artefacts.model import ClassifierMetadata, ModelMetadata, build_classifier
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
 from maskwise.device import choose_device
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.metadata import EncoderMetadata
+from maskwise.finetune.classification import knn, probe
+from maskwise.finetune.classification.contract import Question, Targets
+from maskwise.finetune.classification.features import Features, extract
+from maskwise.finetune.classification.folds import Folds, deal_folds, hold_out
+from maskwise.finetune.classification.heads import LinearHead
+from maskwise.finetune.classification.temperature import fit_temperature
+from maskwise.finetune.classification.training import Lesson, fine_tune, predict_logits
 from maskwise.finetune.contracts import Finetuned, Mode
-from maskwise.finetune.diagnosis import probe
-from maskwise.finetune.diagnosis.features import Features, extract
-from maskwise.finetune.diagnosis.folds import deal_folds, hold_out
-from maskwise.finetune.diagnosis.heads import LinearHead
-from maskwise.finetune.diagnosis.task import Diagnosis, DiagnosisConfig
-from maskwise.finetune.diagnosis.temperature import fit_temperature, log_loss
-from maskwise.finetune.diagnosis.training import Lesson, fine_tune, predict_logits
 from maskwise.finetune.inputs import as_seen, learns, split_rows
 from maskwise.finetune.models import Models
 from maskwise.finetune.run import FinetuneRun
-from maskwise.finetune.subsets import draw_subsets
 from maskwise.finetune.training import at_every_rate, refuse_infinite
 from maskwise.progress import Bar
 
@@ -37,6 +35,17 @@ log = logging.getLogger(__name__)
 
 Logits = NDArray[np.float64]
 """``(N, K)``, of the rows of ``Replicate.labelled``."""
+
+
+@runtime_checkable
+class AsksConfig(Protocol):
+    """Options of a task that asks a linear layer about each image."""
+
+    def build(self, index: pd.DataFrame, splits: pd.DataFrame, where: str) -> Question:
+        """Read the question off a store's index and the splits of its images.
+
+        ``where`` is the task's path in the YAML.
+        """
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ class Labels:
     """Rows of ``Replicate.labelled`` with their ``position`` in it, and ``role``."""
     choices: list[probe.Choice]
     """The probe's best strength for each candidate of stages."""
+    folds: Folds
+    """Positions in ``images``, to fit on and to judge by."""
 
     def part(self, role: str) -> pd.DataFrame:
         """Return the images with that role."""
@@ -61,9 +72,11 @@ class Replicate:
     encoder: Encoder
     metadata: EncoderMetadata
     store: Store
-    task: Diagnosis
+    question: Question
     labelled: pd.DataFrame
-    """One row per labelled image: ``image_id, group, split, fold, label, row, target``."""
+    """One row per labelled image: ``image_id, group, split, fold, row, label, stratum``."""
+    targets: Targets
+    """Of the rows of ``labelled``."""
     features: Features
     """Of the rows of ``labelled``."""
     pooling: str
@@ -81,24 +94,26 @@ class Replicate:
         if config.validation == "subset":
             # A few validation images choose at random: the whole subset takes turns instead.
             folds = deal_folds(images, config.probe.folds, self.run.seed) or folds
-        targets = images["target"].to_numpy()
+        targets = self.targets[images["position"]]
         choices = probe.choose(
+            self.question.likelihood,
             [stage[images["position"]] for stage in self.features],
             targets,
-            self.task.weights(targets[(images["role"] == "train").to_numpy()]),
+            self.question.weights(targets[(images["role"] == "train").to_numpy()]),
             folds,
             probe.candidates(len(self.features)),
             config.probe.strengths,
         )
-        return Labels(fraction, images, choices)
+        return Labels(fraction, images, choices, folds)
 
 
 @dataclass(frozen=True)
 class Learnt:
     """A model, and what it says about the rows of ``Replicate.labelled``."""
 
-    model: Classifier
-    metadata: ModelMetadata
+    model: Classifier | None
+    """None of a k-NN probe: its file would hold features of all its training images."""
+    metadata: ClassifierMetadata
     logits: Logits
     choice: dict[str, float]
     """What was chosen for it, beside what the metadata say."""
@@ -108,7 +123,7 @@ def learn(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun
     """Fit the probe and fine-tune everything, at every fraction of the labels."""
     replicate = prepare(encoder, store, splits, run)
     models, tables = Models(run.config.keep), []
-    learners = {"probe": learn_probe, "full": learn_full}
+    learners = {"probe": learn_probe, "full": learn_full, "knn": learn_knn}
     for fraction in run.fractions:
         labels = replicate.labels(fraction)
         for mode in replicate.modes:
@@ -123,10 +138,10 @@ def prepare(
 ) -> Replicate:
     """Read labels, draw the subsets, extract the frozen encoder's features."""
     metadata, store = as_seen(encoder, store)
-    config = cast(DiagnosisConfig, run.budget.task)
-    task = config.build(store.index, f"{run.source}.finetune.task")
-    labelled = _labelled(store, split_rows(store, splits, run.seed), task)
-    subsets = draw_subsets(labelled, run.fractions, run.config.validation, run.seed)
+    config = cast(AsksConfig, run.budget.task)
+    question = config.build(store.index, splits, f"{run.source}.finetune.task")
+    labelled = question.labelled(store.index, split_rows(store, splits, run.seed))
+    subsets = question.subsets(labelled, run.fractions, run.config.validation, run.seed)
     subsets = subsets.assign(source=run.source, recipe=run.recipe, seed=run.seed)
     trainable = learns(encoder)
     # An encoder without parameters has no features to pool: every place counts for itself.
@@ -137,12 +152,13 @@ def prepare(
         encoder=encoder,
         metadata=metadata,
         store=store,
-        task=task,
+        question=question,
         labelled=labelled,
+        targets=question.targets(labelled["label"]),
         features=extract(encoder, store, rows, pooling, device),
         pooling=pooling,
         subsets=subsets[list(SUBSETS)],
-        modes=run.config.modes if trainable else ("probe",),
+        modes=run.config.modes if trainable else _untrained(run.config.modes),
         run=run,
         device=device,
     )
@@ -153,7 +169,8 @@ def learn_probe(replicate: Replicate, labels: Labels) -> Learnt:
     choice = min(labels.choices, key=lambda one: one.loss)
     head = _fit(replicate, labels, choice)
     logits = head.logits(probe.select(replicate.features, choice.stages))
-    temperature = fit_temperature(choice.logits, choice.targets)
+    likelihood = replicate.question.likelihood
+    temperature = fit_temperature(likelihood, choice.logits, choice.targets)
     fitted = (temperature, len(choice.targets))
     metadata = _metadata(replicate, labels, "probe", choice.stages, fitted, logits)
     model = build_classifier(replicate.encoder, metadata)
@@ -165,6 +182,34 @@ def learn_probe(replicate: Replicate, labels: Labels) -> Learnt:
     return Learnt(model, metadata, logits, {"strength": choice.strength})
 
 
+def learn_knn(replicate: Replicate, labels: Labels) -> Learnt:
+    """Let the most similar training images vote, by stages and k that held-out ones prefer."""
+    question, config = replicate.question, replicate.run.config.knn
+    likelihood, count = question.likelihood, len(question.classes)
+    at = labels.images["position"].to_numpy()
+    choice = knn.choose(
+        likelihood,
+        [stage[at] for stage in replicate.features],
+        replicate.targets[at],
+        count,
+        labels.folds,
+        probe.candidates(len(replicate.features)),
+        config,
+    )
+    train = labels.part("train")["position"].to_numpy()
+    seen, k = probe.select(replicate.features, choice.stages), int(choice.strength)
+    shown = likelihood.indicators(replicate.targets[train], count)
+    logits = likelihood.logits(knn.vote(seen, seen[train], shown, k, config.temperature))
+    temperature = fit_temperature(likelihood, choice.logits, choice.targets)
+    fitted = (temperature, len(choice.targets))
+    metadata = _metadata(replicate, labels, "knn", choice.stages, fitted, logits)
+    log.info(
+        "k-NN probe, %.0f %% of the labels: stages %s, k = %d, held-out log loss %.3f nats",
+        100 * labels.fraction, _counted(choice.stages), k, choice.loss,
+    )  # fmt: skip
+    return Learnt(None, metadata, logits, {"neighbours": k})
+
+
 def learn_full(replicate: Replicate, labels: Labels) -> Learnt:
     """Train everything, all stages under the linear layer; validation chooses the rate."""
     stages = tuple(range(len(replicate.features)))
@@ -172,19 +217,19 @@ def learn_full(replicate: Replicate, labels: Labels) -> Learnt:
     head = _fit(replicate, labels, choice)
     if replicate.run.config.full.head == "fresh":
         head = replace(head, weight=head.weight * 0, bias=head.bias * 0)
-    held_out, tried = labels.part("validation"), []
+    likelihood, tried = replicate.question.likelihood, []
+    at = labels.part("validation")["position"].to_numpy()
     for rate, model in _trained(replicate, labels, stages, head):
         logits = predict_logits(
             model, replicate.store, replicate.labelled["row"].to_numpy(), replicate.device
         )
         refuse_infinite(replicate.run, rate, labels.fraction, bool(np.isfinite(logits).all()))
-        loss = log_loss(logits[held_out["position"]], held_out["target"].to_numpy())
+        loss = likelihood.log_loss(logits[at], replicate.targets[at])
         tried.append((loss, rate, model, logits))
     loss, rate, model, logits = min(tried, key=lambda one: one[0])
-    at = held_out["position"]
-    temperature = fit_temperature(logits[at], held_out["target"].to_numpy())
+    temperature = fit_temperature(likelihood, logits[at], replicate.targets[at])
     model.temperature = temperature
-    fitted = (temperature, len(held_out))
+    fitted = (temperature, len(at))
     metadata = _metadata(replicate, labels, "full", stages, fitted, logits)
     log.info(
         "full, %.0f %% of the labels: rate %g (%d tried), held-out log loss %.3f nats",
@@ -204,9 +249,10 @@ def predictions(replicate: Replicate, learnt: Learnt) -> pd.DataFrame:
         fraction=learnt.metadata.fraction,
         mode=learnt.metadata.mode,
     )[list(PREDICTIONS)]
-    chances = softmax(learnt.logits[asked], axis=1)
-    names = [f"p_{name}" for name in replicate.task.classes]
-    return pd.concat([table, pd.DataFrame(chances, columns=names)], axis=1)
+    answers = replicate.question.answers(
+        learnt.metadata, learnt.logits[asked], replicate.targets[asked]
+    )
+    return pd.concat([table, answers], axis=1)
 
 
 def _trained(
@@ -214,8 +260,16 @@ def _trained(
 ) -> Iterator[tuple[float, Classifier]]:
     """Train once per learning rate."""
     run, train = replicate.run, labels.part("train")
-    targets = train["target"].to_numpy()
-    start = Classifier(replicate.encoder, stages, replicate.pooling, *head.weight.shape[::-1])
+    targets = replicate.targets[train["position"]]
+    classes, features = head.weight.shape
+    start = Classifier(
+        replicate.encoder,
+        stages,
+        replicate.pooling,
+        features,
+        classes,
+        activation=replicate.question.likelihood.activation,
+    )
 
     def train_at(rate: float, shown: Bar) -> Classifier:
         lesson = Lesson(
@@ -226,27 +280,22 @@ def _trained(
             learning_rate=rate,
             seed=run.seed,
             device=replicate.device,
+            likelihood=replicate.question.likelihood,
             targets=targets,
-            weights=replicate.task.weights(targets),
+            weights=replicate.question.weights(targets),
         )
         return fine_tune(start, head, lesson, run.config.full, shown)
 
     return at_every_rate(run, f"{labels.fraction:.0%} of the labels", train_at)
 
 
-def _labelled(store: Store, rows: pd.DataFrame, task: Diagnosis) -> pd.DataFrame:
-    labels = task.labels(store.index).to_numpy(dtype=object)[rows["row"]]
-    table = rows.assign(label=labels)
-    table = table[table["label"].notna()].reset_index(drop=True)
-    table["label"] = table["label"].astype(str)
-    return table.assign(target=task.targets(table["label"]))
-
-
 def _fit(replicate: Replicate, labels: Labels, choice: probe.Choice) -> LinearHead:
     train = labels.part("train")
-    targets = train["target"].to_numpy()
+    targets = replicate.targets[train["position"]]
     seen = probe.select(replicate.features, choice.stages)[train["position"]]
-    return probe.fit(seen, targets, replicate.task.weights(targets), choice.strength)
+    question = replicate.question
+    weights = question.weights(targets)
+    return probe.fit(question.likelihood, seen, targets, weights, choice.strength)
 
 
 def _metadata(
@@ -256,15 +305,14 @@ def _metadata(
     stages: probe.Stages,
     fitted: tuple[float, int],
     logits: Logits,
-) -> ModelMetadata:
+) -> ClassifierMetadata:
     """Describe a model; ``fitted`` is its temperature, and on how many images it was fitted."""
     temperature, images = fitted
-    held_out = labels.part("validation")
-    calibrated = logits[held_out["position"]] / temperature
-    return ModelMetadata(
+    question, at = replicate.question, labels.part("validation")["position"].to_numpy()
+    metadata = ModelMetadata(
         encoder=replicate.metadata,
-        task=replicate.task.name,
-        classes=replicate.task.classes,
+        task=replicate.question.name,
+        classes=question.classes,
         mode=mode,
         fraction=labels.fraction,
         images=len(labels.part("train")),
@@ -273,8 +321,16 @@ def _metadata(
         features=sum(replicate.features[stage].shape[1] for stage in stages),
         temperature=temperature,
         calibrated_on=images,
-        validation_log_loss=log_loss(calibrated, held_out["target"].to_numpy()),
+        validation_log_loss=question.likelihood.log_loss(
+            logits[at] / temperature, replicate.targets[at]
+        ),
     )
+    return question.completed(metadata, logits[at], replicate.targets[at])
+
+
+def _untrained(modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
+    """Return what an encoder without parameters can be asked, the probe in any case."""
+    return tuple(mode for mode in modes if mode != "full") or ("probe",)
 
 
 def _counted(stages: probe.Stages) -> str:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwise.bounds import Length, Positive, Within
-from maskwise.finetune.diagnosis.features import Features
-from maskwise.finetune.diagnosis.folds import Folds
-from maskwise.finetune.diagnosis.heads import LinearHead
-from maskwise.finetune.diagnosis.temperature import log_loss
+from maskwise.finetune.classification.contract import Likelihood, Targets
+from maskwise.finetune.classification.features import Features
+from maskwise.finetune.classification.folds import Folds
+from maskwise.finetune.classification.heads import LinearHead
 
 Stages = tuple[int, ...]
 
@@ -39,8 +39,7 @@ class Choice:
     """Log loss, nats per image."""
     logits: NDArray[np.float64]
     """``(n, K)``."""
-    targets: NDArray[np.int64]
-    """``(n,)``."""
+    targets: Targets
 
 
 def candidates(stages: int) -> list[Stages]:
@@ -50,8 +49,9 @@ def candidates(stages: int) -> list[Stages]:
 
 
 def choose(
+    likelihood: Likelihood,
     features: Features,
-    targets: NDArray[np.int64],
+    targets: Targets,
     weights: NDArray[np.float64],
     folds: Folds,
     stages: Sequence[Stages],
@@ -62,10 +62,11 @@ def choose(
     Of equally good strengths the smallest wins.
 
     Args:
+        likelihood: of the task.
         features: a stage's pooled features of the images that ``folds`` counts.
-        targets: ``(N,)`` class indices of the same images.
+        targets: of the same images.
         weights: ``(K,)`` of the classes.
-        folds: every fold's images to fit on hold every class.
+        folds: every fold's images to fit on hold every stratum.
         stages: what to look at, one answer each.
         strengths: candidates.
     """
@@ -77,40 +78,38 @@ def choose(
         tried = []
         for strength in sorted(strengths):
             parts = [
-                fit(seen[rows], targets[rows], weights, strength).logits(seen[judge])
+                fit(likelihood, seen[rows], targets[rows], weights, strength).logits(
+                    seen[judge]
+                )
                 for rows, judge in folds
             ]
             logits = np.concatenate(parts)
-            tried.append(Choice(chosen, strength, log_loss(logits, truth), logits, truth))
+            loss = likelihood.log_loss(logits, truth)
+            tried.append(Choice(chosen, strength, loss, logits, truth))
         choices.append(min(tried, key=lambda choice: choice.loss))
     return choices
 
 
 def fit(
+    likelihood: Likelihood,
     features: NDArray[np.float32],
-    targets: NDArray[np.int64],
+    targets: Targets,
     weights: NDArray[np.float64],
     strength: float,
 ) -> LinearHead:
     """Fit a logistic regression on features standardised by themselves.
 
     Args:
+        likelihood: of the task.
         features: ``(N, F)``.
-        targets: ``(N,)`` class indices; every class occurs.
+        targets: of the same images.
         weights: ``(K,)`` of the classes, by class index.
         strength: scikit-learn's C.
     """
-    # Late: every run looks at its options first, which stand here too.
-    from sklearn.linear_model import LogisticRegression
-
     exact = features.astype(np.float64)
     mean, std = exact.mean(axis=0), exact.std(axis=0)
     std[std < 1e-6 * (1 + np.abs(mean))] = 1.0
-    model = LogisticRegression(C=strength, max_iter=2000, class_weight=dict(enumerate(weights)))
-    model.fit((exact - mean) / std, targets)
-    weight, bias = model.coef_, model.intercept_
-    if len(weights) == 2:  # scikit-learn gives the second class alone: softmax over (-z/2, z/2)
-        weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    weight, bias = likelihood.solve((exact - mean) / std, targets, weights, strength)
     return LinearHead(mean, std, weight, bias)
 
 

@@ -1,0 +1,1 @@
+"""What tasks share that put a linear layer on an encoder, frozen or fine-tuned."""

@@ -1,0 +1,104 @@
+"""The k-NN probe: what the labels of the most similar training images say, nothing trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwise.bounds import Length, Positive, Within
+from maskwise.finetune.classification.contract import Floats, Likelihood, Targets
+from maskwise.finetune.classification.features import Features
+from maskwise.finetune.classification.folds import Folds
+from maskwise.finetune.classification.probe import Choice, Stages, select
+
+IMAGES_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class KnnConfig:
+    """Which neighbours vote, and how much each counts."""
+
+    neighbours: Annotated[tuple[Annotated[int, Within(1, 10_000)], ...], Length(1, 100)] = (20,)
+    """k, or fewer where there are fewer training images; of several, held-out images choose."""
+    temperature: Positive = 0.07
+    """A neighbour of the cosine similarity s counts exp(s / temperature)."""
+
+
+def vote(
+    queries: NDArray[np.float32],
+    bank: NDArray[np.float32],
+    shown: Floats,
+    neighbours: int,
+    temperature: float,
+) -> Floats:
+    """Return the share of the votes that each class gets, ``(Q, K)``.
+
+    Wu et al., "Unsupervised feature learning via non-parametric instance discrimination" (CVPR
+    2018): the k most similar training images vote for what they show, each with the weight
+    exp(s / temperature), s being the cosine of the angle between its features and the query's.
+
+    Args:
+        queries: ``(Q, F)`` features.
+        bank: ``(N, F)`` features of the training images.
+        shown: ``(N, K)``, 1 where a training image shows a class.
+        neighbours: k; all of them where there are fewer.
+        temperature: as above.
+    """
+    k, sides = min(neighbours, len(bank)), _unit(bank)
+    shares = []
+    for start in range(0, len(queries), IMAGES_AT_ONCE):
+        similar = _unit(queries[start : start + IMAGES_AT_ONCE]) @ sides.T  # (B, N)
+        # A stable order: of equally similar ones the first votes, on every machine.
+        nearest = np.argsort(-similar, axis=1, kind="stable")[:, :k]
+        closeness = np.take_along_axis(similar, nearest, axis=1)
+        weights = np.exp((closeness - closeness[:, :1]) / temperature)
+        votes = (weights[:, :, None] * shown[nearest]).sum(axis=1)
+        shares.append(votes / weights.sum(axis=1, keepdims=True))
+    return np.concatenate([np.zeros((0, shown.shape[1])), *shares])
+
+
+def choose(
+    likelihood: Likelihood,
+    features: Features,
+    targets: Targets,
+    classes: int,
+    folds: Folds,
+    stages: Sequence[Stages],
+    config: KnnConfig,
+) -> Choice:
+    """Choose stages and k, a choice's ``strength``, by the log loss of held-out images.
+
+    Of equally good ones the first stages win, and the smallest k.
+
+    Args:
+        likelihood: of the task.
+        features: a stage's pooled features of the images that ``folds`` counts.
+        targets: of the same images.
+        classes: K.
+        folds: on which images each choice is judged.
+        stages: what to look at.
+        config: the options.
+    """
+    truth = targets[np.concatenate([judge for _, judge in folds])]
+    shown = likelihood.indicators(targets, classes)
+    tried = []
+    for chosen in stages:
+        seen = select(features, chosen)
+        for k in sorted(config.neighbours):
+            parts = [
+                vote(seen[judge], seen[rows], shown[rows], k, config.temperature)
+                for rows, judge in folds
+            ]
+            logits = likelihood.logits(np.concatenate(parts))
+            loss = likelihood.log_loss(logits, truth)
+            tried.append(Choice(chosen, float(k), loss, logits, truth))
+    return min(tried, key=lambda choice: choice.loss)
+
+
+def _unit(features: NDArray[np.float32]) -> Floats:
+    """Divide each row by its length; one of nothing but zeros stays."""
+    exact = features.astype(np.float64)
+    length = np.linalg.norm(exact, axis=1, keepdims=True)
+    return exact / np.where(length > 0, length, 1.0)
