@@ -190,6 +190,22 @@ def test_rates_fall_block_by_block_as_the_formula_says() -> None:
         assert shares[id(parameter)] == pytest.approx(0.75 ** (13 - layer)), name
 
 
+def test_the_class_token_is_pooled_where_there_is_one_and_else_the_mean() -> None:
+    images = drawn(2, 1, 32, 32)
+    encoder, bare = built(), built(class_token=False)
+    assert encoder.pooled(images, pooling="class").equal(encoder.tokens(images)[:, 0])
+    assert encoder.pooled(images).equal(encoder(images)[-1].mean((2, 3)))
+    assert bare.pooled(images, pooling="class").equal(bare.pooled(images))
+    assert [each.shape for each in encoder.pooled_stages(images, "class")] == [(2, 192)] * 3
+
+
+def test_deeper_branches_are_left_out_more_often() -> None:
+    encoder = built()
+    encoder.drop_paths(0.11)
+    shares = [block.drop_path for block in encoder.blocks_in_order()]
+    assert shares == pytest.approx([0.01 * number for number in range(12)])
+
+
 def test_dropped_branches_are_training_s_alone_and_keep_the_mean() -> None:
     torch.manual_seed(0)
     block, tokens = Block(8, 2), drawn(4_000, 1, 8)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.inputs import prepared
-from maskwise.encoders.pooling import pool
 from maskwise.errors import UserError
 
 Activation = Literal["softmax", "sigmoid"]
@@ -49,9 +48,8 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn normalised images ``(B, C, H, W)`` into logits ``(B, classes)``."""
-        maps = self.encoder(images)
-        pooled = [pool(maps[stage], self.pooling) for stage in self.stages]
-        features = torch.cat(pooled, dim=1)
+        pooled = self.encoder.pooled_stages(images, self.pooling)
+        features = torch.cat([pooled[stage] for stage in self.stages], dim=1)
         if features.shape[1] != self.features:
             raise UserError(
                 f"images: {images.shape[2]} x {images.shape[3]} pixels were given, of which "

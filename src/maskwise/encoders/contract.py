@@ -47,6 +47,12 @@ class Encoder(nn.Module, ABC):
         """Return what rates that fall layer by layer tell apart: the parts, or finer ones."""
         return self.parts()
 
+    def drop_paths(self, share: float) -> None:
+        """Leave out branches in training, more of them the deeper: ``share`` of the last's.
+
+        An encoder without branches that are made for it does nothing.
+        """
+
     def freeze(self, parts: int, statistics: bool = False) -> None:
         """Let the first ``parts`` of ``parts()`` learn nothing, and the others learn.
 
@@ -114,7 +120,11 @@ class Encoder(nn.Module, ABC):
             raise UserError(
                 f"pooling: there is no {shown(pooling)}; choose from {listed(POOLINGS)}"
             )
-        return pool(self(images)[stage], pooling)
+        return self.pooled_stages(images, pooling)[stage]
+
+    def pooled_stages(self, images: Tensor, pooling: str = "mean") -> list[Tensor]:
+        """Turn normalised images into features of each stage, ``[(B, F_i), ...]``."""
+        return [pool(each, pooling) for each in self(images)]
 
     def prepare(self, array: NDArray[Any], modality: str | None = None) -> Tensor:
         """Return a raw image ``(h, w)`` or ``(h, w, c)`` as the network takes it.

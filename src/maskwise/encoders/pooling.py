@@ -12,7 +12,8 @@ def pool(features: Tensor, pooling: str) -> Tensor:
     """Turn a feature map ``(B, C, h, w)`` into numbers per image.
 
     ``mean`` over the places, ``(B, C)``; ``mean_max``, mean and maximum side by side,
-    ``(B, 2 C)``; ``places``, every place for itself, ``(B, C h w)``.
+    ``(B, 2 C)``; ``places``, every place for itself, ``(B, C h w)``; ``class``, the class
+    token of an encoder that has one (``Encoder.pooled_stages``), and of others the mean.
     """
     if pooling not in POOLINGS:
         raise ValueError(f"there is no pooling {pooling!r}; choose from {listed(POOLINGS)}")
@@ -35,4 +36,5 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": _mean,
     "mean_max": _mean_max,
     "places": _places,
+    "class": _mean,
 }

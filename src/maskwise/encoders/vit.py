@@ -251,6 +251,17 @@ class Vit(TokenEncoder):
     def layers(self) -> list[list[nn.Module]]:
         return [[self.patch_embed], *([block] for block in self.blocks), [self.norm]]
 
+    def pooled_stages(self, images: Tensor, pooling: str = "mean") -> list[Tensor]:
+        if pooling != "class" or not self.in_front:
+            return super().pooled_stages(images, pooling)
+        check_images(images, self, self.inputs, self.least, self.multiple)
+        return [each[:, 0] for each in self._stages(images)]
+
+    def drop_paths(self, share: float) -> None:
+        blocks = self.blocks_in_order()
+        for number, block in enumerate(blocks):
+            block.drop_path = share * number / (len(blocks) - 1)
+
     def blocks_in_order(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]
 

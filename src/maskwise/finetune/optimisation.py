@@ -32,6 +32,9 @@ class FullConfig:
     stage_decay: Annotated[float, Within(0, 1, above=True)] = 1.0
     """Learning rate of each of the encoder's stages, of a transformer each of its blocks, as a
     multiple of that of the one behind; what lies behind the last has the whole rate."""
+    drop_path: Annotated[float, Within(0, 1, below=True)] = 0.0
+    """Share of a batch's images that pass by the last block's branches in training, of the
+    blocks before it less; of transformers, any other encoder has none."""
     weight_decay: Annotated[float, Within(0, 100)] = 0.05
     """AdamW's; biases and norms are spared, as ``maskwise.decay`` says."""
     warm_up: Decay = 0.1

@@ -1,6 +1,7 @@
 """Training by steps as every task does it; a task adds its loss."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,13 +12,14 @@ from torch import Tensor, nn
 
 from maskwise.artefacts.store import Store
 from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.contract import Encoder
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
 from maskwise.finetune.augmentation import Moves, draw_moves
 from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
 from maskwise.finetune.run import FinetuneRun
 from maskwise.progress import ESTIMATE_AFTER, Bar, bar, note
-from maskwise.seeds import stream
+from maskwise.seeds import stream, torch_seed
 
 Trained = TypeVar("Trained")
 Plan = Iterable[NDArray[np.int64]]
@@ -65,18 +67,34 @@ def train(
     network.to(lesson.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = build_optimiser(network.encoder, head, lesson.learning_rate, config)
     rates = [group["lr"] for group in optimiser.param_groups]
-    for step, picked in enumerate(plan):
-        for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * schedule(step, lesson.steps, config.warm_up, config.schedule)
-        optimiser.zero_grad()
-        loss_at(step, picked).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        optimiser.step()
-        shown.step()
-        if stops_after(step + 1):
-            shown.leave_out(lesson.steps - step - 1)
-            break
+    with _leaving_paths_out(network.encoder, config.drop_path, lesson.seed):
+        for step, picked in enumerate(plan):
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * schedule(
+                    step, lesson.steps, config.warm_up, config.schedule
+                )
+            optimiser.zero_grad()
+            loss_at(step, picked).backward()
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+            optimiser.step()
+            shown.step()
+            if stops_after(step + 1):
+                shown.leave_out(lesson.steps - step - 1)
+                break
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+@contextmanager
+def _leaving_paths_out(encoder: Encoder, share: float, seed: int) -> Iterator[None]:
+    """Let the encoder leave branches out within the block; which ones follows from ``seed``."""
+    if not share:
+        yield
+        return
+    encoder.drop_paths(share)
+    with torch.random.fork_rng():
+        torch.manual_seed(torch_seed(seed, "finetune", "paths"))
+        yield
+    encoder.drop_paths(0.0)
 
 
 def draw_order(lesson: Lesson) -> Plan:

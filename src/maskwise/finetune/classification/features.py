@@ -5,10 +5,10 @@ import copy
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from maskwise.artefacts.store import Store
-from maskwise.encoders.pooling import pool
+from maskwise.encoders.contract import Encoder
 
 IMAGES_AT_ONCE = 256
 
@@ -17,7 +17,7 @@ Features = list[NDArray[np.float32]]
 
 
 def extract(
-    encoder: nn.Module,
+    encoder: Encoder,
     store: Store,
     rows: NDArray[np.int64],
     pooling: str,
@@ -33,6 +33,6 @@ def extract(
     with torch.inference_mode():
         for start in range(0, len(rows), IMAGES_AT_ONCE):
             images = torch.from_numpy(store.normalised(rows[start : start + IMAGES_AT_ONCE]))
-            maps = frozen(images.to(device))
-            batches.append([pool(features, pooling).cpu() for features in maps])
+            pooled = frozen.pooled_stages(images.to(device), pooling)
+            batches.append([features.cpu() for features in pooled])
     return [torch.cat(stage).numpy() for stage in zip(*batches, strict=True)]

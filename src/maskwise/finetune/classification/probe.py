@@ -20,8 +20,9 @@ Stages = tuple[int, ...]
 class ProbeConfig:
     """How the probe looks at features, and what it may choose from."""
 
-    pooling: Literal["mean", "mean_max"] = "mean_max"
-    """Over an image's places: the mean, or mean and maximum side by side."""
+    pooling: Literal["mean", "mean_max", "class"] = "mean_max"
+    """Over an image's places: the mean, or mean and maximum side by side; or ``class``, the
+    class token of a transformer (of an encoder without one the mean)."""
     strengths: Annotated[tuple[Positive, ...], Length(1, 100)] = (0.0003, 0.001, 0.01, 0.1, 1.0)
     """scikit-learn's C, inverse strength of the penalty on standardised features."""
     folds: Annotated[int, Within(2, 100)] = 5
