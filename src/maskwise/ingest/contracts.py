@@ -15,8 +15,10 @@ LISTED = ("path", "frame", "patient", "split", "masks")
 int, ``patient`` and ``split`` text or null; then ``label_<name>`` (class names or null) and
 the source's own columns.
 
-``volume`` (text), ``slice`` (int, its number there), ``relative_slice`` (0 to 1) and
-``spacing_z`` (mm) say which slice of what an image is, where its file does not."""
+``region`` (a ``Region`` or null) says which part of its frame an image is; a file may stand
+several times with different ones. ``volume`` (text), ``slice`` (int, its number there),
+``relative_slice`` (0 to 1) and ``spacing_z`` (mm) say which slice of what an image is, where
+its file does not."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from maskwise.artefacts.manifest import (
     COLUMNS,
     LABEL,
     READING,
+    REGION,
     check_manifest,
     label_columns,
     reading_text,
@@ -118,10 +119,11 @@ def _measure(
 ) -> tuple[list[Measured], list[Reject]]:
     listed, classes = listing.images, len(listing.mask_classes)
     frames = listing.frames or (1,) * len(listed)
-    columns = (listed["path"], listed["frame"], listed["masks"], frames)
+    parts = listed[REGION] if REGION in listed else [None] * len(listed)
+    columns = (listed["path"], listed["frame"], listed["masks"], frames, parts)
     tasks = [
-        Task(row, path, int(frame), tuple(masks), count, classes)
-        for row, (path, frame, masks, count) in enumerate(zip(*columns, strict=True))
+        Task(row, path, int(frame), tuple(masks), count, classes, part)
+        for row, (path, frame, masks, count, part) in enumerate(zip(*columns, strict=True))
     ]
     chunks = list(_chunks(tasks))
     workers = min(workers_for(sum(frames), config.workers), max(1, len(chunks)))
