@@ -29,6 +29,7 @@ from sources import (
     image_folder,
     lgg,
     medmnist,
+    mini_mias,
     phantom,
     table,
 )
@@ -52,6 +53,7 @@ MINIATURES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], int]] = {
     "head_ct": (head_ct.write, {}, 12),
     "dicom_folder": (dicom_folder.write, {"modality": "ct"}, 24),
     "lidc_idri": (dicom_folder.write, {}, 24),
+    "mini_mias": (mini_mias.write, {"images": "patches"}, 12),
 }
 """Source -> how to write it, options, number of images."""
 

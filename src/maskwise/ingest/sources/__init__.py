@@ -9,6 +9,7 @@ from maskwise.ingest.sources.head_ct import HeadCtConfig
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.sources.lgg import LggConfig
 from maskwise.ingest.sources.medmnist import MedmnistConfig
+from maskwise.ingest.sources.mini_mias import MiniMiasConfig
 from maskwise.ingest.sources.phantom import PhantomConfig
 from maskwise.ingest.sources.table import TableConfig
 
@@ -24,4 +25,5 @@ SOURCES: dict[str, type[SourceConfig]] = {
     "head_ct": HeadCtConfig,
     "dicom_folder": DicomFolderConfig,
     "lidc_idri": LidcIdriConfig,
+    "mini_mias": MiniMiasConfig,
 }
