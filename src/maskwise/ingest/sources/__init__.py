@@ -2,6 +2,7 @@
 
 from maskwise.ingest.contracts import SourceConfig
 from maskwise.ingest.sources.busi import BusiConfig
+from maskwise.ingest.sources.cbis_ddsm import CbisDdsmConfig
 from maskwise.ingest.sources.covid_ct import CovidCtConfig
 from maskwise.ingest.sources.decathlon import DecathlonConfig
 from maskwise.ingest.sources.dicom_folder import DicomFolderConfig, LidcIdriConfig
@@ -26,4 +27,5 @@ SOURCES: dict[str, type[SourceConfig]] = {
     "dicom_folder": DicomFolderConfig,
     "lidc_idri": LidcIdriConfig,
     "mini_mias": MiniMiasConfig,
+    "cbis_ddsm": CbisDdsmConfig,
 }
