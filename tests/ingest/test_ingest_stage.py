@@ -28,6 +28,7 @@ from sources import (
     dicom_folder,
     head_ct,
     image_folder,
+    inbreast,
     lgg,
     medmnist,
     mini_mias,
@@ -55,6 +56,7 @@ MINIATURES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], int]] = {
     "dicom_folder": (dicom_folder.write, {"modality": "ct"}, 24),
     "lidc_idri": (dicom_folder.write, {}, 24),
     "cbis_ddsm": (cbis_ddsm.write, {"split": "corrected"}, cbis_ddsm.TAKEN),
+    "inbreast": (inbreast.write, {}, 5),
     "mini_mias": (mini_mias.write, {"images": "patches"}, 12),
 }
 """Source -> how to write it, options, number of images."""

@@ -14,6 +14,7 @@ from maskwise.scans.background import nan_as_background, on_paper
 from maskwise.scans.decode import (
     HEAD,
     Decoded,
+    check_size,
     claimed_format,
     decode,
     sniff,
@@ -51,6 +52,8 @@ def read_frame(
     channels, that channel alone; the slices of a volume as in ``scans/volume.py``. A file's
     bytes are as stored, whatever ``reading`` makes of the pixels.
     """
+    if region is not None:  # which may reach far beyond the frame
+        check_size(path, region.width, region.height, max_pixels)
     stored = read_stored(raw, path, frame, max_pixels, reading)
     return _settled(*stored, path, reading, region)
 

@@ -8,6 +8,7 @@ from maskwise.ingest.sources.decathlon import DecathlonConfig
 from maskwise.ingest.sources.dicom_folder import DicomFolderConfig, LidcIdriConfig
 from maskwise.ingest.sources.head_ct import HeadCtConfig
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
+from maskwise.ingest.sources.inbreast import InbreastConfig
 from maskwise.ingest.sources.lgg import LggConfig
 from maskwise.ingest.sources.medmnist import MedmnistConfig
 from maskwise.ingest.sources.mini_mias import MiniMiasConfig
@@ -28,4 +29,5 @@ SOURCES: dict[str, type[SourceConfig]] = {
     "lidc_idri": LidcIdriConfig,
     "mini_mias": MiniMiasConfig,
     "cbis_ddsm": CbisDdsmConfig,
+    "inbreast": InbreastConfig,
 }
