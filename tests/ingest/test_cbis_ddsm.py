@@ -484,3 +484,15 @@ def test_a_lesion_whose_files_are_all_damaged_is_one_reject(tmp_path: Path) -> N
     answer = look(tmp_path, "resize", Task(lesion, ("x.dcm",), ("x.dcm",)))
     assert isinstance(answer, Reject)
     assert (answer.path, answer.reason) == (NORMAL.lesion, "damaged")
+
+
+def test_a_part_of_the_set_in_which_a_label_has_one_class_is_taken_without_that_label(
+    tmp_path: Path,
+) -> None:
+    result = run(cbis_ddsm.write(tmp_path, (NORMAL, *TWO)))
+    assert "label_density" not in result.manifest
+    assert list(result.manifest["density"]) == ["2", "2", "2"]
+    assert any(
+        text.startswith("density: all that have it are '2', so that it is a column")
+        for text in result.summary["warnings"]
+    )

@@ -46,6 +46,9 @@ class Listing:
     """Where the raw folder says it, and not the source's options."""
     mask_label: MaskLabel | None = None
     """Of images with a mask."""
+    main_label: str | None = None
+    """The one label that must tell something apart: another of which all have the same class is
+    a column, and no label. Null: every label must."""
     mask_classes: tuple[str, ...] = ()
     """Names of what the numbers 1, 2, ... of a mask stand for; empty = a lesion or none."""
     series: bool = False

@@ -83,12 +83,16 @@ def alike_warnings(found: Mapping[str, list[dict[str, int]]]) -> list[str]:
     ]
 
 
-def labels_that_differ(images: pd.DataFrame, main: str) -> tuple[pd.DataFrame, list[str]]:
+def labels_that_differ(
+    images: pd.DataFrame, main: str | None
+) -> tuple[pd.DataFrame, list[str]]:
     """Take labels beside ``main`` of which there is one class for no labels, and say so.
 
     They are kept as columns of their own. Part of a set may hold one class of one of them, and
-    is no less use for the others.
+    is no less use for the others. Without ``main``, nothing is changed.
     """
+    if main is None:
+        return images, []
     single = [
         name
         for name in label_columns(images)

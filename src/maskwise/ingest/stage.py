@@ -29,7 +29,7 @@ from maskwise.ingest.contracts import Listing, SourceConfig
 from maskwise.ingest.figure import draw
 from maskwise.ingest.groups import Groups, group_images
 from maskwise.ingest.joining import join
-from maskwise.ingest.labels import alike_labels, alike_warnings
+from maskwise.ingest.labels import alike_labels, alike_warnings, labels_that_differ
 from maskwise.ingest.listing import MEASURED
 from maskwise.ingest.measure import Job, Measured, Task, lost, measure
 from maskwise.ingest.overlap import MaskComparison
@@ -88,6 +88,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
     joined = join(listing, measured, modality, source_name)
     images, rejects = joined.images, rejects_table([*refused, *joined.rejects])
     _refuse_too_many(len(images), rejects, config, source_name)
+    images, single = labels_that_differ(images, listing.main_label)
     _refuse_one_class(images, source_name)
     groups = group_images(images, source.duplicate_distance)
     images["group"] = groups.group
@@ -103,6 +104,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
     summary["warnings"] = [
         *listing.warnings,
         *joined.warnings,
+        *single,
         *alike_warnings(summary["alike_labels"]),
         *warn(summary),
     ]

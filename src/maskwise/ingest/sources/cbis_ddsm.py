@@ -18,7 +18,6 @@ from maskwise.artefacts.manifest import LABEL, REGION
 from maskwise.bounds import Within
 from maskwise.errors import listed
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.labels import labels_that_differ
 from maskwise.ingest.listing import Distance, build_listing
 from maskwise.ingest.sources.cbis_ddsm_files import (
     METADATA,
@@ -91,9 +90,8 @@ class CbisDdsmConfig:
         listing = build_listing(
             sorted(rows, key=lambda row: str(row["path"])), [*rejects, *refused]
         )
-        images, single = labels_that_differ(listing.images, "pathology")
-        warnings = [*_incomplete(absent), *self._crossings(lesions), *warnings, *single]
-        return replace(listing, images=images, warnings=tuple(warnings))
+        warnings = [*_incomplete(absent), *self._crossings(lesions), *warnings]
+        return replace(listing, warnings=tuple(warnings), main_label="pathology")
 
     def _split(self, lesions: Sequence[Lesion]) -> list[Lesion]:
         if self.split == "official":

@@ -18,7 +18,6 @@ from maskwise.artefacts.manifest import LABEL, REGION
 from maskwise.bounds import LARGEST, Within
 from maskwise.errors import UserError, hint, listed
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.labels import labels_that_differ
 from maskwise.ingest.listing import Distance, build_listing
 from maskwise.ingest.sources.inbreast_rois import OTHER, Rois, read_rois
 from maskwise.scans.folder import other_file
@@ -96,9 +95,8 @@ class InbreastConfig:
             for row in self._rows(films[image], known[image], rois[image])
         ]
         listing = build_listing(images, rejects)
-        table, single = labels_that_differ(listing.images, "birads_malignant")
-        warnings = [*warnings, *_about(rois), *single]
-        return replace(listing, images=table, warnings=tuple(warnings))
+        warnings = [*warnings, *_about(rois)]
+        return replace(listing, warnings=tuple(warnings), main_label="birads_malignant")
 
     def _rows(
         self, film: _Film, labels: Mapping[str, str | None], found: Rois | None

@@ -16,7 +16,6 @@ from maskwise.artefacts.manifest import LABEL, REGION
 from maskwise.bounds import Seed, Within
 from maskwise.errors import UserError, as_text, listed
 from maskwise.ingest.contracts import Listing
-from maskwise.ingest.labels import labels_that_differ
 from maskwise.ingest.listing import Distance, build_listing
 from maskwise.ingest.sources.mini_mias_info import (
     ABNORMALITIES,
@@ -88,8 +87,7 @@ class MiniMiasConfig:
             listing = build_listing(list(_film_rows(films, findings)), rejects)
         else:
             listing = self._patches(raw, films, findings, rejects)
-        images, single = labels_that_differ(listing.images, "diagnosis")
-        return replace(listing, images=images, warnings=(*listing.warnings, *single))
+        return replace(listing, main_label="diagnosis")
 
     def _cut_before(self, raw: Path, table: str) -> Listing:
         """Read patches as they lie, by their table."""
