@@ -314,7 +314,7 @@ def test_masses_of_mini_mias_are_brighter_than_the_ring_round_them(shared_data: 
     assert np.mean(brighter) > 0.95
 
 
-def test_the_breast_is_found_on_every_film_of_mini_mias_and_on_the_right_side(
+def test_the_breast_of_every_film_of_mini_mias_is_found_and_all_but_one_chest_walls(
     shared_data: Path,
 ) -> None:
     raw = shared_data / "mini_mias"
@@ -323,9 +323,9 @@ def test_the_breast_is_found_on_every_film_of_mini_mias_and_on_the_right_side(
     assert len(shares) == 322
     assert min(shares) > 0.1
     assert max(shares) < 0.95
-    # Films 151 and 152 lie the other way round.
+    # On film 151 the breast reaches beyond the film at either side.
     wrong = {n for n, one in found.items() if one is not None and one.on_left != (n % 2 == 0)}
-    assert wrong == {151, 152}
+    assert wrong == {151}
 
 
 def test_all_but_two_circles_of_mini_mias_lie_in_the_breast_that_was_found(

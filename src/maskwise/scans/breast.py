@@ -5,7 +5,6 @@ what is exposed; labels and tape are smaller than the breast and hang together w
 threads at most.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,8 @@ EXPOSED = 0.08
 322 films of mini-MIAS make no difference."""
 THREAD = 192
 """Parts of the longer side: what is thinner than two of them connects nothing."""
+EDGE = 0.05
+"""Of the breast's width: what is compared of its left and its right end."""
 LEAST, MOST = 0.01, 0.99
 """Share of the film that a breast takes."""
 
@@ -34,7 +35,8 @@ class Breast(NamedTuple):
     """Pixels of the smallest box round it."""
     width: int
     on_left: bool
-    """Whether it hangs on the left edge: the chest wall is where most of the breast is."""
+    """Whether the chest wall is on the left: there the breast is cut off straight, and reaches
+    its box along more rows than with its tip."""
 
 
 def find_breast(pixels: NDArray[Any]) -> Breast | None:
@@ -63,13 +65,13 @@ def _of_film(piece: NDArray[np.bool_], step: int, shape: tuple[int, int]) -> Bre
     """Return what was found on a grid of every ``step``-th pixel, on the film itself."""
     mask = piece.repeat(step, axis=0)[: shape[0]].repeat(step, axis=1)[:, : shape[1]]
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    weight = piece.sum(axis=0)
-    centre = float(weight @ np.arange(len(weight))) / float(weight.sum())
+    across = piece[:, piece.any(axis=0)].sum(axis=0)
+    edge = max(1, round(EDGE * len(across)))
     return Breast(
         mask=mask,
         top=int(rows[0]),
         left=int(columns[0]),
         height=int(rows[-1] - rows[0]) + 1,
         width=int(columns[-1] - columns[0]) + 1,
-        on_left=math.floor(2 * centre) < len(weight) - 1,
+        on_left=bool(across[:edge].sum() > across[-edge:].sum()),
     )
