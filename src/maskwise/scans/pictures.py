@@ -4,6 +4,7 @@ No image is decoded before its header was checked against a pixel limit.
 """
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +25,7 @@ from maskwise.scans.raw import head_of, locate, most_bytes, read_bytes, version_
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
 from maskwise.scans.region import Region, framed
+from maskwise.scans.zipped import archive_of
 
 if TYPE_CHECKING:
     from maskwise.scans.dicom import DicomReader
@@ -54,6 +56,9 @@ def read_frame(
     """
     if region is not None:  # which may reach far beyond the frame
         check_size(path, region.width, region.height, max_pixels)
+        rows = _rows(raw, path, frame, max_pixels, reading, region)
+        if rows is not None:
+            return rows.pixels.tobytes(), rows
     stored = read_stored(raw, path, frame, max_pixels, reading)
     return _settled(*stored, path, reading, region)
 
@@ -148,6 +153,27 @@ def dicom_reader(raw: Path, path: str, max_pixels: int) -> "DicomReader | None":
 def is_archive(raw: Path, path: str) -> bool:
     """Tell whether a file is an ``.npz`` archive, by name and content."""
     return path.lower().endswith(".npz") and head_of(raw, path).startswith(_ARCHIVE)
+
+
+def _rows(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading, region: Region
+) -> Decoded | None:
+    """Return a region out of its own rows alone, or None where all of the file is needed."""
+    whole = (reading.breast, reading.chest_wall) != ("keep", "keep")
+    if whole or frame or not begins_as_dicom(head_of(raw, path)) or archive_of(raw, path):
+        return None
+    from maskwise.scans.dicom import DicomReader  # late, as nibabel is
+    from maskwise.scans.dicom_rows import rows_of
+
+    found = rows_of(locate(raw, path), path, region.top, region.top + region.height)
+    if found is None:
+        return None
+    check_size(path, found.width, found.height, max_pixels)
+    reader = DicomReader(found.data, path, most_bytes(max_pixels))
+    decoded = reader.read(0, max_pixels)[1]
+    part = replace(region, top=region.top - max(0, region.top))
+    decoded = _settled(found.data, decoded, path, reading, part)[1]
+    return replace(decoded, region=region, whole=(found.height, found.width))
 
 
 def _settled(
