@@ -22,13 +22,16 @@ from maskwise.scans.reasons import REASONS
 from project import PROJECT
 from sources import (
     busi,
+    cbis_ddsm,
     covid_ct,
     decathlon,
     dicom_folder,
     head_ct,
     image_folder,
+    inbreast,
     lgg,
     medmnist,
+    mini_mias,
     phantom,
     table,
 )
@@ -52,6 +55,9 @@ MINIATURES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], int]] = {
     "head_ct": (head_ct.write, {}, 12),
     "dicom_folder": (dicom_folder.write, {"modality": "ct"}, 24),
     "lidc_idri": (dicom_folder.write, {}, 24),
+    "cbis_ddsm": (cbis_ddsm.write, {"split": "corrected"}, cbis_ddsm.TAKEN),
+    "inbreast": (inbreast.write, {}, 5),
+    "mini_mias": (mini_mias.write, {"images": "patches"}, 12),
 }
 """Source -> how to write it, options, number of images."""
 

@@ -18,6 +18,7 @@ from maskwise.artefacts.splits import SPLITS
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.region import Region
 
 LABEL = "label_"
 """Prefix of the label columns; values are class names, null = no label."""
@@ -28,6 +29,8 @@ MASK_CLASSES = "mask_classes"
 """Column of sources whose masks show several classes: the same text in every row."""
 READING = "reading"
 """Column of sources whose files leave a choice that was made: the same text in every row."""
+REGION = "region"
+"""Column of sources that take parts of frames: which, as text; null = the whole frame."""
 
 _ROWS = 4096
 """Rows whose lists of masks are read at once."""
@@ -60,7 +63,8 @@ that of the frame's pixels in an archive; ``phash`` is the 64-bit perceptual has
 hexadecimal digits.
 
 Slices of volumes have ``volume`` (which), ``slice`` (from 0), ``relative_slice`` (0 to 1) and,
-where it is known, ``spacing_z`` (mm from slice to slice).
+where it is known, ``spacing_z`` (mm from slice to slice). Images that are a part of a frame
+have ``region``: its box in pixels of the frame.
 """
 
 
@@ -163,6 +167,31 @@ def reading_of(manifest: pd.DataFrame) -> Reading:
         ) from None
 
 
+def region_text(region: Region) -> str:
+    """Return the value of ``REGION``."""
+    return json.dumps(asdict(region), sort_keys=True)
+
+
+def regions_of(manifest: pd.DataFrame) -> list[Region | None]:
+    """Return, row by row, which part of its frame an image is; None = all of it.
+
+    Raises:
+        UserError: if a row says what no version knows.
+    """
+    if REGION not in manifest.columns:
+        return [None] * len(manifest)
+    try:
+        return [
+            parse(Region, json.loads(text), REGION) if isinstance(text, str) else None
+            for text in manifest[REGION]
+        ]
+    except (TypeError, ValueError, UserError) as error:
+        raise UserError(
+            f"the manifest's column {REGION} should hold boxes, as in "
+            f"{region_text(Region(0, 0, 64, 64))} ({error}); run ingest again"
+        ) from None
+
+
 def check_manifest(manifest: pd.DataFrame, where: str) -> None:
     """Raise ``UserError`` naming row and column of what is wrong in ``manifest``."""
     missing = [name for name in COLUMNS if name not in manifest.columns]
@@ -179,6 +208,7 @@ def check_manifest(manifest: pd.DataFrame, where: str) -> None:
         raise UserError(f"{where}: {_describe(cases)}; run ingest again") from None
     mask_classes(manifest)
     reading_of(manifest)
+    regions_of(manifest)
 
 
 def _describe(cases: pd.DataFrame) -> str:

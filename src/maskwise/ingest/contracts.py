@@ -15,8 +15,10 @@ LISTED = ("path", "frame", "patient", "split", "masks")
 int, ``patient`` and ``split`` text or null; then ``label_<name>`` (class names or null) and
 the source's own columns.
 
-``volume`` (text), ``slice`` (int, its number there), ``relative_slice`` (0 to 1) and
-``spacing_z`` (mm) say which slice of what an image is, where its file does not."""
+``region`` (a ``Region`` or null) says which part of its frame an image is; a file may stand
+several times with different ones. ``volume`` (text), ``slice`` (int, its number there),
+``relative_slice`` (0 to 1) and ``spacing_z`` (mm) say which slice of what an image is, where
+its file does not."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Listing:
     """Where the raw folder says it, and not the source's options."""
     mask_label: MaskLabel | None = None
     """Of images with a mask."""
+    main_label: str | None = None
+    """The one label that must tell something apart: another of which all have the same class is
+    a column, and no label. Null: every label must."""
     mask_classes: tuple[str, ...] = ()
     """Names of what the numbers 1, 2, ... of a mask stand for; empty = a lesion or none."""
     series: bool = False

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.artefacts.manifest import LABEL, label_columns
+from maskwise.artefacts.manifest import LABEL, REGION, label_columns, regions_of
 from maskwise.ingest.groups import Groups, duplicate_pairs, duplicate_sets
 from maskwise.ingest.overlap import MaskComparison, overlap_of
 from maskwise.workers import Pool
@@ -101,8 +101,11 @@ def _overlaps(
     images: pd.DataFrame, pairs: list[tuple[int, int]], how: MaskComparison
 ) -> Iterator[float | None]:
     """Yield the overlap of each pair; None where both are empty, or one can be read no more."""
-    masks, frames = list(images["masks"]), list(images["frame"])
-    tasks = [tuple((tuple(masks[row]), int(frames[row])) for row in pair) for pair in pairs]
+    masks, frames, regions = list(images["masks"]), list(images["frame"]), regions_of(images)
+    tasks = [
+        tuple((tuple(masks[row]), int(frames[row]), regions[row]) for row in pair)
+        for pair in pairs
+    ]
     chunks = (tasks[start : start + _AT_ONCE] for start in range(0, len(tasks), _AT_ONCE))
     with Pool(1) as pool:
         yield from chain.from_iterable(
@@ -117,7 +120,13 @@ def _by_value(names: NDArray[Any], values: NDArray[Any]) -> dict[str, list[str]]
 
 
 def _names(images: pd.DataFrame) -> NDArray[np.object_]:
-    """Return the path of each image, and its frame where one file holds several images."""
+    """Return the path of each image, and its frame where one file holds several images.
+
+    Where these are parts of one frame, it is the part.
+    """
     frames = "#" + images["frame"].astype(str)
+    if REGION in images:
+        places = pd.Series(regions_of(images), images.index, dtype=object)
+        frames = frames.where(places.isna(), "#" + places.astype(str))
     several = images["path"].duplicated(keep=False)
     return np.asarray(images["path"] + frames.where(several, ""), dtype=object)

@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from maskwise.artefacts.manifest import LABEL, MASK_CLASSES, classes_text
+from maskwise.artefacts.manifest import (
+    LABEL,
+    MASK_CLASSES,
+    REGION,
+    classes_text,
+    region_text,
+)
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.identities import same_people
 from maskwise.ingest.measure import Measured
@@ -59,9 +65,12 @@ def join(listing: Listing, measured: list[Measured], modality: str, source_name:
             images, refused, sheared = _in_series(images, places, captured)
             remarks += sheared
     images = _sorted(images)
+    if REGION in images:
+        images[REGION] = images[REGION].map(region_text, na_action="ignore")
+    parts = images[REGION] if REGION in images else [None] * len(images)
     images["image_id"] = [
-        _image_id(source_name, path, frame)
-        for path, frame in zip(images["path"], images["frame"], strict=True)
+        _image_id(source_name, path, frame, part)
+        for path, frame, part in zip(images["path"], images["frame"], parts, strict=True)
     ]
     images, twins = _without_twins(images)
     if listing.mask_label is not None:
@@ -212,7 +221,9 @@ def _folder(path: str) -> str:
     return str(PurePosixPath(path).parent)
 
 
-def _image_id(source_name: str, path: str, frame: int) -> str:
+def _image_id(source_name: str, path: str, frame: int, part: str | None) -> str:
     # One form of accents, or the same folder has other ids on another operating system.
     key = f"{source_name}\0{unicodedata.normalize('NFC', path)}\0{frame}"
+    if isinstance(part, str):
+        key += f"\0{part}"
     return hashlib.sha256(key.encode()).hexdigest()[:16]

@@ -83,6 +83,29 @@ def alike_warnings(found: Mapping[str, list[dict[str, int]]]) -> list[str]:
     ]
 
 
+def labels_that_differ(
+    images: pd.DataFrame, main: str | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Take labels beside ``main`` of which there is one class for no labels, and say so.
+
+    They are kept as columns of their own. Part of a set may hold one class of one of them, and
+    is no less use for the others. Without ``main``, nothing is changed.
+    """
+    if main is None:
+        return images, []
+    single = [
+        name
+        for name in label_columns(images)
+        if name != LABEL + main and images[name].nunique() == 1
+    ]
+    sentences = [
+        f"{name.removeprefix(LABEL)}: all that have it are {images[name].dropna().iloc[0]!r}, "
+        "so that it is a column of the manifest, but no label."
+        for name in single
+    ]
+    return images.rename(columns={name: name.removeprefix(LABEL) for name in single}), sentences
+
+
 def join_alike(
     cells: pd.Series, label: str, known: Iterable[str] = ()
 ) -> tuple[pd.Series, list[str]]:

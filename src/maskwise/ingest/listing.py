@@ -5,7 +5,7 @@ from typing import Annotated
 
 import pandas as pd
 
-from maskwise.artefacts.manifest import COLUMNS, MASK_CLASSES, READING
+from maskwise.artefacts.manifest import COLUMNS, MASK_CLASSES, READING, REGION
 from maskwise.bounds import Within
 from maskwise.ingest.contracts import LISTED, Listing
 from maskwise.scans.reasons import Reject
@@ -30,7 +30,7 @@ MEASURED = (
 )
 """Columns that ingest adds to the manifest beside those of its schema."""
 
-RESERVED = frozenset({*COLUMNS, *MEASURED, MASK_CLASSES, READING})
+RESERVED = frozenset({*COLUMNS, *MEASURED, MASK_CLASSES, READING, REGION})
 """A source's own column of such a name gets the prefix ``table_``."""
 
 _SPLITS = {

@@ -20,6 +20,7 @@ from maskwise.scans.pictures import frames_in, read_frame
 from maskwise.scans.place import Place
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import AS_A_MASK, Reject, RejectedError
+from maskwise.scans.region import Region
 from maskwise.scans.remarks import OTHER_MODALITY, Remark
 from maskwise.workers import Loss
 
@@ -41,6 +42,8 @@ class Task(NamedTuple):
     """Images that it stands for at least, from ``frame`` on."""
     classes: int = 0
     """Of the masks; 0 = a lesion or none."""
+    region: Region | None = None
+    """Part of the frame; None = all of it."""
 
 
 class Measured(NamedTuple):
@@ -138,10 +141,12 @@ def _name(reject: Reject, task: Task, frame: int, frames: int) -> Reject:
 
 
 def _measure(job: Job, task: Task, frame: int) -> tuple[Measured, int]:
-    data, decoded = read_frame(job.raw, task.path, frame, job.max_pixels, job.reading)
+    data, decoded = read_frame(
+        job.raw, task.path, frame, job.max_pixels, job.reading, task.region
+    )
     grey, intensities = _grey(decoded, task.path)
     height, width, channels = decoded.pixels.shape
-    share, remarks = _lesion_share(job, task, frame, (height, width))
+    share, remarks = _lesion_share(job, task, frame, decoded)
     measured = Measured(
         row=task.row,
         frame=frame,
@@ -226,11 +231,12 @@ def _hash_pixels(pixels: NDArray[Any]) -> str:
 
 
 def _lesion_share(
-    job: Job, task: Task, frame: int, size: tuple[int, int]
+    job: Job, task: Task, frame: int, decoded: Decoded
 ) -> tuple[float, tuple[Remark, ...]]:
     """Return the share of the pixels that is lesion, and what was decided about the masks."""
     if not task.masks:
         return float("nan"), ()
+    size = decoded.frame_shape
     try:
         lesion = read_lesion(job.raw, task.masks, frame, job.max_pixels, job.reading)
     except RejectedError as error:
@@ -243,4 +249,5 @@ def _lesion_share(
         if (w, h) == size:
             detail += ": a quarter turn apart, each turned by its own EXIF orientation"
         raise RejectedError(task.path, "mask_size", detail)
-    return int(np.count_nonzero(lesion.mask)) / lesion.mask.size, lesion.remarks
+    mask = decoded.part_of(lesion.mask)
+    return int(np.count_nonzero(mask)) / mask.size, lesion.remarks

@@ -10,12 +10,13 @@ from PIL import Image
 
 from maskwise.scans.mask_files import read_mask
 from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.region import Region
 
 _SIDE = 128
 """Pixels of the square to which two masks are scaled before they are compared."""
 
-Outline = tuple[tuple[str, ...], int]
-"""The masks of an image, and its frame."""
+Outline = tuple[tuple[str, ...], int, Region | None]
+"""The masks of an image, its frame, and which part of that it is."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,12 @@ def overlap_of(how: MaskComparison, pair: tuple[Outline, ...]) -> float | None:
 
 
 @lru_cache(maxsize=128)
-def _scaled(how: MaskComparison, paths: tuple[str, ...], frame: int) -> NDArray[np.bool_]:
+def _scaled(
+    how: MaskComparison, paths: tuple[str, ...], frame: int, region: Region | None
+) -> NDArray[np.bool_]:
     """Read a mask at one size; the few of the set of duplicates at hand are remembered."""
     mask = read_mask(how.raw, paths, frame, how.max_pixels, how.reading)
+    mask = mask if region is None else region.cut(mask)
     scaled = Image.fromarray(mask).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
     return np.asarray(scaled)
 

@@ -15,6 +15,7 @@ from maskwise.artefacts.manifest import (
     COLUMNS,
     LABEL,
     READING,
+    REGION,
     check_manifest,
     label_columns,
     reading_text,
@@ -28,7 +29,7 @@ from maskwise.ingest.contracts import Listing, SourceConfig
 from maskwise.ingest.figure import draw
 from maskwise.ingest.groups import Groups, group_images
 from maskwise.ingest.joining import join
-from maskwise.ingest.labels import alike_labels, alike_warnings
+from maskwise.ingest.labels import alike_labels, alike_warnings, labels_that_differ
 from maskwise.ingest.listing import MEASURED
 from maskwise.ingest.measure import Job, Measured, Task, lost, measure
 from maskwise.ingest.overlap import MaskComparison
@@ -87,6 +88,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
     joined = join(listing, measured, modality, source_name)
     images, rejects = joined.images, rejects_table([*refused, *joined.rejects])
     _refuse_too_many(len(images), rejects, config, source_name)
+    images, single = labels_that_differ(images, listing.main_label)
     _refuse_one_class(images, source_name)
     groups = group_images(images, source.duplicate_distance)
     images["group"] = groups.group
@@ -102,6 +104,7 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
     summary["warnings"] = [
         *listing.warnings,
         *joined.warnings,
+        *single,
         *alike_warnings(summary["alike_labels"]),
         *warn(summary),
     ]
@@ -118,10 +121,11 @@ def _measure(
 ) -> tuple[list[Measured], list[Reject]]:
     listed, classes = listing.images, len(listing.mask_classes)
     frames = listing.frames or (1,) * len(listed)
-    columns = (listed["path"], listed["frame"], listed["masks"], frames)
+    parts = listed[REGION] if REGION in listed else [None] * len(listed)
+    columns = (listed["path"], listed["frame"], listed["masks"], frames, parts)
     tasks = [
-        Task(row, path, int(frame), tuple(masks), count, classes)
-        for row, (path, frame, masks, count) in enumerate(zip(*columns, strict=True))
+        Task(row, path, int(frame), tuple(masks), count, classes, part)
+        for row, (path, frame, masks, count, part) in enumerate(zip(*columns, strict=True))
     ]
     chunks = list(_chunks(tasks))
     workers = min(workers_for(sum(frames), config.workers), max(1, len(chunks)))

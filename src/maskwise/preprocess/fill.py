@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from maskwise.errors import UserError
 from maskwise.preparation import Preparation, averaged
 from maskwise.preparation.intensity import largest_of
-from maskwise.scans.decode import check_values
+from maskwise.scans.decode import Decoded, check_values
 from maskwise.scans.mask_files import read_classes, read_mask
 from maskwise.scans.pictures import read_frame, read_grey
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
+from maskwise.scans.region import Region
 from maskwise.workers import Loss, Pool
 
 CHUNK = 64
@@ -54,6 +55,8 @@ class Task:
     masks: list[str]
     fine: bool
     """More than 8 bits: the stored integers then span just the image's own intensities."""
+    region: Region | None = None
+    """Part of the frame; None = all of it."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,14 @@ def fill(job: Job, tasks: Iterable[list[Task]], pool: Pool) -> Iterator[Filled]:
 def fill_image(job: Job, task: Task) -> Filled:
     """Store an image and its mask."""
     images = _mapped(job.images)
-    values, largest = _image(job, task.path, task.frame, task.sha256)
+    values, decoded = _image(job, task)
     pixels, scale, offset = quantise(values, int(np.iinfo(images.dtype).max), task.fine)
     images[task.row] = pixels
     stored = pixels.astype(np.float32) * np.float32(scale) + np.float32(offset)
     seen = averaged(stored, job.preparation.fine)
     digest, lost = hashlib.sha256(images[task.row].tobytes()), False
     if job.masks and task.masks:
-        mask = _mask(job, task.masks, task.frame)
+        mask = decoded.part_of(_mask(job, task.masks, task.frame))
         prepare = job.preparation.classes if job.classes else job.preparation.mask
         small: NDArray[Any] = prepare(mask)
         _mapped(job.masks)[task.row] = small
@@ -109,7 +112,7 @@ def fill_image(job: Job, task: Task) -> Filled:
         offset=np.array([offset]),
         sums=seen.mean(axis=(1, 2), dtype=np.float64)[None],
         squares=np.square(seen, dtype=np.float64).mean(axis=(1, 2))[None],
-        largest=np.array([largest], np.uint64),
+        largest=np.array([largest_of(decoded.pixels.dtype) or 0], np.uint64),
         rounding_error=float(np.abs(stored - values).max()),
         lost_lesions=int(lost),
         digests=digest.digest(),
@@ -160,14 +163,16 @@ def quantise(
     return pixels, scale, low
 
 
-def _image(job: Job, path: str, frame: int, sha256: str) -> tuple[NDArray[np.float32], int]:
-    """Return intensities, and the largest value of the type that they were made of, or 0."""
-    read = read_grey if job.preparation.takes == 1 else read_frame
+def _image(job: Job, task: Task) -> tuple[NDArray[np.float32], Decoded]:
+    """Return intensities, and what they were made of."""
+    read, path = read_grey if job.preparation.takes == 1 else read_frame, task.path
     try:
-        data, decoded = read(job.raw, path, frame, job.max_pixels, job.reading)
+        data, decoded = read(
+            job.raw, path, task.frame, job.max_pixels, job.reading, task.region
+        )
     except UserError as error:
         raise _changed(error) from None
-    if hashlib.sha256(data).hexdigest() != sha256:
+    if hashlib.sha256(data).hexdigest() != task.sha256:
         # Labels, groups and duplicates in the manifest are of the file that was there.
         raise UserError(f"{path}: the file changed since ingest read it; run ingest again")
     try:
@@ -179,7 +184,7 @@ def _image(job: Job, path: str, frame: int, sha256: str) -> tuple[NDArray[np.flo
         values = job.preparation.fine_intensities(decoded.pixels, decoded.background)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return values, largest_of(decoded.pixels.dtype) or 0
+    return values, decoded
 
 
 def _mask(job: Job, masks: list[str], frame: int) -> NDArray[Any]:

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from maskwise.artefacts.manifest import (
     MASK_CLASSES,
     READING,
+    REGION,
     label_columns,
     mask_classes,
     reading_of,
+    regions_of,
 )
 from maskwise.artefacts.splits import THINNED, count_folds, split_of_fold
 from maskwise.artefacts.store import PLACE_COLUMNS, StoreHeader, writing_store
@@ -34,7 +36,7 @@ log = logging.getLogger(__name__)
 
 NEEDED = ("image_id", "group", "path", "frame", "sha256", "masks", "bits")
 """Columns of the manifest that the store is made of, beside the labels."""
-OPTIONAL = ("width", "height", *PLACE_COLUMNS, MASK_CLASSES, READING)
+OPTIONAL = ("width", "height", *PLACE_COLUMNS, MASK_CLASSES, READING, REGION)
 """Columns that it is made of where they are there."""
 ROWS = 4096
 """Rows of a table hashed at once."""
@@ -183,10 +185,15 @@ def _write_store(
 def _tasks(manifest: pd.DataFrame, fine: NDArray[np.bool_]) -> Iterator[list[Task]]:
     columns = ("path", "frame", "sha256", "masks")
     for first in range(0, len(manifest), CHUNK):
-        rows = manifest[[*columns]].iloc[first : first + CHUNK]
+        rows = manifest.iloc[first : first + CHUNK]
+        regions = regions_of(rows)
         yield [
-            Task(first + i, path, int(frame), sha256, list(masks), bool(fine[first + i]))
-            for i, (path, frame, sha256, masks) in enumerate(rows.itertuples(index=False))
+            Task(
+                first + i, path, int(frame), sha256, list(masks), bool(fine[first + i]), region
+            )
+            for i, ((path, frame, sha256, masks), region) in enumerate(
+                zip(rows[[*columns]].itertuples(index=False), regions, strict=True)
+            )
         ]
 
 

@@ -22,7 +22,13 @@ def darkened(pixels: NDArray[Any], background: NDArray[np.bool_] | None) -> NDAr
         return pixels
     if background.all():
         return np.zeros_like(pixels)
-    return np.where(background[..., None], pixels[~background].min(axis=0), pixels)
+    # Not pixels[~background]: of a film of 5,000 rows that copy takes ten times as long.
+    largest = np.inf if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
+    measured = ~background[..., None]
+    darkest = pixels.min(axis=(0, 1), where=measured, initial=largest)
+    filled = pixels.copy()
+    np.copyto(filled, darkest, where=background[..., None])
+    return filled
 
 
 def nan_as_background(decoded: "Decoded") -> "Decoded":

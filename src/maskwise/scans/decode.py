@@ -18,6 +18,7 @@ from maskwise.scans.guarded import quiet, refusing
 from maskwise.scans.orientation import orientation_in, turned
 from maskwise.scans.place import Place
 from maskwise.scans.reasons import RejectedError
+from maskwise.scans.region import Region
 from maskwise.scans.remarks import Remark
 from maskwise.wording import count
 
@@ -99,6 +100,19 @@ class Decoded:
     """Whether compression by JPEG or its like changed the pixels: its noise is about them."""
     modality: str | None = None
     """``ultrasound``, ``mr``, ``ct`` or ``xray``, where a DICOM file says so."""
+    region: Region | None = None
+    """What part of the frame this is; None = all of it."""
+    whole: tuple[int, int] | None = None
+    """Of such a part: height and width of the frame, pixels."""
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Return height and width of the frame, of which this may be a part."""
+        return self.whole or (self.pixels.shape[0], self.pixels.shape[1])
+
+    def part_of(self, mask: NDArray[Any]) -> NDArray[Any]:
+        """Return what of a mask ``(H, W)`` of the frame lies in this part of it."""
+        return mask if self.region is None else self.region.cut(mask)
 
 
 def claimed_format(path: str) -> str | None:

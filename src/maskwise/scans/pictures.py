@@ -4,6 +4,7 @@ No image is decoded before its header was checked against a pixel limit.
 """
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +15,7 @@ from maskwise.scans.background import nan_as_background, on_paper
 from maskwise.scans.decode import (
     HEAD,
     Decoded,
+    check_size,
     claimed_format,
     decode,
     sniff,
@@ -22,6 +24,8 @@ from maskwise.scans.dicom_file import begins_as_dicom
 from maskwise.scans.raw import head_of, locate, most_bytes, read_bytes, version_of
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
+from maskwise.scans.region import Region, framed
+from maskwise.scans.zipped import archive_of
 
 if TYPE_CHECKING:
     from maskwise.scans.dicom import DicomReader
@@ -35,16 +39,28 @@ _ARCHIVE = b"PK\x03\x04"
 
 
 def read_frame(
-    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading = DEFAULT
+    raw: Path,
+    path: str,
+    frame: int,
+    max_pixels: int,
+    reading: Reading = DEFAULT,
+    region: Region | None = None,
 ) -> tuple[bytes, Decoded]:
     """Return the bytes that were hashed and decoded, and what they hold.
 
-    Of a file that holds many frames (an archive, a volume, a DICOM file of several) these are
-    the frame's own bytes. Frames count as the file's format has it: the pages of a TIFF and
-    then, for each of its first page's channels, that channel alone; the slices of a volume as
-    in ``scans/volume.py``. The bytes are as stored, whatever ``reading`` makes of the pixels.
+    Of a file that holds many images (an archive, a volume, a DICOM file of several frames, a
+    film of which a ``region`` is asked for) these are the image's own bytes. Frames count as
+    the file's format has it: the pages of a TIFF and then, for each of its first page's
+    channels, that channel alone; the slices of a volume as in ``scans/volume.py``. A file's
+    bytes are as stored, whatever ``reading`` makes of the pixels.
     """
-    return _settled(*read_stored(raw, path, frame, max_pixels, reading), reading)
+    if region is not None:  # which may reach far beyond the frame
+        check_size(path, region.width, region.height, max_pixels)
+        rows = _rows(raw, path, frame, max_pixels, reading, region)
+        if rows is not None:
+            return rows.pixels.tobytes(), rows
+    stored = read_stored(raw, path, frame, max_pixels, reading)
+    return _settled(*stored, path, reading, region)
 
 
 def read_stored(
@@ -64,16 +80,22 @@ def read_stored(
 
 
 def read_grey(
-    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading = DEFAULT
+    raw: Path,
+    path: str,
+    frame: int,
+    max_pixels: int,
+    reading: Reading = DEFAULT,
+    region: Region | None = None,
 ) -> tuple[bytes, Decoded]:
     """Return what ``read_frame`` does, but of an image that has its luminance, that alone.
 
     For networks of one channel: DICOM's YBR need not become RGB and grey again.
     """
-    reader = dicom_reader(raw, path, max_pixels)
+    # A region's bytes are those of its pixels, and must be the same to whoever reads it.
+    reader = dicom_reader(raw, path, max_pixels) if region is None else None
     if reader is not None:
-        return _settled(*reader.read_grey(frame, max_pixels), reading)
-    return read_frame(raw, path, frame, max_pixels, reading)
+        return _settled(*reader.read_grey(frame, max_pixels), path, reading)
+    return read_frame(raw, path, frame, max_pixels, reading, region)
 
 
 def read_image(
@@ -133,13 +155,39 @@ def is_archive(raw: Path, path: str) -> bool:
     return path.lower().endswith(".npz") and head_of(raw, path).startswith(_ARCHIVE)
 
 
-def _settled(data: bytes, decoded: Decoded, reading: Reading) -> tuple[bytes, Decoded]:
-    """Return the last of every way to an image: its NaN and alpha as ``reading`` says."""
+def _rows(
+    raw: Path, path: str, frame: int, max_pixels: int, reading: Reading, region: Region
+) -> Decoded | None:
+    """Return a region out of its own rows alone, or None where all of the file is needed."""
+    whole = (reading.breast, reading.chest_wall) != ("keep", "keep")
+    if whole or frame or not begins_as_dicom(head_of(raw, path)) or archive_of(raw, path):
+        return None
+    from maskwise.scans.dicom import DicomReader  # late, as nibabel is
+    from maskwise.scans.dicom_rows import rows_of
+
+    found = rows_of(locate(raw, path), path, region.top, region.top + region.height)
+    if found is None:
+        return None
+    check_size(path, found.width, found.height, max_pixels)
+    reader = DicomReader(found.data, path, most_bytes(max_pixels))
+    decoded = reader.read(0, max_pixels)[1]
+    part = replace(region, top=region.top - max(0, region.top))
+    decoded = _settled(found.data, decoded, path, reading, part)[1]
+    return replace(decoded, region=region, whole=(found.height, found.width))
+
+
+def _settled(
+    data: bytes, decoded: Decoded, path: str, reading: Reading, region: Region | None = None
+) -> tuple[bytes, Decoded]:
+    """Return the last of every way to an image: its pixels as ``reading`` says."""
     if reading.nan == "background":
         decoded = nan_as_background(decoded)
     if reading.alpha != "drop":
         decoded = on_paper(decoded, reading.alpha)
-    return data, decoded
+    if region is None and (reading.breast, reading.chest_wall) == ("keep", "keep"):
+        return data, decoded
+    decoded = framed(decoded, path, reading, region)
+    return (data if region is None else decoded.pixels.tobytes()), decoded
 
 
 def _frames(raw: Path, path: str) -> ArchiveReader:

@@ -27,6 +27,11 @@ class Reading:
     mask_palette: Literal["index", "colour"] = "index"
     """Of a mask with a palette: ``index``, index 0 is the background, whatever its colour;
     ``colour``, it is read as any coloured mask."""
+    breast: Literal["keep", "mask", "crop"] = "keep"
+    """Of a mammogram: ``mask``, what is not the breast (labels, tape, frame, air) was not
+    measured; ``crop``, that, and the image ends where the breast does."""
+    chest_wall: Literal["keep", "left", "right"] = "keep"
+    """Of a mammogram: a breast that hangs on the other edge is mirrored."""
 
 
 DEFAULT = Reading()
