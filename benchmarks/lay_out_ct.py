@@ -2,7 +2,7 @@
 
 `FOLDER/ct_covid` and `FOLDER/ct_head` each hold all images of the three sets, linked or copied,
 and a table for the source `table`: COVID-CT has its labels, patients and official split in the
-first, head CT its labels in the second; all other images have none, so that they are pre-trained
+first, head CT its labels in the second; all other images have none, so they are pre-trained
 on and nothing else. Slices of one CT series count as one patient.
 
     python benchmarks/lay_out_ct.py data/01_raw --covid COVID-CT --head HEAD-CT --lung LUNA
