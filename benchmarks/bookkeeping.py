@@ -134,7 +134,7 @@ def at_work(project: Path, namespace: str) -> float:
     models = project / "data/06_models/phantom/encoders"
     predictions = project / "data/07_model_output/phantom/predictions"
     return sum(
-        facts["seconds"]
+        float(facts["seconds"])
         for folder in (models, predictions)
         for facts in json.loads(
             (folder / recipe / seed / "run.json").read_text(encoding="utf-8")

@@ -168,7 +168,7 @@ def _import() -> None:
     """Import what replicates need, and register pipelines, once for all of them."""
     for name in IMPORTED:
         importlib.import_module(name)
-    len(pipelines)  # registers them
+    pipelines.keys()  # registers them
     gc.freeze()  # the forked processes share its memory
 
 
