@@ -9,9 +9,10 @@ from click.testing import CliRunner
 from kedro.framework.cli.utils import find_run_command
 
 from maskwise.annotations import members, nullable, option_kinds, plain
-from maskwise.cli import read_params, run
+from maskwise.cli import run
 from maskwise.errors import UserError
 from maskwise.pipelines import parsing
+from maskwise.typed_params import read_params
 from options import places
 from project import Project
 

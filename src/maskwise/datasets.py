@@ -317,6 +317,16 @@ class TextDataset(ArtefactDataset):
         _write(self._filepath, data.encode())
 
 
+class DocumentDataset(ArtefactDataset):
+    """A file of another program's as bytes, such as a PDF."""
+
+    def read(self) -> bytes:
+        return self._filepath.read_bytes()
+
+    def save(self, data: bytes) -> None:
+        _write(self._filepath, data)
+
+
 class FigureDataset(ArtefactDataset):
     """A PNG picture as bytes."""
 

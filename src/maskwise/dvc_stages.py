@@ -24,7 +24,8 @@ from maskwise.replicates import EXPERIMENT, NEED_LABELS, Study, read_studies
 _LISTS = ("recipes", "seeds", "fractions")
 _NOT_SHOWN = re.compile(
     r"^ *- data/\S+/"
-    r"(store|models|predictions|scores\.json|paired\.csv|label_efficiency\.png)\n",
+    r"(store|models|predictions|scores\.json|paired\.csv|label_efficiency\.png"
+    r"|study_\w+\.\w+)\n",
     re.MULTILINE,
 )
 """What the report of a source without labels neither reads nor writes."""

@@ -1,13 +1,18 @@
-"""Commands that run beside one another, a few at a time, each with a log of its own."""
+"""Works that run beside one another, a few at a time, each with a process and a log of its own.
 
+Processes are forked from this one, so that what it has imported costs none of them a second.
+"""
+
+import multiprocessing
 import os
 import signal
-import subprocess
 import time
+import warnings
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -19,10 +24,12 @@ FAREWELL = 300.0
 
 @dataclass(frozen=True)
 class Job:
-    """One command."""
+    """One work."""
 
     name: str
-    command: Sequence[str]
+    work: Callable[[], object]
+    """Called in the process of its own; it ends well unless it raises, ``SystemExit`` with
+    another code than 0 included."""
     log: Path
     """Where all that it says is written."""
     after: str | None = None
@@ -31,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """A command that has ended, or that was never begun because of another's end."""
+    """A work that has ended, or that was never begun because of another's end."""
 
     job: Job
     code: int | None
@@ -39,9 +46,15 @@ class Done:
     seconds: float
 
 
-def run(
-    jobs: Sequence[Job], at_once: int, threads: int, folder: Path
-) -> Generator[Done, None, None]:
+def share_threads(threads: int) -> None:
+    """Let this process and those forked from it use so many each.
+
+    Libraries read this when they are loaded, so it has no effect on one that is.
+    """
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+
+
+def run(jobs: Sequence[Job], at_once: int) -> Generator[Done, None, None]:
     """Run all, ``at_once`` at a time; yield each as it ends.
 
     What is begun does not depend on how others end, but for ``after``. When the caller stops
@@ -50,11 +63,9 @@ def run(
     Args:
         jobs: in the order in which they should begin.
         at_once: how many may run.
-        threads: that each may use.
-        folder: where the commands run.
     """
     waiting, ended = deque(jobs), dict[str, bool]()
-    running: dict[subprocess.Popen[bytes], tuple[Job, float]] = {}
+    running: dict[ForkProcess, tuple[Job, float]] = {}
     names = {job.name for job in jobs}
     try:
         while waiting or running:
@@ -63,11 +74,11 @@ def run(
                     ended[job.name] = False
                     yield Done(job, None, 0.0)
                     continue
-                running[_start(job, threads, folder)] = (job, time.monotonic())
-            for process in [each for each in running if each.poll() is not None]:
+                running[_start(job)] = (job, time.monotonic())
+            for process in [each for each in running if each.exitcode is not None]:
                 job, begun = running.pop(process)
-                ended[job.name] = process.returncode == 0
-                yield Done(job, process.returncode, time.monotonic() - begun)
+                ended[job.name] = process.exitcode == 0
+                yield Done(job, process.exitcode, time.monotonic() - begun)
             if running:
                 time.sleep(PATIENCE)
     finally:
@@ -83,31 +94,42 @@ def _next(waiting: deque[Job], ended: Mapping[str, bool], names: set[str]) -> Jo
     return None
 
 
-def _start(job: Job, threads: int, folder: Path) -> "subprocess.Popen[bytes]":
+def _start(job: Job) -> ForkProcess:
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
-    with job.log.open("ab") as log:
-        # A session of its own: Ctrl-C is meant for this process, which tells the others.
-        return subprocess.Popen(
-            job.command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = multiprocessing.get_context("fork").Process(target=_do, args=(job,))
+    with warnings.catch_warnings():
+        # From Python 3.12 on. The threads are OpenBLAS's, which puts them right itself.
+        warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
+        process.start()
+    return process
 
 
-def _stop(processes: "list[subprocess.Popen[bytes]]") -> None:
+def _do(job: Job) -> None:
+    """Do the work, in its own process: as a command that was typed in the background."""
+    # A session of its own: Ctrl-C is meant for the first process, which tells the others.
+    os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for stream in (1, 2):
+        os.dup2(log, stream)
+    job.work()
+
+
+def _stop(processes: Sequence[ForkProcess]) -> None:
     for process in processes:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+        _tell(process, signal.SIGTERM)
     until = time.monotonic() + FAREWELL
     for process in processes:
-        try:
-            process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.join(max(0.0, until - time.monotonic()))
+        if process.exitcode is None:
+            _tell(process, signal.SIGKILL)
+            process.join()
+
+
+def _tell(process: ForkProcess, what: signal.Signals) -> None:
+    # Until it has a session of its own it is in this one's, which must not be told.
+    with suppress(ProcessLookupError):
+        if process.pid is not None and os.getpgid(process.pid) == process.pid:
+            os.killpg(process.pid, what)
+        elif process.pid is not None:
+            os.kill(process.pid, what)

@@ -1,26 +1,33 @@
 """`kedro study`: all replicates of a source that are not there yet, several side by side.
 
-Each replicate is a `kedro run` of its own, so that what one does to its process costs that one
-only, and a study that was broken off goes on where it was: what is there is not made again, and
-a replicate that was in the middle goes on from its checkpoint.
+Each replicate is a run of Kedro in a process of its own, so that what one does to it costs that
+one only, and a study that was broken off goes on where it was: what is there is not made again,
+and one that was in the middle goes on from its checkpoint. Processes are forked from this
+one, which has imported what they need: imports would take longer than a small replicate.
 """
 
+import gc
+import importlib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
+from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
 from maskwise.errors import UserError, hint, listed
 from maskwise.replicates import Replicate, Study, read_studies
 from maskwise.session import check_environment, check_files, telling
-from maskwise.side_by_side import Done, Job, run
+from maskwise.side_by_side import Done, Job, run, share_threads
+from maskwise.typed_params import read_params
 from maskwise.wording import count
 from maskwise.workers import available_cores
 
@@ -30,6 +37,23 @@ if TYPE_CHECKING:
 BEFORE = ("generate", "ingest", "preprocess")
 """What all replicates share."""
 AFTER = ("evaluate", "report")
+IMPORTED = ("maskwise.checks", "pandas", "sklearn.linear_model", "torch._dynamo", "sympy")
+"""What every replicate imports, sooner or later."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which project, and with which options."""
+
+    project: Path
+    env: str | None
+    params: str
+    """As typed."""
+
+    def options(self) -> list[str]:
+        """Return them as `kedro run` takes them."""
+        env = ["--env", self.env] if self.env else []
+        return [*env, *(["--params", self.params] if self.params else [])]
 
 
 @click.command()
@@ -59,31 +83,31 @@ def study(
         studies = read_studies(project)
         if source not in studies:
             raise UserError(f"study: there is no source {source!r}; {hint(source, studies)}")
-        asked = ["--env", env] if env else []
-        asked += ["--params", params] if params else []
-        _make(project, studies[source], side_by_side, env, asked)
+        os.chdir(project)  # where paths in options begin
+        _make(Asked(project, env, params), studies[source], side_by_side)
 
 
-def _make(
-    project: Path, chosen: Study, at_once: int, env: str | None, asked: Sequence[str]
-) -> None:
+def _make(asked: Asked, chosen: Study, at_once: int) -> None:
+    alone = dict(os.environ)
+    share_threads(max(1, _cores() // at_once))
     from maskwise.pipelines import parsing
 
-    context = _context(project, env)
+    context = _context(asked)
     check_primary(chosen, parsing.evaluate(context.params.get("evaluate") or {}, "evaluate"))
-    kedro = [sys.executable, "-m", "kedro", "run", "--pipelines", chosen.source, *asked]
     catalog = context.catalog
     if not all(catalog.exists(chosen.dataset(name)) for name in ("store", "splits")):
-        _stage(kedro, BEFORE, project)
-    catalog = _context(project, env).catalog
-    logs = project / "data/study" / chosen.source
+        _stage(asked, chosen.source, BEFORE, alone)
+    catalog = _context(asked).catalog
+    logs = asked.project / "data/study" / chosen.source
     jobs = [
-        job(kedro, one, chosen, logs, stages)
+        job(one, chosen, logs, partial(make, one, stages, asked))
         for one, stages in missing(chosen, catalog.exists).items()
     ]
     there = len(chosen.all_replicates) - len(jobs)
+    if jobs:
+        _import()
     click.echo(f"{count(len(jobs), 'replicate')} to make, {there} there already.")
-    failed = [done for done in _told(jobs, at_once, project) if done.code != 0]
+    failed = [done for done in _told(jobs, at_once) if done.code != 0]
     if failed:
         names = listed([done.job.name for done in failed])
         raise UserError(
@@ -91,7 +115,7 @@ def _make(
             f"and so nothing was scored; their logs are in {logs}; run the same command again "
             "when what they name is mended"
         )
-    _stage(kedro, AFTER if chosen.finetunes else AFTER[1:], project)
+    _stage(asked, chosen.source, AFTER if chosen.finetunes else AFTER[1:], alone)
 
 
 def check_primary(chosen: Study, config: "EvaluateConfig") -> None:
@@ -113,17 +137,39 @@ def check_primary(chosen: Study, config: "EvaluateConfig") -> None:
         )
 
 
-def job(
-    kedro: Sequence[str], replicate: Replicate, chosen: Study, logs: Path, stages: Sequence[str]
-) -> Job:
-    """Return the command that makes ``stages`` of a replicate."""
+def job(replicate: Replicate, chosen: Study, logs: Path, work: Callable[[], object]) -> Job:
+    """Return the ``work`` that makes a replicate, and what must be made before."""
     before = chosen.before(replicate)
     return Job(
         name=replicate.namespace,
-        command=[*kedro, "--tags", ",".join(stages), "--namespaces", replicate.namespace],
+        work=work,
         log=logs / f"{replicate.namespace}.log",
         after=None if before is None else before.namespace,
     )
+
+
+def make(replicate: Replicate, stages: Sequence[str], asked: Asked) -> None:
+    """Run stages of a replicate as `kedro run` does; leave this process if that fails."""
+    try:
+        with KedroSession.create(
+            asked.project, env=asked.env, runtime_params=read_params(asked.params)
+        ) as session:
+            cast(KedroSession, session).run(
+                pipeline_names=[replicate.source],
+                tags=list(stages),
+                namespaces=[replicate.namespace],
+            )
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+
+
+def _import() -> None:
+    """Import what replicates need, and register pipelines, once for all of them."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    pipelines.keys()  # registers them
+    gc.freeze()  # the forked processes share its memory
 
 
 def missing(chosen: Study, exists: Callable[[str], bool]) -> dict[Replicate, list[str]]:
@@ -142,25 +188,26 @@ def missing(chosen: Study, exists: Callable[[str], bool]) -> dict[Replicate, lis
     return found
 
 
-def _context(project: Path, env: str | None) -> Any:
-    with KedroSession.create(project, env=env) as session:
+def _context(asked: Asked) -> Any:
+    with KedroSession.create(asked.project, env=asked.env) as session:
         return cast(KedroSession, session).load_context()
 
 
-def _stage(kedro: Sequence[str], tags: Sequence[str], project: Path) -> None:
-    """Run a stage in the foreground; leave with its exit code where it fails."""
-    code = subprocess.run(
-        [*kedro, "--tags", ",".join(tags)], cwd=project, check=False
-    ).returncode
+def _stage(
+    asked: Asked, source: str, tags: Sequence[str], environment: Mapping[str, str]
+) -> None:
+    """Run a stage in the foreground, on all cores; leave with its exit code where it fails."""
+    command = [sys.executable, "-m", "kedro", "run", "--pipelines", source, *asked.options()]
+    command += ["--tags", ",".join(tags)]
+    code = subprocess.run(command, cwd=asked.project, env=environment, check=False).returncode
     if code:
         raise click.exceptions.Exit(code)
 
 
-def _told(jobs: Sequence[Job], at_once: int, project: Path) -> Iterable[Done]:
+def _told(jobs: Sequence[Job], at_once: int) -> Iterable[Done]:
     """Run all and say how each ended, and when all are likely to have."""
-    threads = max(1, _cores() // at_once)
     begun = time.monotonic()
-    for number, done in enumerate(run(jobs, at_once, threads, project), start=1):
+    for number, done in enumerate(run(jobs, at_once), start=1):
         spent = time.monotonic() - begun
         left = spent / number * (len(jobs) - number)
         what = f"took {_minutes(done.seconds)}" if done.code == 0 else _why(done)
@@ -183,4 +230,6 @@ def _cores() -> int:
 
 
 def _minutes(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -68,6 +68,11 @@ def test_a_run_shows_neither_a_traceback_nor_a_warning_of_python(finished: Finis
         "08_reporting/phantom/plots/paired.csv",
         "08_reporting/phantom/plots/training.csv",
         "08_reporting/phantom/report.html",
+        "08_reporting/phantom/study_table.csv",
+        "08_reporting/phantom/study_table.md",
+        "08_reporting/phantom/study_table.tex",
+        "08_reporting/phantom/study_figure.svg",
+        "08_reporting/phantom/study_figure.pdf",
     ],
 )
 def test_every_artefact_lies_where_the_design_says(finished: Finished, path: str) -> None:

@@ -56,6 +56,13 @@ def test_the_lists_give_class_and_official_split_whatever_stands_in_a_name(
     assert not listing.warnings
 
 
+def test_a_folder_without_images_does_not_hide_the_archive_beside_it(tmp_path: Path) -> None:
+    raw = covid_ct.write(tmp_path, zipped=True)
+    (raw / "Images-processed/CT_COVID").mkdir()
+    (raw / "Images-processed/CT_COVID/README.md").write_text("see the archive", "utf-8")
+    assert len(read(raw).images) == covid_ct.IMAGES
+
+
 def test_archives_are_read_where_they_lie_and_hold_the_same_images(tmp_path: Path) -> None:
     unpacked = run(covid_ct.write(tmp_path / "unpacked"))
     zipped = run(covid_ct.write(tmp_path / "zipped", zipped=True))

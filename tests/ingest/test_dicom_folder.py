@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from maskwise.config import choose
 from maskwise.errors import UserError
@@ -177,6 +178,35 @@ def test_slices_can_be_thinned_out_and_the_ends_left_out(tmp_path: Path) -> None
     assert list(manifest["slice"]) == [0, 1, 2]
     assert manifest["spacing_z"].to_numpy() == pytest.approx(6.0)
     assert list(manifest["relative_slice"]) == pytest.approx([1 / 9, 4 / 9, 7 / 9])
+
+
+def test_that_all_frames_of_a_file_are_taken_whatever_every_says_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = np.stack([scan(number) for number in range(4)]).astype(np.uint16)
+    save(slice_of(frames, Modality="MR"), tmp_path / "cine.dcm")
+    said = "`every` and `trim` choose among files, so all frames of 1 file of several frames"
+    assert len(run(tmp_path, every=2).manifest) == 4
+    assert said in caplog.text
+    caplog.clear()
+    run(tmp_path)
+    assert said not in caplog.text
+
+
+def test_a_deflated_file_obeys_the_rules_as_any_other(tmp_path: Path) -> None:
+    write_stack(tmp_path / "a", EVEN, "1.1")  # CT
+    for number, (name, modality) in enumerate((("mr", "MR"), ("ct", "CT"))):
+        deflated = slice_of(scan(1).astype(np.uint16), Modality=modality)
+        deflated.SeriesInstanceUID = f"9.{number}"
+        deflated.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        save(deflated, tmp_path / f"{name}.dcm")
+    found = run(tmp_path, modality="ct", min_slices=2)
+    assert why(found, "mr.dcm") == (
+        "not_chosen",
+        "a series of mr, and the source takes ct",
+    )
+    assert why(found, "ct.dcm")[1].startswith("a series of 1 slice, fewer than min_slices")
+    assert len(found.manifest) == len(EVEN)
 
 
 def test_pictures_in_the_tree_are_named_and_reports_are_refused_as_ever(tmp_path: Path) -> None:

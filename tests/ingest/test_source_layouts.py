@@ -270,6 +270,14 @@ def test_sets_of_volumes_are_refused_by_name(tmp_path: Path, file: str) -> None:
         read(tmp_path, "medmnist")
 
 
+def test_medmnist_with_several_columns_that_are_no_findings_is_refused(tmp_path: Path) -> None:
+    images = np.zeros((2, 28, 28), np.uint8)
+    grades = np.array([[0, 1], [3, 1]])
+    np.savez(tmp_path / "mine.npz", train_images=images, train_labels=grades)
+    with pytest.raises(UserError, match=r"train_labels has several columns, .* but holds 3;"):
+        read(tmp_path, "medmnist")
+
+
 def test_medmnist_with_several_findings_gets_a_label_a_finding(tmp_path: Path) -> None:
     images = np.zeros((3, 28, 28), np.uint8)
     found = np.array([[1, 0], [0, 0], [1, 1]], np.uint8)

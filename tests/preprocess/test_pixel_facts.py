@@ -111,7 +111,7 @@ def test_without_validation_images_of_a_class_it_says_why_there_is_no_answer(
     sick = (store.index["label_d"] == "sick").to_numpy()
     splits.loc[sick & (splits["split"] == "validation"), "split"] = "test"
     found = audit_pixels(store, splits)["d"]
-    assert found == {"auroc": None, "why_not": "1 class lack validation images"}
+    assert found == {"auroc": None, "why_not": "1 class lacks validation images"}
 
 
 def test_a_label_that_pixels_give_away_is_warned_of(

@@ -138,10 +138,10 @@ def test_the_page_says_what_pixel_facts_were_asked_on_or_why_not() -> None:
     words = plain(str(data.build(read_facts(told_by_pixels(0.97, 0.9)))))
     assert "was asked on 40 validation images of 20 groups: macro AUROC 0.970" in words
     assert "Most of that by white share and left line" in words
-    why = {"diagnosis": {"auroc": None, "why_not": "1 class lack validation images"}}
+    why = {"diagnosis": {"auroc": None, "why_not": "1 class lacks validation images"}}
     inputs = study(store_summary={**store_summary(), "pixel_facts_audit": why})
     words = plain(str(data.build(read_facts(inputs))))
-    assert "could not be checked: 1 class lack validation images" in words
+    assert "could not be checked: 1 class lacks validation images" in words
 
 
 def test_the_page_says_how_many_slices_pre_training_left_out() -> None:

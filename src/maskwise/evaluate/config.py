@@ -80,7 +80,16 @@ class EvaluateConfig:
         "byol_continued",
         "swav_continued",
         "features_continued",
+        "spark_continued",
         "basic_unet",
+        "scratch_resnet18",
+        "spark_resnet18",
+        "moco_v2_resnet18",
+        "byol_resnet18",
+        "swav_resnet18",
+        "moco_v2_release_resnet18",
+        "byol_release_resnet18",
+        "swav_release_resnet18",
     )
     """Recipes not compared with ``against``, because they have another encoder; see
     ``pairs``."""

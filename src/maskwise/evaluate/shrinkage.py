@@ -6,7 +6,7 @@ more of it. The drop says what share of what a recipe has above chance is lost f
 to the fewest. Of weak recipes, which have little to lose, it says little: areas give the order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -26,7 +26,9 @@ def summarise(results: Results, subsets: pd.DataFrame) -> dict[str, Any]:
     """Return area and drop of each recipe, and the paired differences of areas, by mode.
 
     Of the leading metric; nothing for a mode with fewer than two fractions. The draws are those
-    of the curves' own intervals, so that recipes are compared in pairs.
+    of the curves' own intervals, so that recipes are compared in pairs. Areas over other
+    fractions are of other widths, so a recipe that lacks one has none; ``lacking`` names it,
+    and the fractions.
 
     Args:
         results: of all curves.
@@ -35,15 +37,30 @@ def summarise(results: Results, subsets: pd.DataFrame) -> dict[str, Any]:
     sizes = images_of(subsets)
     found: dict[str, Any] = {}
     for mode in dict.fromkeys(mode for _, mode, _ in results.values):
-        curves = _curves(results, mode, sizes)
+        curves, lacking = _curves(results, mode, sizes)
         if curves:
             found[mode] = {
                 "recipes": {
                     name: _one(results, curve, sizes) for name, curve in curves.items()
                 },
                 "wins": _wins(results, curves, sizes),
+                "lacking": lacking,
             }
     return found
+
+
+def notes(found: Mapping[str, Any]) -> list[str]:
+    """Say which recipes have no area because they lack a fraction that others have."""
+    return [
+        f"{recipe} ({mode}) was not run at {_percentages(fractions)} of the labels, so it has "
+        "no area under its curve and stands in no comparison of areas."
+        for mode, entry in found.items()
+        for recipe, fractions in entry["lacking"].items()
+    ]
+
+
+def _percentages(fractions: Sequence[float]) -> str:
+    return ", ".join(f"{100 * fraction:g} %" for fraction in fractions)
 
 
 def images_of(subsets: pd.DataFrame) -> Mapping[float, float]:
@@ -87,8 +104,10 @@ Points = dict[float, Floats]
 """Fraction -> the leading metric ``(R, 1 + B)``, smallest fraction first."""
 
 
-def _curves(results: Results, mode: str, sizes: Mapping[float, float]) -> dict[str, Points]:
-    """Return the recipes of a mode that have the same two or more fractions."""
+def _curves(
+    results: Results, mode: str, sizes: Mapping[float, float]
+) -> tuple[dict[str, Points], dict[str, list[float]]]:
+    """Return the recipes of a mode that have all its fractions, and what the others lack."""
     place = results.place(results.arrangement.measures.leading)
     points: dict[str, Points] = {}
     for curve in sorted(results.values, key=lambda curve: curve[2]):
@@ -96,9 +115,15 @@ def _curves(results: Results, mode: str, sizes: Mapping[float, float]) -> dict[s
         if own == mode and sizes.get(fraction, 0) > 0:
             points.setdefault(recipe, {})[fraction] = results.values[curve][place]
     most = max((tuple(each) for each in points.values()), key=len, default=())
-    return {
-        name: each for name, each in points.items() if tuple(each) == most and len(most) > 1
+    if len(most) < 2:
+        return {}, {}
+    whole = {name: each for name, each in points.items() if tuple(each) == most}
+    lacking = {
+        name: sorted(set(most) - set(each), reverse=True)
+        for name, each in points.items()
+        if name not in whole
     }
+    return whole, lacking
 
 
 def _stacked(points: Points, sizes: Mapping[float, float]) -> tuple[Floats, Floats]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from maskwise.artefacts.tables import PAIRED, SUBSETS, check_columns
 from maskwise.errors import UserError, hint
-from maskwise.evaluate import scales
+from maskwise.evaluate import scales, shrinkage
 from maskwise.evaluate.arrangement import arrange
 from maskwise.evaluate.comparisons import COVERS, adjust, chosen_pairs, sign_flip
 from maskwise.evaluate.config import EvaluateConfig, Primary
@@ -18,7 +18,6 @@ from maskwise.evaluate.notes import count_validation
 from maskwise.evaluate.output import all_figures, label_efficiency, rounded, scores_of
 from maskwise.evaluate.resampling import draw, interval, p_value, resample
 from maskwise.evaluate.results import Results, apart, score_all
-from maskwise.evaluate.shrinkage import summarise
 from maskwise.wording import count
 
 __all__ = ["EvaluateConfig", "Evaluated", "evaluate"]
@@ -101,8 +100,10 @@ def evaluate(
     )
     figures = all_figures(results)
     scores = scores_of(results, figures, config, source, validation)
+    left = shrinkage.summarise(results, subsets)
+    notes = [*scores["notes"], *shrinkage.notes(left)]
     return Evaluated(
-        scores={**scores, "shrinkage": summarise(results, subsets)},
+        scores={**scores, "shrinkage": left, "notes": notes},
         paired=paired,
         label_efficiency=label_efficiency(figures, subsets),
     )

@@ -13,6 +13,17 @@ from maskwise.replicates import Replicate, Study
 
 _OF_IMAGES = ("manifest", "rejects", "data_summary", "store_summary", "splits")
 _OF_SOURCE = (*_OF_IMAGES, "scores", "paired", "store")
+_WRITTEN = (
+    "report",
+    "figure",
+    "training_curves",
+    "study_table",
+    "study_markdown",
+    "study_latex",
+    "study_svg",
+    "study_pdf",
+)
+"""Artefacts of ``report``; the first is the page."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +150,7 @@ def report(
     settings: dict[str, Any],
     *artefacts: Any,
     study: Study,
-) -> tuple[str, bytes, Any]:
+) -> tuple[Any, ...]:
     """Draw the page; ``artefacts`` stand in the order of ``create_pipeline``."""
     from maskwise.pipelines import parsing
     from maskwise.pretrain.diagnostics.symptoms import warnings
@@ -173,7 +184,17 @@ def report(
             warnings={run: warnings(table) for run, table in histories.items()},
         )
     )
-    return result.html, result.figure, result.training
+    # In the order of ``_WRITTEN``.
+    return (
+        result.html,
+        result.figure,
+        result.training,
+        result.study_table,
+        result.study_markdown,
+        result.study_latex,
+        result.study_svg,
+        result.study_pdf,
+    )
 
 
 def create_pipeline(study: Study) -> Pipeline:
@@ -182,7 +203,7 @@ def create_pipeline(study: Study) -> Pipeline:
     node = Node(
         bind(report, study=study),
         [*_inputs(study, _OF_SOURCE), *joined, *_trained(study)],
-        [study.dataset(artefact) for artefact in ("report", "figure", "training_curves")],
+        [study.dataset(artefact) for artefact in _WRITTEN],
         name="report",
         tags="report",
     )

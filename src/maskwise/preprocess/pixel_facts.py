@@ -114,11 +114,12 @@ def _why_not(
     if not 2 <= classes <= MOST_CLASSES:
         return f"the label has {count(classes, 'class', 'classes')}"
     if groups < 2:
-        return f"there is {count(groups, 'group')} of validation images with a label"
+        return f"validation images with a label are of {count(groups, 'group')} in all"
     for name, part in (("training", learnt), ("validation", asked)):
         lacking = classes - len(np.unique(part))
         if lacking:
-            return f"{count(lacking, 'class', 'classes')} lack {name} images"
+            verb = "lacks" if lacking == 1 else "lack"
+            return f"{count(lacking, 'class', 'classes')} {verb} {name} images"
     return ""
 
 

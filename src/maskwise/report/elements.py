@@ -43,6 +43,14 @@ class Commands:
 
 
 @dataclass(frozen=True)
+class Files:
+    """Files beside the page, linked, each with what it is."""
+
+    kind: ClassVar[str] = "files"
+    files: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
 class Terms:
     """Words and what they mean."""
 
@@ -91,7 +99,7 @@ class Fold:
     elements: Sequence["Element"]
 
 
-Element = Heading | Paragraph | Items | Commands | Terms | Table | Pictures | Fold
+Element = Heading | Paragraph | Items | Commands | Files | Terms | Table | Pictures | Fold
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,11 @@ class Facts(PretrainingFacts):
         return self.classes if self.task == "diagnosis" else super().label_classes
 
     @property
+    def leading(self) -> str:
+        """The task's own metric, which areas are of; the page may speak of another."""
+        return str(self.inputs.scores.get("leading", self.metric))
+
+    @property
     def metric_name(self) -> str:
         """The main metric in print."""
         return self.in_print(self.metric)

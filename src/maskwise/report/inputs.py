@@ -110,3 +110,13 @@ class Report(PretrainingReport):
 
     figure: bytes
     """The main figure, PNG."""
+    study_table: pd.DataFrame
+    """The study as one table, ``study_table.columns``."""
+    study_markdown: str
+    """The same in Markdown."""
+    study_latex: str
+    """The same in LaTeX, with booktabs."""
+    study_svg: str
+    """The study as one figure for print."""
+    study_pdf: bytes
+    """The same as PDF."""

@@ -22,11 +22,14 @@ from maskwise.report.inputs import (
 )
 from maskwise.report.main_figure import efficiency, main_png
 from maskwise.report.names import without_names
+from maskwise.report.pictures import pdf_bytes, svg_bytes
 from maskwise.report.pretraining_cautions import cautions_of_pretraining, ceilings
 from maskwise.report.pretraining_facts import PretrainingFacts, read_pretraining
 from maskwise.report.sections import OF_PRETRAINING, sections
 from maskwise.report.sections.loading import snippet
 from maskwise.report.sections.training import losses
+from maskwise.report.study_figure import study_figure
+from maskwise.report.study_table import study_table
 
 __all__ = [
     "PretrainingInputs",
@@ -58,7 +61,17 @@ def render(inputs: ReportInputs) -> Report:
         main_picture=efficiency(facts, facts.metric, facts.mode),
         sections=[build(facts) for build in sections(facts.task)],
     )
-    return Report(html=html, figure=main_png(facts), training=_training(inputs))
+    table, drawn = study_table(facts), study_figure(facts)
+    return Report(
+        html=html,
+        figure=main_png(facts),
+        training=_training(inputs),
+        study_table=table.rows,
+        study_markdown=table.markdown,
+        study_latex=table.latex,
+        study_svg=svg_bytes(drawn).decode(),
+        study_pdf=pdf_bytes(drawn),
+    )
 
 
 def render_pretraining(inputs: PretrainingInputs) -> PretrainingReport:

@@ -3,11 +3,15 @@
 For whoever must know which files belong together before any of them is decoded.
 """
 
+import io
 import math
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
+from pydicom.filereader import read_dataset, read_file_meta_info
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from maskwise.scans.dicom_file import meta_information
@@ -29,6 +33,10 @@ REPEATERS = (
 
 _HEAD = 4096
 """Bytes in which the meta information of a file ends."""
+_INFLATED = 2**24
+"""Bytes that the header of a deflated file may become."""
+_PIXELS = Tag(0x7FE00008)
+"""The first element that may hold pixels."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,14 @@ def _read(raw: Path, path: str) -> SliceHeader | None:
     file = locate(raw, path)
     with refusing(path, "cannot be read as DICOM"), quiet("pydicom"):
         with file.open("rb") as stream:
-            syntax, _ = meta_information(stream.read(_HEAD))
+            syntax, start = meta_information(stream.read(_HEAD))
             if syntax == DeflatedExplicitVRLittleEndian:
-                return None  # what it inflates to is bounded where its pixels are read
-            stream.seek(0)
-            dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
+                stream.seek(start)
+                dataset = _inflated(stream.read(_INFLATED))
+                dataset.file_meta = read_file_meta_info(file)
+            else:
+                stream.seek(0)
+                dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
         header = Header(dataset, path)
         kind = kind_of(header)
         rows, columns = header.whole("Rows", 1), header.whole("Columns", 1)
@@ -103,6 +114,16 @@ def _read(raw: Path, path: str) -> SliceHeader | None:
             study=text_of(dataset, "StudyInstanceUID"),
             series=text_of(dataset, "SeriesInstanceUID"),
         )
+
+
+def _inflated(data: bytes) -> pydicom.Dataset:
+    """Read the header out of deflated ``data``, of which no more than bounded is inflated."""
+    head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, _INFLATED)
+
+    def pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        return bool(tag >= _PIXELS)
+
+    return read_dataset(io.BytesIO(head), False, True, stop_when=pixels)
 
 
 def _number(header: Header, keyword: str) -> float:

@@ -148,14 +148,15 @@ def _stem(name: str) -> str:
 def _images_of(raw: Path, files: list[str], label: str) -> list[str]:
     """Return the images of a class, out of its folder or else its archive."""
     folder = f"CT_{label}"
-    found = [path for path in files if folder in PurePosixPath(path).parts[:-1]]
+    inside = [path for path in files if folder in PurePosixPath(path).parts[:-1]]
+    images = [path for path in inside if looks_like_image(raw, path)]
     archive = _uppermost(files, f"{folder}.zip")
-    if not found and archive is not None:
+    if not images and archive is not None:
         try:
             found = walk_zip(raw, archive)
         except RejectedError as error:
             raise UserError(f"{error}; copy it again, or unpack it") from None
-    images = [path for path in found if looks_like_image(raw, path)]
+        images = [path for path in found if looks_like_image(raw, path)]
     if not images:
         raise UserError(
             f"{raw}: holds neither a folder {folder} with images nor {folder}.zip; point the "

@@ -117,6 +117,7 @@ class DicomFolderConfig:
             series, refused = rule(series)
             rejects += refused
         rows, refused, warnings = self._rows(series)
+        warnings += self._about_frames(series)
         rejects += refused
         # What holds no image, or cannot be read, is refused with its reason by who decodes it.
         rows += [{"path": path} for path in unread]
@@ -208,6 +209,16 @@ class DicomFolderConfig:
             return apart, rejects, []
         placed = table.join(ordered.slices.drop(columns="volume"), how="inner")
         return [*self._taken(placed), *apart], rejects, _warned(placed)
+
+    def _about_frames(self, series: list[_Series]) -> list[str]:
+        """Warn where ``every`` and ``trim`` do nothing, for only files can be left out."""
+        several = [file.path for one in series for file in one.files if file.frames > 1]
+        if not several or (self.every == 1 and self.trim == 0):
+            return []
+        return [
+            f"`every` and `trim` choose among files, so all frames of "
+            f"{count(len(several), 'file')} of several frames were taken, as of {several[0]!r}."
+        ]
 
     def _taken(self, placed: pd.DataFrame) -> list[dict[str, Any]]:
         """Return a row per slice that ``every`` and ``trim`` leave."""

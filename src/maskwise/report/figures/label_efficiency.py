@@ -52,7 +52,7 @@ def draw(
                     fontsize=8,
                 )
         panels[0].set_ylabel(axis)
-        _legend(figure, panels, columns=2 * len(modes))
+        legend(figure, panels, columns=2 * len(modes))
     return figure
 
 
@@ -66,7 +66,7 @@ def _panel(
     middles = {fraction: sum(sizes[fraction]) / 2 for fraction in fractions}
     places = list(middles.values())
     recipes = [name for name in styles if name in set(rows["recipe"])]
-    for offset, recipe in zip(_dodge(len(recipes), places), recipes, strict=True):
+    for offset, recipe in zip(dodge(len(recipes), places), recipes, strict=True):
         points = rows[rows["recipe"] == recipe].sort_values("fraction")
         x = np.array([middles[fraction] for fraction in points["fraction"]]) * offset
         value = points["value"].to_numpy(float)
@@ -91,14 +91,15 @@ def _panel(
     panel.grid(axis="x", visible=False)
 
 
-def _dodge(count: int, places: Sequence[float]) -> np.ndarray:
+def dodge(count: int, places: Sequence[float]) -> np.ndarray:
     """Return one factor per line, so that intervals at the same size stand side by side."""
     ratios = np.diff(np.log(sorted(set(places))))
     room = min(0.3, *(0.35 * ratios)) if len(ratios) else 0.3
     return np.exp(room * (np.arange(count) - (count - 1) / 2) / max(count, 1))
 
 
-def _legend(figure: Figure, panels: Sequence[Axes], columns: int) -> None:
+def legend(figure: Figure, panels: Sequence[Axes], columns: int) -> None:
+    """Write one legend of all panels below them."""
     handles: dict[str, Artist] = {}
     for panel in panels:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):

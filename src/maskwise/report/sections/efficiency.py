@@ -1,10 +1,22 @@
 """Label-efficiency curves of all metrics."""
 
-from maskwise.report.elements import Element, Fold, Paragraph, Pictures, Section
+from maskwise.report.elements import Element, Files, Fold, Paragraph, Pictures, Section
 from maskwise.report.facts import Facts
 from maskwise.report.main_figure import efficiency
 from maskwise.report.scores import in_order, of_labels
 from maskwise.report.sections import shrinkage
+
+_PRINT = (
+    "For print, beside this page: every recipe's figures, area, loss and wins in one table, "
+    "and its curves over labelled images per class in one figure that can be read in grey."
+)
+_FILES = (
+    ("study_table.csv", "the table, unrounded"),
+    ("study_table.tex", "the same in LaTeX (booktabs)"),
+    ("study_table.md", "the same in Markdown"),
+    ("study_figure.pdf", "the figure"),
+    ("study_figure.svg", "the same as SVG"),
+)
 
 
 def build(facts: Facts) -> Section:
@@ -22,6 +34,7 @@ def build(facts: Facts) -> Section:
         Pictures([efficiency(facts, main, mode) for mode in facts.modes]),
     ]
     elements += shrinkage.elements(facts)
+    elements += [Paragraph(_PRINT), Files(_FILES)]
     if pictures:
         words = f"The other metrics, {facts.mode_name(facts.mode).lower()}"
         elements.append(Fold(words, [Pictures(pictures)]))

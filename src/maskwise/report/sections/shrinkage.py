@@ -5,7 +5,7 @@ from typing import Any
 
 from maskwise.report.elements import Cell, Element, Heading, Paragraph, Row, Table
 from maskwise.report.facts import Facts
-from maskwise.report.formatting import number, signed, with_interval
+from maskwise.report.formatting import listing, number, share, signed, with_interval
 
 _READING = (
     "The area under a curve, over the logarithm of the number of labelled images and "
@@ -48,9 +48,23 @@ def _of_mode(facts: Facts, mode: str, found: Mapping[str, Any]) -> list[Element]
         key=lambda name: -(found["recipes"][name]["area"]["value"] or 0.0),
     )
     parts: list[Element] = [_areas(facts, mode, found["recipes"], recipes)]
+    parts += _lacking(facts, found.get("lacking", {}))
     if len(recipes) > 1:
         parts.append(_wins(facts, found["wins"], recipes))
     return parts
+
+
+def _lacking(facts: Facts, found: Mapping[str, list[float]]) -> list[Element]:
+    """Name the recipes without an area, whose curve is not as wide as the others'."""
+    without = [
+        f"{facts.title(name)} (not at {listing(map(share, fractions))})"
+        for name, fractions in found.items()
+        if name in facts.styles
+    ]
+    if not without:
+        return []
+    text = f"Without an area, because not run at every fraction: {listing(without)}."
+    return [Paragraph(text)]
 
 
 def _areas(facts: Facts, mode: str, found: Mapping[str, Any], recipes: list[str]) -> Table:
