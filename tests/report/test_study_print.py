@@ -24,7 +24,8 @@ RECIPES = ("scratch", "random_box", "dqn", "pixels")  # of which the last is onl
 
 def scored(inputs: ReportInputs) -> ReportInputs:
     """Return the inputs with what evaluate makes of their predictions."""
-    result = evaluate(inputs.predictions, inputs.subsets, EvaluateConfig(draws=199), "phantom")
+    config = EvaluateConfig(draws=199)
+    result = evaluate(inputs.predictions, inputs.subsets, config, "phantom", "diagnosis")
     return replace(inputs, scores=result.scores, paired=result.paired)
 
 
