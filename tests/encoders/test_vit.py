@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Generator, Tensor
 
+from maskwise.artefacts.weights import read_weights
 from maskwise.config import parse
 from maskwise.decay import rate_shares
 from maskwise.encoders.positions import sine_positions
@@ -330,3 +332,20 @@ def test_learnt_positions_stay_on_their_grid_and_are_drawn_for_another() -> None
     expected = torch.nn.functional.interpolate(maps, (6, 8), mode="bicubic")
     assert torch.allclose(drawn_larger, expected.flatten(2).transpose(1, 2))
     assert encoder(torch.zeros(1, 1, 96, 128))[-1].shape == (1, 192, 6, 8)
+
+
+@pytest.mark.parametrize("key", ["model", "state_dict", "teacher"])
+def test_a_training_checkpoint_s_weights_are_found_within_it(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "checkpoint.pth"
+    torch.save({key: of_mae(), "epoch": 800}, path)
+    config = parse(VitConfig, {"patch": 16}, "encoder")
+    read = read_weights(str(path), "vit", config, 1, 0, "mine.encoder.weights")
+    assert len(read.tensors) == len(config.build(1).state_dict())
+
+
+def test_weights_of_another_size_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pth"
+    torch.save(of_mae(), path)
+    config = parse(VitConfig, {"patch": 16, "size": "small"}, "encoder")
+    with pytest.raises(UserError, match="nothing was loaded"):
+        read_weights(str(path), "vit", config, 1, 0, "mine.encoder.weights")

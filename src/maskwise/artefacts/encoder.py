@@ -30,6 +30,8 @@ READABLE = (FORMAT, "maskwise/1")
 DECODER = "decoder."
 """Prefix of tensors that may stand beside the encoder's: of the decoder that it was
 pre-trained with."""
+WITHIN = ("state_dict", "model", "teacher")
+"""Where training checkpoints of other projects hold their weights: most, MAE's, DINO's."""
 MOST_TENSORS = 10
 """Named in a message."""
 M = TypeVar("M", bound=nn.Module)
@@ -212,7 +214,9 @@ def read_checkpoint(path: Path, where: str) -> dict[str, Tensor]:
         raise UserError(
             f"{where}: is not a readable checkpoint of weights ({cut(str(error), 400)})"
         ) from None
-    state = state.get("state_dict", state) if isinstance(state, Mapping) else state
+    for key in WITHIN:
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{where}: holds {type(state).__name__}, not a state dict of tensors")
     return dict(state)

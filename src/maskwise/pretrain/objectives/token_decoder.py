@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwise.encoders.positions import sine_positions
-from maskwise.encoders.transformer import EPSILON, Block, initialise, picked
+from maskwise.encoders.transformer import EPSILON, Attention, Block, initialise, picked
 from maskwise.masks import Grid
 
 
@@ -67,7 +67,7 @@ class TokenDecoder(nn.Module):
         table = sine_positions(fine, shape.width, factor if aligned else 1)
         front = torch.zeros(in_front, shape.width)
         self.register_buffer("positions", torch.cat([front, table])[None], persistent=False)
-        self.can_be_lean = shape.attention(fine, in_front) is None
+        self.can_be_lean = isinstance(self._last.attn, Attention)
         initialise(self)
 
     def forward(self, tokens: Tensor, asked: Tensor | None = None) -> Tensor:
@@ -83,8 +83,8 @@ class TokenDecoder(nn.Module):
         """
         current = children(self.enter(tokens), self.grid, self.factor, self.in_front)
         current = current + self.positions.to(current.dtype)
-        *before, last = self.blocks
-        for block in before:
+        last = self._last
+        for block in list(self.blocks)[:-1]:
             current = block(current)
         numbers = None if asked is None else asked + self.in_front
         if numbers is not None and self.can_be_lean:
@@ -96,6 +96,12 @@ class TokenDecoder(nn.Module):
             )
         patches: Tensor = self.head(self.norm(current))
         return patches
+
+    @property
+    def _last(self) -> Block:
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        return last
 
 
 def children(tokens: Tensor, grid: Grid, factor: int, in_front: int) -> Tensor:
