@@ -372,7 +372,7 @@ def test_an_encoder_that_does_not_suit_the_image_is_refused_before_any_stage() -
 
 def test_a_decoder_that_finds_nothing_to_take_past_is_refused_before_any_stage() -> None:
     message = refusal("hippocampus", scratch={"encoder": {"name": "pixels"}})
-    assert "scratch.encoder.name: all of its features have the stride 8" in message
+    assert "scratch.encoder.name: its only features have the stride 8" in message
     assert "write network: {layout: lean} into the source's finetune.task" in message
 
 

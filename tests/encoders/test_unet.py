@@ -33,6 +33,16 @@ class Halving(Encoder):
         return [nn.functional.avg_pool2d(images, stride) for stride in self.strides]
 
 
+def test_maps_of_one_stride_stand_for_strides_that_halve_towards_the_image() -> None:
+    decoder = UnetDecoder(UNET, 1, (192, 192, 192), (8, 8, 8), 2)
+    drawn = [layer for layer in decoder.raised if isinstance(layer, nn.ConvTranspose2d)]
+    assert [layer.stride for layer in drawn] == [(4, 4), (2, 2)]  # to strides of 2 and of 4
+    assert [layer.out_channels for layer in drawn] == [2 * 16, 4 * 16]
+    features = [torch.rand(1, 192, 2, 4, requires_grad=True) for _ in range(3)]
+    decoder(torch.rand(1, 1, 16, 32), features).sum().backward()
+    assert all(each.grad is not None and each.grad.any() for each in features)
+
+
 @pytest.mark.parametrize(
     "encoder",
     [
@@ -44,6 +54,9 @@ class Halving(Encoder):
         Halving((1, 2, 4)),
         Halving((2, 4, 8, 16, 32)),
         Halving((8, 8, 16)),
+        # Of one stride, as a transformer's: drawn apart.
+        Halving((8, 8, 8)),
+        Halving((2, 2, 2, 2)),
     ],
     ids=lambda encoder: str(encoder.strides),
 )

@@ -42,6 +42,8 @@ LEAN = DecoderConfig(layout="lean")
 class UnetDecoder(nn.Module):
     """Goes up through the strides of the encoder, and beyond them to the image.
 
+    Where all stages share a stride, as a transformer's do, each earlier one is drawn at twice
+    the sides of the next, and stands for that stride (UNETR, Hatamizadeh et al., WACV 2022).
     Where the encoder begins with a stride, a stem of one convolution per level makes what is
     taken past it: of the image at its own pixels, and of that at half of them where the
     encoder begins with a stride of 4.
@@ -54,7 +56,7 @@ class UnetDecoder(nn.Module):
         outputs: channels of the answer.
 
     Raises:
-        UserError: if all stages share one stride: nothing can be taken past the deepest.
+        UserError: if there is one stage: nothing can be taken past the deepest.
     """
 
     def __init__(
@@ -66,28 +68,39 @@ class UnetDecoder(nn.Module):
         outputs: int,
     ) -> None:
         super().__init__()
-        # Where several stages share a stride, the deepest of them stands for it.
-        self._stages = [
-            stage
-            for stage, stride in enumerate(strides)
-            if stage + 1 == len(strides) or strides[stage + 1] > stride
-        ]
-        if len(self._stages) == 1:
+        if len(strides) == 1:
             raise UserError(
-                f"encoder.name: all of its features have the stride {strides[-1]}, so that a "
+                f"encoder.name: its only features have the stride {strides[-1]}, so that a "
                 "decoder of layout unet finds none to take past the deepest; write network: "
                 "{layout: lean} into the source's finetune.task, or choose another encoder"
             )
+        self.raised = nn.ModuleList()
+        outs = [*widths]
+        if len({*strides}) == 1:
+            self._stages, strides = _drawn_apart(strides)
+            for stage in self._stages[:-1]:
+                factor = strides[-1] // strides[stage]
+                outs[stage] = min(widths[stage], config.width * strides[stage])
+                self.raised.append(
+                    nn.ConvTranspose2d(widths[stage], outs[stage], factor, stride=factor)
+                )
+        else:
+            # Where several stages share a stride, the deepest of them stands for it.
+            self._stages = [
+                stage
+                for stage, stride in enumerate(strides)
+                if stage + 1 == len(strides) or strides[stage + 1] > stride
+            ]
         self.stem = nn.ModuleList()
         skips: list[tuple[int, int]] = []  # (stride, channels), finest first
         stride, channels = 1, inputs
-        while stride < strides[0]:
+        while stride < strides[self._stages[0]]:
             out = config.width * stride
             step = 1 if stride == 1 else 2
             self.stem.append(_convolution(config.norm, channels, out, step))
             skips.append((stride, out))
             stride, channels = 2 * stride, out
-        skips += [(strides[stage], widths[stage]) for stage in self._stages[:-1]]
+        skips += [(strides[stage], outs[stage]) for stage in self._stages[:-1]]
         self.ups, self.blocks = nn.ModuleList(), nn.ModuleList()
         width, before = widths[-1], strides[-1]
         for stride, channels in reversed(skips):
@@ -108,12 +121,25 @@ class UnetDecoder(nn.Module):
         for layer in self.stem:
             current = layer(current)
             skips.append(current)
-        skips += [features[stage] for stage in self._stages[:-1]]
+        past = [features[stage] for stage in self._stages[:-1]]
+        if self.raised:
+            past = [raise_(each) for raise_, each in zip(self.raised, past, strict=True)]
+        skips += past
         current = features[-1]
         for up, block, skip in zip(self.ups, self.blocks, reversed(skips), strict=True):
             current = block(cat([skip, up(current)], dim=1))
         answer: Tensor = self.head(current)
         return answer
+
+
+def _drawn_apart(strides: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the stages that are used of those of one stride, and the stride of each of all.
+
+    The deepest keeps its own, each one before it has half of the next one's, down to 1.
+    """
+    last, stages = strides[-1], len(strides)
+    halves = [last >> (stages - 1 - stage) for stage in range(stages)]
+    return [stage for stage, stride in enumerate(halves) if stride >= 1], halves
 
 
 def _convolution(norm: Norm, width: int, out: int, stride: int = 1) -> nn.Sequential:
