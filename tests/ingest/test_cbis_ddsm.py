@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from maskwise.artefacts.store import open_store
 from maskwise.config import choose
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
@@ -21,8 +22,9 @@ from maskwise.ingest.sources.cbis_ddsm import CbisDdsmConfig
 from maskwise.ingest.sources.cbis_ddsm_files import Box, Found, Task, look
 from maskwise.ingest.sources.cbis_ddsm_table import read_lesions
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
-from maskwise.preprocess.config import SourcePreprocessConfig
+from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.splits import make_splits
+from maskwise.preprocess.stage import preprocess
 from maskwise.scans.pictures import read_frame
 from maskwise.scans.reasons import Reject
 from maskwise.scans.region import Region
@@ -340,12 +342,50 @@ def test_breasts_of_films_are_found_cropped_and_turned_to_one_side(raw: Path) ->
     assert manifest["width"].max() < cbis_ddsm.WIDTH
 
 
-def test_masks_are_turned_with_their_lesions(raw: Path) -> None:
+def test_breasts_of_lesions_are_turned_to_one_side(raw: Path) -> None:
     plain = run(raw).manifest.set_index("image_id")
     turned = run(raw, reading={"chest_wall": "left"}).manifest.set_index("image_id")
-    assert list(plain["lesion_share"].dropna()) == list(turned["lesion_share"].dropna())
     right = plain["side"] == "right"
     assert (plain["sha256"] != turned["sha256"]).equals(right)
+
+
+# Masks of images
+
+
+def test_the_share_of_a_lesion_is_that_of_its_square(raw: Path) -> None:
+    manifest = run(raw).manifest
+    shares = dict(
+        zip(manifest["path"].str.partition("/")[0], manifest["lesion_share"], strict=True)
+    )
+    # 30 x 20 pixels of 30 x 30, and 40 x 10 of 40 x 40.
+    assert shares["Mass-Training_P_00001_LEFT_CC"] == pytest.approx(2 / 3)
+    assert shares["Mass-Training_P_00007_LEFT_CC"] == pytest.approx(1 / 4)
+
+
+@pytest.mark.parametrize("chest_wall", ["keep", "left"])
+def test_the_store_holds_the_part_of_the_mask_that_is_the_lesion_s(
+    tmp_path: Path, chest_wall: str
+) -> None:
+    row = replace(ROWS[2], box=(100, 119, 30, 49))
+    assert row.side == "RIGHT"
+    raw = cbis_ddsm.write(tmp_path / "raw", (row, NORMAL, *TWO))
+    mask = cbis_ddsm.mask_pixels(row)
+    mask[100:110, 40:50] = 0  # what is left is an L
+    (path,) = (raw / row.lesion).rglob("000001.dcm")
+    save_dicom(slice_of(mask), path)
+    manifest = run(raw, reading={"chest_wall": chest_wall}).manifest
+    source = SourcePreprocessConfig(
+        height=40, width=40, geometry={"name": "pad"}, split="own", validation_share=0.5
+    )
+    made = preprocess(raw, manifest, source, PreprocessConfig(workers=1), "t")
+    made.write_store(tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    place = int(np.flatnonzero(manifest["path"].str.startswith(row.film))[0])
+    shown = store.lesions(np.array([place]))[0]
+    expected = mask[100:120, 30:50] > 0
+    expected = expected[:, ::-1] if chest_wall == "left" else expected
+    assert (shown[10:30, 10:30] == expected).all()
+    assert shown.sum() == expected.sum()
 
 
 # What is refused

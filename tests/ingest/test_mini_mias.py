@@ -159,6 +159,19 @@ def test_places_are_used_equally_often_and_drawn_by_the_seed_alone(tmp_path: Pat
         assert one.value_counts().to_dict() == {"mdb001": 3, "mdb005": 3, "mdb009": 3}
 
 
+def test_a_place_that_fits_either_side_is_given_to_its_own_alone(tmp_path: Path) -> None:
+    # In the middle of the film, where both breasts reach.
+    rows = (
+        *(f"mdb{n:03d} G CIRC B 512 {480 + n} 30" for n in (1, 2, 5, 6)),
+        *(f"mdb{n:03d} G NORM" for n in range(11, 27)),
+    )
+    images = read(mini_mias.write(tmp_path, rows), images="patches").images
+    normals = images[images["placed_as"].notna()]
+    assert len(normals) == 16
+    for film, lesion in zip(normals["film"], normals["placed_as"], strict=True):
+        assert int(film[3:]) % 2 == int(lesion[3:]) % 2
+
+
 def test_a_normal_film_without_breast_gives_no_patch(tmp_path: Path) -> None:
     raw = mini_mias.write(tmp_path)
     save(np.zeros((256, 256), np.uint8), raw / "mdb004.pgm")

@@ -64,14 +64,19 @@ def find_breast(pixels: NDArray[Any]) -> Breast | None:
 def _of_film(piece: NDArray[np.bool_], step: int, shape: tuple[int, int]) -> Breast:
     """Return what was found on a grid of every ``step``-th pixel, on the film itself."""
     mask = piece.repeat(step, axis=0)[: shape[0]].repeat(step, axis=1)[:, : shape[1]]
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    (top, bottom), (left, right) = (
+        (int(hit[0]) * step, min((int(hit[-1]) + 1) * step, side))
+        for hit, side in zip(
+            (np.flatnonzero(piece.any(axis=axis)) for axis in (1, 0)), shape, strict=True
+        )
+    )
     across = piece[:, piece.any(axis=0)].sum(axis=0)
     edge = max(1, round(EDGE * len(across)))
     return Breast(
         mask=mask,
-        top=int(rows[0]),
-        left=int(columns[0]),
-        height=int(rows[-1] - rows[0]) + 1,
-        width=int(columns[-1] - columns[0]) + 1,
+        top=top,
+        left=left,
+        height=bottom - top,
+        width=right - left,
         on_left=bool(across[:edge].sum() > across[-edge:].sum()),
     )
