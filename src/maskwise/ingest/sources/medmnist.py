@@ -105,7 +105,7 @@ class MedmnistConfig:
         if others:
             raise UserError(
                 f"{path}: {part}_labels has several columns, which are read as findings that "
-                f"are there (1) or not (0), but holds {others[0]}; write one column of classes, "
+                f"are there (1) or not (0), but holds {others[0]}; write one column of classes "
                 "or only 0 and 1"
             )
         for finding, values in zip(findings, labels.T, strict=True):
