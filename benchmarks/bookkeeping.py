@@ -29,8 +29,9 @@ PROJECT = Path(__file__).parents[1]
 KEDRO = str(Path(sys.executable).parent / "kedro")
 ENV = "probes"
 TOOK = re.compile(r"\d+ of \d+: (\S+) took ([\d.]+) (s|min);")
-STEPS = 60
-"""Of SimCLR: some seconds."""
+IMAGES = 240
+STEPS = 30
+"""Of SimCLR: some seconds a replicate."""
 
 
 def main() -> None:
@@ -80,7 +81,9 @@ def arrange(project: Path, recipe: str, seeds: int) -> None:
     change(project / "conf/base/experiment.yml", "experiment", seeds=list(range(seeds)))
     change(project / "conf/base/parameters_evaluate.yml", "evaluate", primary={})
     budget = {"grid": [16, 16], "steps": STEPS, "batch_size": 32}
-    change(project / "conf/base/sources/parameters_phantom.yml", "phantom", pretrain=budget)
+    ingest = {"name": "phantom", "images": IMAGES}
+    source = project / "conf/base/sources/parameters_phantom.yml"
+    change(source, "phantom", ingest=ingest, pretrain=budget)
 
 
 def change(path: Path, block: str, **options: Any) -> None:

@@ -45,6 +45,8 @@ class MaskwiseSession(KedroSession):
             check_environment(conf, env)
             check_files(conf, ("base", env or "local"))
             check_runtime(self.store.get("runtime_params") or {})
+            # As Kedro is about to, which would otherwise register all pipelines once more.
+            pipelines.set_requested(options.get("pipeline_names") or None)
             check_request(pipelines, options)
             return super().run(*args, **options)
 

@@ -105,7 +105,7 @@ def _make(asked: Asked, chosen: Study, at_once: int) -> None:
     ]
     there = len(chosen.all_replicates) - len(jobs)
     if jobs:
-        _import()
+        _import(chosen.source)
     click.echo(f"{count(len(jobs), 'replicate')} to make, {there} there already.")
     failed = [done for done in _told(jobs, at_once) if done.code != 0]
     if failed:
@@ -164,11 +164,12 @@ def make(replicate: Replicate, stages: Sequence[str], asked: Asked) -> None:
         sys.exit(error.exit_code)
 
 
-def _import() -> None:
+def _import(source: str) -> None:
     """Import what replicates need, and register pipelines, once for all of them."""
     for name in IMPORTED:
         importlib.import_module(name)
-    pipelines.keys()  # registers them
+    pipelines.set_requested([source])  # as each run does, which registers them anew otherwise
+    pipelines.keys()
     gc.freeze()  # the forked processes share its memory
 
 
