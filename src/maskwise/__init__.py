@@ -92,9 +92,9 @@ def predict(
     """Return what a model says about scans that nobody labelled, one row per image.
 
     The table is that of the stage ``predict``: ``path``, ``frame``, ``prediction``, then of a
-    classifier ``p_<class>`` (calibrated), of one of several labels ``called_<label>`` as well, of
-    a segmenter ``area_<class>``, and ``refused``, the reason why there is no prediction. Needs
-    the extra ``pipeline``.
+    classifier ``p_<class>`` (calibrated), of one of several labels ``called_<label>`` as well,
+    of a segmenter ``area_<class>``, and ``refused``, the reason why there is no prediction.
+    Needs the extra ``pipeline``.
 
     Args:
         paths: a folder, a table with a column of paths, a file, or a list of files.
