@@ -146,6 +146,18 @@ def test_a_lesion_with_two_margins_counts_as_positive_for_both() -> None:
     assert result.scores["classes"]["obscured"] == {"n_images": 1, "n_groups": 1}
 
 
+def test_a_probability_that_is_the_threshold_is_a_call() -> None:
+    truth = np.zeros((8, 3))
+    truth[:4] = 1
+    table = predicted(truth=truth)
+    for name in LABELS:
+        # Half of the images that show it lie at the threshold, and the others below.
+        table[f"p_{name}"] = [0.5, 0.5, 0.4, 0.4, 0.1, 0.1, 0.1, 0.1]
+        table[f"threshold_{name}"] = 0.5
+    # 2 TP / (2 TP + FP + FN) = 4 / (4 + 0 + 2)
+    assert values(scored(table, EVERY_IMAGE))["macro_f1"] == pytest.approx(2 / 3, abs=1e-5)
+
+
 def test_labels_that_all_or_no_test_images_show_are_in_no_mean_and_named() -> None:
     truth = (np.random.default_rng(0).random((40, 3)) < 0.4).astype(float)
     truth[:, 1] = 0

@@ -156,6 +156,19 @@ def test_a_misspelt_label_gets_the_close_match() -> None:
         MultilabelConfig("mark").build(*table("a", "b"), "task")
 
 
+def test_which_combinations_are_rare_is_told_without_the_test_part() -> None:
+    learnt = ["a"] * 12 + ["b"] * 12 + ["a|b"] * 9
+    strata = []
+    for tested in ("a", "a|b"):
+        index, splits = table(*learnt, *[tested] * 3, held_out=3)
+        task = MultilabelConfig("marks").build(index, splits, "task")
+        rows = splits.assign(group=splits["image_id"], row=np.arange(len(splits)))
+        strata.append(list(task.labelled(index, rows)["stratum"][: len(learnt)]))
+    assert strata[0] == strata[1]
+    # Nine groups are too few for a stratum: they join the smaller one.
+    assert set(strata[0]) == {"a", "b"}
+
+
 # What is lost.
 
 

@@ -14,6 +14,7 @@ from maskwise.finetune.augmentation import Augmentation, draw_moves
 from maskwise.finetune.classification.heads import LinearHead
 from maskwise.finetune.classification.softmax import Softmax
 from maskwise.finetune.classification.training import Lesson, fine_tune, predict_logits
+from maskwise.finetune.multilabel.sigmoid import Sigmoid
 from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
 from maskwise.progress import bar
 
@@ -121,6 +122,28 @@ def test_a_class_of_more_weight_is_called_oftener(tmp_path: Path) -> None:
 
     assert lead_of_the_second([1.0, 20.0]) > lead_of_the_second([1.0, 1.0]) + 0.1
     assert lead_of_the_second([20.0, 1.0]) < lead_of_the_second([1.0, 1.0]) - 0.1
+
+
+def test_what_heavier_positives_add_to_the_logits_is_no_part_of_the_model(
+    tmp_path: Path,
+) -> None:
+    targets = np.arange(32).reshape(16, 2) % 3 == 0
+    given = lesson(
+        tmp_path,
+        rows=np.arange(16),
+        likelihood=Sigmoid(),
+        targets=targets.astype(np.float64),
+        weights=np.array([20.0, 0.1]),
+        learning_rate=1e-12,
+    )
+    model, head = start()
+    model.head = head.folded()
+    # A rate of nothing: whatever differs was added, and not learnt.
+    learnt = trained(given, FullConfig())
+    untouched, found = (
+        predict_logits(each, given.store, given.rows, CPU) for each in (model, learnt)
+    )
+    np.testing.assert_allclose(found, untouched, atol=1e-3)
 
 
 def test_an_encoder_rate_of_zero_trains_the_linear_layer_alone(tmp_path: Path) -> None:
