@@ -25,7 +25,7 @@ from kedro.framework.startup import ProjectMetadata
 
 from maskwise.errors import UserError, hint, listed
 from maskwise.replicates import Replicate, Study, read_studies
-from maskwise.session import check_environment, check_files, telling
+from maskwise.session import MaskwiseSession, check_environment, check_files, telling
 from maskwise.side_by_side import Done, Job, run, share_threads
 from maskwise.typed_params import read_params
 from maskwise.wording import count
@@ -151,10 +151,10 @@ def job(replicate: Replicate, chosen: Study, logs: Path, work: Callable[[], obje
 def make(replicate: Replicate, stages: Sequence[str], asked: Asked) -> None:
     """Run stages of a replicate as `kedro run` does; leave this process if that fails."""
     try:
-        with KedroSession.create(
+        with MaskwiseSession.create(
             asked.project, env=asked.env, runtime_params=read_params(asked.params)
         ) as session:
-            cast(KedroSession, session).run(
+            cast(MaskwiseSession, session).run(
                 pipeline_names=[replicate.source],
                 tags=list(stages),
                 namespaces=[replicate.namespace],

@@ -70,6 +70,9 @@ def test_a_replicate_that_fails_is_named_with_what_it_said(copy: Project) -> Non
     assert "1 of 1: random_box.s0 FAILED" in said
     assert "bxo" in said
     assert "nothing was scored" in said
+    log = (copy.root / "data/study/phantom/random_box.s0.log").read_text(encoding="utf-8")
+    assert log.splitlines()[-1].startswith("Error: ")
+    assert "Traceback" not in log
     assert "Traceback" not in said
 
 

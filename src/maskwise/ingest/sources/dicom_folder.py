@@ -263,17 +263,8 @@ class LidcIdriConfig:
         return "ct"
 
     def listing(self, raw: Path) -> Listing:
-        return DicomFolderConfig(
-            modality="ct",
-            orientation="axial",
-            min_slices=self.min_slices,
-            series=self.series,
-            repeats=self.repeats,
-            every=self.every,
-            trim=self.trim,
-            duplicate_distance=self.duplicate_distance,
-            reading=self.reading,
-        ).listing(raw)
+        rules = DicomFolderConfig(modality="ct", orientation="axial", **vars(self))
+        return rules.listing(raw)
 
 
 def _is_dicom(raw: Path, path: str) -> bool:
