@@ -3,7 +3,6 @@
 import numpy as np
 
 from maskwise.finetune.classification.contract import Floats
-from maskwise.weighted import share
 
 LEAST_POSITIVES = 5
 """Validation images that show a label, below which nothing is chosen by them."""
@@ -39,6 +38,6 @@ def _best(chances: Floats, positive: np.ndarray) -> float:
     candidates = np.unique(np.append(halfway, OTHERWISE))
     candidates = candidates[np.argsort(np.abs(candidates - OTHERWISE), kind="stable")]
     called = chances >= candidates[:, None]  # (candidates, N)
-    right = (called & positive).sum(axis=1).astype(np.float64)
-    f1 = share(2 * right, called.sum(axis=1) + positive.sum().astype(np.float64))
+    right = (called & positive).sum(axis=1)
+    f1 = 2 * right / (called.sum(axis=1) + positive.sum())
     return float(candidates[f1.argmax()])
