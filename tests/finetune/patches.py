@@ -79,6 +79,7 @@ SMALL: dict[str, dict[str, object]] = {
     "context_cnn": {"widths": (8, 16), "convolutions": (1, 1)},
     "resnet18": {"width": 8},
     "pixels": {},
+    "vit": {"patch": 8},
 }
 
 

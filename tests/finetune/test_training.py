@@ -10,6 +10,7 @@ from torch import nn
 from finetune.patches import small_encoder, write_patches
 from maskwise.artefacts.store import Laterality
 from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.vit import Vit
 from maskwise.finetune.augmentation import Augmentation, draw_moves
 from maskwise.finetune.classification.heads import LinearHead
 from maskwise.finetune.classification.softmax import Softmax
@@ -19,7 +20,7 @@ from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser,
 from maskwise.progress import bar
 
 CPU = torch.device("cpu")
-FEATURES = {"context_cnn": 24, "resnet18": 120}
+FEATURES = {"context_cnn": 24, "resnet18": 120, "vit": 3 * 192}
 
 
 def lesson(path: Path, **changes: object) -> Lesson:
@@ -64,6 +65,22 @@ def trained(given: Lesson, config: FullConfig, architecture: str = "context_cnn"
 
 def tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_branches_are_left_out_alike_by_the_seed_alone_and_not_in_what_is_kept(
+    tmp_path: Path,
+) -> None:
+    given = lesson(tmp_path, steps=2)
+    dropping = FullConfig(drop_path=0.3)
+    torch.manual_seed(1)
+    once = trained(given, dropping, "vit")
+    torch.manual_seed(2)
+    again = tensors(trained(given, dropping, "vit"))
+    whole = tensors(trained(given, FullConfig(), "vit"))
+    assert all(tensor.equal(again[name]) for name, tensor in tensors(once).items())
+    assert not all(tensor.equal(again[name]) for name, tensor in whole.items())
+    assert isinstance(once.encoder, Vit)
+    assert not any(block.drop_path for block in once.encoder.blocks_in_order())
 
 
 def test_the_configured_weight_decay_reaches_the_optimiser_but_no_bias_and_no_norm() -> None:
