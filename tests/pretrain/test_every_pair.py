@@ -72,7 +72,7 @@ def encoder_for(objective: str) -> dict[str, Any]:
 
 
 ENOUGH = ("random_cells", "dqn", "a3c", "hardest", "attention")
-"""Policies for `multiscale`, of which they see what they see of `mae`; transformers are slow."""
+"""Policies that are tried with `multiscale`, of which none sees more than of `mae`."""
 FILLING_IN = [name for name, config in OBJECTIVES.items() if config.needs_mask]
 pairs = pytest.mark.parametrize(
     ("policy", "objective"),
