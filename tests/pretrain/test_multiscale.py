@@ -1,6 +1,6 @@
 """Masked reconstruction at one scale (MAE) and at several (MIRAM), against slow references."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,17 @@ from torch import Generator, Tensor
 
 from maskwise.config import parse
 from maskwise.encoders.context_cnn import ContextCnnConfig
+from maskwise.encoders.positions import sine_positions
 from maskwise.encoders.tokens import TokenEncoder
-from maskwise.encoders.transformer import picked
+from maskwise.encoders.transformer import Attention, picked
 from maskwise.encoders.vit import VitConfig
 from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
+from maskwise.pretrain.objectives.linear_attention import (
+    LinformerAttention,
+    NystromAttention,
+)
 from maskwise.pretrain.objectives.multiscale import (
     MaeConfig,
     Multiscale,
@@ -41,8 +46,9 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=Generator().manual_seed(seed))
 
 
-def a_setting(fine: int = 1, native: float | None = None) -> Setting:
-    return make_setting(height=32, width=48, grid=GRID, fine=fine, native=native)
+def a_setting(fine: int = 1, detail: Sequence[float] | None = None) -> Setting:
+    known = None if detail is None else np.array(detail)
+    return make_setting(height=32, width=48, grid=GRID, fine=fine, detail=known)
 
 
 def made(
@@ -58,9 +64,10 @@ def made(
     return objective
 
 
-def a_batch(fine: int = 1, number: int = 3) -> Batch:
+def a_batch(fine: int = 1, number: int = 3, double: bool = True) -> Batch:
     rows = torch.arange(number)
-    large = drawn(number, 1, 32 * fine, 48 * fine).double()
+    large = drawn(number, 1, 32 * fine, 48 * fine)
+    large = large.double() if double else large
     images = torch.nn.functional.avg_pool2d(large, fine) if fine > 1 else large
     return Batch(images, rows, rows, rows, 0.0, large if fine > 1 else None)
 
@@ -229,6 +236,11 @@ def test_a_plain_target_answers_pixels() -> None:
     assert outcome.residual is not None
     errors = patches(outcome.residual.double(), 8).square().mean(2).reshape(3, *GRID)
     assert torch.allclose(errors[mask], outcome.error_map[mask].double(), rtol=1e-4)
+    # What is seen is not drawn, unless the loss is of it, too.
+    assert not errors[~mask].any()
+    everywhere = made(options={"target": "plain", "loss_region": "all"})(batch, mask)
+    assert everywhere.residual is not None
+    assert patches(everywhere.residual, 8)[~mask.flatten(1)].abs().min() > 0
 
 
 @pytest.mark.parametrize(("region", "equal"), [("masked", True), ("all", False)])
@@ -336,6 +348,10 @@ def test_an_encoder_without_tokens_is_refused() -> None:
         ({"scales": [1, 4, 2], "loss_weights": [1, 1, 1]}, "should begin with 1 and ascend"),
         ({"loss_weights": [1]}, "one number for each of the 2 scales"),
         ({"loss_weights": [0, 0]}, "not all 0"),
+        (
+            {"scales": [1], "loss_weights": [1], "hi_target": "upsampled"},
+            "are of scales beyond 1",
+        ),
         ({"fine_width": 18, "fine_heads": 3}, "positions need a multiple of 4"),
         ({"width": 20, "heads": 16}, "heads need a multiple of 16"),
     ],
@@ -354,14 +370,19 @@ def test_a_native_target_that_is_not_kept_is_refused(fine: int, told: str) -> No
         config.build(a_setting(fine), VitConfig().build(1))
 
 
-def test_a_native_target_that_few_images_have_is_told(
+def test_a_native_target_that_few_files_have_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    MultiscaleConfig().build(a_setting(2, 0.4), VitConfig().build(1))
-    assert "only 40 % of the training images" in caplog.text
+    few, most = [1.9, 1.2, 3.0, 1.0, 2.0], [1.9, 2.5, 3.0, 1.0, 2.0]
+    MultiscaleConfig().build(a_setting(2, few), VitConfig().build(1))
+    assert "only 40 % of the training images' files" in caplog.text
     caplog.clear()
-    MultiscaleConfig().build(a_setting(2, 0.6), VitConfig().build(1))
+    MultiscaleConfig().build(a_setting(2, most), VitConfig().build(1))
+    # What is kept finer than any scale draws is not asked for.
+    objective = MultiscaleConfig().build(a_setting(4, most), VitConfig().build(1))
     assert not caplog.text
+    outcome = objective(a_batch(4, double=False), a_mask())
+    assert float(outcome.figures["native_fraction"]) == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize(
@@ -380,3 +401,89 @@ def test_a_policy_that_hides_here_more_and_there_less_is_refused(
     block = {"objective": {"name": "mae"}, "policy": policy, "encoder": {"name": "vit"}}
     with pytest.raises(UserError, match=f"more cells of one image than of another.*{told}"):
         parse_recipe(block, "recipe")
+
+
+def attentions(objective: Multiscale) -> dict[str, list[type]]:
+    found = {}
+    for factor, decoder in objective.decoders.items():
+        assert isinstance(decoder, TokenDecoder)
+        found[factor] = [type(block.get_submodule("attn")) for block in decoder.blocks]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("options", "fine"),
+    [
+        ({}, [Attention]),
+        ({"fine_attention": "plain", "fine_depth": 2}, [Attention] * 2),
+        ({"fine_attention": "nystrom", "landmarks": 16}, [NystromAttention]),
+        ({"fine_attention": "linformer"}, [LinformerAttention]),
+    ],
+)
+def test_the_fine_decoder_attends_as_it_is_told_and_learns(
+    options: dict[str, Any], fine: list[type]
+) -> None:
+    objective = made("multiscale", 2, options)
+    assert attentions(objective) == {"1": [Attention], "2": fine}
+    gradients(objective, objective(a_batch(2), a_mask()))
+
+
+def test_plain_attention_gives_way_where_it_would_be_the_slower() -> None:
+    config = MultiscaleConfig(fine_width=8, fine_heads=2)
+    setting = make_setting(height=136, width=136, grid=(17, 17), fine=2)
+    objective = config.build(setting, VitConfig().build(1))
+    assert attentions(objective)["2"] == [NystromAttention]  # 34 x 34 places are beyond 1,024
+
+
+def test_the_release_has_the_release_s_decoders() -> None:
+    config = parse(MultiscaleConfig, {"preset": "release"}, "objective")
+    objective = config.build(a_setting(), VitConfig(patch=16).build(1))
+    assert attentions(objective) == {"1": [Attention] * 8, "2": [NystromAttention] * 8}
+    assert (config.hi_target, config.upsample_mode, config.hi_loss_region) == (
+        "upsampled",
+        "nearest",
+        "all",
+    )
+    fine: Any = objective.decoders["2"].get_submodule("blocks.0.attn")
+    assert (fine.layout, fine.landmarks, fine.iterations, fine.heads) == ("raster", 64, 6, 16)
+
+
+def test_places_are_told_apart_by_their_positions_alone() -> None:
+    torch.manual_seed(0)
+    decoder = TokenDecoder(Shape(16, 1, 4), 16, GRID, 2, 1, 64).double()
+    tokens = drawn(1, 1, 16).double().expand(1, 25, 16)
+    answer = decoder(tokens)[0]
+    assert len(answer.round(decimals=6).unique(dim=0)) == 4 * 24
+    integer, aligned = (
+        TokenDecoder(Shape(16, 1, 4), 16, GRID, 2, 1, 64, aligned=each).positions
+        for each in (False, True)
+    )
+    assert not integer.equal(aligned)
+    assert aligned[0, 1:].equal(sine_positions((8, 12), 16, 2))
+    assert not aligned[0, 0].any()
+
+
+def test_a_larger_epsilon_mutes_patches_without_structure() -> None:
+    grain = 1e-7**0.5 * drawn(1, 1, 64).double()
+    loud, _ = made()._wanted(grain)
+    quiet, _ = made(options={"target_eps": 0.01})._wanted(grain)
+    assert float(loud.std()) > 50 * float(quiet.std())
+
+
+def test_hidden_patches_that_show_nothing_are_counted() -> None:
+    objective, batch, mask = made(), a_batch(), a_mask()
+    pixels = mask.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
+    rows = batch.index
+    blank = Batch(torch.where(pixels, 0.0, batch.images), rows, rows, rows, 0.0)
+    assert float(objective(blank, mask).figures["constant_hidden"]) == 1
+    assert float(objective(batch, mask).figures["constant_hidden"]) == 0
+
+
+def test_an_enlarged_target_is_enlarged_as_it_is_told() -> None:
+    batch = a_batch()
+    for mode in ("nearest", "bicubic"):
+        config = MultiscaleConfig(hi_target="upsampled", upsample_mode=mode)
+        shown = config.shown(batch, 2)
+        expected = torch.nn.functional.interpolate(batch.images, scale_factor=2, mode=mode)
+        assert shown is not None
+        assert shown.equal(expected)

@@ -8,10 +8,10 @@ background and i = the i-th of them; ``index.parquet`` (``image_id``, ``group``,
 ``store.json``.
 
 ``has_mask`` says that somebody outlined the image; the outline may be empty (a normal image).
-``native``, only where ``fine`` is above 1, says whether an image's file has as many pixels as
-are kept of it. Where it is known, the index says how large and where an image is:
-``spacing_y``, ``spacing_x`` (mm per pixel of the network), ``volume``, ``slice``, ``spacing_z``
-(mm from slice to slice).
+``detail``, only where ``fine`` is above 1, says how many pixels of its file a pixel of the
+network spans, a side: where that is below ``fine``, the file was enlarged. Where it is known,
+the index says how large and where an image is: ``spacing_y``, ``spacing_x`` (mm per pixel of
+the network), ``volume``, ``slice``, ``spacing_z`` (mm from slice to slice).
 Intensity ``v`` of a stored pixel ``p`` is ``p * scale + offset`` in [0, 1]; a network sees
 ``(v - mean) / std``. ``Preparation`` holds both, and how an image became one.
 """

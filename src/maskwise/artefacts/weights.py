@@ -4,6 +4,7 @@ Needs torch and safetensors only. All or nothing, as with the project's own file
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from maskwise.artefacts.encoder import DECODER, check_fit, origin, read_checkpoint
-from maskwise.encoders.contract import EncoderConfig, Package
+from maskwise.encoders.contract import Adapted, EncoderConfig, Package
 from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError, cut
 from maskwise.weights_origin import PACKAGE, WeightsOrigin
@@ -73,7 +74,8 @@ def _of_package(architecture: EncoderConfig, name: str, channels: int, where: st
         )
     path, version = _installed(package, where)
     said = f"{package.distribution} {version}"
-    adapted = architecture.adapt(read_checkpoint(path, f"{where}: {said}"), channels)
+    tensors = read_checkpoint(path, f"{where}: {said}")
+    adapted = _adapted(architecture, tensors, channels, f"{where}: {said}")
     record = WeightsOrigin(said, package.origin, package.licence, _sha256(path))
     return Weights(adapted.tensors, record, adapted.mean, adapted.std, None)
 
@@ -103,7 +105,7 @@ def _of_file(
     trained = origin(path)
     sha256 = _sha256(path)
     if trained is None:
-        adapted = architecture.adapt(tensors, channels)
+        adapted = _adapted(architecture, tensors, channels, where)
         record = WeightsOrigin(str(path), "not made by maskwise", "", sha256)
         return Weights(adapted.tensors, record, adapted.mean, adapted.std, None)
     if trained.architecture != name:
@@ -121,6 +123,16 @@ def _of_file(
     own = {key: each for key, each in tensors.items() if not key.startswith(DECODER)}
     record = WeightsOrigin(str(path), _told(trained), _licence(trained), sha256)
     return Weights(own, record, seen.mean, seen.std, trained)
+
+
+def _adapted(
+    architecture: EncoderConfig, tensors: Mapping[str, Tensor], channels: int, where: str
+) -> Adapted:
+    """Fit another project's tensors; what is refused is told with the file's place."""
+    try:
+        return architecture.adapt(tensors, channels)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def _told(trained: EncoderMetadata) -> str:

@@ -93,7 +93,7 @@ class VitConfig:
             if not _bare(name).startswith(UNUSED)
         }
         if not self.class_token:
-            fitted.pop("patch_embed.class_token", None)
+            self._leave_class_token_out(fitted)
         if self.positions == "sine":
             self._take_computed(fitted)
         weight = fitted.get("patch_embed.proj.weight")
@@ -107,6 +107,15 @@ class VitConfig:
             return Adapted(fitted | _folded(fitted, mean, std, grey), (grey[0],), (grey[1],))
         return Adapted(fitted)
 
+    def _leave_class_token_out(self, fitted: dict[str, Tensor]) -> None:
+        """Drop the class token, and its position from a table that has one."""
+        token = fitted.pop("patch_embed.class_token", None)
+        table = fitted.get("patch_embed.positions")
+        if token is None or table is None or table.ndim != 3:
+            return
+        if table.shape[1] == 1 + math.prod(self.position_grid):
+            fitted["patch_embed.positions"] = table[:, 1:]
+
     def _take_computed(self, fitted: dict[str, Tensor]) -> None:
         """Take positions out that are what is computed here, or refuse them."""
         table = fitted.get("patch_embed.positions")
@@ -117,8 +126,9 @@ class VitConfig:
         places = table[0, table.shape[1] - side * side :].float()
         if not torch.allclose(places, computed, atol=NEAR):
             raise UserError(
-                "encoder.positions: sine, but the file's were learnt; write positions: learnt "
-                f"and position_grid: [{side}, {side}], or as many places as it was trained on"
+                "positions are computed (sine), but the file's were learnt: write positions: "
+                "learnt beside it, and as position_grid the rows and columns of patches that "
+                f"it was trained on, of {table.shape[1]} places with the class token"
             )
         del fitted["patch_embed.positions"]
 

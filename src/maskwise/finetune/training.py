@@ -91,10 +91,12 @@ def _leaving_paths_out(encoder: Encoder, share: float, seed: int) -> Iterator[No
         yield
         return
     encoder.drop_paths(share)
-    with torch.random.fork_rng():
-        torch.manual_seed(torch_seed(seed, "finetune", "paths"))
-        yield
-    encoder.drop_paths(0.0)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(torch_seed(seed, "finetune", "paths"))
+            yield
+    finally:
+        encoder.drop_paths(0.0)
 
 
 def draw_order(lesson: Lesson) -> Plan:

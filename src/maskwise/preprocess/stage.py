@@ -174,7 +174,7 @@ def _write_store(
                 progress.step()
         index = _index(manifest, has_mask, account)
         if source.fine > 1:
-            index["native"] = _native(manifest, job.preparation)
+            index["detail"] = _detail(manifest, job.preparation)
         header = _header(job, index, splits, source, account)
         places = _places(manifest, job)
         writer.finish(index.join(places), replace(header, mask_classes=classes))
@@ -208,11 +208,11 @@ def _index(
     return index
 
 
-def _native(manifest: pd.DataFrame, preparation: Preparation) -> NDArray[np.bool_]:
-    """Say of which images the file has as many pixels as are kept of it, or more."""
+def _detail(manifest: pd.DataFrame, preparation: Preparation) -> NDArray[np.float64]:
+    """Return how many pixels of its file a pixel of the network spans of each image, a side."""
     sizes = list(zip(manifest["height"], manifest["width"], strict=True))
     spans = {size: min(preparation.span(size)) for size in {*sizes}}
-    return np.array([spans[size] >= preparation.fine for size in sizes])
+    return np.array([spans[size] for size in sizes])
 
 
 def _places(manifest: pd.DataFrame, job: Job) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
+from maskwise.encoders.tokens import TokenEncoder
 from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.recipe import Recipe
@@ -74,18 +75,23 @@ def fitted(recipe: Recipe, grid: Grid, size: tuple[int, int], channels: int) -> 
     if not needs_whole_places(recipe):
         return grid
     with torch.device("meta"):
-        stride = recipe.encoder.build(channels).strides[-1]
-    return _number(size[0], grid[0], stride), _number(size[1], grid[1], stride)
+        encoder = recipe.encoder.build(channels)
+    stride = encoder.strides[-1]
+    option = "patch" if isinstance(encoder, TokenEncoder) else "stride"
+    down, across = (
+        _number(side, cells, stride, option) for side, cells in zip(size, grid, strict=True)
+    )
+    return down, across
 
 
-def _number(side: int, cells: int, stride: int) -> int:
+def _number(side: int, cells: int, stride: int, option: str) -> int:
     """Return how many cells a side of the image has."""
     fits = (each for each in range(stride, side + 1, stride) if side % each == 0)
     wide = next((each for each in fits if each * cells >= side), None)
     if wide is None:
         raise UserError(
-            f"encoder.stride: {stride} does not divide a side of {side} pixels, so that a "
+            f"encoder.{option}: {stride} does not divide a side of {side} pixels, so that a "
             "hidden cell would be no whole number of the encoder's places; choose another "
-            "stride, or another size in the source's block `preprocess`"
+            f"{option}, or another size in the source's block `preprocess`"
         )
     return side // wide

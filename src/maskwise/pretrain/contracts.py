@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from maskwise.artefacts.policy import LearntPolicy
@@ -233,9 +235,9 @@ class Setting:
     none."""
     fine: int = 1
     """How many times the network's size the images are kept at, a side."""
-    native: float | None = None
-    """Share of the training images whose files have as many pixels as are kept of them; None
-    where none is kept finer, or before there is a store."""
+    detail: NDArray[np.float64] | None = None
+    """Of the training images, how many pixels of its file a pixel of the network spans, a side;
+    None where none is kept finer, or before there is a store."""
     histogram: Callable[[], Tensor] | None = None
     """Counts the *training* images' pixels by intensity, ``(bins,)`` over [0, 1]; no image of
     another part of the split, whatever the recipe says. Only what needs it calls it."""

@@ -323,18 +323,19 @@ def _setting(
         trained_on=len(batches.rows),
         window=seen.window,
         fine=seen.fine,
-        native=_native(store, batches),
+        detail=_detail(store, batches),
         lesions=None if store.masks is None else batches.lesions,
         learnt=run.learnt,
         histogram=lambda: histogram(store, _rows(store, splits, ["train"])),
     )
 
 
-def _native(store: Store, batches: Batches) -> float | None:
-    """Return the share of training images whose files have all the pixels that are kept."""
-    if "native" not in store.index:
+def _detail(store: Store, batches: Batches) -> NDArray[np.float64] | None:
+    """Return what the training images' files hold beyond what the network sees."""
+    if "detail" not in store.index:
         return None
-    return float(store.index["native"].to_numpy()[batches.rows].mean())
+    detail: NDArray[np.float64] = store.index["detail"].to_numpy(np.float64)[batches.rows]
+    return detail
 
 
 def _metadata(beginning: Beginning, run: PretrainRun) -> EncoderMetadata:

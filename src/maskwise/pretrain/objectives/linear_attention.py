@@ -87,13 +87,8 @@ class NystromAttention(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the landmarks of both ``(B, h, m, e)``, and which are of a token ``(m,)``."""
         if self.layout == "grid":
-            rows, columns = self.blocks
-            sizes = (rows, self.grid[0] // rows, columns, self.grid[1] // columns)
-            means = [
-                each[:, :, self.in_front :].unflatten(2, sizes).mean((3, 5)).flatten(2, 3)
-                for each in (queries, keys)
-            ]
-            return means[0], means[1], real.new_ones(rows * columns)
+            few_queries, few_keys = (self._of_blocks(each) for each in (queries, keys))
+            return few_queries, few_keys, real.new_ones(few_keys.shape[2])
         run = len(real) // self.landmarks
         number = real.unflatten(0, (self.landmarks, run)).sum(1)
         by = (number + 1e-8)[:, None] if not bool(real.all()) else run
@@ -101,6 +96,13 @@ class NystromAttention(nn.Module):
             each.unflatten(2, (self.landmarks, run)).sum(3) / by for each in (queries, keys)
         )
         return few_queries, few_keys, number > 0
+
+    def _of_blocks(self, tokens: Tensor) -> Tensor:
+        """Average ``(B, h, n, e)`` over blocks of the grid, which may overlap by a place."""
+        maps = tokens[:, :, self.in_front :].transpose(2, 3).unflatten(3, self.grid)
+        means = nn.functional.adaptive_avg_pool2d(maps.flatten(0, 1), self.blocks)
+        few: Tensor = means.unflatten(0, tokens.shape[:2]).flatten(3).transpose(2, 3)
+        return few
 
     def _convolved(self, values: Tensor) -> Tensor:
         assert self.convolution is not None
@@ -115,22 +117,24 @@ class NystromAttention(nn.Module):
 
 
 def blocks_of(grid: Grid, landmarks: int) -> tuple[int, int]:
-    """Return how many equal blocks a grid is cut into, down and across: ``landmarks`` at most.
+    """Return how many blocks a grid is cut into, down and across: ``landmarks`` at most.
 
-    Many and square ones: the most by their number over the root of their longer side over the
-    shorter.
+    Many and square ones, and rather equal ones: the most by their number over the root of their
+    longer side over the shorter; three quarters of that where they do not divide the grid.
     """
 
     def worth(rows: int, columns: int) -> float:
         aspect = grid[0] * columns / (grid[1] * rows)
-        return rows * columns / math.sqrt(max(aspect, 1 / aspect))
+        uneven = grid[0] % rows or grid[1] % columns
+        square = rows * columns / math.sqrt(max(aspect, 1 / aspect))
+        return square * (0.75 if uneven else 1.0)
 
     return max(
         (
             (rows, columns)
             for rows in range(1, grid[0] + 1)
             for columns in range(1, grid[1] + 1)
-            if grid[0] % rows == 0 and grid[1] % columns == 0 and rows * columns <= landmarks
+            if rows * columns <= landmarks
         ),
         key=lambda blocks: worth(*blocks),
     )

@@ -235,7 +235,7 @@ class Multiscale(Objective):
             if image is None:  # whoever asks what is hard has the image alone
                 continue
             asked = numbers_of_children(hidden, self.grid, scale.factor)
-            whole = scale.everywhere or (scale.factor == 1 and self.config.draws_pixels)
+            whole = scale.everywhere
             answer = self.decoders[str(scale.factor)](tokens, None if whole else asked).float()
             target = patches(image.float(), self.encoder.patch)
             wanted, deviation = self._wanted(target if whole else picked(target, asked))
@@ -246,7 +246,10 @@ class Multiscale(Objective):
                 error_map = self._error_map(of_hidden.detach(), hidden, mask)
                 constant = deviation.gather(1, asked) if whole else deviation
                 figures["constant_hidden"] = (constant <= self._floor).float().mean()
-                drawn = answer.detach() if self.config.draws_pixels else None
+                if self.config.draws_pixels:
+                    drawn = answer.detach()
+                    if not whole:  # what is seen is not drawn: no loss would teach it
+                        drawn = target.scatter(1, asked[:, :, None].expand_as(drawn), drawn)
         if len(self.scales) > 1:
             figures |= {f"loss_{factor}": loss.detach() for factor, loss in losses.items()}
             if self._native is not None:

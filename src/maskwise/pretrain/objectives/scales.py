@@ -49,6 +49,12 @@ class ScalesConfig:
                 f"loss_weights are {list(self.loss_weights)}, but should hold one number for "
                 f"each of the {len(self.scales)} scales, not all 0"
             )
+        finer = (self.hi_target, self.upsample_mode, self.hi_loss_region)
+        if len(self.scales) == 1 and finer != ("native", "nearest", "all"):
+            raise ValueError(
+                "hi_target, upsample_mode and hi_loss_region are of scales beyond 1; name some "
+                "(scales: [1, 2]), or leave them out"
+            )
 
     @property
     def needs_finer(self) -> bool:
@@ -71,14 +77,18 @@ class ScalesConfig:
                 f"network's size; write fine: {finest} into the source's block `preprocess`, "
                 "or choose hi_target: upsampled"
             )
-        if setting.native is not None and setting.native < LOW_FRACTION:
+        if setting.detail is None:
+            return None
+        share = float((setting.detail >= finest).mean())
+        if share < LOW_FRACTION:
             log.warning(
-                "objective.hi_target: native, but only %.0f %% of the training images have as "
-                "many pixels as are kept of them; of the others the fine target is the image "
-                "drawn larger.",
-                100 * setting.native,
+                "objective.hi_target: native, but only %.0f %% of the training images' files "
+                "have the pixels that scale %d draws; of the others the fine target is the "
+                "image drawn larger.",
+                100 * share,
+                finest,
             )
-        return setting.native
+        return share
 
     def shown(self, batch: Batch, factor: int) -> Tensor | None:
         """Return what is drawn at a scale, ``(B, C, H factor, W factor)``.

@@ -93,7 +93,7 @@ class Attention:
         """
         cells = ranks.shape[1]
         most = max(1, int(self.config.shown * cells))
-        seen = min(round(self.config.ratio * most), cells - self.number)
+        seen = min(max(1, round(self.config.ratio * most)), cells - self.number)
         among = torch.where(ranks >= cells - most, lots, -1.0)
         order = among.argsort(dim=1, descending=True)
         return ranks.scatter(1, order[:, :seen], -1.0)
