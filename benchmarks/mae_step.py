@@ -29,10 +29,10 @@ def recipe(objective: dict[str, object]) -> dict[str, object]:
 OBJECTIVES: dict[str, dict[str, object]] = {
     "mae": {"name": "mae"},
     "mae, all patches in the loss": {"name": "mae", "loss_region": "all"},
-    "multiscale": {"name": "multiscale", "hi_target": "upsampled"},
+    "multiscale": {"name": "multiscale"},
+    "multiscale, enlarged target": {"name": "multiscale", "hi_target": "upsampled"},
     "multiscale, fine width 512": {
         "name": "multiscale",
-        "hi_target": "upsampled",
         "fine_width": 512,
         "fine_heads": 16,
     },
@@ -49,7 +49,7 @@ def main() -> None:
     print(f"{where()}; ViT-tiny/8, {options.batch} images of {SIDE} pixels")
     images = noise(options.batch, SIDE)
     steps = {
-        name: training_step(recipe(objective), images, SIDE // 8, HIDDEN)
+        name: training_step(recipe(objective), images, SIDE // 8, HIDDEN, fine=2)
         for name, objective in OBJECTIVES.items()
     }
     taken = by_turns({"supervised": supervised_step(images), **steps}, options.rounds, warm=2)

@@ -38,9 +38,11 @@ def training_step(
     progress: float,
     agent: Mapping[str, Any] | None = None,
     trained_on: int | None = None,
+    fine: int = 1,
 ) -> Work:
     """Return one step of the recipe on ``images``: choose, fill in, learn twice.
 
+    ``fine`` is how many times as large the images are kept, and reduced in each step;
     ``agent`` is the recipe whose agent it asks for a map; ``trained_on`` how many images there
     would be.
     """
@@ -63,6 +65,7 @@ def training_step(
         steps=100,
         trained_on=trained_on or b,
         histogram=lambda: torch.ones(256),
+        fine=fine,
     )
     if agent is not None:
         asked = parse_recipe(agent, "agent")
@@ -87,10 +90,14 @@ def training_step(
     generator = Generator(device).manual_seed(0)
     parameters = list(network.parameters())
     batch = Batch(images, rows, rows, rows, progress=progress)
+    kept = nn.functional.interpolate(images, scale_factor=fine) if fine > 1 else None
 
     def step() -> None:
-        proposal = policy.propose(batch, setting.grid, generator)
-        outcome = network(batch, proposal.mask)
+        shown = batch
+        if kept is not None:
+            shown = replace(batch, images=nn.functional.avg_pool2d(kept, fine), fine=kept)
+        proposal = policy.propose(shown, setting.grid, generator)
+        outcome = network(shown, proposal.mask)
         outcome.loss.backward()
         nn.utils.clip_grad_norm_(parameters, recipe.optimisation.longest_gradient)
         optimiser.step()

@@ -145,6 +145,30 @@ def test_the_weights_of_the_class_token_are_a_row_of_softmax() -> None:
     assert torch.allclose(attention.class_weights(tokens), expected, atol=1e-5)
 
 
+def test_what_the_last_block_attends_to_is_a_row_of_its_softmax() -> None:
+    images = drawn(2, 1, 16, 24)
+    for class_token in (True, False):
+        encoder = built(class_token=class_token)
+        current = encoder.patch_embed(images, None)
+        *before, last = encoder.blocks_in_order()
+        for block in before:
+            current = block(current)
+        b, n, width = current.shape
+        joined = last.get_submodule("attn.qkv")(last.norm1(current))
+        q, k, _ = joined.reshape(b, n, 3, 3, -1).unbind(2)
+        query = q[:, 0] if class_token else q.mean(1)
+        scores = torch.einsum("bhd,bjhd->bhj", query, k) / (width / 3) ** 0.5
+        front = encoder.in_front
+        if class_token:
+            weights = scores.softmax(2)[:, :, front:].mean(1)
+        else:
+            # The mean of all tokens stands in front as a token of its own, and is left out.
+            own = torch.einsum("bhd,bhd->bh", query, k.mean(1)) / (width / 3) ** 0.5
+            weights = torch.cat([own[:, :, None], scores], 2).softmax(2)[:, :, 1:].mean(1)
+        expected = weights / weights.sum(1, keepdim=True)
+        assert torch.allclose(encoder.attended(images), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("class_token", [True, False])
 def test_attention_to_patches_sums_to_one(class_token: bool) -> None:
     encoder = built(class_token=class_token)

@@ -1,5 +1,6 @@
 """What a network says of places comes back to the scan's own pixels."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -134,3 +135,16 @@ def test_every_geometry_gives_back_the_scan_s_own_size(
     assert back.dtype == np.float32
     assert back.min() >= 0
     assert 0 < back.max() <= 1
+
+
+@pytest.mark.parametrize("block", [PAD, *SCALED], ids=str)
+def test_what_is_kept_finer_comes_back_as_large_as_it_was(block: dict[str, Any]) -> None:
+    y, x = np.ogrid[:48, :48]
+    mask = (y - 20) ** 2 + (x - 26) ** 2 <= 12**2
+    prepare = replace(shaped(block, 24, 24), fine=2)
+    seen = prepare.mask(mask)
+    back = prepare.restored(seen.astype(np.float32), mask.shape) >= 0.5
+    assert 2 * (back & mask).sum() / (back.sum() + mask.sum()) > 0.9
+    # A pixel of the network is as much lesion as the four that are kept of it are.
+    kept = replace(prepare, fine=1, height=48, width=48).areas(mask)
+    assert np.allclose(prepare.areas(mask), kept.reshape(24, 2, 24, 2).mean((1, 3)), atol=1e-6)

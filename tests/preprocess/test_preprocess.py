@@ -125,7 +125,7 @@ def test_stored_integers_turn_back_into_the_intensity(
 
 
 def test_a_flat_image_is_stored_without_dividing_by_nothing() -> None:
-    pixels, scale, offset = quantise(np.full((1, 4, 4), 0.3, np.float32), 255, fine=True)
+    pixels, scale, offset = quantise(np.full((1, 4, 4), 0.3, np.float32), 255, spans_own=True)
     assert np.allclose(pixels * scale + offset, 0.3)
 
 

@@ -50,6 +50,8 @@ BLOCKS: dict[str, dict[str, Any]] = {
     if config is not NoneConfig
     for preset in getattr(config, "PRESETS", [None])
 }
+BLOCKS["dqn filled"] = {"name": "dqn", "box": [2, 3], "boxes": 2, "fill_to": 0.5}
+BLOCKS["random_box filled"] = {"name": "random_box", "boxes": 1, "fill_to": 0.75}
 OPTIONS: dict[str, dict[str, Any]] = {
     # The form that `auto` chooses by time may be another after a crash in the first step.
     "spark": {"name": "spark", "width": 16, "packed": "always"},
@@ -119,6 +121,9 @@ def promised(config: PolicyConfig) -> tuple[float, str]:
     """Return the share of the grid that is to be hidden, and how exactly."""
     if hasattr(config, "within"):
         return promised(config.within())
+    filled = getattr(config, "fill_to", None)
+    if filled is not None:
+        return hidden_cells(filled, GRID) / 64, "exactly"
     if hasattr(config, "box"):
         cropped = getattr(config, "actions", "valid") == "all_cells"
         share = config.box[0] * config.box[1] / 64

@@ -55,8 +55,9 @@ class Attention(nn.Module):
 
     def _split(self, joined: Tensor, parts: int) -> tuple[Tensor, ...]:
         """Turn ``(B, n, parts * width)`` into ``parts`` of ``(B, heads, n, width / heads)``."""
-        b, n, _ = joined.shape
-        return joined.reshape(b, n, parts, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        b, n, width = joined.shape
+        shape = (b, n, parts, self.heads, width // (parts * self.heads))
+        return joined.reshape(shape).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class Mlp(nn.Module):

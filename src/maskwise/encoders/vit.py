@@ -202,7 +202,7 @@ class PatchEmbedding(nn.Module):
         (b, c, h, w), p = images.shape, self.patch
         grid = (h // p, w // p)
         patches = images.reshape(b, c, grid[0], p, grid[1], p).permute(0, 2, 4, 1, 3, 5)
-        pixels = patches.reshape(b, grid[0] * grid[1], -1)
+        pixels = patches.reshape(b, grid[0] * grid[1], c * p * p)
         first, places = self._places(grid, images)
         if visible is None:
             places = places.expand(b, -1, -1)

@@ -53,7 +53,7 @@ class Task:
     sha256: str
     """Of the bytes that ingest read."""
     masks: list[str]
-    fine: bool
+    spans_own: bool
     """More than 8 bits: the stored integers then span just the image's own intensities."""
     region: Region | None = None
     """Part of the frame; None = all of it."""
@@ -95,7 +95,7 @@ def fill_image(job: Job, task: Task) -> Filled:
     """Store an image and its mask."""
     images = _mapped(job.images)
     values, decoded = _image(job, task)
-    pixels, scale, offset = quantise(values, int(np.iinfo(images.dtype).max), task.fine)
+    pixels, scale, offset = quantise(values, int(np.iinfo(images.dtype).max), task.spans_own)
     images[task.row] = pixels
     stored = pixels.astype(np.float32) * np.float32(scale) + np.float32(offset)
     seen = averaged(stored, job.preparation.fine)
@@ -150,14 +150,14 @@ def _mapped(array: Path) -> NDArray[Any]:
 
 
 def quantise(
-    values: NDArray[np.float32], largest: int, fine: bool
+    values: NDArray[np.float32], largest: int, spans_own: bool
 ) -> tuple[NDArray[np.int64], float, float]:
     """Return integers from 0 to ``largest``, and the scale and offset that turn them back.
 
-    The integers span [0, 1], so that 8-bit files come through untouched; if ``fine``, they
+    The integers span [0, 1], so that 8-bit files come through untouched; if ``spans_own``, they
     span just the image's own intensities, so that a dark 12-bit image keeps its levels.
     """
-    low, high = (float(values.min()), float(values.max())) if fine else (0.0, 1.0)
+    low, high = (float(values.min()), float(values.max())) if spans_own else (0.0, 1.0)
     scale = (high - low) / largest if high > low else 1.0
     pixels = np.rint((values.astype(np.float64) - low) / scale).astype(np.int64)
     return pixels, scale, low

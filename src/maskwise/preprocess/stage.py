@@ -182,14 +182,14 @@ def _write_store(
     _report(settings.name, len(manifest), dtype, account)
 
 
-def _tasks(manifest: pd.DataFrame, fine: NDArray[np.bool_]) -> Iterator[list[Task]]:
+def _tasks(manifest: pd.DataFrame, deep: NDArray[np.bool_]) -> Iterator[list[Task]]:
     columns = ("path", "frame", "sha256", "masks")
     for first in range(0, len(manifest), CHUNK):
         rows = manifest.iloc[first : first + CHUNK]
         regions = regions_of(rows)
         yield [
             Task(
-                first + i, path, int(frame), sha256, list(masks), bool(fine[first + i]), region
+                first + i, path, int(frame), sha256, list(masks), bool(deep[first + i]), region
             )
             for i, ((path, frame, sha256, masks), region) in enumerate(
                 zip(rows[[*columns]].itertuples(index=False), regions, strict=True)

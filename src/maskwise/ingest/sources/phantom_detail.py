@@ -1,7 +1,8 @@
 """Fine structure on a phantom: calcifications in clusters, and margins of three kinds.
 
-What tells them apart is one or two pixels wide, so that an image of half the size holds little
-of it. Margins and calcifications are drawn apart from the diagnosis, and from one another.
+Calcifications and spicules are one or two pixels wide, so that an image of half the size holds
+little of them; an obscured margin fades over more. All are drawn apart from the diagnosis, and
+from one another.
 """
 
 from dataclasses import dataclass, replace
