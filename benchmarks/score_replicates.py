@@ -19,7 +19,11 @@ from maskwise.evaluate.config import EvaluateConfig
 from maskwise.evaluate.stage import Evaluated, evaluate
 
 ROOT = Path(__file__).parents[1]
-MODES = {"probe": "linear probe", "full": "full fine-tuning"}
+MODES = {
+    "probe": "linear probe",
+    "knn": "nearest-neighbour probe",
+    "full": "full fine-tuning",
+}
 METRICS = {
     "macro_auroc": "macro AUROC",
     "accuracy": "accuracy",
