@@ -4,7 +4,7 @@ Both come from the registries, so that a new one is tested before it has a test 
 """
 
 import copy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from maskwise.artefacts.store import Store, open_store
@@ -32,7 +31,7 @@ from maskwise.pretrain.policies.cells import hidden_cells
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.recipe import parse_recipe
 from maskwise.pretrain.replicate import Pretrained
-from pretrain.toys import SMALL, make_run, make_setting, make_store, pretrain
+from pretrain.toys import SMALL, crashing, make_run, make_setting, make_store, pretrain
 
 GRID = (8, 8)
 NEEDED: dict[str, dict[str, Any]] = {
@@ -88,23 +87,6 @@ pairs = pytest.mark.parametrize(
         if each != "multiscale" or policy in ENOUGH
     ],
 )
-
-
-@dataclass(frozen=True)
-class Crashing(Store):
-    """A store whose disk fails as the second batch is read."""
-
-    batches: list[int] = field(default_factory=list)
-
-    def fine_normalised(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        self.batches.append(len(rows) == 4)
-        if sum(self.batches) == 2:
-            raise OSError("the disk is gone")
-        return super().fine_normalised(rows)
-
-
-def crashing(store: Store) -> Crashing:
-    return Crashing(*(getattr(store, each.name) for each in fields(Store)))
 
 
 def recipe(policy: str, objective: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Masked reconstruction at one scale (MAE) and at several (MIRAM), against slow references."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from maskwise.encoders.transformer import Attention, picked
 from maskwise.encoders.vit import VitConfig
 from maskwise.errors import UserError
 from maskwise.masks import Grid
+from maskwise.pretrain.augmentation import AugmentationConfig
+from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.objectives.linear_attention import (
     LinformerAttention,
@@ -35,7 +38,7 @@ from maskwise.pretrain.objectives.token_decoder import (
     numbers_of_children,
 )
 from maskwise.pretrain.recipe import parse_recipe
-from pretrain.toys import make_setting
+from pretrain.toys import crashing, make_run, make_setting, make_store, pretrain
 
 GRID: Grid = (4, 6)
 LEAN = {"width": 16, "heads": 4}
@@ -487,3 +490,43 @@ def test_an_enlarged_target_is_enlarged_as_it_is_told() -> None:
         expected = torch.nn.functional.interpolate(batch.images, scale_factor=2, mode=mode)
         assert shown is not None
         assert shown.equal(expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_run_at_two_scales_goes_on_to_the_same_weights_after_it_was_cut_short(
+    tmp_path: Path, channels: int
+) -> None:
+    store, splits = make_store(tmp_path / "store", channels=channels, fine=2)
+    block = {
+        "objective": {"name": "multiscale", **LEAN, **FINE},
+        "policy": {"name": "a3c", "ratio": 0.75},
+        "encoder": {"name": "vit"},
+    }
+    options: dict[str, Any] = {"steps": 3, "grid": (4, 4), "checkpoint_every": 1}
+    whole = pretrain(store, splits, make_run(tmp_path / "whole", block, **options))
+    with pytest.raises(OSError, match="the disk is gone"):
+        pretrain(crashing(store), splits, make_run(tmp_path / "cut", block, **options))
+    resumed = pretrain(store, splits, make_run(tmp_path / "cut", block, **options))
+    again = resumed.encoder.state_dict()
+    assert all(each.equal(again[name]) for name, each in whole.encoder.state_dict().items())
+    assert set(whole.history["native_fraction"]) == {1.0}
+
+
+def test_native_and_enlarged_targets_are_of_the_same_images(tmp_path: Path) -> None:
+    store, splits = make_store(tmp_path / "store", fine=2)
+    rows = store.rows(splits["image_id"][:4])
+    batches = Batches(
+        store=store,
+        rows=rows,
+        batch_size=4,
+        seed=0,
+        augmentation=AugmentationConfig(shift_px=2),
+        laterality="free",
+        device=torch.device("cpu"),
+        groups=np.arange(len(store)),
+    )
+    batch = batches.batch(0, 0.0)
+    assert batch.fine is not None
+    assert torch.allclose(batch.images, torch.nn.functional.avg_pool2d(batch.fine, 2))
+    again = batches.images(batch.index, batch.augmentation_seed)
+    assert again.equal(batch.images)

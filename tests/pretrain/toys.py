@@ -1,12 +1,13 @@
 """Small stores and runs that the tests of pre-training share."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from maskwise.artefacts.store import Laterality, Store, StoreHeader, open_store, writing_store
 from maskwise.pretrain.contracts import Setting
@@ -67,8 +68,12 @@ def make_store(
     scale: float = 1.0,
     laterality: Laterality = "free",
     channels: int = 1,
+    fine: int = 1,
 ) -> tuple[Store, pd.DataFrame]:
-    """Write a store of ``number`` images, two a group, and split it 2 : 1 : 1."""
+    """Write a store of ``number`` images, two a group, and split it 2 : 1 : 1.
+
+    They are kept at ``fine`` times the side.
+    """
     names = [f"image_{i:02}" for i in range(number)]
     groups = [f"group_{i // 2}" for i in range(number)]
     index = pd.DataFrame(
@@ -80,21 +85,20 @@ def make_store(
             "offset": 0.0,
         }
     )
+    if fine > 1:
+        index["detail"] = float(fine)
+    seen = preparation(
+        side, channels, mean=(0.5,) * channels, std=(0.25,) * channels, modality=modality
+    )
     header = StoreHeader(
-        preparation=preparation(
-            side,
-            channels,
-            mean=(0.5,) * channels,
-            std=(0.25,) * channels,
-            modality=modality,
-        ),
+        preparation=replace(seen, fine=fine),
         laterality=laterality,
         largest_rounding_error=0.0,
         data_hash="toy",
     )
     shape = (number, channels, side, side)
-    with writing_store(path, shape, "uint8", masks=True) as writer:
-        np.load(writer.images, mmap_mode="r+")[:] = smooth_images(number, side)
+    with writing_store(path, shape, "uint8", masks=True, fine=fine) as writer:
+        np.load(writer.images, mmap_mode="r+")[:] = smooth_images(number, side * fine)
         assert writer.masks is not None
         np.load(writer.masks, mmap_mode="r+")[:, side // 4 : side // 2, side // 2 :] = True
         writer.finish(index, header)
@@ -102,6 +106,23 @@ def make_store(
     split = ["train"] * half + ["validation"] * quarter + ["test"] * (number - half - quarter)
     splits = pd.DataFrame({"image_id": names, "group": groups, "split": split, "fold": -1})
     return open_store(path), splits
+
+
+@dataclass(frozen=True)
+class Crashing(Store):
+    """A store whose disk fails as the second batch is read."""
+
+    batches: list[int] = field(default_factory=list)
+
+    def fine_normalised(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        self.batches.append(len(rows) == 4)
+        if sum(self.batches) == 2:
+            raise OSError("the disk is gone")
+        return super().fine_normalised(rows)
+
+
+def crashing(store: Store) -> Crashing:
+    return Crashing(*(getattr(store, each.name) for each in fields(Store)))
 
 
 def pretrain(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Pretrained:
