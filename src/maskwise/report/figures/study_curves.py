@@ -63,7 +63,7 @@ def draw(
             if guessing is not None:
                 panel.axhline(guessing, color="#777777", linestyle=(0, (1, 3)), linewidth=0.8)
         panels[0].set_ylabel(axes[1])
-        legend(figure, panels, columns=2 * len(modes))
+        legend(figure, panels, columns=len(modes) + 1)
     return figure
 
 
