@@ -151,7 +151,8 @@ def test_a_last_block_that_answers_for_hidden_patches_alone_changes_no_gradient(
 @pytest.mark.parametrize("name", ["mae", "multiscale"])
 def test_every_parameter_learns_in_one_step(name: str) -> None:
     objective = made(name, 2 if name == "multiscale" else 1)
-    gradients(objective, objective(a_batch(2), a_mask()))
+    found = gradients(objective, objective(a_batch(2), a_mask()))
+    assert found.keys() == dict(objective.named_parameters()).keys()
 
 
 def test_one_scale_alone_is_mae() -> None:
