@@ -43,7 +43,7 @@ from maskwise.prediction.reading import (
 from maskwise.prediction.scans import Scans, find_scans, is_scan, list_scans
 from maskwise.progress import bar, note
 from maskwise.scans.one import below_root
-from maskwise.scans.reading import DEFAULT, Reading
+from maskwise.scans.reading import SEEN, Reading
 from maskwise.wording import count
 from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
 
@@ -76,8 +76,8 @@ class PredictConfig:
     probability of each scan's prediction, class by class, or the area of all outlines."""
     shown: Annotated[int, Within(1, 10_000)] = 200
     """Scans on the page at most; the table holds all."""
-    reading: Reading = DEFAULT
-    """How ambiguous files are read; as in the source of the model's images."""
+    reading: Reading | None = None
+    """How files are read that leave a choice; by default as the model's images were."""
     seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
     """A scan that takes longer to read is refused."""
 
@@ -131,9 +131,10 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
     network = load_model(model).to(choose_device())
     metadata: Metadata = network.metadata
     _check(config, metadata, str(model))
+    reading = _reading(config, metadata, str(model))
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
-        found = find_scans(scans, config.column, config.root, config.reading, pool)
-        run = _Run.of(network, found, config, pool)
+        found = find_scans(scans, config.column, config.root, reading, pool)
+        run = _Run.of(network, found, config, reading, pool)
         table, refused, outlines = _answers(run)
         _check_answers(table, len(found.scans), scans, str(model))
         kind = run.kind
@@ -152,13 +153,14 @@ def tabulate(
     ``predict`` does.
     """
     _check(config, network.metadata, name)
+    reading = _reading(config, network.metadata, name)
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         if len(places) == 1 and not is_scan(places[0]):
-            found = find_scans(places[0], config.column, config.root, config.reading, pool)
-            table = _answers(_Run.of(network, found, config, pool))[0]
+            found = find_scans(places[0], config.column, config.root, reading, pool)
+            table = _answers(_Run.of(network, found, config, reading, pool))[0]
         else:
-            found = list_scans(places, config.reading, pool)
-            table = _answers(_Run.of(network, found, config, pool))[0]
+            found = list_scans(places, reading, pool)
+            table = _answers(_Run.of(network, found, config, reading, pool))[0]
             named = {below_root(place): str(place) for place in places}
             table["path"] = table["path"].map(named)
     _check_answers(table, len(found.scans), places[0], name)
@@ -199,6 +201,26 @@ def _check(config: PredictConfig, metadata: Metadata, model: str) -> None:
         )
 
 
+def _reading(config: PredictConfig, metadata: Metadata, model: str) -> Reading:
+    """Return how files are read: as the model's images were, or as the user says.
+
+    Raises:
+        UserError: where the user says what would make images look unlike the model's.
+    """
+    learnt_from = parse(Reading, metadata.encoder.preparation.reading, f"{model}: reading")
+    if config.reading is None:
+        return learnt_from
+    for option in SEEN:
+        asked, had = getattr(config.reading, option), getattr(learnt_from, option)
+        if asked != had:
+            raise UserError(
+                f"predict.reading.{option}: is {asked}, but the images that the model learnt "
+                f"from were read with {had} ({model}); leave predict.reading out, or write "
+                f"{option}: {had}"
+            )
+    return config.reading
+
+
 @dataclass(frozen=True)
 class _Run:
     """What all scans share."""
@@ -208,19 +230,27 @@ class _Run:
     device: torch.device
     found: Scans
     config: PredictConfig
+    reading: Reading
     pool: Pool
 
     @classmethod
-    def of(cls, network: Network, found: Scans, config: PredictConfig, pool: Pool) -> "_Run":
+    def of(
+        cls,
+        network: Network,
+        found: Scans,
+        config: PredictConfig,
+        reading: Reading,
+        pool: Pool,
+    ) -> "_Run":
         metadata: Metadata = network.metadata
         weight = next(network.parameters())  # a head or a decoder has some
         kind = MODEL_KINDS[metadata.block](network, metadata)
-        return cls(kind, metadata, weight.device, found, config, pool)
+        return cls(kind, metadata, weight.device, found, config, reading, pool)
 
     def read(self, chunks: Iterable[Sequence[Scan]]) -> Iterator[Look | Refused]:
         """Yield what the network sees of each scan, or the reason why it sees nothing."""
         seen = self.metadata.encoder.preparation
-        way = Way(self.found.root, seen, self.config.colour, self.config.reading)
+        way = Way(self.found.root, seen, self.config.colour, self.reading)
         return chain.from_iterable(self.pool.map(partial(see, way), chunks, unseen))
 
     def answer(self, seen: Mapping[int, Look]) -> Answers:

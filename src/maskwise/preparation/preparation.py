@@ -5,7 +5,7 @@ preprocess, ``predict`` and a script of a user's own prepare images alike.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -67,6 +67,12 @@ class Preparation:
     fine: Annotated[int, Within(1, 4)] = 1
     """How many times that size an image is brought to and kept at, a side; the network's is the
     mean of so many pixels squared."""
+    reading: dict[str, str] = field(default_factory=dict)
+    """What was said of how the images' files are read (``maskwise.scans.reading``), where it is
+    not the default: ``{"breast": "crop"}``. Whoever reads files must do the same; an array that
+    is given to ``prepared`` has been read already."""
+    parts: bool = False
+    """Whether the images were parts of scans, cut out round what was marked there."""
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):

@@ -29,6 +29,7 @@ from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
 from maskwise.preprocess.splits import make_splits
 from maskwise.preprocess.thinning import thinned
 from maskwise.progress import bar, note, planning
+from maskwise.scans.reading import choices_for_images
 from maskwise.wording import count
 from maskwise.workers import Pool, workers_for
 
@@ -149,7 +150,7 @@ def _write_store(
     )
     shape = (len(manifest), source.channels, source.height, source.width)
     has_mask = manifest["masks"].map(len).to_numpy() > 0
-    account, start = _Account(), time.perf_counter()
+    account, start, reading = _Account(), time.perf_counter(), reading_of(manifest)
     classes = mask_classes(manifest)
     mask_dtype = "uint8" if classes else "bool"
     masks = bool(has_mask.any())
@@ -158,10 +159,14 @@ def _write_store(
             raw=raw,
             images=writer.images,
             masks=writer.masks,
-            preparation=source.preparation(),
+            preparation=replace(
+                source.preparation(),
+                reading=choices_for_images(reading),
+                parts=any(region is not None for region in regions_of(manifest)),
+            ),
             max_pixels=config.max_pixels,
             classes=len(classes),
-            reading=reading_of(manifest),
+            reading=reading,
         )
         tasks = _tasks(manifest, bits > 8)
         pool = Pool(workers_for(len(manifest), config.workers), config.seconds_per_file)

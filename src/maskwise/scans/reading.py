@@ -4,7 +4,7 @@ It is the block ``reading`` of a source's ``ingest`` and of ``predict``. Ingest 
 said into the manifest, so that preprocess reads the same files in the same way.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 
@@ -35,3 +35,15 @@ class Reading:
 
 
 DEFAULT = Reading()
+SEEN = ("alpha", "breast", "chest_wall")
+"""Options that change what an image looks like, whatever file it is read from."""
+
+
+def choices_for_images(reading: Reading) -> dict[str, str]:
+    """Return the options that bear on images, not on masks, and are not the default."""
+    default = asdict(DEFAULT)
+    return {
+        option: choice
+        for option, choice in asdict(reading).items()
+        if not option.startswith("mask_") and choice != default[option]
+    }
