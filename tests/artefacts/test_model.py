@@ -22,7 +22,7 @@ from maskwise.artefacts.model import load_model as load_classifier
 from maskwise.artefacts.model import write_model
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.pixels import PixelsConfig
-from maskwise.encoders.pooling import pool
+from maskwise.encoders.pooling import AttentivePooling, pool
 from maskwise.errors import UserError
 from prediction.models import CLASSIFIER, MULTILABEL, random_classifier, save_multilabel
 
@@ -339,6 +339,26 @@ def test_pooling_turns_a_feature_map_into_numbers(
 ) -> None:
     features = torch.arange(8.0).reshape(1, 2, 2, 2)
     np.testing.assert_array_equal(pool(features, pooling).numpy(), expected)
+
+
+def test_attentive_pooling_begins_as_the_mean() -> None:
+    maps = [torch.randn(2, 24, 3, 5), torch.randn(2, 6, 2, 2)]
+    for found, each in zip(AttentivePooling([24, 6])(maps), maps, strict=True):
+        torch.testing.assert_close(found, pool(each, "mean"))
+
+
+def test_attentive_pooling_weighs_places_as_a_loop_over_groups_of_channels_does() -> None:
+    features, query = torch.randn(2, 8, 3, 2), torch.randn(8)
+    pooling = AttentivePooling([8])
+    pooling.queries[0].data.copy_(query)
+    expected = torch.zeros(2, 8)
+    for image in range(2):
+        for group in range(4):
+            own = slice(2 * group, 2 * group + 2)
+            places = features[image, own].flatten(1)
+            shares = torch.stack([query[own] @ place / 2**0.5 for place in places.T]).exp()
+            expected[image, own] = (places * shares / shares.sum()).sum(1)
+    torch.testing.assert_close(pooling([features])[0], expected)
 
 
 def test_an_unknown_pooling_is_refused() -> None:

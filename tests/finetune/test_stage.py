@@ -18,6 +18,7 @@ from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
 from maskwise.config import parse
+from maskwise.encoders.classifier import Classifier
 from maskwise.errors import UserError
 from maskwise.finetune.augmentation import Augmentation
 from maskwise.finetune.classification.probe import ProbeConfig
@@ -225,6 +226,35 @@ def test_mean_and_maximum_side_by_side_are_twice_the_features(
     finetune(small_encoder(), *patches, run).write_models(tmp_path / "models")
     model = load_model(tmp_path / "models" / "best.safetensors")
     assert model.head.weight.shape == (3, features)  # type: ignore[union-attr]
+
+
+def test_weights_of_places_that_are_learnt_come_back_with_the_model(
+    patches: Patches, tmp_path: Path
+) -> None:
+    run = with_config(
+        modes=("full",),
+        probe=replace(PROBE, pooling="mean"),
+        full=FullConfig(pooling="attentive", augmentation=STILL),
+    )
+    run = replace(run, fractions=(1.0,))
+    result = finetune(small_encoder(), *patches, run)
+    result.write_models(tmp_path / "models")
+    model = load_model(tmp_path / "models" / "best.safetensors")
+    assert isinstance(model, Classifier)
+    assert model.pooling == model.metadata.pooling == "attentive"
+    assert model.attention is not None
+    assert all(query.abs().max() > 0 for query in model.attention.queries)
+    store, _ = patches
+    test = result.predictions.query("split == 'test'")
+    images = torch.from_numpy(store.normalised(store.rows(test["image_id"])))
+    with torch.inference_mode():
+        found = model(images).softmax(dim=1).numpy()
+    np.testing.assert_allclose(found, test[["p_a", "p_b", "p_c"]], atol=1e-5)
+
+
+def test_weights_of_places_begin_as_the_mean_and_so_need_a_probe_of_it() -> None:
+    with pytest.raises(ValueError, match=r"set probe\.pooling: mean"):
+        with_config(full=FullConfig(pooling="attentive"), probe=replace(PROBE, pooling="class"))
 
 
 def test_the_published_protocol_chooses_on_the_whole_validation_part(patches: Patches) -> None:

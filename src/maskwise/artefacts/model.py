@@ -74,7 +74,7 @@ class ClassifierMetadata(_OfAnyModel):
     stages: Annotated[tuple[Stage, ...], Length(1, MOST_STAGES)]
     """Whose pooled features the linear layer sees, finest first."""
     pooling: str
-    """Name that ``maskwise.encoders.classifier.pool`` knows."""
+    """Name that ``maskwise.encoders.pooling.pool`` knows, or ``attentive``."""
     features: Number
     """How many pooled features the linear layer sees."""
     temperature: Positive

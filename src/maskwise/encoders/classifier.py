@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.inputs import prepared
+from maskwise.encoders.pooling import ATTENTIVE, AttentivePooling
 from maskwise.errors import UserError
 
 Activation = Literal["softmax", "sigmoid"]
@@ -20,7 +21,7 @@ class Classifier(nn.Module):
     Args:
         encoder: whose features they are.
         stages: positions in the encoder's list of feature maps, finest first.
-        pooling: a name that ``pool`` knows.
+        pooling: a name that ``pool`` knows, or ``attentive``, which learns.
         features: how many pooled features those stages have together.
         classes: how many numbers come out.
         temperature: by which ``probabilities`` divides the logits.
@@ -42,14 +43,16 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.stages, self.pooling = encoder, stages, pooling
+        self.attention: AttentivePooling | None = None
+        if pooling == ATTENTIVE:
+            self.attention = AttentivePooling([encoder.channels[stage] for stage in stages])
         self.features = features
         self.head: nn.Module = nn.Linear(features, classes)
         self.temperature, self.activation = temperature, activation
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn normalised images ``(B, C, H, W)`` into logits ``(B, classes)``."""
-        pooled = self.encoder.pooled_stages(images, self.pooling)
-        features = torch.cat([pooled[stage] for stage in self.stages], dim=1)
+        features = torch.cat(self._pooled(images), dim=1)
         if features.shape[1] != self.features:
             raise UserError(
                 f"images: {images.shape[2]} x {images.shape[3]} pixels were given, of which "
@@ -57,6 +60,14 @@ class Classifier(nn.Module):
                 f"{self.features}; give images of the size in metadata.encoder.preparation"
             )
         return cast(Tensor, self.head(features))
+
+    def _pooled(self, images: Tensor) -> list[Tensor]:
+        """Return the features of the stages that are looked at, ``[(B, F_i), ...]``."""
+        if self.attention is not None:
+            maps = self.encoder(images)
+            return self.attention([maps[stage] for stage in self.stages])
+        pooled = self.encoder.pooled_stages(images, self.pooling)
+        return [pooled[stage] for stage in self.stages]
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Return calibrated probabilities ``(B, classes)``.

@@ -1,9 +1,10 @@
-"""From a feature map to numbers per image, by name."""
+"""From a feature map to numbers per image, by name or by what was learnt."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskwise.errors import listed
 
@@ -38,3 +39,36 @@ POOLINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "places": _places,
     "class": _mean,
 }
+ATTENTIVE = "attentive"
+"""The name of ``AttentivePooling``, which has weights, and so is no function of these."""
+HEADS = 4
+
+
+class AttentivePooling(nn.Module):
+    """Average over places by weights that follow from what they show (Ilse et al. 2018).
+
+    A place's weight is the softmax over places of the product of its features with a learnt
+    query, divided by the root of their number; each of four groups of channels has weights of
+    its own, as the heads of attention have. A query of zeros, as each is at first, makes it the
+    mean.
+
+    Args:
+        channels: of each feature map.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.queries = nn.ParameterList(nn.Parameter(torch.zeros(each)) for each in channels)
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Turn feature maps ``(B, C_i, h, w)`` into ``[(B, C_i), ...]``."""
+        return [_attended(each, query) for each, query in zip(maps, self.queries, strict=True)]
+
+
+def _attended(features: Tensor, query: Tensor) -> Tensor:
+    b, c = features.shape[:2]
+    heads = math.gcd(c, HEADS)
+    places = features.reshape(b, heads, c // heads, -1)
+    scores = torch.einsum("bhcn,hc->bhn", places, query.reshape(heads, -1))
+    weights = (scores / (c // heads) ** 0.5).softmax(dim=2)
+    return torch.einsum("bhcn,bhn->bhc", places, weights).reshape(b, c)

@@ -26,6 +26,9 @@ class FullConfig:
 
     head: Literal["probe", "fresh"] = "probe"
     """Where a diagnosis' linear layer starts: at the probe's solution, or at zero."""
+    pooling: Literal["probe", "attentive"] = "probe"
+    """``probe``: an image's places are pooled as for the probe; ``attentive``: by weights that
+    are learnt, and are the mean at first."""
     encoder_rate: Annotated[float, Within(0, 1_000)] = 1.0
     """Learning rate of the encoder, as a multiple of that of what lies on top of it
     (docs/decisions.md)."""

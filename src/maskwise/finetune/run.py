@@ -33,6 +33,12 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         if not self.modes or len(set(self.modes)) < len(self.modes):
             raise ValueError("modes should hold some of probe, full and knn, each once")
+        if self.full.pooling == "attentive" and self.probe.pooling != "mean":
+            raise ValueError(
+                f"full.pooling is attentive, which begins as the mean, but probe.pooling is "
+                f"{self.probe.pooling}, whose solution the training begins with; set "
+                "probe.pooling: mean"
+            )
 
 
 @dataclass(frozen=True)

@@ -265,7 +265,7 @@ def _trained(
     start = Classifier(
         replicate.encoder,
         stages,
-        replicate.pooling,
+        _pooling_in_full(replicate),
         features,
         classes,
         activation=replicate.question.likelihood.activation,
@@ -317,7 +317,7 @@ def _metadata(
         fraction=labels.fraction,
         images=len(labels.part("train")),
         stages=stages,
-        pooling=replicate.pooling,
+        pooling=_pooling_in_full(replicate) if mode == "full" else replicate.pooling,
         features=sum(replicate.features[stage].shape[1] for stage in stages),
         temperature=temperature,
         calibrated_on=images,
@@ -326,6 +326,11 @@ def _metadata(
         ),
     )
     return question.completed(metadata, logits[at], replicate.targets[at])
+
+
+def _pooling_in_full(replicate: Replicate) -> str:
+    asked = replicate.run.config.full.pooling
+    return replicate.pooling if asked == "probe" else asked
 
 
 def _untrained(modes: tuple[Mode, ...]) -> tuple[Mode, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskwise.artefacts.store import Store
 from maskwise.encoders.classifier import Classifier
@@ -45,7 +45,8 @@ def fine_tune(
         return lesson.likelihood.loss(network(images), targets, weights)
 
     plan = training.draw_order(lesson)
-    training.train(network, trainable, plan, loss_at, lesson, config, bar)
+    new = [trainable] if network.attention is None else [trainable, network.attention]
+    training.train(network, nn.ModuleList(new), plan, loss_at, lesson, config, bar)
     learnt = trainable.frozen()
     network.head = replace(learnt, bias=learnt.bias - shift).folded()
     return network.eval()
