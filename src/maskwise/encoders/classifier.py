@@ -65,7 +65,8 @@ class Classifier(nn.Module):
         """Return the features of the stages that are looked at, ``[(B, F_i), ...]``."""
         if self.attention is not None:
             maps = self.encoder(images)
-            return self.attention([maps[stage] for stage in self.stages])
+            attended: list[Tensor] = self.attention([maps[stage] for stage in self.stages])
+            return attended
         pooled = self.encoder.pooled_stages(images, self.pooling)
         return [pooled[stage] for stage in self.stages]
 
