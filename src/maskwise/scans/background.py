@@ -13,21 +13,26 @@ if TYPE_CHECKING:
     from maskwise.scans.decode import Decoded
 
 
-def darkened(pixels: NDArray[Any], background: NDArray[np.bool_] | None) -> NDArray[Any]:
+def darkened(
+    pixels: NDArray[Any], background: NDArray[np.bool_] | None, own: bool = False
+) -> NDArray[Any]:
     """Return pixels ``(H, W, C)`` whose ``background`` is as dark as the darkest measured.
 
-    ``background`` is ``(H, W)``, None = all was measured. Where nothing was, all are 0.
+    ``background`` is ``(H, W)``, None = all was measured. Where nothing was, all are 0. What is
+    one's ``own`` is written on, not copied.
     """
     if background is None or not background.any():
         return pixels
     if background.all():
         return np.zeros_like(pixels)
-    # Not pixels[~background]: of a film of 5,000 rows that copy takes ten times as long.
+    # Neither pixels[~background] nor min(where=...): of a film of 5,000 rows, either takes
+    # longer than all the rest.
     largest = np.inf if pixels.dtype.kind == "f" else np.iinfo(pixels.dtype).max
-    measured = ~background[..., None]
-    darkest = pixels.min(axis=(0, 1), where=measured, initial=largest)
-    filled = pixels.copy()
-    np.copyto(filled, darkest, where=background[..., None])
+    filled = pixels if own else pixels.copy()
+    for channel in range(filled.shape[2]):
+        plane = filled[..., channel]
+        np.copyto(plane, largest, where=background)
+        np.copyto(plane, plane.min(), where=background)
     return filled
 
 

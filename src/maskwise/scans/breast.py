@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-GRID = 512
+GRID = 256
 """Pixels of the longer side at most, on which the breast is looked for: its outline is as
 coarse, so that a film of 5,000 rows takes no memory to speak of."""
 EXPOSED = 0.08
@@ -27,8 +27,9 @@ LEAST, MOST = 0.01, 0.99
 class Breast(NamedTuple):
     """What was found on a film ``(H, W)``."""
 
-    mask: NDArray[np.bool_]
-    """``(H, W)``, True = breast."""
+    piece: NDArray[np.bool_]
+    """True = breast, of every ``step``-th pixel down and across."""
+    step: int
     top: int
     left: int
     height: int
@@ -37,6 +38,20 @@ class Breast(NamedTuple):
     on_left: bool
     """Whether the chest wall is on the left: there the breast is cut off straight, and reaches
     its box along more rows than with its tip."""
+
+    def mask(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """Return which pixels of those rows and columns of the film are breast."""
+        coarse, trimmed = zip(*map(self._coarse, (rows, columns)), strict=True)
+        # Whole rows are copied last, which is far faster than one pixel at a time.
+        wide = self.piece[coarse].repeat(self.step, axis=1)[:, trimmed[1]]
+        found: NDArray[np.bool_] = wide.repeat(self.step, axis=0)[trimmed[0]]
+        return found
+
+    def _coarse(self, pixels: slice) -> tuple[slice, slice]:
+        """Return the places that cover ``pixels``, and which of their pixels these are."""
+        first, last = pixels.start // self.step, -(-pixels.stop // self.step)
+        offset = pixels.start - first * self.step
+        return slice(first, last), slice(offset, offset + pixels.stop - pixels.start)
 
 
 def find_breast(pixels: NDArray[Any]) -> Breast | None:
@@ -63,7 +78,6 @@ def find_breast(pixels: NDArray[Any]) -> Breast | None:
 
 def _of_film(piece: NDArray[np.bool_], step: int, shape: tuple[int, int]) -> Breast:
     """Return what was found on a grid of every ``step``-th pixel, on the film itself."""
-    mask = piece.repeat(step, axis=0)[: shape[0]].repeat(step, axis=1)[:, : shape[1]]
     (top, bottom), (left, right) = (
         (int(hit[0]) * step, min((int(hit[-1]) + 1) * step, side))
         for hit, side in zip(
@@ -73,7 +87,8 @@ def _of_film(piece: NDArray[np.bool_], step: int, shape: tuple[int, int]) -> Bre
     across = piece[:, piece.any(axis=0)].sum(axis=0)
     edge = max(1, round(EDGE * len(across)))
     return Breast(
-        mask=mask,
+        piece=piece,
+        step=step,
         top=top,
         left=left,
         height=bottom - top,

@@ -35,12 +35,12 @@ def begins_as_dicom(head: bytes) -> bool:
 
     Without a preamble its first two elements must make sense and stand in order.
     """
-    return head[_PREAMBLE:].startswith(_MARK) or _begins_with_elements(head)
+    return head.startswith(_MARK, _PREAMBLE) or _begins_with_elements(head)
 
 
 def meta_information(data: bytes) -> tuple[str | None, int]:
     """Return the transfer syntax that a DICOM file names, or None, and where group 2 ends."""
-    start = _PREAMBLE + len(_MARK) if data[_PREAMBLE:].startswith(_MARK) else 0
+    start = _PREAMBLE + len(_MARK) if data.startswith(_MARK, _PREAMBLE) else 0
     syntax = None
     for element in _elements(data, start):
         if element.tag[0] != _SYNTAX[0]:

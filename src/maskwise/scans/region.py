@@ -44,22 +44,28 @@ class Region:
 
     def cut(self, plane: NDArray[Any]) -> NDArray[Any]:
         """Return the region of ``plane`` ``(H, W)`` or ``(H, W, C)``, 0 beyond the frame."""
-        rows, columns = self._inside(plane.shape)
-        inner = plane[rows, columns]
+        return self.placed(plane[self.inside(plane.shape)], plane.shape, 0)
+
+    def placed(
+        self, inner: NDArray[Any], shape: tuple[int, ...], beyond: float
+    ) -> NDArray[Any]:
+        """Return the region, given what of it lies ``inside`` a frame of ``shape``."""
         widths = [
-            self._widths(self.top, self.height, plane.shape[0]),
-            self._widths(self.left, self.width, plane.shape[1]),
-            *[(0, 0)] * (plane.ndim - 2),
+            self._widths(self.top, self.height, shape[0]),
+            self._widths(self.left, self.width, shape[1]),
+            *[(0, 0)] * (inner.ndim - 2),
         ]
-        whole = np.pad(inner, widths) if any(map(any, widths)) else inner
-        return np.ascontiguousarray(whole[:, ::-1] if self.mirrored else whole)
+        if any(map(any, widths)):
+            inner = np.pad(inner, widths, constant_values=beyond)
+        return np.ascontiguousarray(inner[:, ::-1] if self.mirrored else inner)
 
     def lies_in(self, shape: tuple[int, ...]) -> bool:
         """Tell whether any pixel of a frame ``(H, W, ...)`` lies in the box."""
-        rows, columns = self._inside(shape)
+        rows, columns = self.inside(shape)
         return bool(rows.start < rows.stop and columns.start < columns.stop)
 
-    def _inside(self, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    def inside(self, shape: tuple[int, ...]) -> tuple[slice, slice]:
+        """Return the rows and columns of a frame ``(H, W, ...)`` that lie in the box."""
         return (
             slice(max(0, self.top), min(shape[0], self.top + self.height)),
             slice(max(0, self.left), min(shape[1], self.left + self.width)),
@@ -87,7 +93,7 @@ def framed(decoded: "Decoded", path: str, reading: Reading, region: Region | Non
     if breast is not None and reading.chest_wall != "keep":
         mirrored = breast.on_left == (reading.chest_wall == "right")
         box = replace(box, mirrored=box.mirrored != mirrored)
-    return _cut(decoded, box, _unmeasured(decoded, breast, reading))
+    return _cut(decoded, box, breast if reading.breast != "keep" else None)
 
 
 def _breast(decoded: "Decoded", path: str, reading: Reading) -> Breast | None:
@@ -106,23 +112,22 @@ def _whole(decoded: "Decoded", breast: Breast | None, reading: Reading) -> Regio
     return Region(0, 0, decoded.pixels.shape[0], decoded.pixels.shape[1])
 
 
-def _unmeasured(
-    decoded: "Decoded", breast: Breast | None, reading: Reading
-) -> NDArray[np.bool_] | None:
-    """Return what is not the image's of the whole frame ``(H, W)``."""
-    if breast is None or reading.breast == "keep":
-        return decoded.background
-    return ~breast.mask if decoded.background is None else decoded.background | ~breast.mask
-
-
-def _cut(decoded: "Decoded", box: Region, unmeasured: NDArray[np.bool_] | None) -> "Decoded":
-    pixels = box.cut(decoded.pixels)
+def _cut(decoded: "Decoded", box: Region, breast: Breast | None) -> "Decoded":
+    """Return what is in the box; of a film with a ``breast``, that alone was measured."""
     height, width = decoded.pixels.shape[:2]
-    known = np.ones((height, width), np.bool_) if unmeasured is None else ~unmeasured
-    background = ~box.cut(known)  # beyond the frame, nothing is known
+    rows, columns = box.inside((height, width))
+    if breast is None:
+        unmeasured = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
+    else:
+        unmeasured = ~breast.mask(rows, columns)
+    if decoded.background is not None:
+        unmeasured |= decoded.background[rows, columns]
+    background = box.placed(unmeasured, (height, width), True)
+    pixels = box.cut(decoded.pixels)
+    own = not np.may_share_memory(pixels, decoded.pixels)
     return replace(
         decoded,
-        pixels=darkened(pixels, background),
+        pixels=darkened(pixels, background, own),
         background=background if background.any() else None,
         indices=None,
         alpha=None,

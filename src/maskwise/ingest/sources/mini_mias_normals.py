@@ -101,8 +101,9 @@ def _look(raw: Path, path: str) -> Look | Reject:
         detail = f"is {width} x {height} pixels, where films are squares, so that no place fits"
         return Reject(path, "unsupported", detail)
     breast = find_breast(pixels)
+    whole = None if breast is None else breast.mask(slice(0, height), slice(0, width))
     step = -(-width // GRID)
-    return Look(width, None if breast is None else breast.mask[::step, ::step])
+    return Look(width, None if whole is None else whole[::step, ::step])
 
 
 def _share(film: Look, place: Place) -> float:
