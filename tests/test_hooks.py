@@ -26,7 +26,6 @@ from kedro.runner import SequentialRunner
 
 from maskwise.checks import (
     check_idle,
-    check_inputs,
     check_labels,
     check_parameters,
     check_task,
@@ -39,6 +38,7 @@ from maskwise.datasets import JsonDataset, RawFolder
 from maskwise.errors import UserError
 from maskwise.evaluate.metrics import METRICS
 from maskwise.hooks import MaskwiseHooks, mark_outdated
+from maskwise.missing_inputs import check_inputs
 from maskwise.pipeline_registry import PROJECT, register_pipelines
 from maskwise.pipelines.saving import until_saved
 from maskwise.progress import note

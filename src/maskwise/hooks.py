@@ -13,6 +13,7 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Node, Pipeline
 
 from maskwise import run_facts
+from maskwise.missing_inputs import check_inputs
 from maskwise.pipelines.saving import saving
 from maskwise.progress import planning
 from maskwise.replicates import Study, address, parse_studies, read_studies
@@ -80,7 +81,7 @@ class MaskwiseHooks:
         )
         name = (run_params["pipeline_names"] or ["__default__"])[0]
         shown = chosen[0].source if name == "__default__" and chosen else name
-        checks.check_inputs(pipeline, pipelines[name], catalog, shown, context.env)
+        check_inputs(pipeline, pipelines[name], catalog, shown, context.env)
         if run_params["only_missing_outputs"]:
             mark_outdated(pipeline, catalog)
         self._saved = set()
