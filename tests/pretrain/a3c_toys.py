@@ -7,7 +7,8 @@ from torch import Generator, Tensor
 
 from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Outcome
-from maskwise.pretrain.policies.a3c.policy import A3c, A3cConfig
+from maskwise.pretrain.policies.a3c.config import A3cConfig
+from maskwise.pretrain.policies.a3c.policy import A3c
 from pretrain.policy_toys import GRID, build, taught_weights
 
 PAIRS: dict[str, dict[str, Any]] = {

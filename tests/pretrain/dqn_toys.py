@@ -4,7 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from maskwise.pretrain.policies.dqn.policy import Dqn, DqnConfig
+from maskwise.pretrain.policies.dqn.config import DqnConfig
+from maskwise.pretrain.policies.dqn.policy import Dqn
 from pretrain.policy_toys import build, taught_weights
 
 

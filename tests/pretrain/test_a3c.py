@@ -11,7 +11,7 @@ from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.masks import to_pixels
 from maskwise.pretrain.contracts import Batch
-from maskwise.pretrain.policies.a3c.policy import A3cConfig
+from maskwise.pretrain.policies.a3c.config import A3cConfig
 from maskwise.pretrain.policies.a3c.reward import RewardConfig
 from pretrain.a3c_toys import AT_ACTION, PAIRS, a_policy, weights_after
 from pretrain.policy_toys import GRID, a_batch, equal, step

@@ -8,7 +8,7 @@ from torch import Generator
 
 from maskwise.pretrain.diagnostics.lift import lift_matrix
 from maskwise.pretrain.policies.a3c.bernoulli import bernoulli_overlap
-from maskwise.pretrain.policies.a3c.policy import Temperature
+from maskwise.pretrain.policies.a3c.config import Temperature
 from pretrain.a3c_toys import PAIRS, RICH, a_policy, planted, taught
 from pretrain.policy_toys import GRID, a_batch, equal, step
 

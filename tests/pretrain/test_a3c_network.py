@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from maskwise.pretrain.policies.a3c.config import A3cConfig
 from maskwise.pretrain.policies.a3c.network import PolicyValueNetwork
-from maskwise.pretrain.policies.a3c.policy import A3cConfig
 from pretrain.toys import make_setting
 
 IMAGES = torch.randn(6, 1, 32, 32, generator=Generator().manual_seed(0))

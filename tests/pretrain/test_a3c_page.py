@@ -10,7 +10,7 @@ import yaml
 
 from maskwise.config import choose
 from maskwise.pretrain.policies import POLICIES
-from maskwise.pretrain.policies.a3c.policy import A3cConfig, Temperature
+from maskwise.pretrain.policies.a3c.config import A3cConfig, Temperature
 from maskwise.pretrain.policies.a3c.reward import RewardConfig
 from pretrain.toys import SMALL, make_run, make_store, pretrain
 from project import PROJECT

@@ -10,7 +10,8 @@ from torch import Generator
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Outcome
-from maskwise.pretrain.policies.dqn.policy import Dqn, DqnConfig
+from maskwise.pretrain.policies.dqn.config import DqnConfig
+from maskwise.pretrain.policies.dqn.policy import Dqn
 from maskwise.pretrain.policies.dqn.reward import another
 from pretrain.dqn_toys import a_policy, weights_after
 from pretrain.policy_toys import GRID, a_batch, equal, step

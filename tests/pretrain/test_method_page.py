@@ -9,7 +9,7 @@ import yaml
 
 from maskwise.encoders.context_cnn import RELEASE as RELEASE_ENCODER
 from maskwise.pretrain.objectives.context_encoder import RELEASE as RELEASE_OBJECTIVE
-from maskwise.pretrain.policies.dqn.policy import DqnConfig
+from maskwise.pretrain.policies.dqn.config import DqnConfig
 from pretrain.toys import RANDOM_BOX, make_run, make_store, pretrain
 from project import PROJECT
 

@@ -27,7 +27,7 @@ from maskwise.pretrain.optimisation import OptimisationConfig
 from maskwise.pretrain.optimisers import OPTIMISERS
 from maskwise.pretrain.phases import SCHEDULES, AlternatingConfig, ScheduleConfig, Timeline
 from maskwise.pretrain.policies import POLICIES
-from maskwise.pretrain.policies.dqn.policy import DqnConfig
+from maskwise.pretrain.policies.dqn.config import DqnConfig
 from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
 from maskwise.pretrain.policies.oracle import OracleConfig
 

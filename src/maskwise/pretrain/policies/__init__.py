@@ -1,12 +1,12 @@
 """The masking policies by YAML name: a new one is its file or package and one line here."""
 
 from maskwise.pretrain.contracts import PolicyConfig
-from maskwise.pretrain.policies.a3c.policy import A3cConfig
+from maskwise.pretrain.policies.a3c.config import A3cConfig
 from maskwise.pretrain.policies.attention import AttentionConfig
 from maskwise.pretrain.policies.block import BlockConfig
 from maskwise.pretrain.policies.centre_box import CentreBoxConfig
 from maskwise.pretrain.policies.centre_cells import CentreCellsConfig
-from maskwise.pretrain.policies.dqn.policy import DqnConfig
+from maskwise.pretrain.policies.dqn.config import DqnConfig
 from maskwise.pretrain.policies.foreground import ForegroundConfig
 from maskwise.pretrain.policies.hardest.policy import HardestConfig
 from maskwise.pretrain.policies.mean_map import MeanMapConfig

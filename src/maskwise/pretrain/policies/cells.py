@@ -33,31 +33,6 @@ def filled(mask: Tensor, number: int, lots: Tensor) -> Tensor:
     return highest(torch.where(mask.flatten(1), 2.0, lots), number, grid)
 
 
-def room_to_fill(fill_to: float | None, box: tuple[int, int], boxes: int, grid: Grid) -> int:
-    """Return how many cells ``fill_to`` is, or 0 where it is None.
-
-    Raises:
-        UserError: if the boxes alone may hide more.
-    """
-    if fill_to is None:
-        return 0
-    number, most = hidden_cells(fill_to, grid), boxes * box[0] * box[1]
-    if number < most:
-        raise UserError(
-            f"policy.fill_to: {fill_to:g} of a grid of {grid[0]} x {grid[1]} is {number} "
-            f"cells, but {boxes} x {box[0]} x {box[1]} may be hidden already; raise it, or "
-            "choose smaller or fewer boxes"
-        )
-    return number
-
-
-def unequal_boxes(boxes: int, fill_to: float | None) -> str | None:
-    """Return what lets boxes hide more of one image than of another, and the remedy."""
-    if boxes == 1 or fill_to is not None:
-        return None
-    return f"boxes: {boxes}, which may overlap; say fill_to, a share of the cells"
-
-
 def uniform(images: Tensor, grid: Grid, generator: Generator) -> Tensor:
     """Draw a score in [0, 1) for every cell of ``images``: ``(B, gh * gw)`` float32.
 
