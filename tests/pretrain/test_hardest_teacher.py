@@ -3,12 +3,17 @@
 import copy
 import io
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Generator
 
+from maskwise.config import choose
 from maskwise.encoders.context_cnn import ContextCnnConfig
+from maskwise.encoders.vit import VitConfig
+from maskwise.masks import highest
+from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.objectives.autoencoder import AutoencoderConfig
 from maskwise.pretrain.policies.hardest.policy import HardestConfig
 from maskwise.pretrain.policies.momentum import Momentum, follow
@@ -137,6 +142,41 @@ def test_a_teacher_goes_on_where_it_was_saved() -> None:
     states = [teacher_of(each).network.state_dict() for each in (policy, again)]
     assert all(states[0][name].equal(states[1][name]) for name in states[0])
     assert not states[0]["decoder.head.0.weight"].equal(network.decoder.head[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("block", "encoder", "finer"),
+    [
+        (
+            {"name": "multiscale", "width": 16, "heads": 4, "fine_width": 8, "fine_heads": 2},
+            VitConfig(patch=4),
+            "decoders.2",
+        ),
+        (
+            {"name": "spark", "width": 16, "scales": [1, 2], "loss_weights": [1, 1]},
+            ContextCnnConfig(widths=(8, 8), convolutions=(1, 1), stride=4),
+            "light_decoder.finer.2",
+        ),
+    ],
+)
+def test_the_teacher_draws_no_finer_image_which_nobody_asks_it_for(
+    block: dict[str, Any], encoder: Any, finer: str
+) -> None:
+    chosen = choose(OBJECTIVES, {**block, "hi_target": "upsampled"}, "objective")
+    network = chosen.build(make_setting(grid=GRID), encoder.build(1)).eval()
+    setting = make_setting(grid=GRID, objective=network)
+    policy = HardestConfig(order="constant").build(setting)
+    images = noisy().repeat(1, 1, 2, 2)
+    batch, drawn = a_batch(images), list[str]()
+    for name, each in (("student", network), ("teacher", teacher_of(policy).network)):
+        each.get_submodule(finer).register_forward_hook(
+            lambda *_, name=name: drawn.append(name)
+        )
+    tests = torch.rand(8, 64, generator=Generator().manual_seed(0))
+    answer = teacher_of(policy).difficulty(batch, tests, GRID)
+    errors = network(batch, highest(tests, policy.number, GRID)).error_map.flatten(1)
+    torch.testing.assert_close(answer[answer.isfinite()], errors[errors.isfinite()])
+    assert drawn == ["student"]
 
 
 def test_a_teacher_finds_what_is_hard_to_draw() -> None:

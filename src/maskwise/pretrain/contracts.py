@@ -160,6 +160,9 @@ class Objective(nn.Module, ABC):
     """The network around the encoder, with its loss."""
 
     encoder: Encoder
+    draws_finer: bool = True
+    """Whether it draws at scales beyond the image's own, where it has some. Whoever asks a copy
+    for its error map alone, which is of the image's, sets it to False and saves their time."""
 
     @abstractmethod
     def forward(self, batch: Batch, mask: Tensor) -> Outcome:

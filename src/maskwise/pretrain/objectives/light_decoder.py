@@ -4,7 +4,7 @@ Tian et al., ICLR 2023, section 3.2 and the authors' ``spark.py`` and ``decoder.
 information crosses the borders of cells for the first time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, Protocol
 
 import torch
@@ -114,7 +114,9 @@ class LightDecoder(nn.Module):
         """Turn every stage's features, 0 where hidden, into an image ``(B, C, H, W)``."""
         return self.drawn(features, visible)[1]
 
-    def drawn(self, features: Sequence[Tensor], visible: Visible) -> dict[int, Tensor]:
+    def drawn(
+        self, features: Sequence[Tensor], visible: Visible, finer: Collection[int] = ()
+    ) -> dict[int, Tensor]:
         """Return images ``(B, C, H factor, W factor)`` by factor: 1 and those of ``finer``."""
         current: Tensor | None = None
         for stride in _halved(max(self._stages), self._stop):
@@ -124,7 +126,7 @@ class LightDecoder(nn.Module):
             if str(stride) in self.blocks:
                 current = self.blocks[str(stride)](current)
         answers = {1: self.head(current)}
-        answers |= {int(factor): head(current) for factor, head in self.finer.items()}
+        answers |= {factor: self.finer[str(factor)](current) for factor in finer}
         shuffle = nn.functional.pixel_shuffle
         return {factor: shuffle(answer, self._stop) for factor, answer in answers.items()}
 

@@ -231,6 +231,8 @@ class Multiscale(Objective):
         losses, figures = dict[int, Tensor](), dict[str, Tensor]()
         error_map, drawn = mask.new_full(mask.shape, torch.nan, dtype=torch.float32), None
         for scale in self.scales:
+            if scale.factor > 1 and not self.draws_finer:
+                continue
             image = self.finer.shown(batch, scale.factor)
             if image is None:  # whoever asks what is hard has the image alone
                 continue

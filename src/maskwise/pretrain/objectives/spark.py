@@ -139,13 +139,14 @@ class Spark(Objective):
             log.info("spark: %.1f %% of %d x %d cells are hidden.", share, *mask.shape[1:])
         visible = Visible(mask)
         features = self._sparse(batch.images, visible, self._form(batch.images, visible))
-        drawn = self.light_decoder.drawn(features, visible)
+        finer = self._finer(batch)
+        drawn = self.light_decoder.drawn(features, visible, finer)
         errors, weights, constant = self._errors(drawn[1], batch.images, mask)
         hidden = mask.sum().clamp(min=1)
         figures = {"constant_hidden": (mask & constant).sum() / hidden}
         loss = _mean(errors, weights)
         if len(self.config.scales) > 1:
-            losses = {1: loss} | self._finer_losses(drawn, batch, mask)
+            losses = {1: loss} | self._finer_losses(drawn, finer, mask)
             weighed = zip(self.config.scales, self.config.loss_weights, strict=True)
             parts = [weight * losses[factor] for factor, weight in weighed if factor in losses]
             loss = torch.stack(parts).sum()
@@ -172,15 +173,19 @@ class Spark(Objective):
         weights = where & ~constant if self.config.constant == "skip" else where
         return errors, weights.float(), constant
 
+    def _finer(self, batch: Batch) -> dict[int, Tensor]:
+        """Return what is to be drawn at scales beyond the image's own, by factor."""
+        factors = self.config.scales[1:] if self.draws_finer else ()
+        shown = {factor: self.config.shown(batch, factor) for factor in factors}
+        # Whoever asks what is hard has the image alone.
+        return {factor: image for factor, image in shown.items() if image is not None}
+
     def _finer_losses(
-        self, drawn: dict[int, Tensor], batch: Batch, mask: Tensor
+        self, drawn: dict[int, Tensor], finer: dict[int, Tensor], mask: Tensor
     ) -> dict[int, Tensor]:
         """Return the loss of each finer scale, whose cells have as many pixels as a mask's."""
         losses: dict[int, Tensor] = {}
-        for factor in self.config.scales[1:]:
-            image = self.config.shown(batch, factor)
-            if image is None:  # whoever asks what is hard has the image alone
-                continue
+        for factor, image in finer.items():
             fine = mask.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
             everywhere = self.config.hi_loss_region == "all"
             where = torch.ones_like(fine) if everywhere else fine

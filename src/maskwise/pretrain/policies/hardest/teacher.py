@@ -28,7 +28,9 @@ class Teacher:
     ) -> None:
         self.student, self.momentum, self.number = student, momentum, number
         self.passes, self.steps_per_epoch = passes, setting.steps_per_epoch
-        network = cast(nn.Module, copy.deepcopy(student)).eval().requires_grad_(False)
+        copied = copy.deepcopy(student)
+        copied.draws_finer = False
+        network = cast(nn.Module, copied).eval().requires_grad_(False)
         # The order that convolutions are fast in: a third less time on a CPU.
         self.network: nn.Module = cast(Any, network).to(memory_format=torch.channels_last)
 
