@@ -218,7 +218,7 @@ class PatchEmbedding(nn.Module):
     def _places(self, grid: tuple[int, int], images: Tensor) -> tuple[Tensor | float, Tensor]:
         """Return the class token's position, and those of all places, ``(1, N, width)``."""
         if self.positions is None:
-            return 0.0, _computed(grid, self.proj.out_channels).to(images.device)[None]
+            return 0.0, _computed(grid, self.proj.out_channels, images.device)[None]
         first, table = self.positions.split(
             [self.in_front, self.positions.shape[1] - self.in_front], 1
         )
@@ -232,9 +232,13 @@ class PatchEmbedding(nn.Module):
 
 
 @lru_cache(maxsize=32)
-def _computed(grid: tuple[int, int], width: int) -> Tensor:
-    with torch.device("cpu"):
-        return sine_positions(grid, width)
+def _computed(grid: tuple[int, int], width: int, device: torch.device) -> Tensor:
+    """Compute positions once for each size of an image, and keep them where they are needed.
+
+    No buffer: one encoder sees images of any size.
+    """
+    with torch.inference_mode(False), torch.device("cpu"):
+        return sine_positions(grid, width).to(device)
 
 
 class Vit(TokenEncoder):

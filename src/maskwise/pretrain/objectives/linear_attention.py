@@ -66,8 +66,11 @@ class NystromAttention(nn.Module):
         tokens = nn.functional.pad(tokens, (0, 0, padding, 0))
         parts = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         queries, keys, values = parts.unbind(0)
-        real = torch.arange(n + padding, device=tokens.device) >= padding
+        # None where all are tokens: to ask a device whether they are would be to wait for it.
+        real: Tensor | None = None
         if padding:
+            places = torch.arange(n + padding, device=tokens.device)
+            real = places >= padding
             queries, keys, values = (each * real[:, None] for each in (queries, keys, values))
         queries = queries * (width // self.heads) ** -0.5
         few_queries, few_keys, alive = self._landmarks(queries, keys, real)
@@ -83,19 +86,22 @@ class NystromAttention(nn.Module):
         return joined[:, padding:]
 
     def _landmarks(
-        self, queries: Tensor, keys: Tensor, real: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the landmarks of both ``(B, h, m, e)``, and which are of a token ``(m,)``."""
+        self, queries: Tensor, keys: Tensor, real: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the landmarks of both ``(B, h, m, e)``, and which are of a token ``(m,)``.
+
+        ``real`` ``(n,)``: which of the places are tokens; None, here and there, = all.
+        """
         if self.layout == "grid":
             few_queries, few_keys = (self._of_blocks(each) for each in (queries, keys))
-            return few_queries, few_keys, real.new_ones(few_keys.shape[2])
-        run = len(real) // self.landmarks
-        number = real.unflatten(0, (self.landmarks, run)).sum(1)
-        by = (number + 1e-8)[:, None] if not bool(real.all()) else run
+            return few_queries, few_keys, None
+        runs = (self.landmarks, keys.shape[2] // self.landmarks)
+        number = None if real is None else real.unflatten(0, runs).sum(1)
+        by = runs[1] if number is None else (number + 1e-8)[:, None]
         few_queries, few_keys = (
-            each.unflatten(2, (self.landmarks, run)).sum(3) / by for each in (queries, keys)
+            each.unflatten(2, runs).sum(3) / by for each in (queries, keys)
         )
-        return few_queries, few_keys, number > 0
+        return few_queries, few_keys, None if number is None else number > 0
 
     def _of_blocks(self, tokens: Tensor) -> Tensor:
         """Average ``(B, h, n, e)`` over blocks of the grid, which may overlap by a place."""
@@ -164,9 +170,12 @@ def pseudo_inverse(matrices: Tensor, iterations: int, coupled: bool = False) -> 
         return guess
 
 
-def _softmax(scores: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return softmax over what is real; rows and columns that are not get the least score."""
-    if not bool(rows.all()) or not bool(columns.all()):
+def _softmax(scores: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+    """Return softmax over what is real; rows and columns that are not get the least score.
+
+    ``rows`` ``(n,)`` and ``columns`` ``(m,)`` bool; None both = all are real.
+    """
+    if rows is not None and columns is not None:
         least = -torch.finfo(scores.dtype).max
         scores = scores.masked_fill(~(rows[:, None] & columns), least)
     return scores.softmax(dim=-1)
