@@ -68,7 +68,7 @@ def telling() -> Iterator[None]:
         said = "Stopped by SIGTERM" if terminated else "Interrupted"
         log.warning("%s", str(interrupt) or f"{said}; run the same command again.")
         sys.exit(TERMINATED if terminated else INTERRUPTED)
-    except Exception as error:
+    except Exception as error:  # Kedro wraps what a node raised; what nobody can mend goes on
         mendable = _mendable(error)
         if mendable is None:
             raise

@@ -127,7 +127,7 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except Exception as error:  # each library puts a full disk in its own way; others go on
         if _disk_is_full(error, path.parent):
             raise UserError(
                 f"{path}: the disk is full; free some space and run the same command again "

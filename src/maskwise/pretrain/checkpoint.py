@@ -51,7 +51,7 @@ class Checkpoint:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
         except MemoryError:  # says nothing about the file
             raise
-        except Exception as error:
+        except Exception as error:  # torch's reader of a damaged file raises what it meets
             raise UserError(
                 f"{self.path}: the checkpoint cannot be read ({error}); delete it to start anew"
             ) from error

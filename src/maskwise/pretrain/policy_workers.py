@@ -151,7 +151,7 @@ def _work(rank: int, shift: Shift, tickets: Any, results: Any, stop: Any) -> Non
     try:
         torch.set_num_threads(shift.threads)
         results.put(("left", rank, _teach(rank, shift, tickets, results, stop)))
-    except Exception:
+    except Exception:  # whatever it is, the parent ends the run with it
         results.put(("failed", rank, traceback.format_exc()))
 
 
