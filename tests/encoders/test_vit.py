@@ -183,6 +183,15 @@ def test_one_encoder_sees_images_of_any_size_and_aspect() -> None:
     assert encoder(drawn(1, 1, 16, 16))[-1].shape == (1, 192, 1, 1)
 
 
+def test_positions_of_a_larger_image_are_computed_and_not_drawn_larger() -> None:
+    encoder = built()
+    for parameter in encoder.patch_embed.parameters():  # so that positions alone are left
+        parameter.data.zero_()
+    for side in (4, 8):
+        tokens = encoder.patch_embed(drawn(1, 1, 8 * side, 8 * side), None)
+        assert tokens[0, 1:].equal(sine_positions((side, side), 192))
+
+
 def test_an_image_that_its_patches_do_not_divide_is_refused() -> None:
     with pytest.raises(UserError, match=r"60 x 64 pixels .* patches of 8 x 8"):
         built()(drawn(1, 1, 60, 64))

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from finetune.patches import metadata
+from maskwise.artefacts.encoder import decoder_of, load_encoder, write_encoder
 from maskwise.config import parse
 from maskwise.encoders.context_cnn import ContextCnnConfig
 from maskwise.encoders.positions import sine_positions
@@ -211,6 +213,13 @@ def test_hidden_places_hold_the_mask_token_and_visible_ones_their_own() -> None:
     assert tokens[:, 0].equal(embedded[:, 0])
 
 
+def test_where_nothing_is_hidden_the_decoder_sees_no_mask_token() -> None:
+    objective, everything = made(), torch.randperm(24, generator=Generator().manual_seed(0))
+    seen = drawn(1, 25, 192).double()
+    places = objective._completed(seen, everything[None])[:, 1:]
+    assert places[:, everything].equal(objective.embed(seen)[:, 1:])
+
+
 def test_a_cell_of_several_tokens_has_the_mean_of_their_errors() -> None:
     objective, batch, mask = made(patch=4), a_batch(), a_mask()
     outcome = objective(batch, mask)
@@ -256,6 +265,8 @@ def test_a_fine_loss_is_of_hidden_places_or_of_all(region: str, equal: bool) -> 
     places = torch.zeros(1, 4 * 24, 64, dtype=torch.float64)
     visible, _ = objective._numbers(mask[:1])
     places[0, numbers_of_children(visible, GRID, 2)[0]] = 1.0
+    seen = places.bool()
+    places.requires_grad_()
     first = batch.index[:1]
     one = Batch(batch.images[:1], first, first, first, 0.0)
     before = objective(one, mask[:1])
@@ -268,6 +279,9 @@ def test_a_fine_loss_is_of_hidden_places_or_of_all(region: str, equal: bool) -> 
     fine.forward = noisy  # type: ignore[method-assign]
     after = objective(one, mask[:1])
     assert (after.figures["loss_2"] == before.figures["loss_2"]) == equal
+    (gradient,) = torch.autograd.grad(after.loss, places)
+    assert gradient.any()
+    assert bool(gradient[seen].any()) != equal
     assert after.figures["loss_1"].equal(before.figures["loss_1"])
 
 
@@ -324,6 +338,18 @@ def test_the_encoder_s_latent_is_the_trainer_s() -> None:
     again.load_state_dict(encoder.state_dict())
     assert again.tokens(batch.images, visible).equal(encoder.tokens(batch.images, visible))
     assert not any("decoder" in name or "mask" in name for name in encoder.state_dict())
+
+
+def test_a_written_encoder_has_the_trainer_s_latent_and_no_decoder(tmp_path: Path) -> None:
+    objective, batch = made("multiscale", 2).float(), a_batch(2, double=False)
+    path = tmp_path / "encoder.safetensors"
+    write_encoder(objective.encoder, metadata("vit", {"patch": 8}, 32), path)
+    again = load_encoder(path)
+    assert isinstance(again, TokenEncoder)
+    visible, _ = objective._numbers(a_mask())
+    expected = objective.encoder.eval().tokens(batch.images, visible)
+    assert again.tokens(batch.images, visible).equal(expected)
+    assert not decoder_of(again)
 
 
 def test_masks_of_different_sizes_are_refused() -> None:
