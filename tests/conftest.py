@@ -75,7 +75,11 @@ def _elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a committed copy with a budget of seconds and three recipes, not to be edited."""
-    project = copy_project(tmp_path_factory.mktemp("tiny") / "project with spaces")
+    project = copy_project(
+        tmp_path_factory.mktemp("tiny") / "project with spaces",
+        sources=("phantom", "busi"),
+        recipes=("scratch", "random_box", "dqn"),
+    )
     project.edit(
         "conf/base/experiment.yml",
         experiment__recipes=["scratch", "random_box", "dqn"],
@@ -89,7 +93,7 @@ def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="session")
 def finished(tiny_project: Project) -> Finished:
     """Return the tiny project after `kedro run`; tests must leave its artefacts alone."""
-    return Finished(tiny_project, tiny_project.run("kedro", "run"))
+    return Finished(tiny_project, tiny_project.run("kedro", "run", anew=True))
 
 
 @pytest.fixture

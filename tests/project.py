@@ -2,15 +2,16 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+import warm
 
 PROJECT = Path(__file__).parents[1]
 _PARTS = (
@@ -31,33 +32,30 @@ class Project:
 
     root: Path
 
-    def run(self, *command: str, fails: bool = False) -> str:
-        """Run a command of the environment; return what it wrote to both streams."""
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode != 0) == fails, done.stdout
-        return done.stdout
+    def run(self, *command: str, fails: bool = False, anew: bool = False) -> str:
+        """Run a command of the environment; return what it wrote to both streams.
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a command in a group of processes of its own, as a terminal does."""
-        return subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            # A job in the background is deaf to Ctrl-C, and so is whatever it starts.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        One of Kedro's finds all libraries imported, unless ``anew``.
+        """
+        if command[0] == "kedro" and not anew:
+            code, written = warm.run(command, self.root, self.environment)
+        else:
+            done = subprocess.run(
+                command,
+                cwd=self.root,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                check=False,
+            )
+            code, written = done.returncode, done.stdout
+        assert (code != 0) == fails, written
+        return written
+
+    def start(self, *command: str) -> warm.Running:
+        """Start a command of Kedro's in a group of processes of its own, as a terminal does."""
+        return warm.Running(command, self.root, self.environment)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -95,8 +93,14 @@ _ENVIRONMENT = {
 _IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
 
 
-def copy_project(root: Path) -> Project:
-    """Copy what a run needs of the project, with the settings of ``conf/test``."""
+def copy_project(
+    root: Path, sources: Collection[str] = (), recipes: Collection[str] = ()
+) -> Project:
+    """Copy what a run needs of the project, with the settings of ``conf/test``.
+
+    With ``sources`` and ``recipes`` it knows no others: to read those of all studies that the
+    project ships takes longer than whatever most commands of a test do.
+    """
     for part in (*_PARTS, *_FILES):
         origin, copy = PROJECT / part, root / part
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -111,10 +115,46 @@ def copy_project(root: Path) -> Project:
         PROJECT / "conf/test/sources/parameters_phantom.yml",
     )
     project = Project(root)
+    if sources:
+        _leave_out_others(project, sources, recipes)
     project.git("init", "-q", "-b", "main")
     project.git("config", "user.name", "Test")
     project.git("config", "user.email", "test@example.org")
     return project
+
+
+def _leave_out_others(
+    project: Project, sources: Collection[str], recipes: Collection[str]
+) -> None:
+    """Delete what the files of other sources and recipes say, and whatever names them."""
+    read = {
+        name: yaml.safe_load((project.root / f"conf/base/{name}.yml").read_text("utf-8"))
+        for name in ("experiment", "parameters_evaluate", "parameters_report")
+    }
+    lists = read["experiment"]["experiment"]["sources"]
+    evaluate = read["parameters_evaluate"]["evaluate"]
+    primary = {name: each for name, each in evaluate["primary"].items() if name in sources}
+    asked = [pair for each in primary.values() for pair in each["comparisons"]]
+    known = {*recipes, evaluate["against"], *(name for pair in asked for name in pair)}
+    project.edit(
+        "conf/base/experiment.yml",
+        experiment__sources={name: lists[name] for name in lists if name in sources},
+    )
+    project.edit(
+        "conf/base/parameters_evaluate.yml",
+        evaluate__primary=primary,
+        evaluate__except_recipes=[each for each in evaluate["except_recipes"] if each in known],
+        evaluate__pairs=[pair for pair in evaluate["pairs"] if known.issuperset(pair)],
+    )
+    titles = read["parameters_report"]["report"]["titles"]
+    project.edit(
+        "conf/base/parameters_report.yml",
+        report__titles={name: title for name, title in titles.items() if name in known},
+    )
+    for folder, kept in (("sources", sources), ("recipes", known)):
+        for path in (project.root / "conf/base" / folder).glob("parameters_*.yml"):
+            if path.stem.removeprefix("parameters_") not in kept:
+                path.unlink()
 
 
 def _merge(path: Path, other: Path) -> None:

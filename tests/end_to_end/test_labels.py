@@ -22,7 +22,8 @@ MODEL = "data/06_models/findings/models/scratch/s0/best.safetensors"
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Return a project after `kedro run --pipelines findings`; tests leave it as it is."""
-    project = copy_project(tmp_path_factory.mktemp("findings") / "project")
+    folder = tmp_path_factory.mktemp("findings")
+    project = copy_project(folder / "project", ("phantom",), ("scratch", "random_box"))
     findings.write(project.root / "data/01_raw/findings", patients=120)
     write(project, findings.SOURCE)
     project.edit(

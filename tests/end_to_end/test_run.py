@@ -142,10 +142,9 @@ def test_ctrl_c_ends_with_one_line_and_130_and_the_run_can_go_on(finished: Finis
     encoder = finished.data / "06_models/phantom/encoders/random_box/s0/encoder.safetensors"
     before = encoder.read_bytes()
     run = finished.project.start(*command, "--params", "phantom.pretrain.steps=100000")
-    assert run.stderr
     written = ""
     while "pretrain random_box seed 0:" not in written or "images/s" not in written:
-        line = run.stderr.readline()
+        line = run.line()
         assert line, written
         written += line
     run.send_signal(signal.SIGINT)

@@ -3,13 +3,13 @@
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
 
 from project import Finished, Project
+from warm import Running
 
 pytestmark = pytest.mark.xdist_group("finished")
 
@@ -46,13 +46,12 @@ def command(project: Project, stage: str) -> list[str]:
     return ["kedro", "run", "--tags", stage, *replicate]
 
 
-def begin(project: Project, stage: str) -> "subprocess.Popen[str]":
+def begin(project: Project, stage: str) -> Running:
     """Start ``stage``, and return when it is at work."""
     run = project.start(*command(project, stage))
-    assert run.stderr
     written = ""
     while BEGUN[stage] not in written:
-        line = run.stderr.readline()
+        line = run.line()
         assert line, written
         written += line
     return run

@@ -16,7 +16,9 @@ RECIPES = ("mae", "miram")
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Return a project after `kedro run --pipelines phantom_fine`; tests leave it as it is."""
-    project = copy_project(tmp_path_factory.mktemp("two_scales") / "project")
+    project = copy_project(
+        tmp_path_factory.mktemp("two_scales") / "project", ("phantom", "phantom_fine"), RECIPES
+    )
     project.edit(
         "conf/base/experiment.yml",
         experiment__sources__phantom_fine={

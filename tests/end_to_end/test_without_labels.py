@@ -4,12 +4,11 @@ import os
 import re
 from typing import Any
 
-import nbformat
 import pytest
 import yaml
-from nbclient import NotebookClient
 
 import maskwise
+from notebooks import run_notebooks
 from project import PROJECT, Finished, copy_project
 from sources.drawing import save, scan
 
@@ -40,7 +39,10 @@ SOURCES: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Return a project after `kedro run --pipelines many`."""
-    project = copy_project(tmp_path_factory.mktemp("without") / "project")
+    recipes = ("scratch", "dqn", "pretrained_elsewhere")
+    project = copy_project(
+        tmp_path_factory.mktemp("without") / "project", ("phantom",), recipes
+    )
     raw = project.root / "data/01_raw"
     for number in range(24):
         save(scan(number), raw / f"many/{number}.png")
@@ -119,22 +121,14 @@ def test_a_stage_that_needs_labels_is_refused_with_the_reason(
 
 
 @pytest.mark.filterwarnings("ignore:.*IPC transport.*")
-@pytest.mark.parametrize("name", ["01_look_at_the_data", "02_what_the_agent_learnt"])
-def test_the_notebooks_run_without_labels_and_masks(
-    pretrained: Finished, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    notebook = nbformat.read(PROJECT / f"notebooks/{name}.ipynb", as_version=4)
-    for cell in notebook.cells:
-        cell.source = cell.source.replace('"phantom"', '"many"')
-    where = {"metadata": {"path": str(pretrained.project.root)}}
-
-    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=where).execute()
-
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert outputs
-    assert not [output for output in outputs if output.get("name") == "stderr"]
+def test_the_notebooks_run_without_labels_and_masks(pretrained: Finished) -> None:
+    paths = [
+        PROJECT / f"notebooks/{name}.ipynb"
+        for name in ("01_look_at_the_data", "02_what_the_agent_learnt")
+    ]
+    for shown in run_notebooks(paths, pretrained.project.root, source="many").values():
+        assert shown
+        assert not [output for output in shown if output.get("name") == "stderr"]
 
 
 def test_the_encoder_of_one_source_is_fine_tuned_on_another(tuned: Finished) -> None:

@@ -1,0 +1,163 @@
+"""Commands of Kedro that find all libraries imported, which each start spends seconds on.
+
+Run as a script, this imports what the project's commands import and none of the project's own
+code, and forks for each command that it is told of, one at a time. What a test sees is what a
+user sees: a process of its own that begins in the project's folder, its streams, its exit code.
+"""
+
+import gc
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = (
+    "torch", "torch._dynamo", "lightning_fabric", "pytorch_optimizer", "safetensors.torch",
+    "scipy.ndimage", "scipy.optimize", "scipy.sparse.csgraph", "scipy.stats",
+    "sklearn.ensemble", "sklearn.linear_model", "sklearn.metrics", "sklearn.model_selection",
+    "sklearn.neighbors", "pandas", "pandera.pandas", "pyarrow.dataset", "pyarrow.parquet",
+    "matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf",
+    "matplotlib.backends.backend_svg", "matplotlib.figure", "fontTools.subset",
+    "PIL.Image", "pydicom", "nibabel.nifti1", "tifffile", "jinja2", "omegaconf", "psutil",
+    "pydantic", "rich.console", "tqdm", "dynaconf", "flask", "click", "pathspec",
+)  # fmt: skip
+"""No module of Kedro's, which looks for the project's settings where it is imported."""
+
+
+class Running:
+    """``kedro …`` at work in ``folder``, in a group of processes of its own."""
+
+    def __init__(
+        self, command: tuple[str, ...], folder: Path, environment: Mapping[str, str]
+    ) -> None:
+        self.returncode: int | None = None
+        self._server, self._pipes = _server(), tempfile.TemporaryDirectory()
+        # What it prints is read when it has ended, what it logs as it comes.
+        self._out, err = (os.path.join(self._pipes.name, name) for name in ("out", "err"))
+        Path(self._out).touch()
+        os.mkfifo(err)
+        _ask(self._server, (command, str(folder), dict(environment), self._out, err, True))
+        self._log = os.open(err, os.O_RDONLY)
+        self.pid = _answer(self._server)
+
+    def line(self, timeout: float = 120) -> str:
+        """Return the next line of the log with its end, as a bar is that is drawn anew.
+
+        Empty at the end of the log.
+        """
+        line = b""
+        while not line.endswith((b"\n", b"\r")) and (byte := self._read(1, timeout)):
+            line += byte
+        return line.decode("utf-8").replace("\r", "\n")
+
+    def _read(self, most: int, timeout: float) -> bytes:
+        if not select.select([self._log], [], [], timeout)[0]:
+            raise TimeoutError(f"process {self.pid} said nothing for {timeout} s")
+        return os.read(self._log, most)
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        if self.returncode is None and select.select([self._server.stdout], [], [], 0)[0]:
+            self.returncode = _answer(self._server)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the process alone."""
+        os.kill(self.pid, number)
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Wait for the end; return what it printed, and what it has logged since ``line``."""
+        log = b""
+        while part := self._read(1 << 16, timeout):
+            log += part
+        os.close(self._log)
+        if self.returncode is None:
+            self.returncode = _answer(self._server)
+        printed = Path(self._out).read_text(encoding="utf-8")
+        self._pipes.cleanup()
+        return printed, log.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def run(
+    command: tuple[str, ...], folder: Path, environment: Mapping[str, str]
+) -> tuple[int, str]:
+    """Run ``kedro …`` in ``folder``; return its exit code and what it wrote to both streams."""
+    server = _server()
+    with tempfile.NamedTemporaryFile() as both:
+        _ask(server, (command, str(folder), dict(environment), both.name, both.name, False))
+        _answer(server)  # its number
+        code = _answer(server)
+        written = both.read().decode("utf-8")
+    return code, written.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@cache
+def _server() -> "subprocess.Popen[bytes]":
+    """Start what forks; it ends with the session, which closes its end of the pipe."""
+    pipe, environment = subprocess.PIPE, {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, __file__]
+    return subprocess.Popen(command, bufsize=0, env=environment, stdin=pipe, stdout=pipe)
+
+
+def _ask(server: "subprocess.Popen[bytes]", asked: Any) -> None:
+    assert server.stdin
+    server.stdin.write(json.dumps(asked).encode() + b"\n")
+
+
+def _answer(server: "subprocess.Popen[bytes]") -> int:
+    assert server.stdout
+    return int(server.stdout.readline())
+
+
+def serve() -> None:
+    """Fork for each line of the input, and answer number and exit code; return in a child."""
+    for name in LIBRARIES:
+        import_module(name)
+    gc.freeze()  # else every child copies the pages of all that it collects
+    while line := sys.stdin.readline():
+        child = os.fork()
+        if not child:
+            become(*json.loads(line))
+            return
+        os.write(1, b"%d\n" % child)
+        os.write(1, b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    sys.exit()
+
+
+def become(
+    command: list[str],
+    folder: str,
+    environment: dict[str, str],
+    out: str,
+    err: str,
+    own_group: bool,
+) -> None:
+    """Make of this process one that was just started so."""
+    if own_group:
+        os.setsid()
+        # A job in the background is deaf to Ctrl-C, and so is whatever it starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    tempfile.tempdir = None  # a library may have asked for it, and it is kept
+    sys.argv = command
+    sys.path[0] = str(Path(sys.executable).parent)
+
+
+if __name__ == "__main__":
+    serve()
+    from kedro.framework.cli import main
+
+    sys.exit(main())
