@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import networkx as nx
@@ -32,7 +33,7 @@ PREPARATION = {"preprocess@phantom"} | PRETRAINING
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A machine that trained two replicates, told DVC, and pushed; tests must not change it."""
     folder = tmp_path_factory.mktemp("dvc")
-    project = copy_project(folder / "trained")
+    project = copy_project(folder / "trained", ("phantom", "busi"), ("scratch", "random_box"))
     project.edit("conf/base/experiment.yml", experiment__recipes=["scratch", "random_box"])
     project.run("dvc", "remote", "add", "-q", "-d", "storage", str(folder / "remote"))
     project.git("add", "-A")
@@ -51,6 +52,24 @@ def copy(trained: Project, tmp_path: Path) -> Project:
     """The trained machine's folder, to be changed."""
     shutil.copytree(trained.root, tmp_path / "copy", symlinks=True)
     return Project(tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def bench(trained: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy in which one change is made after another, and taken back before the next."""
+    root = tmp_path_factory.mktemp("bench") / "copy"
+    shutil.copytree(trained.root, root, symlinks=True)
+    return Project(root)
+
+
+@contextmanager
+def taken_back(file: Path) -> Iterator[None]:
+    """Give the file back what it held, when the block has ended."""
+    before = file.read_bytes()
+    try:
+        yield
+    finally:
+        file.write_bytes(before)
 
 
 @pytest.fixture
@@ -115,22 +134,25 @@ def test_a_run_that_dvc_was_told_of_is_up_to_date_and_leaves_git_clean(
     ],
 )
 def test_a_changed_parameter_makes_stale_exactly_what_depends_on_it(
-    copy: Project, file: str, key: str, value: object, expected: set[str]
+    bench: Project, file: str, key: str, value: object, expected: set[str]
 ) -> None:
-    copy.edit(f"conf/base/{file}.yml", **{key: value})
-    assert stale(copy) == expected
+    with taken_back(bench.root / f"conf/base/{file}.yml"):
+        bench.edit(f"conf/base/{file}.yml", **{key: value})
+        assert stale(bench) == expected
 
 
-def test_changed_code_makes_its_own_stage_stale_and_what_follows(copy: Project) -> None:
-    with (copy.root / "src/maskwise/evaluate/stage.py").open("a") as file:
-        file.write("\n# changed\n")
-    assert stale(copy) == EVALUATION
+def test_changed_code_makes_its_own_stage_stale_and_what_follows(bench: Project) -> None:
+    path = bench.root / "src/maskwise/evaluate/stage.py"
+    with taken_back(path):
+        path.write_bytes(path.read_bytes() + b"\n# changed\n")
+        assert stale(bench) == EVALUATION
 
 
-def test_one_more_seed_makes_nothing_stale_of_the_first(copy: Project) -> None:
-    copy.edit("conf/base/experiment.yml", experiment__seeds=[0, 1])
-    new = {f"{stage}@{c[:-1]}1" for stage in ("pretrain", "finetune") for c in REPLICATES}
-    assert stale(copy) == new | EVALUATION
+def test_one_more_seed_makes_nothing_stale_of_the_first(bench: Project) -> None:
+    with taken_back(bench.root / "conf/base/experiment.yml"):
+        bench.edit("conf/base/experiment.yml", experiment__seeds=[0, 1])
+        new = {f"{stage}@{c[:-1]}1" for stage in ("pretrain", "finetune") for c in REPLICATES}
+        assert stale(bench) == new | EVALUATION
 
 
 def test_a_machine_that_pulls_retrains_nothing(clone: Project) -> None:
