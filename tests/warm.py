@@ -65,7 +65,9 @@ class Running:
 
     def poll(self) -> int | None:
         """Return the exit code, or None while it runs."""
-        if self.returncode is None and select.select([self._server.stdout], [], [], 0)[0]:
+        answers = self._server.stdout
+        assert answers
+        if self.returncode is None and select.select([answers], [], [], 0)[0]:
             self.returncode = _answer(self._server)
         return self.returncode
 
@@ -160,4 +162,4 @@ if __name__ == "__main__":
     serve()
     from kedro.framework.cli import main
 
-    sys.exit(main())
+    main()
