@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from prediction.models import CLASSIFIER, save_classifier, seen_by
 from preprocess.miniature import source, write_raw
 from sources.films import film
 
-CROPPED = {"breast": "crop", "chest_wall": "left"}
+CROPPED: dict[str, Any] = {"breast": "crop", "chest_wall": "left"}
 
 
 @pytest.fixture
@@ -36,12 +37,12 @@ def films(tmp_path: Path) -> Path:
     return folder
 
 
-def model_of(path: Path, reading: dict[str, str], parts: bool = False) -> Path:
+def model_of(path: Path, reading: dict[str, Any], parts: bool = False) -> Path:
     seen = seen_by(CLASSIFIER, reading=reading, parts=parts)
     return save_classifier(replace(CLASSIFIER, encoder=seen), path)
 
 
-def store_of(folder: Path, region: Region | None = None, **columns: str) -> Store:
+def store_of(folder: Path, region: Region | None = None, **columns: Any) -> Store:
     manifest = write_raw(folder / "raw", 6).assign(**columns)
     if region is not None:
         cut = [
