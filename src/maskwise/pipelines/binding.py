@@ -1,5 +1,6 @@
 """Fixes what the registry knows of a node (its replicate, its source) and keeps its name."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any
@@ -7,4 +8,8 @@ from typing import Any
 
 def bind(function: Callable[..., Any], **known: Any) -> Callable[..., Any]:
     """Return ``function`` with ``known`` filled in; Kedro and kedro-viz still see its name."""
-    return update_wrapper(partial(function, **known), function)
+    bound = partial(function, **known)
+    signature = inspect.signature(bound)
+    update_wrapper(bound, function)
+    vars(bound)["__signature__"] = signature  # not that of a function that lacks ``known``
+    return bound
