@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from maskwise.workers import leave_with_parent
 log = logging.getLogger(__name__)
 
 ASKED = (signal.SIGINT, signal.SIGTERM)
+SAME = 1.0
+"""Seconds within which a second signal is the first once more: what ends a group of processes
+reaches a worker twice, by itself and through the process that it works for."""
 
 
 @dataclass
@@ -29,6 +33,8 @@ class Interruption:
     """Whether someone asked the run to stop."""
 
     received: signal.Signals | None = None
+    since: float = 0.0
+    """When, in seconds of ``time.monotonic``."""
 
 
 @dataclass
@@ -63,8 +69,11 @@ def interruptions() -> Iterator[Interruption]:
     before = {number: signal.getsignal(number) for number in ASKED}
 
     def note(number: int, frame: FrameType | None) -> None:
-        _note(interruption, signal.Signals(number))
-        _restore(before)
+        if interruption.received is None:
+            _note(interruption, signal.Signals(number))
+        elif time.monotonic() - interruption.since >= SAME:
+            _restore(before)
+            signal.raise_signal(number)
 
     for number in before:
         signal.signal(number, note)
@@ -155,7 +164,7 @@ def _in_worker() -> Iterator[None]:
         raise _error(signal.Signals(number))
 
     def leave(number: int, frame: FrameType | None) -> None:
-        os._exit(128 + number)
+        raise SystemExit(128 + number)
 
     for number in ASKED:
         signal.signal(number, stop)
@@ -187,7 +196,7 @@ def _say(interrupt: KeyboardInterrupt) -> None:
 
 
 def _note(interruption: Interruption, number: signal.Signals) -> None:
-    interruption.received = number
+    interruption.received, interruption.since = number, time.monotonic()
     log.warning("%s: saving a checkpoint after this step.", number.name)
 
 

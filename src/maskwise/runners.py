@@ -112,15 +112,17 @@ def _cluster(options: RayOptions) -> Iterator[Any]:
             address=options.address or "local",
             num_cpus=options.num_cpus,
             include_dashboard=None if options.address else False,
-            logging_level=logging.WARNING,
+            logging_level=logging.ERROR,
             runtime_env={"env_vars": passed},
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of any kind, among them bare ones
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise UserError(
             f"--runner-params address={options.address}: no cluster of Ray can be joined there "
             f"({reason}); begin one with `ray start --head`, or leave address out to take this "
             "machine alone"
+            if options.address
+            else f"RayRunner: Ray cannot be started on this machine ({reason}); is it overloaded?"
         ) from None
     finally:
         with suppress(ValueError):  # not in the main thread, where Ray leaves it alone

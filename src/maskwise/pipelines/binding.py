@@ -6,9 +6,13 @@ from functools import partial, update_wrapper
 from typing import Any
 
 
+class _Bound(partial[Any]):
+    """What multiprocessing sends whole: of a plain ``partial`` it leaves the name behind."""
+
+
 def bind(function: Callable[..., Any], **known: Any) -> Callable[..., Any]:
     """Return ``function`` with ``known`` filled in; Kedro and kedro-viz still see its name."""
-    bound = partial(function, **known)
+    bound = _Bound(function, **known)
     signature = inspect.signature(bound)
     update_wrapper(bound, function)
     vars(bound)["__signature__"] = signature  # not that of a function that lacks ``known``
