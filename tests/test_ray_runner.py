@@ -180,7 +180,8 @@ def test_what_no_machine_has_is_refused_before_anything_runs(
     ("options", "said"),
     [
         ({"adress": "auto"}, "--runner-params.adress: .* did you mean 'address'"),
-        ({"retries": -1}, "--runner-params.retries: .*"),
+        ({"retries": -1}, "--runner-params.retries: is -1, but must lie between 0 and 100"),
+        ({"address": "auto", "num_cpus": 2}, "num_cpus is for a cluster of this machine alone"),
         ({"address": "auto"}, "address=auto: no cluster of Ray can be joined there"),
         (
             {"address": "127.0.0.1:9"},
@@ -201,7 +202,5 @@ def test_what_suffices_for_all_stages_of_a_node_is_asked_for() -> None:
     config = ResourcesConfig(pretrain=Resources(2, 1, 4), finetune=Resources(3, 0.5))
     assert config.of(["finetune", "pretrain", "mine"]) == Resources(3, 1, 4)
     assert Resources(3, 1, 4).of_ray() == {"num_cpus": 3, "num_gpus": 1, "memory": 4 * 2**30}
-    with pytest.raises(
-        ValueError, match=r"gpu is 1\.5, but above 1 it should be"
-    ):
+    with pytest.raises(ValueError, match=r"gpu is 1\.5, but above 1 it should be"):
         Resources(gpu=1.5)
