@@ -97,8 +97,8 @@ def test_an_error_is_not_tried_again_and_costs_only_what_depends_on_it(
     with pytest.raises(UserError) as caught:
         run(cluster, tmp_path, nodes)
     assert str(caught.value) == (
-        "1 node of 3 failed (pretrain@s: the disk is full), and so pretrain@s was not begun; "
-        "what does not depend on them is made: mend them, and run the same command with "
+        "1 node of 3 failed (pretrain@s: the disk is full), and what needs them (pretrain@s) "
+        "was not begun; everything else is made: mend them, and run the same command with "
         "--only-missing-outputs"
     )
     assert tries.read_text() == "x"

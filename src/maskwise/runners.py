@@ -96,7 +96,7 @@ def _follow(ray: Any, pipeline: Pipeline, submit: Callable[[Node], Any]) -> None
     """Submit what can begin, say how it goes, and raise ``UserError`` if anything failed."""
     waiting, made = list(pipeline.nodes), set(pipeline.inputs())
     running: dict[Any, Node] = {}
-    failed: dict[str, str] = {}
+    failed: dict[Node, str] = {}
     begun = time.monotonic()
     try:
         while True:
@@ -111,14 +111,14 @@ def _follow(ray: Any, pipeline: Pipeline, submit: Callable[[Node], Any]) -> None
                 if said is None:
                     made.update(node.outputs)
                 else:
-                    failed[address_of(node)] = said
+                    failed[node] = said
             done = len(pipeline.nodes) - len(waiting) - len(running)
             left = (time.monotonic() - begun) / max(done, 1) * (len(waiting) + len(running))
             log.info(
                 "%d of %s ended; at work or in the queue: %s; about %s left",
                 done,
                 count(len(pipeline.nodes), "node"),
-                _names(running.values()),
+                _names(running.values()) or "none",
                 spoken(left),
             )
     except KeyboardInterrupt:  # SIGTERM as well
@@ -128,16 +128,17 @@ def _follow(ray: Any, pipeline: Pipeline, submit: Callable[[Node], Any]) -> None
             ray.wait(list(running), num_returns=len(running), timeout=FAREWELL)
         raise
     if failed:
-        names = "; ".join(f"{name}: {said}" for name, said in failed.items())
+        names = "; ".join(f"{address_of(node)}: {said}" for node, said in failed.items())
+        unbegun = f", and what needs them ({_names(waiting)}) was not begun" if waiting else ""
         raise UserError(
-            f"{count(len(failed), 'node')} of {len(pipeline.nodes)} failed ({names}), and so "
-            f"{_names(waiting)} was not begun; what does not depend on them is made: mend "
-            "them, and run the same command with --only-missing-outputs"
+            f"{count(len(failed), 'node')} of {len(pipeline.nodes)} failed ({names}){unbegun}; "
+            "everything else is made: mend them, and run the same command with "
+            "--only-missing-outputs"
         )
 
 
 def _names(nodes: Any) -> str:
-    return listed([address_of(node) for node in nodes], MOST_NAMED) or "nothing else"
+    return listed([address_of(node) for node in nodes], MOST_NAMED)
 
 
 def _said(ray: Any, reference: Any, name: str) -> str | None:
