@@ -50,7 +50,7 @@ def test_a_job_that_is_pre_empted_goes_on_from_its_checkpoint(
     monkeypatch.setenv("PYTHONPATH", str(copy.root / "src"))
     models = copy.root / "data/06_models/phantom"
     shutil.rmtree(models / "encoders/random_box")
-    params = "phantom.pretrain.steps=3000,pretrain.checkpoint_every=5"
+    params = "phantom.pretrain.steps=200,pretrain.checkpoint_every=5"
     work = Work(Asked(copy.root, None, params), "phantom", ("pretrain",), "random_box.s0")
     executor = Queue("local", tmp_path / "jobs", 1.0, {}).executor("x", Resources())
     job = executor.submit(work)
