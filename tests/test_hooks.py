@@ -5,8 +5,6 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,7 +38,6 @@ from maskwise.evaluate.metrics import METRICS
 from maskwise.hooks import MaskwiseHooks, mark_outdated
 from maskwise.missing_inputs import check_inputs
 from maskwise.pipeline_registry import PROJECT, register_pipelines
-from maskwise.pipelines.saving import until_saved
 from maskwise.progress import note
 from maskwise.replicates import Replicate, Study, read_studies
 from maskwise.report.scores import SMALLER_IS_BETTER, rankings
@@ -535,19 +532,19 @@ def test_a_task_whose_label_no_image_has_is_refused_before_the_images_are_worked
 ) -> None:
     table = pd.DataFrame({"image_id": ["a"], "label_diagnosis": ["benign"]})
     read = {"manifest": table, "store": SimpleNamespace(index=table)}[artefact]
-    hooks, name = MaskwiseHooks(), f"phantom.{artefact}"
+    name = f"phantom.{artefact}"
     task = {"name": "diagnosis", "label": "diagnosys"}
-    hooks.after_context_created(
-        SimpleNamespace(params=load(phantom={"finetune": {"task": task}}))
-    )
+    parameters = load(phantom={"finetune": {"task": task}})
+    data: dict[str, Any] = {
+        name: MemoryDataset(read),
+        "parameters": MemoryDataset(parameters),
+    }
     manager = _create_hook_manager()
-    manager.register(hooks)
+    manager.register(MaskwiseHooks())
     worked: list[str] = []
     node = Node(worked.append, name, None, tags="preprocess")
     with pytest.raises(UserError) as caught:
-        SequentialRunner().run(
-            Pipeline([node]), DataCatalog({name: MemoryDataset(read)}), hook_manager=manager
-        )
+        SequentialRunner().run(Pipeline([node]), DataCatalog(data), hook_manager=manager)
     assert str(caught.value) == (
         "phantom.finetune.task.label: there is no label 'diagnosys'; did you mean 'diagnosis'?"
     )
@@ -724,42 +721,6 @@ def test_the_checkpoints_of_another_environment_lie_with_its_data() -> None:
         for environment in ("base", "test")
     }
     assert folders == {"base": "data/06_models", "test": "data/test/06_models"}
-
-
-class FullDisk(MemoryDataset):
-    """Takes nothing."""
-
-    def save(self, data: Any) -> None:
-        raise OSError("No space left on device")
-
-
-@pytest.mark.parametrize(
-    ("last", "ended"), [(MemoryDataset(), ["well"]), (FullDisk(), ["DatasetError"])]
-)
-def test_what_a_node_holds_until_its_outputs_are_saved_learns_how_that_went(
-    last: MemoryDataset, ended: list[str]
-) -> None:
-    held: list[str] = []
-
-    @contextmanager
-    def holding() -> Iterator[tuple[int, int]]:
-        try:
-            yield 1, 2
-        except DatasetError as error:
-            held.append(type(error).__name__)
-            raise
-        held.append("well")
-
-    manager = _create_hook_manager()
-    manager.register(MaskwiseHooks())
-    node = Node(lambda: until_saved(holding()), None, ["s.r.s0.one", "s.r.s0.two"], tags="t")
-    catalog = DataCatalog({"s.r.s0.one": MemoryDataset(), "s.r.s0.two": last})
-    try:
-        SequentialRunner().run(Pipeline([node]), catalog, hook_manager=manager)
-    except DatasetError as error:
-        assert held == []
-        manager.hook.on_pipeline_error(error=error, run_params={}, pipeline=None, catalog=None)
-    assert held == ended
 
 
 def test_facts_of_a_run_hold_what_the_stage_noted_and_its_memory() -> None:

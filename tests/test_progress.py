@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from maskwise import progress
-from maskwise.pipelines.saving import saving
 
 
 def lines(text: str) -> list[str]:
@@ -114,9 +113,7 @@ def test_a_bar_whose_last_step_is_not_full_ends_at_the_number_of_images(
     assert "70/70" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "opened", [progress.collecting_facts, lambda: progress.planning(3), saving]
-)
+@pytest.mark.parametrize("opened", [progress.collecting_facts, lambda: progress.planning(3)])
 def test_what_a_run_opened_may_be_closed_from_another_context(opened: Any) -> None:
     with ExitStack() as stack:
         contextvars.copy_context().run(stack.enter_context, opened())

@@ -7,6 +7,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from maskwise.errors import UserError
+from maskwise.slurm_command import slurm
 from maskwise.study_command import study
 from maskwise.typed_params import read_params
 
@@ -42,3 +43,4 @@ def cli() -> None:
 
 cli.add_command(run)
 cli.add_command(study)
+cli.add_command(slurm)

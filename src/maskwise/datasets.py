@@ -8,11 +8,12 @@ import base64
 import json
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
 
 from maskwise.errors import UserError
@@ -21,8 +22,23 @@ PREVIEW_ROWS = 20
 """Of a table, in kedro-viz."""
 
 
+class ArtefactError(UserError, DatasetError):
+    """What a user can put right, as Kedro passes it on.
+
+    It would put words of its own round the message of any other error.
+    """
+
+
+@contextmanager
+def _as_kedro_raises_it() -> Iterator[None]:
+    try:
+        yield
+    except UserError as error:
+        raise ArtefactError(*error.args) from error
+
+
 class ArtefactDataset(AbstractDataset[Any, Any]):
-    """One file or folder at ``filepath``; subclasses add ``read`` and ``save``."""
+    """One file or folder at ``filepath``; subclasses add ``read`` and ``write``."""
 
     outdated = False
     """Whether it was made before something that it rests on, and so counts as missing."""
@@ -38,18 +54,32 @@ class ArtefactDataset(AbstractDataset[Any, Any]):
             UserError: if the file is damaged, naming it and the stage to run again.
         """
         try:
-            return self.read()
-        except (UserError, MemoryError):  # the latter says nothing about the file
+            with _as_kedro_raises_it():
+                return self.read()
+        except (ArtefactError, MemoryError):  # the latter says nothing about the file
             raise
         except Exception as error:
             # Damaged files make a parser raise anything: ArrowInvalid, BadZipFile, …
-            raise UserError(
+            raise ArtefactError(
                 f"{self._filepath}: cannot be read ({type(error).__name__}); {self._remedy()}"
             ) from error
 
+    def save(self, data: Any) -> None:
+        """Do what ``write`` does.
+
+        Raises:
+            UserError: if it cannot be written.
+        """
+        with _as_kedro_raises_it():
+            self.write(data)
+
     @abstractmethod
     def read(self) -> Any:
-        """Read what ``save`` wrote."""
+        """Read what ``write`` wrote."""
+
+    @abstractmethod
+    def write(self, data: Any) -> None:
+        """Write ``data`` where ``read`` looks for it."""
 
     def _remedy(self) -> str:
         """Say which stage makes it: in the catalog, kedro-viz's layer has its name."""
@@ -79,7 +109,7 @@ class RawFolder(ArtefactDataset):
                 f"{self._filepath}: cannot be listed ({error.strerror}); check its permissions"
             ) from None
 
-    def save(self, data: Iterable[tuple[str, bytes]]) -> None:
+    def write(self, data: Iterable[tuple[str, bytes]]) -> None:
         from maskwise.artefacts.atomic import replacing_folder
 
         with replacing_folder(self._filepath) as folder:
@@ -100,7 +130,7 @@ class TableDataset(ArtefactDataset):
 
         return tables.read_table(self._filepath, getattr(tables, self.columns, ()))
 
-    def save(self, data: Any) -> None:
+    def write(self, data: Any) -> None:
         from maskwise.artefacts import tables
 
         tables.write_table(data, self._filepath, getattr(tables, self.columns, ()))
@@ -141,7 +171,7 @@ class ManifestDataset(TableDataset):
 
         return read_manifest(self._filepath)
 
-    def save(self, data: Any) -> None:
+    def write(self, data: Any) -> None:
         from maskwise.artefacts.manifest import write_manifest
 
         write_manifest(data, self._filepath)
@@ -155,7 +185,7 @@ class RejectsDataset(TableDataset):
 
         return read_rejects(self._filepath)
 
-    def save(self, data: Any) -> None:
+    def write(self, data: Any) -> None:
         from maskwise.artefacts.rejects import write_rejects
 
         write_rejects(data, self._filepath)
@@ -169,7 +199,7 @@ class SplitsDataset(TableDataset):
 
         return read_splits(self._filepath)
 
-    def save(self, data: Any) -> None:
+    def write(self, data: Any) -> None:
         from maskwise.artefacts.splits import write_splits
 
         write_splits(data, self._filepath)
@@ -183,7 +213,7 @@ class StoreDataset(ArtefactDataset):
 
         return open_store(self._filepath)
 
-    def save(self, data: Callable[[Path], None]) -> None:
+    def write(self, data: Callable[[Path], None]) -> None:
         data(self._filepath)
 
     def _exists(self) -> bool:
@@ -203,7 +233,7 @@ class EncoderDataset(ArtefactDataset):
         vars(encoder)["path"] = self._filepath
         return encoder
 
-    def save(self, data: Any) -> None:
+    def write(self, data: Any) -> None:
         from maskwise.artefacts.encoder import write_encoder
 
         write_encoder(data, data.metadata, self._filepath)
@@ -217,7 +247,7 @@ class PolicyDataset(ArtefactDataset):
 
         return read_policy(self._filepath)
 
-    def save(self, data: Any) -> None:
+    def write(self, data: Any) -> None:
         from maskwise.artefacts.policy import write_policy
 
         write_policy(data, self._filepath)
@@ -231,7 +261,7 @@ class GalleryDataset(ArtefactDataset):
 
         return read_gallery(self._filepath)
 
-    def save(self, data: Any) -> None:
+    def write(self, data: Any) -> None:
         from maskwise.artefacts.arrays import write_arrays
 
         write_arrays(data, self._filepath)
@@ -243,7 +273,7 @@ class ModelsDataset(ArtefactDataset):
     def read(self) -> Path:
         return self._filepath
 
-    def save(self, data: Callable[[Path], None]) -> None:
+    def write(self, data: Callable[[Path], None]) -> None:
         data(self._filepath)
 
 
@@ -253,7 +283,7 @@ class OutlinesDataset(ArtefactDataset):
     def read(self) -> Path:
         return self._filepath
 
-    def save(self, data: Mapping[str, bytes]) -> None:
+    def write(self, data: Mapping[str, bytes]) -> None:
         from maskwise.artefacts.outlines import write_outlines
 
         write_outlines(data, self._filepath)
@@ -272,7 +302,7 @@ class JsonDataset(ArtefactDataset):
             raise UserError(f"{self._filepath}: lacks {', '.join(missing)}; {self._remedy()}")
         return document
 
-    def save(self, data: Any) -> None:
+    def write(self, data: Any) -> None:
         text = json.dumps(_without_nan(data), indent=2, sort_keys=True, allow_nan=False)
         _write(self._filepath, f"{text}\n".encode())
 
@@ -313,7 +343,7 @@ class TextDataset(ArtefactDataset):
     def read(self) -> str:
         return self._filepath.read_text(encoding="utf-8")
 
-    def save(self, data: str) -> None:
+    def write(self, data: str) -> None:
         _write(self._filepath, data.encode())
 
 
@@ -323,7 +353,7 @@ class DocumentDataset(ArtefactDataset):
     def read(self) -> bytes:
         return self._filepath.read_bytes()
 
-    def save(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         _write(self._filepath, data)
 
 
@@ -333,7 +363,7 @@ class FigureDataset(ArtefactDataset):
     def read(self) -> bytes:
         return self._filepath.read_bytes()
 
-    def save(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         _write(self._filepath, data)
 
     def preview(self) -> ImagePreview:

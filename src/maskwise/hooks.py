@@ -1,4 +1,4 @@
-"""Around a run: checks before, one line per node, ``run.json``, where the results are."""
+"""Around a run: checks before, and where the results are. A node looks after itself."""
 
 import logging
 import math
@@ -14,9 +14,9 @@ from kedro.pipeline import Node, Pipeline
 
 from maskwise import run_facts
 from maskwise.missing_inputs import check_inputs
-from maskwise.pipelines.saving import saving
+from maskwise.pipelines import standing
 from maskwise.progress import planning
-from maskwise.replicates import Study, address, parse_studies, read_studies
+from maskwise.replicates import Study, parse_studies, read_studies
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +30,13 @@ MOST_ENCODERS = 8
 
 
 class MaskwiseHooks:
-    """One object per process; Kedro calls it at the moments that name its methods."""
+    """Kedro calls it at the moments that name its methods."""
 
     def __init__(self) -> None:
         self._context: Any = None
-        self._catalog: Any = None
-        self._machine: dict[str, Any] = {}
-        self._watch: run_facts.Watch | None = None
-        self._unsaved: set[str] = set()
-        self._options: dict[str, Any] = {}
-        self._saved: set[str] = set()
-        self._run, self._node = ExitStack(), ExitStack()
+        self._before: dict[str, float] = {}
+        """When each page of the run was last written before it."""
+        self._run = ExitStack()
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -84,93 +80,74 @@ class MaskwiseHooks:
         check_inputs(pipeline, pipelines[name], catalog, shown, context.env)
         if run_params["only_missing_outputs"]:
             mark_outdated(pipeline, catalog)
-        self._saved = set()
-        self._machine = run_facts.describe_machine(context.project_path)
+        self._before = {name: _changed(name, catalog) for name in _pages(pipeline)}
+        run_facts.describe_machine.cache_clear()  # of an earlier run in this process
         self._run.enter_context(planning(_steps(pipeline, studies, context.params)))
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: Any, inputs: dict[str, Any]) -> None:
-        """Refuse a task that the images have no label for; say what begins, start its watch."""
-        # In a notebook, after Ctrl-C, which is no error to Kedro.
-        self._abandon(KeyboardInterrupt())
-        self._check_task(inputs)
-        self._catalog, self._unsaved = catalog, set(node.outputs)
-        self._options = {
+        """Refuse a task that the images have no label for; tell the node where it writes.
+
+        In whichever process the node runs, of which this may be all that Kedro calls.
+        """
+        _check_task(inputs, catalog)
+        paths = [getattr(catalog.get(name), "_filepath", None) for name in node.outputs]
+        paths = [path for path in paths if path is not None]
+        options = {
             name.removeprefix(PARAMETERS): value
             for name, value in inputs.items()
             # What predict is asked for names scans, and so perhaps patients.
             if name.startswith(PARAMETERS) and "predict" not in node.tags
         }
-        self._node.enter_context(saving())
-        paths = self._paths(node)
-        if paths and "pretrain" not in node.tags:  # which can also wait: it has its own
-            self._node.enter_context(run_facts.alone(paths[0], _address(node)))
-        if paths:
-            log.info("%s", _address(node))
-            self._watch = run_facts.Watch()
-
-    @hook_impl
-    def after_dataset_saved(self, dataset_name: str, node: Node) -> None:
-        """After a node's last output, write ``run.json`` beside its first."""
-        self._unsaved.discard(dataset_name)
-        self._saved.add(dataset_name)
-        if self._unsaved:
-            return
-        if self._watch is not None:
-            facts, self._watch = self._watch.stop(), None
-            log.info("%s took %.1f s", _address(node), facts["seconds"])
-            folder = self._paths(node)[0].parent
-            facts |= {**self._machine, "options": self._options}
-            run_facts.write_facts(folder, _address(node), facts)
-        self._node.close()
+        standing.tell(
+            standing.Place(
+                address=standing.address_of(node),
+                output=paths[0] if paths else None,
+                locks="pretrain" not in node.tags,  # which can also wait: it has its own
+                options=options,
+            )
+        )
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:
         """End with the lines that a reader looks for."""
         self._run.close()
-        for name in sorted(pipeline.all_outputs()):
-            kind = name.rpartition(".")[2]
-            if kind in ("report", "page"):
-                path = catalog.get(name)._filepath
-                if name in self._saved:
-                    log.info("The %s is in %s", kind, path)
-                else:
-                    log.info(
-                        "The %s of an earlier run is in %s; nothing that it is made of is "
-                        "newer",
-                        kind,
-                        path,
-                    )
+        for name in _pages(pipeline):
+            kind, path = name.rpartition(".")[2], catalog.get(name)._filepath
+            if _changed(name, catalog) != self._before.get(name):
+                log.info("The %s is in %s", kind, path)
+            else:
+                log.info(
+                    "The %s of an earlier run is in %s; nothing that it is made of is newer",
+                    kind,
+                    path,
+                )
         for line in _encoders(pipeline, catalog):
             log.info("%s", line)
 
     @hook_impl
-    def on_pipeline_error(self, error: Exception) -> None:
-        """Stop watching, and let the node know that its outputs are not on disk."""
+    def on_pipeline_error(self) -> None:
+        """Forget what the run planned."""
         self._run.close()
-        self._abandon(error)
 
-    def _check_task(self, inputs: dict[str, Any]) -> None:
-        from maskwise.checks import check_task, check_terms
 
-        for name, artefact in inputs.items():
-            source, _, kind = name.partition(".")
-            table = {"manifest": artefact, "store": getattr(artefact, "index", None)}.get(kind)
-            if table is not None:
-                study = parse_studies(self._context.params["experiment"])[source]
-                check_task(self._context.params, study, table.columns)
-                check_terms(self._context.params, study, table)
+def _check_task(inputs: dict[str, Any], catalog: Any) -> None:
+    for name, artefact in inputs.items():
+        source, _, kind = name.partition(".")
+        table = {"manifest": artefact, "store": getattr(artefact, "index", None)}.get(kind)
+        if table is not None:
+            from maskwise.checks import check_task, check_terms
 
-    def _abandon(self, error: BaseException) -> None:
-        if self._watch is not None:
-            self._watch.stop()
-            self._watch = None
-        self._node.__exit__(type(error), error, error.__traceback__)
+            parameters = catalog.load("parameters")
+            study = parse_studies(parameters["experiment"])[source]
+            check_task(parameters, study, table.columns)
+            check_terms(parameters, study, table)
 
-    def _paths(self, node: Node) -> list[Path]:
-        """Return where the node's outputs lie; nothing for one that joins tables in memory."""
-        found = [getattr(self._catalog.get(name), "_filepath", None) for name in node.outputs]
-        return [path for path in found if path is not None]
+
+def _pages(pipeline: Pipeline) -> list[str]:
+    """Return the outputs that a reader opens."""
+    ends = ("report", "page")
+    return sorted(name for name in pipeline.all_outputs() if name.rpartition(".")[2] in ends)
 
 
 def mark_outdated(pipeline: Pipeline, catalog: Any) -> None:
@@ -215,10 +192,6 @@ def _encoders(pipeline: Pipeline, catalog: Any) -> Iterator[str]:
     for name, path in paths.items():
         _, recipe, seed, _ = name.split(".")
         yield f"The encoder of recipe {recipe}, seed {seed.removeprefix('s')}, is in {path}"
-
-
-def _address(node: Node) -> str:
-    return address(min(node.tags), node.outputs[0])
 
 
 def _steps(pipeline: Pipeline, studies: dict[str, Study], parameters: dict[str, Any]) -> int:

@@ -124,12 +124,12 @@ class Study:
 
 
 def address(stage: str, dataset: str) -> str:
-    """Return what DVC calls the stage that writes ``dataset``: ``pretrain@phantom-dqn-0``."""
+    """Return what DVC calls the stage that writes ``dataset``: ``pretrain@phantom-dqn-0``.
+
+    What joins a recipe's seeds in memory is no stage of DVC's: ``report@phantom-dqn``.
+    """
     source, *replicate = dataset.split(".")[:-1]
-    if not replicate:
-        return f"{stage}@{source}"
-    recipe, seed = replicate
-    return f"{stage}@{source}-{recipe}-{seed.removeprefix('s')}"
+    return "-".join([f"{stage}@{source}", *replicate[:1], *(s[1:] for s in replicate[1:])])
 
 
 def read_studies(project: Path) -> dict[str, Study]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,8 @@ def alone(output: Path, address: str) -> Iterator[None]:
     from maskwise.artefacts.atomic import explained
     from maskwise.errors import UserError
 
-    lock = FileLock(output.with_name(f"{output.name}.lock"))
+    # Which the thread holds in which the node runs, but which another may have to release.
+    lock = FileLock(output.with_name(f"{output.name}.lock"), thread_local=False)
     try:
         with explained(Path(lock.lock_file)):
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -108,8 +110,9 @@ def alone(output: Path, address: str) -> Iterator[None]:
         lock.release()
 
 
+@cache
 def describe_machine(project: Path) -> dict[str, Any]:
-    """Return commit, host and versions."""
+    """Return commit, host and versions, as they were when this was first asked."""
     return {
         "commit": _commit(project),
         "host": platform.node(),
@@ -120,17 +123,20 @@ def describe_machine(project: Path) -> dict[str, Any]:
 
 
 def write_facts(folder: Path, key: str, facts: dict[str, Any]) -> None:
-    """Put ``facts`` under ``key`` into the folder's ``run.json``."""
+    """Put ``facts`` under ``key`` into the folder's ``run.json``, which nodes share."""
+    from filelock import FileLock
+
     from maskwise.artefacts.atomic import replacing
 
     path = folder / FILE
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        known = {}
-    with replacing(path) as temporary:
-        text = json.dumps({**known, key: facts}, indent=2, sort_keys=True)
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+    with FileLock(path.with_name(f"{FILE}.lock")):
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            known = {}
+        with replacing(path) as temporary:
+            text = json.dumps({**known, key: facts}, indent=2, sort_keys=True)
+            temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _rss_anon(pid: int) -> int:

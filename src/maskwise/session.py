@@ -14,16 +14,22 @@ from typing import Any
 import click
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
+from kedro.io import DatasetError
 from kedro.pipeline import Pipeline
+from kedro.runner import ParallelRunner, ThreadRunner
 from yaml import MarkedYAMLError
 
 from maskwise.errors import Terminated, UserError, hint, shown
+from maskwise.interruption import handing_on
+from maskwise.pipelines import standing
 from maskwise.replicates import EXPERIMENT, NEED_LABELS, RAW_ROOT, read_yaml
 
 log = logging.getLogger(__name__)
 
 _TWO_FILES = "Duplicate keys found in "
 """Kedro's words for a key that two files of one environment set."""
+_FROM_ARTEFACT = "maskwise.datasets.ArtefactError: "
+"""In a traceback: what a user can put right about a file."""
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code of a run that Ctrl-C ended, as shells have it."""
 TERMINATED = 128 + signal.SIGTERM
@@ -48,7 +54,17 @@ class MaskwiseSession(KedroSession):
             # As Kedro is about to, which would otherwise register all pipelines once more.
             pipelines.set_requested(options.get("pipeline_names") or None)
             check_request(pipelines, options)
+            runner = options.get("runner")
+            check_runner(runner)
+            with handing_on(beside=isinstance(runner, ParallelRunner | ThreadRunner)):
+                return self._closing(*args, **options)
+
+    def _closing(self, *args: Any, **options: Any) -> dict[str, Any]:
+        try:
             return super().run(*args, **options)
+        except BaseException as error:
+            standing.abandon(error)
+            raise
 
 
 @contextmanager
@@ -69,12 +85,12 @@ def telling() -> Iterator[None]:
         log.warning("%s", str(interrupt) or f"{said}; run the same command again.")
         sys.exit(TERMINATED if terminated else INTERRUPTED)
     except Exception as error:  # Kedro wraps what a node raised; what nobody can mend goes on
-        mendable = _mendable(error)
-        if mendable is None:
+        told = mendable(error)
+        if told is None:
             raise
         if on_command_line:
-            raise click.ClickException(str(mendable)) from error
-        raise mendable from None
+            raise click.ClickException(str(told)) from error
+        raise told from None
 
 
 @contextmanager
@@ -95,6 +111,15 @@ def stoppable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def check_runner(runner: Any) -> None:
+    """Raise ``UserError`` where loading and saving were asked to run beside a node."""
+    if getattr(runner, "_is_async", False):
+        raise UserError(
+            "--async (is_async=true): a node holds its lock until its outputs are saved, so it "
+            "cannot save them beside itself; leave it out"
+        )
 
 
 def check_environment(conf: Path, name: str | None) -> None:
@@ -198,9 +223,12 @@ def _namespaces(pipeline: Pipeline) -> set[str]:
     return found - {""}
 
 
-def _mendable(error: BaseException | None) -> UserError | None:
+def mendable(error: BaseException | None) -> UserError | None:
     """Return the ``UserError`` among the causes of ``error``, or what is one in fact."""
     while error is not None and not isinstance(error, UserError):
+        if isinstance(error, DatasetError) and _FROM_ARTEFACT in str(error.__cause__):
+            # From another process, whose traceback is all that is left of the causes.
+            return UserError(str(error).partition(": ")[2])
         if isinstance(error, MarkedYAMLError):
             return _broken_yaml(error)
         if isinstance(error, ValueError) and str(error).startswith(_TWO_FILES):

@@ -77,14 +77,23 @@ def study(
     since; `dvc repro` looks at those.
     """
     with telling():
-        project = Path(metadata.project_path)
-        check_environment(project / "conf", env)
-        check_files(project / "conf", ("base", env or "local"))
-        studies = read_studies(project)
-        if source not in studies:
-            raise UserError(f"study: there is no source {source!r}; {hint(source, studies)}")
-        os.chdir(project)  # where paths in options begin
-        _make(Asked(project, env, params), studies[source], side_by_side)
+        asked = Asked(Path(metadata.project_path), env, params)
+        _make(asked, chosen_study(asked, source, "study"), side_by_side)
+
+
+def chosen_study(asked: Asked, source: str, command: str) -> Study:
+    """Return the study that ``command`` was asked for, in whose project it stands from then on.
+
+    Raises:
+        UserError: if there is no such source or environment, or a file of conf is no YAML.
+    """
+    check_environment(asked.project / "conf", asked.env)
+    check_files(asked.project / "conf", ("base", asked.env or "local"))
+    studies = read_studies(asked.project)
+    if source not in studies:
+        raise UserError(f"{command}: there is no source {source!r}; {hint(source, studies)}")
+    os.chdir(asked.project)  # where paths in options begin
+    return studies[source]
 
 
 def _make(asked: Asked, chosen: Study, at_once: int) -> None:
@@ -92,12 +101,11 @@ def _make(asked: Asked, chosen: Study, at_once: int) -> None:
     share_threads(max(1, _cores() // at_once))
     from maskwise.pipelines import parsing
 
-    context = _context(asked)
+    context = context_of(asked)
     check_primary(chosen, parsing.evaluate(context.params.get("evaluate") or {}, "evaluate"))
-    catalog = context.catalog
-    if not all(catalog.exists(chosen.dataset(name)) for name in ("store", "splits")):
+    if lacks_images(chosen, context.catalog):
         _stage(asked, chosen.source, BEFORE, alone)
-    catalog = _context(asked).catalog
+    catalog = context_of(asked).catalog
     logs = asked.project / "data/study" / chosen.source
     jobs = [
         job(one, chosen, logs, partial(make, one, stages, asked))
@@ -151,17 +159,24 @@ def job(replicate: Replicate, chosen: Study, logs: Path, work: Callable[[], obje
 def make(replicate: Replicate, stages: Sequence[str], asked: Asked) -> None:
     """Run stages of a replicate as `kedro run` does; leave this process if that fails."""
     try:
-        with MaskwiseSession.create(
-            asked.project, env=asked.env, runtime_params=read_params(asked.params)
-        ) as session:
-            cast(MaskwiseSession, session).run(
-                pipeline_names=[replicate.source],
-                tags=list(stages),
-                namespaces=[replicate.namespace],
-            )
+        run_stages(asked, replicate.source, stages, replicate.namespace)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+
+
+def run_stages(
+    asked: Asked, source: str, stages: Sequence[str], namespace: str | None = None
+) -> None:
+    """Run stages of a source, or of what is in one namespace of it, in this process."""
+    with MaskwiseSession.create(
+        asked.project, env=asked.env, runtime_params=read_params(asked.params)
+    ) as session:
+        cast(MaskwiseSession, session).run(
+            pipeline_names=[source],
+            tags=list(stages),
+            namespaces=None if namespace is None else [namespace],
+        )
 
 
 def _import(source: str) -> None:
@@ -189,7 +204,13 @@ def missing(chosen: Study, exists: Callable[[str], bool]) -> dict[Replicate, lis
     return found
 
 
-def _context(asked: Asked) -> Any:
+def lacks_images(chosen: Study, catalog: Any) -> bool:
+    """Return whether what all replicates share is yet to be made."""
+    return not all(catalog.exists(chosen.dataset(name)) for name in ("store", "splits"))
+
+
+def context_of(asked: Asked) -> Any:
+    """Return Kedro's context of the project, with parameters and catalog."""
     with KedroSession.create(asked.project, env=asked.env) as session:
         return cast(KedroSession, session).load_context()
 
@@ -211,9 +232,9 @@ def _told(jobs: Sequence[Job], at_once: int) -> Iterable[Done]:
     for number, done in enumerate(run(jobs, at_once), start=1):
         spent = time.monotonic() - begun
         left = spent / number * (len(jobs) - number)
-        what = f"took {_minutes(done.seconds)}" if done.code == 0 else _why(done)
+        what = f"took {minutes(done.seconds)}" if done.code == 0 else _why(done)
         click.echo(
-            f"{number} of {len(jobs)}: {done.job.name} {what}; about {_minutes(left)} left"
+            f"{number} of {len(jobs)}: {done.job.name} {what}; about {minutes(left)} left"
         )
         yield done
 
@@ -230,7 +251,8 @@ def _cores() -> int:
     return int(asked) if asked.isdigit() and int(asked) > 0 else available_cores()
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """Say how long something took."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

@@ -42,8 +42,12 @@ def model_of(path: Path, reading: dict[str, Any], parts: bool = False) -> Path:
     return save_classifier(replace(CLASSIFIER, encoder=seen), path)
 
 
-def store_of(folder: Path, region: Region | None = None, **columns: Any) -> Store:
-    manifest = write_raw(folder / "raw", 6).assign(**columns)
+def store_of(
+    folder: Path, region: Region | None = None, reading: Reading | None = None
+) -> Store:
+    manifest = write_raw(folder / "raw", 6)
+    if reading is not None:
+        manifest[READING] = reading_text(reading)
     if region is not None:
         cut = [
             read_frame(folder / "raw", path, 0, MAX_PIXELS, DEFAULT, region)[0]
@@ -60,7 +64,7 @@ def store_of(folder: Path, region: Region | None = None, **columns: Any) -> Stor
 
 def test_a_store_says_how_its_images_were_read_and_nothing_of_masks(tmp_path: Path) -> None:
     reading = Reading(alpha="white", mask_threshold="any")
-    store = store_of(tmp_path, **{READING: reading_text(reading)})
+    store = store_of(tmp_path, reading=reading)
     assert store.header.preparation.reading == {"alpha": "white"}
     assert not store.header.preparation.parts
     assert store_of(tmp_path / "other").header.preparation.reading == {}
@@ -73,7 +77,8 @@ def test_a_store_of_parts_of_scans_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", [name for name in asdict(DEFAULT) if "mask" not in name])
 def test_every_choice_about_images_is_kept(option: str) -> None:
-    assert choices_for_images(replace(DEFAULT, **{option: "other"})) == {option: "other"}
+    changed: dict[str, Any] = {option: "other"}
+    assert choices_for_images(replace(DEFAULT, **changed)) == {option: "other"}
 
 
 def test_scans_are_read_as_the_model_s_images_were(films: Path, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_a_teacher_goes_on_where_it_was_saved() -> None:
         ),
         (
             {"name": "spark", "width": 16, "scales": [1, 2], "loss_weights": [1, 1]},
-            ContextCnnConfig(widths=(8, 8), convolutions=(1, 1), stride=4),
+            ContextCnnConfig(widths=(8, 8), convolutions=(1, 1)),
             "light_decoder.finer.2",
         ),
     ],

@@ -23,6 +23,7 @@ from maskwise.encoders.contract import Encoder
 from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError, cut, hint, listed, shown
 from maskwise.preparation import Preparation, upgraded
+from maskwise.seeds import torch_stream
 
 FORMAT = "maskwise/2"
 READABLE = (FORMAT, "maskwise/1")
@@ -128,7 +129,7 @@ def rebuild(
     except (RuntimeError, IndexError):  # what torch says about it names no figure of the file
         raise ValueError("its layers do not fit one another, or its image") from None
     # The fresh weights are drawn from torch's global generator, which is not ours.
-    with torch.random.fork_rng(devices=()), torch.device("cpu"):
+    with torch_stream(), torch.device("cpu"):
         module = build().eval()
     module.load_state_dict(dict(tensors))
     return module

@@ -13,6 +13,7 @@ from maskwise.finetune.run import (
     parse_budget,
 )
 from maskwise.finetune.tasks import learner
+from maskwise.seeds import torch_stream
 
 __all__ = [
     "Budget",
@@ -39,4 +40,5 @@ def finetune(
         UserError: if labels, classes or groups do not suffice, or the training diverges.
     """
     check_modes(run.budget.task, run.config, f"{run.source}.finetune.task")
-    return learner(run.budget.task)(encoder, store, splits, run)
+    with torch_stream():
+        return learner(run.budget.task)(encoder, store, splits, run)

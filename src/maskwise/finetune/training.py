@@ -19,7 +19,7 @@ from maskwise.finetune.augmentation import Moves, draw_moves
 from maskwise.finetune.optimisation import FullConfig, batches, build_optimiser, schedule
 from maskwise.finetune.run import FinetuneRun
 from maskwise.progress import ESTIMATE_AFTER, Bar, bar, note
-from maskwise.seeds import stream, torch_seed
+from maskwise.seeds import stream, torch_seed, torch_stream
 
 Trained = TypeVar("Trained")
 Plan = Iterable[NDArray[np.int64]]
@@ -92,8 +92,8 @@ def _leaving_paths_out(encoder: Encoder, share: float, seed: int) -> Iterator[No
         return
     encoder.drop_paths(share)
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(torch_seed(seed, "finetune", "paths"))
+        cuda = range(torch.cuda.device_count())
+        with torch_stream(torch_seed(seed, "finetune", "paths"), cuda):
             yield
     finally:
         encoder.drop_paths(0.0)

@@ -6,6 +6,7 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from maskwise.pipelines.binding import bind
+from maskwise.pipelines.standing import stands_alone
 from maskwise.replicates import Replicate, Study
 
 
@@ -19,6 +20,7 @@ class Predicted:
     """Data frame, ``artefacts.tables.SUBSETS`` with ``recipe`` and ``seed``."""
 
 
+@stands_alone
 def collect_predictions(*tables: Any, replicates: tuple[Replicate, ...]) -> Predicted:
     """Join the seeds of one recipe; ``tables`` are each replicate's predictions and subsets."""
     import pandas as pd
@@ -33,6 +35,7 @@ def collect_predictions(*tables: Any, replicates: tuple[Replicate, ...]) -> Pred
     )
 
 
+@stands_alone
 def evaluate(
     options: dict[str, Any], settings: dict[str, Any], *predicted: Predicted, source: str
 ) -> tuple[dict[str, Any], dict[str, Any], Any, Any]:

@@ -5,9 +5,11 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from maskwise.pipelines.binding import bind
+from maskwise.pipelines.standing import stands_alone
 from maskwise.replicates import Replicate, Study
 
 
+@stands_alone
 def finetune(
     encoder: Any,
     store: Any,

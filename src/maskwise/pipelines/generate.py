@@ -5,9 +5,11 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from maskwise.pipelines.binding import bind
+from maskwise.pipelines.standing import stands_alone
 from maskwise.replicates import Study
 
 
+@stands_alone
 def generate(settings: dict[str, Any], *, source: str) -> Any:
     """Yield the source's files one after another; the data set writes them as they come."""
     from maskwise.pipelines import parsing

@@ -6,9 +6,11 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from maskwise.pipelines.binding import bind
+from maskwise.pipelines.standing import stands_alone
 from maskwise.replicates import Study
 
 
+@stands_alone
 def ingest(
     raw: Path, settings: dict[str, Any], options: dict[str, Any], *, source: str
 ) -> tuple[Any, Any, Any, bytes]:

@@ -4,7 +4,10 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
+from maskwise.pipelines.standing import stands_alone
 
+
+@stands_alone
 def predict(request: dict[str, Any], pages: dict[str, Any]) -> tuple[Any, Any, str]:
     """Let the model look at every scan; ``pages`` says whether pages name files."""
     from maskwise.pipelines import parsing

@@ -6,9 +6,11 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from maskwise.pipelines.binding import bind
+from maskwise.pipelines.standing import stands_alone
 from maskwise.replicates import Study
 
 
+@stands_alone
 def preprocess(
     raw: Path,
     manifest: Any,
@@ -31,6 +33,7 @@ def preprocess(
     return result.write_store, result.splits
 
 
+@stands_alone
 def summarise_store(store: Any, splits: Any) -> dict[str, Any]:
     """Say what about the stored images should be distrusted."""
     from maskwise.preprocess.summary import summarise

@@ -6,10 +6,11 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from maskwise.pipelines.binding import bind
-from maskwise.pipelines.saving import until_saved
+from maskwise.pipelines.standing import stands_alone, until_saved
 from maskwise.replicates import Replicate, Study
 
 
+@stands_alone
 def pretrain(
     store: Any,
     splits: Any,

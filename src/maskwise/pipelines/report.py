@@ -9,6 +9,7 @@ from kedro.pipeline import Node, Pipeline
 
 from maskwise.pipelines.binding import bind
 from maskwise.pipelines.evaluate import Predicted, join
+from maskwise.pipelines.standing import stands_alone
 from maskwise.replicates import Replicate, Study
 
 _OF_IMAGES = ("manifest", "rejects", "data_summary", "store_summary", "splits")
@@ -40,6 +41,7 @@ class Pretrained:
     """``WeightsOrigin`` of those that began with weights from elsewhere."""
 
 
+@stands_alone
 def collect_pretraining(
     *artefacts: Any, replicates: tuple[Replicate, ...], project: Path
 ) -> Pretrained:
@@ -77,6 +79,7 @@ def _file(encoder: Any, project: Path) -> Any:
     )
 
 
+@stands_alone
 def report_pretraining(
     options: dict[str, Any],
     loop: dict[str, Any],
@@ -129,6 +132,7 @@ class Trained:
     """``WeightsOrigin`` of those that began with weights from elsewhere."""
 
 
+@stands_alone
 def collect_training(*artefacts: Any, replicates: tuple[Replicate, ...]) -> Trained:
     """Join the seeds of one recipe: each replicate's history, gallery, agent and models."""
     from maskwise.artefacts.model_index import read_weights_origin
@@ -144,6 +148,7 @@ def collect_training(*artefacts: Any, replicates: tuple[Replicate, ...]) -> Trai
     )
 
 
+@stands_alone
 def report(
     options: dict[str, Any],
     loop: dict[str, Any],

@@ -3,13 +3,10 @@
 import hashlib
 import json
 import logging
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 import torch
@@ -69,7 +66,8 @@ class Checkpoint:
     @contextmanager
     def lock(self, second_run: SecondRun, replicate: str) -> Iterator[None]:
         """Hold the replicate; a second run of it leaves with a message, or waits its turn."""
-        lock = FileLock(self.folder / "lock")
+        # Which another thread may have to release.
+        lock = FileLock(self.folder / "lock", thread_local=False)
         try:
             with explained(self.folder / "lock"):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -106,38 +104,3 @@ def _code_version() -> str:
         for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             digest.update(file.relative_to(package).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()
-
-
-@dataclass
-class Interruption:
-    """Whether someone asked the run to stop."""
-
-    received: signal.Signals | None = None
-
-
-@contextmanager
-def interruptions() -> Iterator[Interruption]:
-    """Turn the first Ctrl-C or SIGTERM of the block into a note; the second acts at once."""
-    interruption = Interruption()
-    if threading.current_thread() is not threading.main_thread():
-        yield interruption  # Python delivers signals to the main thread only
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        interruption.received = signal.Signals(number)
-        log.warning("%s: saving a checkpoint after this step.", interruption.received.name)
-        _restore(before)
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield interruption
-    finally:
-        _restore(before)
-
-
-def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
-    for number, handler in handlers.items():
-        # None: the handler was not installed by Python and cannot be put back from here.
-        signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -15,9 +15,10 @@ from torch import Generator, Tensor
 from maskwise import seeds
 from maskwise.artefacts.gallery import Gallery
 from maskwise.errors import Terminated, UserError
+from maskwise.interruption import Interruption, interruptions
 from maskwise.masks import Grid
 from maskwise.pretrain.batches import Batches
-from maskwise.pretrain.checkpoint import Checkpoint, Interruption, interruptions
+from maskwise.pretrain.checkpoint import Checkpoint
 from maskwise.pretrain.contracts import (
     Batch,
     Objective,
@@ -127,8 +128,7 @@ class Loop:
                 checkpoint was saved before.
         """
         cuda = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(seeds.torch_seed(self.plan.seed, "training"))
+        with seeds.torch_stream(seeds.torch_seed(self.plan.seed, "training"), cuda):
             self._resume(checkpoint)
             size = self.batches.batch_size
             with (

@@ -18,6 +18,7 @@ from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.policies.learnt import kept
 from maskwise.pretrain.recipe import Recipe
 from maskwise.pretrain.replicate import build_networks
+from maskwise.seeds import torch_stream
 
 MOST_PARAMETERS = 10**9
 """Of an objective with its encoder: with their gradients and AdamW's means, 16 GB."""
@@ -38,7 +39,7 @@ def rehearse(recipe: Recipe, name: str, setting: Setting) -> None:
     except UserError as error:
         raise UserError(f"{name}.{error}") from None
     if recipe.trains:
-        with torch.random.fork_rng(devices=[]):
+        with torch_stream():
             encoder = recipe.encoder.build(setting.channels)
             build_networks(recipe, name, setting, encoder, lambda _, build: build())
 
@@ -54,7 +55,7 @@ def untaught(
     tensors = {}
     setting = _fitted(recipe, setting)
     if recipe.trains:
-        with torch.random.fork_rng(devices=[]):
+        with torch_stream():
             encoder = recipe.encoder.build(setting.channels)
             _, policy = build_networks(recipe, name, setting, encoder, lambda _, build: build())
         tensors = kept(policy)
@@ -110,7 +111,7 @@ def _seeing(config: ChosenEncoder, shape: tuple[int, ...], trains: bool) -> Enco
     few = (min(shape[0], 2), *shape[1:])
     small = shape[2] * shape[3] <= MOST_PIXELS
     device = torch.device("cpu" if small else "meta")
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), device:
+    with torch_stream(), torch.no_grad(), device:
         looking = config.build(shape[1]).train(trains)
         try:
             looking(torch.zeros(few))

@@ -109,7 +109,9 @@ def pretraining(store: Store, splits: pd.DataFrame, run: PretrainRun) -> Iterato
             for stale in run.checkpoints.glob("step_*.safetensors"):  # of another recipe
                 stale.unlink()
         _check_learnt(beginning.store, run)
-        yield _pretrain(beginning, for_seed(splits, run.seed), run, checkpoint)
+        with seeds.torch_stream():
+            trained = _pretrain(beginning, for_seed(splits, run.seed), run, checkpoint)
+        yield trained
         checkpoint.remove()
 
 
@@ -269,8 +271,7 @@ def build_networks(
 
 def _initialised(run: PretrainRun, stream: str, build: Callable[[], T]) -> T:
     """Build under a seed of its own: layers draw from torch's global generator."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds.torch_seed(run.seed, "initialisation", stream))
+    with seeds.torch_stream(seeds.torch_seed(run.seed, "initialisation", stream)):
         return build()
 
 

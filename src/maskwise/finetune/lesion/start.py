@@ -3,8 +3,6 @@
 import logging
 from typing import cast
 
-import torch
-
 from maskwise.artefacts.encoder import check_fit, decoder_of
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.segmenter import Segmenter
@@ -12,7 +10,7 @@ from maskwise.errors import UserError
 from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.run import FinetuneRun
 from maskwise.preparation import Preparation
-from maskwise.seeds import torch_seed
+from maskwise.seeds import torch_seed, torch_stream
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +29,7 @@ def build_start(
         UserError: if the pre-trained decoder is of another make.
     """
     task = cast(LesionConfig, run.budget.task)
-    with torch.random.fork_rng(devices=[]):  # layers draw from torch's global generator
-        torch.manual_seed(torch_seed(run.seed, "finetune", "decoder"))
+    with torch_stream(torch_seed(run.seed, "finetune", "decoder")):
         size = seen.height, seen.width
         start = Segmenter(encoder, classes, size, seen.channels, task.network)
     kept = decoder_of(encoder)

@@ -10,6 +10,7 @@ from maskwise.config import choose
 from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import KeepsMap, PlaceMap, Policy, Setting
+from maskwise.seeds import torch_stream
 
 
 def kept(policy: Policy[Any]) -> dict[str, Tensor]:
@@ -37,7 +38,7 @@ class LearntMap:
                 "name a recipe whose agent does, with policy dqn or a3c"
             )
         block = {"name": about.name, **about.options}
-        with torch.random.fork_rng(devices=[]):
+        with torch_stream():
             policy = choose(POLICIES, block, where).build(setting)
         if not isinstance(policy, KeepsMap):
             raise UserError(f"{where}: policy {about.name} has no map")

@@ -1,0 +1,107 @@
+"""Joins a Ray cluster, or begins one of this machine, and asks it whether it has enough."""
+
+import logging
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from maskwise.bounds import Within
+from maskwise.errors import UserError, joined
+
+_NAMES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+"""Ray's option of a task -> what it calls that of a machine."""
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """What `--runner-params` may say."""
+
+    address: str | None = None
+    """Of the cluster: ``auto`` on one of its machines, else host and port of its head. Without
+    it there is a cluster of this machine alone, which ends with the run."""
+    num_cpus: Annotated[int, Within(1, 1_024)] | None = None
+    """Cores of that cluster of one machine; None = all."""
+    retries: Annotated[int, Within(0, 100)] = 3
+    """How often a node is tried again whose worker or machine died."""
+
+    def __post_init__(self) -> None:
+        if self.address is not None and self.num_cpus is not None:
+            raise ValueError(
+                "num_cpus is for a cluster of this machine alone; leave it or address out"
+            )
+
+
+@contextmanager
+def cluster(options: RayOptions) -> Iterator[Any]:
+    """Yield the module ``ray``, which is connected in the block.
+
+    Raises:
+        UserError: if Ray is not installed, or no cluster answers.
+    """
+    # Read at import: else lines of several nodes that are much alike would be left out.
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            'RayRunner needs Ray, which is not installed: pip install "maskwise[ray]"'
+        ) from None
+    passed = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(
+            address=options.address or "local",
+            num_cpus=options.num_cpus,
+            include_dashboard=None if options.address else False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": passed},
+        )
+    except Exception as error:  # of any kind, among them bare ones
+        raise _explained(options.address, error) from None
+    finally:
+        with suppress(ValueError):  # not in the main thread, where Ray leaves it alone
+            signal.signal(signal.SIGTERM, handler)
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _explained(address: str | None, error: Exception) -> UserError:
+    reason = (str(error).strip() or type(error).__name__).partition("\n")[0].rstrip(".")
+    if address is None:
+        return UserError(
+            f"RayRunner: Ray cannot be started on this machine ({reason}); is it short of "
+            "memory, or busy with something else?"
+        )
+    return UserError(
+        f"--runner-params address={address}: no cluster of Ray can be joined there ({reason}); "
+        "begin one with `ray start --head`, or leave address out to take this machine alone"
+    )
+
+
+def check_machines(ray: Any, wanted: Mapping[str, Mapping[str, float]]) -> None:
+    """Raise ``UserError`` where no machine has what a stage asks for: it would wait for ever.
+
+    Args:
+        ray: connected.
+        wanted: of each stage, Ray's options of a task.
+    """
+    machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+    problems = []
+    for stage, amounts in wanted.items():
+        for key, amount in amounts.items():
+            name = _NAMES[key]
+            most = max((machine.get(name, 0) for machine in machines), default=0)
+            if amount > most:
+                unit = 2**30 if key == "memory" else 1
+                problems.append(
+                    f"resources.{stage}.{name.lower()}: is {amount / unit:g}, but no machine "
+                    f"of the cluster has more than {most / unit:.3g}; ask for less, or add a "
+                    "machine"
+                )
+    if problems:
+        raise UserError(joined(problems))

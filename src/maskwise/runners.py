@@ -1,0 +1,191 @@
+"""`--runner maskwise.runners.RayRunner`: nodes on all machines of a Ray cluster.
+
+Kedro has no runner for several machines. Ray finds each node a machine, and another when that
+dies; here stands only what waits for what. Artefacts go through the catalog's storage, which
+all machines share; tables that the pipeline keeps in memory go from worker to worker through
+Ray's object store. Nothing passes through this process.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kedro.framework import project
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import AbstractRunner
+from kedro.runner.task import Task
+
+from maskwise.config import parse
+from maskwise.errors import UserError, listed
+from maskwise.pipelines.standing import abandon, address_of
+from maskwise.progress import SECONDS_BETWEEN_LINES, spoken
+from maskwise.ray_cluster import RayOptions, check_machines, cluster
+from maskwise.resources import ResourcesConfig
+from maskwise.session import mendable
+from maskwise.side_by_side import FAREWELL
+from maskwise.wording import count
+
+log = logging.getLogger(__name__)
+
+MOST_NAMED = 8
+"""Nodes in one line of the log."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a worker needs to be as this process is, but for the catalog."""
+
+    folder: Path
+    """Where paths in options begin."""
+    package: str | None
+    logging: dict[str, Any]
+    run_id: Any
+
+
+class RayRunner(AbstractRunner):
+    """Deals nodes out as soon as their inputs exist, each with what its stage may take."""
+
+    def __init__(self, is_async: bool = False, **options: Any) -> None:
+        super().__init__(is_async=is_async)
+        self._options = options  # read in the run, where a mistake is told as any other
+
+    def _get_executor(self, max_workers: int) -> None:
+        return None
+
+    def _run(
+        self, pipeline: Pipeline, catalog: Any, hook_manager: Any = None, run_id: Any = None
+    ) -> None:
+        options = parse(RayOptions, self._options, "--runner-params")
+        block = catalog.load("parameters").get("resources", {})
+        resources = parse(ResourcesConfig, block, "resources")
+        with cluster(options) as ray:
+            stages = {min(node.tags) for node in pipeline.nodes}
+            check_machines(ray, {stage: resources.of([stage]).of_ray() for stage in stages})
+            import cloudpickle  # which comes with Ray
+
+            logging_config = dict(getattr(project.LOGGING, "data", {}))
+            alike = Surroundings(Path.cwd(), project.PACKAGE_NAME, logging_config, run_id)
+            # The catalog knows environment and runtime parameters.
+            shared = ray.put((alike, cloudpickle.dumps(catalog)))
+            work = ray.remote(_work)
+            kept: dict[str, Any] = {}  # references to what stays in memory, by name
+
+            def submit(node: Node) -> Any:
+                given = [name for name in node.inputs if name in kept]
+                memory = [name for name in node.outputs if catalog.get(name)._EPHEMERAL]
+                task = work.options(
+                    name=address_of(node),
+                    max_retries=options.retries,
+                    num_returns=1 + len(memory),
+                    **resources.of(node.tags).of_ray(),
+                )
+                pickled = cloudpickle.dumps(node)
+                found = task.remote(shared, pickled, memory, given, *map(kept.get, given))
+                first, *others = found if memory else [found]
+                kept.update(zip(memory, others, strict=True))
+                return first
+
+            _follow(ray, pipeline, submit)
+
+
+def _follow(ray: Any, pipeline: Pipeline, submit: Callable[[Node], Any]) -> None:
+    """Submit what can begin, say how it goes, and raise ``UserError`` if anything failed."""
+    waiting, made = list(pipeline.nodes), set(pipeline.inputs())
+    running: dict[Any, Node] = {}
+    failed: dict[Node, str] = {}
+    begun = time.monotonic()
+    try:
+        while True:
+            for node in [each for each in waiting if made.issuperset(each.inputs)]:
+                waiting.remove(node)
+                running[submit(node)] = node
+            if not running:
+                break
+            for reference in ray.wait(list(running), timeout=SECONDS_BETWEEN_LINES)[0]:
+                node = running.pop(reference)
+                said = _said(ray, reference, address_of(node))
+                if said is None:
+                    made.update(node.outputs)
+                else:
+                    failed[node] = said
+            done = len(pipeline.nodes) - len(waiting) - len(running)
+            left = (time.monotonic() - begun) / max(done, 1) * (len(waiting) + len(running))
+            log.info(
+                "%d of %s ended; at work or in the queue: %s; about %s left",
+                done,
+                count(len(pipeline.nodes), "node"),
+                _names(running.values()) or "none",
+                spoken(left),
+            )
+    except KeyboardInterrupt:  # SIGTERM as well
+        for reference in running:
+            ray.cancel(reference)
+        if running:
+            ray.wait(list(running), num_returns=len(running), timeout=FAREWELL)
+        raise
+    if failed:
+        names = "; ".join(f"{address_of(node)}: {said}" for node, said in failed.items())
+        unbegun = f", and what needs them ({_names(waiting)}) was not begun" if waiting else ""
+        raise UserError(
+            f"{count(len(failed), 'node')} of {len(pipeline.nodes)} failed ({names}){unbegun}; "
+            "everything else is made: mend them, and run the same command with "
+            "--only-missing-outputs"
+        )
+
+
+def _names(nodes: Any) -> str:
+    return listed([address_of(node) for node in nodes], MOST_NAMED)
+
+
+def _said(ray: Any, reference: Any, name: str) -> str | None:
+    """Return why a task failed, and log it; None if it ended well."""
+    try:
+        ray.get(reference)
+        return None
+    except ray.exceptions.RayTaskError as error:
+        mended = isinstance(error.cause, UserError)
+        said = str(error.cause) if mended else f"{type(error.cause).__name__}: {error.cause}"
+        log.error("%s failed: %s", name, said if mended else error)  # with its traceback
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().partition("\n")[0]
+        said = f"its worker or machine died, again and again ({reason}); is there memory left?"
+        log.error("%s failed: %s", name, said)
+    return said
+
+
+def _work(
+    shared: tuple[Surroundings, bytes],
+    node: bytes,
+    memory: list[str],
+    given: list[str],
+    *values: Any,
+) -> Any:
+    """Run one node in a worker; return None, and what of its outputs stays in memory."""
+    import cloudpickle
+
+    alike, pickled = shared
+    if not alike.folder.is_dir():
+        raise UserError(
+            f"{os.uname().nodename}: there is no {alike.folder}; the project's folder must lie "
+            "where all machines of the cluster see it, under the same path"
+        )
+    os.chdir(alike.folder)
+    if alike.package is not None:
+        Task._bootstrap_subprocess(alike.package, alike.logging)
+    catalog = cloudpickle.loads(pickled)
+    for name, value in zip(given, values, strict=True):
+        catalog.save(name, value)
+    hooks = Task._run_node_synchronization()
+    try:
+        Task(cloudpickle.loads(node), catalog, False, hooks, alike.run_id).execute()
+    except BaseException as error:
+        abandon(error)
+        told = mendable(error)  # now: of an error's causes nothing would arrive
+        if told is None:
+            raise
+        raise told from None
+    return (None, *map(catalog.load, memory)) if memory else None

@@ -1,0 +1,293 @@
+"""`kedro slurm`: what is missing of a study, one job of Slurm per replicate.
+
+submitit writes the jobs, asks Slurm how they are, and puts one that was pre-empted or ran out
+of time back into the queue, where it goes on from its checkpoint. What `kedro study` does on
+one machine is done here on many: the same stages, in the same order, into the same folders,
+which all machines share.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.startup import ProjectMetadata, bootstrap_project
+
+from maskwise.errors import UserError, listed
+from maskwise.replicates import Study
+from maskwise.resources import Resources, ResourcesConfig
+from maskwise.session import telling
+from maskwise.side_by_side import FAREWELL, share_threads
+from maskwise.study_command import (
+    AFTER,
+    BEFORE,
+    Asked,
+    check_primary,
+    chosen_study,
+    context_of,
+    lacks_images,
+    minutes,
+    missing,
+    run_stages,
+)
+from maskwise.wording import count
+
+SECONDS_BETWEEN_LOOKS = {"slurm": 5.0, "local": 0.2}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job does, which submitit pickles: stages of a source or of one replicate."""
+
+    asked: Asked
+    source: str
+    stages: tuple[str, ...]
+    namespace: str | None = None
+    threads: int = 1
+
+    def __call__(self) -> str | None:
+        """Run them; return what a user can put right, or None if all went well."""
+        share_threads(self.threads)
+        os.chdir(self.asked.project)
+        bootstrap_project(self.asked.project)
+        try:
+            run_stages(self.asked, self.source, self.stages, self.namespace)
+        except UserError as error:
+            return str(error)
+        return None
+
+    def checkpoint(self) -> Any:
+        """Return what submitit puts back into the queue: the same, since the stages go on."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    __submitit_checkpoint__ = checkpoint
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Where jobs go, and with what."""
+
+    cluster: str
+    folder: Path
+    """Of what submitit writes, logs among it."""
+    hours: float
+    sbatch: Mapping[str, str]
+    """Further options of Slurm's."""
+
+    def executor(self, name: str, resources: Resources) -> Any:
+        """Return submitit's door to Slurm for jobs that take ``resources``.
+
+        Raises:
+            UserError: if submitit is not installed, or this machine knows of no Slurm.
+        """
+        try:
+            import submitit
+        except ImportError:
+            raise UserError(
+                "kedro slurm needs submitit, which is not installed: "
+                'pip install "maskwise[slurm]"'
+            ) from None
+        try:
+            executor = submitit.AutoExecutor(self.folder / "%j", cluster=self.cluster)
+        except RuntimeError as error:
+            raise UserError(
+                f"kedro slurm: {str(error).rstrip('.')}; run it on a machine that submits jobs "
+                "to Slurm, or try it out with --cluster local"
+            ) from None
+        executor.update_parameters(
+            name=name,
+            timeout_min=ceil(60 * self.hours),
+            cpus_per_task=resources.cpu,
+            gpus_per_node=ceil(resources.gpu) or None,
+            mem_gb=resources.memory,
+            slurm_additional_parameters=dict(self.sbatch) or None,
+        )
+        return executor
+
+
+@dataclass
+class _Jobs:
+    """What was submitted, and how it ended."""
+
+    queue: Queue
+    running: dict[str, tuple[Any, float]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+
+    def submit(self, name: str, work: Work, resources: Resources) -> None:
+        executor = self.queue.executor(name, resources)
+        try:
+            job = executor.submit(work)
+        except Exception as error:  # submitit's own, or that of the command it calls
+            raise UserError(f"kedro slurm: {name} was refused ({error})") from None
+        self.running[name] = (job, time.monotonic())
+
+    def wait(self) -> Iterator[tuple[str, float]]:
+        """Wait until one or more have ended; yield each, and its seconds."""
+        while True:
+            over = [name for name, (job, _) in self.running.items() if job.done()]
+            if over:
+                break
+            time.sleep(SECONDS_BETWEEN_LOOKS[self.queue.cluster])
+        for name in over:
+            job, begun = self.running.pop(name)
+            said = _said(job)
+            if said is None:
+                self.ended.add(name)
+            else:
+                self.failed[name] = said
+            yield name, time.monotonic() - begun
+
+    def cancel(self) -> None:
+        for job, _ in self.running.values():
+            job.cancel(check=False)
+        until = time.monotonic() + FAREWELL
+        for job, _ in self.running.values():
+            while not job.done() and time.monotonic() < until:
+                time.sleep(SECONDS_BETWEEN_LOOKS[self.queue.cluster])
+
+
+@click.command()
+@click.argument("source")
+@click.option("--env", "-e", default=None, help="Settings, as of `kedro run`.")
+@click.option("--params", default="", help="Options, as of `kedro run`.")
+@click.option(
+    "--hours",
+    type=click.FloatRange(0.01, 10_000),
+    default=24.0,
+    show_default=True,
+    help="Time limit of a job; one that reaches it goes back into the queue, up to 3 times.",
+)
+@click.option(
+    "--at-once",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="Replicates that are in the queue or at work at one time.",
+)
+@click.option(
+    "--sbatch",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="An option of Slurm's, such as partition=gpu or account=lab; may be repeated.",
+)
+@click.option(
+    "--cluster",
+    type=click.Choice(["slurm", "local"]),
+    default="slurm",
+    show_default=True,
+    help="Where jobs go; local: processes of this machine, to try it out.",
+)
+@click.pass_obj
+def slurm(
+    metadata: ProjectMetadata,
+    source: str,
+    env: str | None,
+    params: str,
+    hours: float,
+    at_once: int,
+    sbatch: tuple[str, ...],
+    cluster: str,
+) -> None:
+    """Make what is missing of a source, each replicate as a job of Slurm.
+
+    It waits for the jobs and says how each ended; Ctrl-C cancels them. Given again, it makes
+    what is missing then, and what was in the middle goes on from its checkpoint. What a job may
+    take stands in conf/base/parameters_resources.yml.
+    """
+    with telling():
+        asked = Asked(Path(metadata.project_path), env, params)
+        chosen = chosen_study(asked, source, "slurm")
+        folder = asked.project / "data/study" / source / "jobs"
+        queue = Queue(cluster, folder, hours, _options(sbatch))
+        with _cancelling(_Jobs(queue)) as jobs:
+            _make(asked, chosen, jobs, at_once)
+
+
+def _options(given: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for each in given:
+        key, equals, value = each.partition("=")
+        if not (key and equals and value):
+            raise UserError(f"--sbatch {each}: should be KEY=VALUE, as in partition=gpu")
+        found[key.lstrip("-").replace("-", "_")] = value
+    return found
+
+
+@contextmanager
+def _cancelling(jobs: _Jobs) -> Iterator[_Jobs]:
+    try:
+        yield jobs
+    except BaseException:
+        jobs.cancel()
+        raise
+
+
+def _make(asked: Asked, chosen: Study, jobs: _Jobs, at_once: int) -> None:
+    from maskwise.pipelines import parsing
+
+    context = context_of(asked)
+    check_primary(chosen, parsing.evaluate(context.params.get("evaluate") or {}, "evaluate"))
+    resources = parsing.resources(context.params.get("resources") or {}, "resources")
+    if lacks_images(chosen, context.catalog):
+        _one(jobs, asked, chosen, BEFORE, resources)
+    lacking = missing(chosen, context_of(asked).catalog.exists)
+    there = len(chosen.all_replicates) - len(lacking)
+    click.echo(f"{count(len(lacking), 'replicate')} to make, {there} there already.")
+    waiting = dict(lacking)
+    names = {one.namespace for one in lacking}
+    while waiting or jobs.running:
+        for one, stages in list(waiting.items()):
+            before = chosen.before(one)
+            first = None if before is None else before.namespace
+            if first in jobs.failed:
+                del waiting[one]
+                jobs.failed[one.namespace] = f"was not begun, because {first} failed"
+            elif len(jobs.running) < at_once and (first not in names or first in jobs.ended):
+                del waiting[one]
+                wanted = resources.of(stages)
+                work = Work(asked, one.source, tuple(stages), one.namespace, wanted.cpu)
+                jobs.submit(one.namespace, work, wanted)
+        for name, seconds in jobs.wait() if jobs.running else ():
+            said = jobs.failed.get(name)
+            what = f"FAILED ({said})" if said else f"took {minutes(seconds)}"
+            over = len(jobs.ended & names) + len(jobs.failed)
+            click.echo(f"{over} of {len(lacking)}: {name} {what}")
+    if jobs.failed:
+        raise UserError(
+            f"slurm {chosen.source}: {count(len(jobs.failed), 'replicate')} failed "
+            f"({listed(jobs.failed)}), and so nothing was scored; their logs are in "
+            f"{jobs.queue.folder}; run the same command again when what they name is mended"
+        )
+    _one(jobs, asked, chosen, AFTER if chosen.finetunes else AFTER[1:], resources)
+
+
+def _one(
+    jobs: _Jobs, asked: Asked, chosen: Study, stages: tuple[str, ...], config: ResourcesConfig
+) -> None:
+    """Submit stages that all replicates share as one job, and wait for it."""
+    name, wanted = f"{stages[-1]}@{chosen.source}", config.of(stages)
+    jobs.submit(name, Work(asked, chosen.source, stages, None, wanted.cpu), wanted)
+    for _, seconds in jobs.wait():
+        if name in jobs.failed:
+            raise UserError(f"slurm: {name} failed ({jobs.failed[name]})")
+        click.echo(f"{', '.join(stages)} took {minutes(seconds)}")
+
+
+def _said(job: Any) -> str | None:
+    """Return why a job failed; None if it ended well."""
+    from submitit.core.utils import UncompletedJobError
+
+    try:
+        said: str | None = job.result()
+    except UncompletedJobError as error:
+        last = str(error).strip().rpartition("\n")[2]
+        return f"{last}; its log is {job.paths.stderr}"
+    return said

@@ -1,0 +1,206 @@
+"""What RayRunner does with nodes whose worker, machine or input fails."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+
+from maskwise.datasets import JsonDataset
+from maskwise.errors import UserError
+from maskwise.pipelines.standing import stands_alone
+from maskwise.resources import Resources, ResourcesConfig
+from maskwise.runners import RayRunner
+
+ray = pytest.importorskip("ray", reason="needs Ray, of the extra `ray`")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*dataset names contain"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
+    pytest.mark.xdist_group("ray"),
+]
+Stages = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Return a cluster of one machine with two cores, which others may join."""
+    import cloudpickle
+    from ray.cluster_utils import Cluster
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers know no tests
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    yield cluster
+    cluster.shutdown()
+
+
+def node(
+    function: Callable[..., Any], inputs: list[str], output: str, tag: str = "pretrain"
+) -> Node:
+    return Node(stands_alone(function), inputs or None, output, name=output[2:], tags=tag)
+
+
+def run(
+    cluster: Any, folder: Path, nodes: list[Node], stages: Stages | None = None, **options: Any
+) -> dict[str, Path]:
+    """Run nodes, whose outputs named `s.x` are files and others stay in memory."""
+    files = {name: folder / name for each in nodes for name in each.outputs if name[0] == "s"}
+    datasets: dict[str, Any] = {name: JsonDataset(str(path)) for name, path in files.items()}
+    datasets["parameters"] = MemoryDataset({"resources": stages or {}})
+    if cluster is not None:
+        options["address"] = cluster.address
+    RayRunner(**options).run(Pipeline(nodes), DataCatalog(datasets))
+    return files
+
+
+def process() -> dict[str, int]:
+    return {"process": os.getpid()}
+
+
+def joined(*found: Any) -> dict[str, Any]:
+    return {"of": found, "process": os.getpid()}
+
+
+def test_files_and_what_stays_in_memory_go_from_worker_to_worker(
+    cluster: Any, tmp_path: Path
+) -> None:
+    nodes = [
+        node(process, [], "s.a"),
+        node(process, [], "m.b"),
+        node(joined, ["s.a", "m.b"], "s.end"),
+    ]
+    end = JsonDataset(str(run(cluster, tmp_path, nodes)["s.end"])).load()
+    assert os.getpid() not in [end["process"], *(each["process"] for each in end["of"])]
+
+
+def test_an_error_is_not_tried_again_and_costs_only_what_depends_on_it(
+    cluster: Any, tmp_path: Path
+) -> None:
+    tries = tmp_path / "tries"
+
+    def failing() -> None:
+        with tries.open("a") as file:
+            file.write("x")
+        raise UserError("the disk is full")
+
+    nodes = [
+        node(failing, [], "s.a"),
+        node(joined, ["s.a"], "s.after"),
+        node(process, [], "s.beside"),
+    ]
+    with pytest.raises(UserError) as caught:
+        run(cluster, tmp_path, nodes)
+    assert str(caught.value) == (
+        "1 node of 3 failed (pretrain@s: the disk is full), and what needs them (pretrain@s) "
+        "was not begun; everything else is made: mend them, and run the same command with "
+        "--only-missing-outputs"
+    )
+    assert tries.read_text() == "x"
+    assert (tmp_path / "s.beside").exists()
+    assert not (tmp_path / "s.after").exists()
+
+
+def test_a_node_whose_worker_dies_is_tried_again(cluster: Any, tmp_path: Path) -> None:
+    died = tmp_path / "died"
+
+    def dying() -> int:
+        if not died.exists():
+            died.touch()
+            os._exit(1)
+        return 1
+
+    assert run(cluster, tmp_path, [node(dying, [], "s.a")])["s.a"].exists()
+
+
+def test_a_node_whose_worker_dies_again_and_again_is_named(
+    cluster: Any, tmp_path: Path
+) -> None:
+    def dying() -> None:
+        os._exit(1)
+
+    with pytest.raises(UserError, match=r"pretrain@s: its worker or machine died, again and"):
+        run(cluster, tmp_path, [node(dying, [], "s.a")], retries=1)
+
+
+def test_a_node_whose_machine_dies_is_tried_on_another(cluster: Any, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+
+    def long() -> dict[str, str]:
+        machine: str = ray.get_runtime_context().get_node_id()
+        if not begun.exists():
+            begun.write_text(machine)
+            time.sleep(600)
+        return {"machine": machine}
+
+    first = cluster.add_node(num_cpus=3)
+
+    def replace() -> None:
+        while not begun.exists():
+            time.sleep(0.1)
+        cluster.remove_node(first, allow_graceful=False)
+        cluster.add_node(num_cpus=3)
+
+    replacing = threading.Thread(target=replace)
+    replacing.start()
+    made = run(cluster, tmp_path, [node(long, [], "s.a")], {"pretrain": {"cpu": 3}})
+    replacing.join()
+    assert JsonDataset(str(made["s.a"])).load()["machine"] != begun.read_text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            {"gpu": 1},
+            r"^resources\.pretrain\.gpu: is 1, but no machine .* more than 0; ask for",
+        ),
+        (
+            {"memory": 9000},
+            r"^resources\.pretrain\.memory: is 9000, but no machine of the clus",
+        ),
+        ({"cpu": 100}, r"^resources\.pretrain\.cpu: is 100, but no machine of the cluster has"),
+    ],
+)
+def test_what_no_machine_has_is_refused_before_anything_runs(
+    cluster: Any, tmp_path: Path, asked: dict[str, Any], said: str
+) -> None:
+    nodes = [node(process, [], "s.a", "ingest"), node(process, [], "s.b")]
+    with pytest.raises(UserError, match=said):
+        run(cluster, tmp_path, nodes, {"pretrain": asked})
+    assert not (tmp_path / "s.a").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"adress": "auto"}, "--runner-params.adress: .* did you mean 'address'"),
+        ({"retries": -1}, "--runner-params.retries: is -1, but must lie between 0 and 100"),
+        ({"address": "auto", "num_cpus": 2}, "num_cpus is for a cluster of this machine alone"),
+        ({"address": "auto"}, "address=auto: no cluster of Ray can be joined there"),
+        (
+            {"address": "127.0.0.1:9"},
+            r"address=127\.0\.0\.1:9: no cluster of Ray can be joined",
+        ),
+    ],
+)
+def test_a_wrong_runner_param_and_an_unreachable_cluster_are_one_sentence(
+    tmp_path: Path, options: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UserError, match=said) as caught:
+        run(None, tmp_path, [node(process, [], "s.a")], **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_suffices_for_all_stages_of_a_node_is_asked_for() -> None:
+    config = ResourcesConfig(pretrain=Resources(2, 1, 4), finetune=Resources(3, 0.5))
+    assert config.of(["finetune", "pretrain", "mine"]) == Resources(3, 1, 4)
+    assert Resources(3, 1, 4).of_ray() == {"num_cpus": 3, "num_gpus": 1, "memory": 4 * 2**30}
+    with pytest.raises(ValueError, match=r"gpu is 1\.5, but above 1 it should be"):
+        Resources(gpu=1.5)
