@@ -124,12 +124,15 @@ class Study:
 
 
 def address(stage: str, dataset: str) -> str:
-    """Return what DVC calls the stage that writes ``dataset``: ``pretrain@phantom-dqn-0``."""
+    """Return what DVC calls the stage that writes ``dataset``: ``pretrain@phantom-dqn-0``.
+
+    One that DVC does not know, of a recipe and all its seeds, is called ``tune@phantom-dqn``.
+    """
     source, *replicate = dataset.split(".")[:-1]
     if not replicate:
         return f"{stage}@{source}"
-    recipe, seed = replicate
-    return f"{stage}@{source}-{recipe}-{seed.removeprefix('s')}"
+    recipe, *seeds = replicate
+    return "-".join([f"{stage}@{source}", recipe, *(seed.removeprefix("s") for seed in seeds)])
 
 
 def read_studies(project: Path) -> dict[str, Study]:

@@ -34,6 +34,7 @@ from maskwise.pretrain.rehearsal import rehearse, untaught
 from maskwise.replicates import Replicate, Study, needed, recipe_file
 from maskwise.report.inputs import ReportConfig
 from maskwise.scans.modality import our_word
+from maskwise.tune.config import TuneConfig
 
 Parse = Callable[[Any, str], Any]
 
@@ -48,6 +49,7 @@ finetune = partial(parse, FinetuneConfig)
 finetune_source = parse_budget
 evaluate = partial(parse, EvaluateConfig)
 report = partial(parse, ReportConfig)
+tune = partial(parse, TuneConfig)
 
 
 def predict(block: Any, where: str) -> PredictConfig:
@@ -63,6 +65,7 @@ STAGE_BLOCKS: dict[str, Parse] = {
     "evaluate": evaluate,
     "report": report,
     "predict": predict,
+    "tune": tune,
 }
 """One per file ``conf/base/parameters_<stage>.yml``."""
 SOURCE_BLOCKS: dict[str, Parse] = {
