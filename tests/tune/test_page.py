@@ -24,14 +24,16 @@ BASE: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def tuned(folder: Path) -> Tuned:
+@pytest.fixture(scope="module")
+def tuned(shared_folder: Path) -> Tuned:
     """Return what a study of eight trials says, some of them given up."""
     options: dict[str, Any] = {"trials": 8, "seeds": [0, 1], "sampler": {"name": "random"}}
-    study, _ = run(folder, **options)
+    study, _ = run(shared_folder, **options)
     asked = config(**options)
     stages = PretrainConfig(), FinetuneConfig(), EvaluateConfig()
-    return told(study, TuneRun(asked, "phantom", "toy", BASE, *stages, folder), space(asked))
+    return told(
+        study, TuneRun(asked, "phantom", "toy", BASE, *stages, shared_folder), space(asked)
+    )
 
 
 def test_the_best_file_laid_over_conf_is_the_best_trials_recipe(tuned: Tuned) -> None:

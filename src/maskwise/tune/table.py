@@ -37,7 +37,8 @@ def trials_table(study: Study, seeds: tuple[int, ...], space: Space) -> pd.DataF
 def _row(
     trial: FrozenTrial, seeds: tuple[int, ...], space: Space, counted: set[int]
 ) -> dict[str, Any]:
-    interrupted = trial.state is TrialState.FAIL and trial.number not in counted
+    refused = trial.user_attrs.get(REFUSED)
+    interrupted = trial.state is TrialState.FAIL and not (refused and trial.number in counted)
     scores: Mapping[str, float] = trial.user_attrs.get(SEED_SCORES, {})
     reports = [step for step in trial.intermediate_values if step < SCORES]
     last = max(reports, default=None)
@@ -51,7 +52,7 @@ def _row(
         "seeds": len(scores),
         "report": -1 if last is None else last,
         "reported": float("nan") if last is None else trial.intermediate_values[last],
-        "why": trial.user_attrs.get(PRUNED_BY) or trial.user_attrs.get(REFUSED) or "",
+        "why": trial.user_attrs.get(PRUNED_BY) or refused or "",
         "again": -1 if first == trial.number else first,
         "seconds": trial.duration.total_seconds() if trial.duration else float("nan"),
         **{
