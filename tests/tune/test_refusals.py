@@ -24,9 +24,8 @@ SPACE = {RATE: NUMBER}
 
 @pytest.fixture(scope="module")
 def shipped() -> dict[str, Any]:
-    loader = OmegaConfigLoader(
-        str(PROJECT / "conf"), "base", **{**CONFIG_LOADER_ARGS, "default_run_env": "base"}
-    )
+    arguments: dict[str, Any] = {**CONFIG_LOADER_ARGS, "default_run_env": "base"}
+    loader = OmegaConfigLoader(str(PROJECT / "conf"), "base", **arguments)
     parameters: dict[str, Any] = loader["parameters"]
     return parameters
 
