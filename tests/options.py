@@ -21,6 +21,7 @@ from maskwise.prediction.stage import PredictConfig
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
 from maskwise.report.inputs import ReportConfig
+from maskwise.tune.config import TuneConfig
 
 Step = str | int
 Registry = Mapping[str, type[Any]]
@@ -34,6 +35,7 @@ ROOTS: dict[Parse, type[Any] | Registry] = {
     parsing.evaluate: EvaluateConfig,
     parsing.report: ReportConfig,
     parsing.predict: PredictConfig,
+    parsing.tune: TuneConfig,
     parsing.ingest_source: SOURCES,
     parsing.preprocess_source: SourcePreprocessConfig,
     parsing.pretrain_source: Budget,
@@ -48,6 +50,7 @@ EXAMPLES: dict[str, Any] = {
     "low": 0,
     "high": 1,
     "windows": [[40, 400]],
+    "choices": ["a", "b"],
     "steps": 5,
     "objective": {"name": "none"},
     "policy": {"name": "a3c"},

@@ -182,7 +182,7 @@ class _Reading:
         if presets is None or name is None:
             return block
         if isinstance(name, str) and name in presets:
-            return _overlaid(presets[name], block)
+            return overlaid(presets[name], block)
         self.problems.append(
             f"{where}.preset: there is no {shown(name)}; {hint(str(name), presets)}"
         )
@@ -332,10 +332,10 @@ def _mapping(block: Any, where: str) -> dict[Any, Any]:
     return dict(block)
 
 
-def _overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Return both; where both have a key ``over`` wins, key by key where it holds blocks."""
     both = {
-        key: _overlaid(under[key], value)
+        key: overlaid(under[key], value)
         for key, value in over.items()
         if isinstance(value, Mapping) and isinstance(under.get(key), Mapping)
     }

@@ -163,6 +163,12 @@ class PairedDataset(TableDataset):
     columns = "PAIRED"
 
 
+class TrialsDataset(TableDataset):
+    """The trials of a study of tune."""
+
+    columns = "TRIALS"
+
+
 class ManifestDataset(TableDataset):
     """The manifest, checked when written and when read."""
 

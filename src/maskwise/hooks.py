@@ -16,7 +16,7 @@ from maskwise import run_facts
 from maskwise.missing_inputs import check_inputs
 from maskwise.pipelines import standing
 from maskwise.progress import planning
-from maskwise.replicates import Study, parse_studies, read_studies
+from maskwise.replicates import Replicate, Study, parse_studies, read_studies
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,12 @@ class MaskwiseHooks:
         checks.check_typed(context.params, loader.runtime_params or {})
         checks.check_parameters(context.params, chosen, known)
         stages = {tag for node in pipeline.nodes for tag in node.tags}
+        tuned: list[Replicate] = []
+        if "tune" in stages:
+            from maskwise.pipelines import tuning  # and Optuna with it
+
+            tuned = tuning.replicates(pipeline, context.params)
+            stages |= {"pretrain", "finetune"}
         for study in chosen:
             checks.check_labels(context.params, study, stages)
             checks.check_idle(context.project_path, context.params, study.source, stages)
@@ -73,11 +79,17 @@ class MaskwiseHooks:
                 for study in chosen
                 for replicate in study.all_replicates
                 if replicate.dataset("encoder") in begun
-            ],
+            ]
+            + tuned,
         )
         name = (run_params["pipeline_names"] or ["__default__"])[0]
+        if tuned:  # from artefacts of the source's own pipeline
+            name = tuned[0].source
         shown = chosen[0].source if name == "__default__" and chosen else name
         check_inputs(pipeline, pipelines[name], catalog, shown, context.env)
+        if tuned:
+            recipe = tuned[0].recipe
+            tuning.check(context.project_path, context.params, chosen[0], recipe, known.recipes)
         if run_params["only_missing_outputs"]:
             mark_outdated(pipeline, catalog)
         self._before = {name: _changed(name, catalog) for name in _pages(pipeline)}
@@ -103,7 +115,8 @@ class MaskwiseHooks:
             standing.Place(
                 address=standing.address_of(node),
                 output=paths[0] if paths else None,
-                locks="pretrain" not in node.tags,  # which can also wait: it has its own
+                # Pre-training can also wait and has its own, and a study has many workers.
+                locks=not node.tags & {"pretrain", "tune"},
                 options=options,
             )
         )

@@ -1,4 +1,4 @@
-"""What `kedro run --pipelines` knows: one pipeline per configured source, and `predict`.
+"""What `kedro run --pipelines` knows: a pipeline per configured source, `predict`, `tune`.
 
 Registered one by one: Kedro's `find_pipelines` imports only the folder that is named like the
 pipeline, and no folder is named like a source.
@@ -18,6 +18,7 @@ from maskwise.pipelines import (
     preprocess,
     pretrain,
     report,
+    tune,
 )
 from maskwise.replicates import Study, read_studies
 from maskwise.session import telling
@@ -35,7 +36,12 @@ def register_pipelines() -> dict[str, Pipeline]:
         warnings.filterwarnings("ignore", message=".*dataset names contain '.' characters")
         sources = {name: source_pipeline(study, PROJECT) for name, study in studies.items()}
         default = sources[next(iter(studies))]
-        return {"__default__": default, **sources, "predict": predict.create_pipeline()}
+        return {
+            "__default__": default,
+            **sources,
+            "predict": predict.create_pipeline(),
+            "tune": tune.create_pipeline(studies, PROJECT),
+        }
 
 
 def source_pipeline(study: Study, project: Path) -> Pipeline:

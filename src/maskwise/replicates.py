@@ -126,10 +126,11 @@ class Study:
 def address(stage: str, dataset: str) -> str:
     """Return what DVC calls the stage that writes ``dataset``: ``pretrain@phantom-dqn-0``.
 
-    What joins a recipe's seeds in memory is no stage of DVC's: ``report@phantom-dqn``.
+    One of a recipe and all its seeds, which DVC does not know, is called ``tune@phantom-dqn``.
     """
     source, *replicate = dataset.split(".")[:-1]
-    return "-".join([f"{stage}@{source}", *replicate[:1], *(s[1:] for s in replicate[1:])])
+    recipe, seeds = replicate[:1], (seed.removeprefix("s") for seed in replicate[1:])
+    return "-".join([f"{stage}@{source}", *recipe, *seeds])
 
 
 def read_studies(project: Path) -> dict[str, Study]:

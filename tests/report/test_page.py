@@ -9,8 +9,9 @@ from PIL import Image
 
 from maskwise.errors import UserError
 from maskwise.evaluate.stage import EvaluateConfig, evaluate
+from maskwise.report.html import prose
 from maskwise.report.inputs import Report, ReportConfig, ReportInputs
-from maskwise.report.page import prose, render
+from maskwise.report.page import render
 from report.synthetic import study
 
 

@@ -57,7 +57,8 @@ class ModelOutlines:
 def pack(outlines: NDArray[np.uint8], classes: int) -> NDArray[np.uint8]:
     """Pack class indices ``(N, H, W)``, 0 = background, as ``ModelOutlines.outlines``."""
     numbers = np.arange(1, classes + 1, dtype=np.uint8)[:, None, None]
-    flat = (outlines[:, None] == numbers).reshape(len(outlines), classes, -1)
+    places = outlines.shape[1] * outlines.shape[2]  # of no image, -1 would be of no length
+    flat = (outlines[:, None] == numbers).reshape(len(outlines), classes, places)
     return np.packbits(flat, axis=-1)
 
 

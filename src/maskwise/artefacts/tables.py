@@ -99,6 +99,26 @@ LABEL_EFFICIENCY = (
 """``label_efficiency.csv``: one row per point of a curve; the ``n_`` are of the labelled
 training images, the mean over seeds."""
 
+TRIALS = (
+    "trial",
+    "state",
+    "score",
+    "epochs",
+    "seeds",
+    "report",
+    "reported",
+    "why",
+    "again",
+    "seconds",
+)
+"""``trials.parquet``: one row per trial of a study of tune. ``state`` is ``complete``, ``given
+up``, ``refused``, ``interrupted`` (then a later row tries its values ``again``: there the
+number of the first one, else -1), ``running`` or ``waiting``; ``score`` is the mean over seeds
+on validation images, NaN unless complete; ``epochs`` of pre-training over all seeds, of which
+``seeds`` are scored; ``report`` the last one of the first seed (-1 = none), ``reported`` its
+figure. Then one column per path of the space (a choice as text, "" or NaN where it was not
+searched), and ``score_s<seed>``."""
+
 
 _RUN = re.compile(r"'*(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf", re.IGNORECASE)

@@ -35,6 +35,7 @@ from maskwise.replicates import Replicate, Study, needed, recipe_file
 from maskwise.report.inputs import ReportConfig
 from maskwise.resources import ResourcesConfig
 from maskwise.scans.modality import our_word
+from maskwise.tune.config import TuneConfig
 
 Parse = Callable[[Any, str], Any]
 
@@ -50,6 +51,7 @@ finetune_source = parse_budget
 evaluate = partial(parse, EvaluateConfig)
 report = partial(parse, ReportConfig)
 resources = partial(parse, ResourcesConfig)
+tune = partial(parse, TuneConfig)
 
 
 def predict(block: Any, where: str) -> PredictConfig:
@@ -66,6 +68,7 @@ STAGE_BLOCKS: dict[str, Parse] = {
     "report": report,
     "predict": predict,
     "resources": resources,
+    "tune": tune,
 }
 """One per file ``conf/base/parameters_<stage>.yml``."""
 SOURCE_BLOCKS: dict[str, Parse] = {

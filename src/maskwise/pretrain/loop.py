@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 
 COLUMNS = ("epoch", "step", "loss", "learning_rate", "gradient_norm")
 """First columns of every history."""
+Report = Callable[[Mapping[str, float]], None]
+"""What is told an epoch's row of the history when the epoch has ended."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Plan:
     """Whether a network whose features collapsed ends the run."""
     snapshots: Mapping[int, Callable[[], None]] = field(default_factory=dict)
     """Step -> what keeps the network as it is after it."""
+    report: Report | None = None
+    """Is told each row of the history; what it raises ends the run."""
 
 
 class Loop:
@@ -292,6 +296,8 @@ class Loop:
                 f"pretrain {self.plan.replicate}: {COLLAPSED} (epoch {epoch}; "
                 "pretrain.on_collapse: warn goes on all the same)"
             )
+        if self.plan.report is not None:
+            self.plan.report(row)
 
     def _looking(self, epoch: int) -> Generator:
         """Return a generator of its own: looking at the policy changes nothing of the run."""

@@ -40,7 +40,7 @@ from maskwise.pretrain.contracts import Objective, Policy, Setting
 from maskwise.pretrain.diagnostics import Probe, Watch, pack
 from maskwise.pretrain.hardware import build_fabric, determinism
 from maskwise.pretrain.histogram import histogram
-from maskwise.pretrain.loop import COLUMNS, Loop, Plan
+from maskwise.pretrain.loop import COLUMNS, Loop, Plan, Report
 from maskwise.pretrain.policies.learnt import kept
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
 from maskwise.pretrain.statistics import settle
@@ -64,6 +64,8 @@ class PretrainRun:
     """Folder of the replicate's own, outside all outputs."""
     learnt: LearntPolicy | None = None
     """The agent whose map the recipe's policy asks for, where it asks for one."""
+    report: Report | None = None
+    """Is told each epoch's row of the history; what it raises ends the run."""
 
     @property
     def replicate(self) -> str:
@@ -201,6 +203,7 @@ def _train(
             step: partial(write_encoder, encoder, _metadata(beginning, run), run.snapshot(step))
             for step in run.budget.snapshots
         },
+        report=run.report,
     )
     with determinism(run.config.deterministic):
         watch = Watch.build(beginning.store, splits, run.seed) if run.config.watches else None

@@ -1,11 +1,6 @@
 """All artefacts of a source in, one self-contained page out."""
 
-import re
-from typing import Any
-
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from maskwise.report import pretraining_headline
 from maskwise.report.agents import agent_sentence
@@ -13,6 +8,7 @@ from maskwise.report.cautions import alarms, cautions
 from maskwise.report.elements import Commands
 from maskwise.report.facts import read_facts
 from maskwise.report.headline import headline
+from maskwise.report.html import render_html
 from maskwise.report.inputs import (
     PretrainingInputs,
     PretrainingReport,
@@ -24,7 +20,7 @@ from maskwise.report.main_figure import efficiency, main_png
 from maskwise.report.names import without_names
 from maskwise.report.pictures import pdf_bytes, svg_bytes
 from maskwise.report.pretraining_cautions import cautions_of_pretraining, ceilings
-from maskwise.report.pretraining_facts import PretrainingFacts, read_pretraining
+from maskwise.report.pretraining_facts import read_pretraining
 from maskwise.report.sections import OF_PRETRAINING, sections
 from maskwise.report.sections.loading import snippet
 from maskwise.report.sections.training import losses
@@ -51,9 +47,10 @@ def render(inputs: ReportInputs) -> Report:
         UserError: if an option of ``report`` names what the scores do not hold.
     """
     facts = read_facts(inputs if inputs.config.names else without_names(inputs))
-    html = _html(
+    html = render_html(
         "page.html.jinja",
-        facts,
+        inputs.source,
+        inputs.generated,
         title="which pre-training helps?",
         headline=headline(facts),
         alarms=alarms(facts),
@@ -78,9 +75,10 @@ def render_pretraining(inputs: PretrainingInputs) -> PretrainingReport:
     """Draw the page of a study without labels: its encoders, and how they came to be."""
     facts = read_pretraining(inputs if inputs.config.names else without_names(inputs))
     files = list(inputs.encoders.values())
-    html = _html(
+    html = render_html(
         "pretraining.html.jinja",
-        facts,
+        inputs.source,
+        inputs.generated,
         title="what was pre-trained",
         alarms=ceilings(facts),
         sentence=pretraining_headline.headline(facts),
@@ -96,31 +94,6 @@ def render_pretraining(inputs: PretrainingInputs) -> PretrainingReport:
         sections=[build(facts) for build in OF_PRETRAINING],
     )
     return PretrainingReport(html=html, training=_training(inputs))
-
-
-def _html(template: str, facts: PretrainingFacts, **content: Any) -> str:
-    loader = PackageLoader("maskwise.report")
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["prose"] = prose
-    return environment.get_template(template).render(
-        source=facts.inputs.source,
-        generated=facts.inputs.generated,
-        # The package's own files, no word of the user's data in them.
-        style=Markup(loader.get_source(environment, "style.css")[0]),
-        script=Markup(loader.get_source(environment, "copy.js")[0]),
-        **content,
-    )
-
-
-def prose(text: str) -> Markup:
-    """Return a sentence as HTML; what stands between backticks is to be typed as it is."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _training(inputs: PretrainingInputs) -> pd.DataFrame:

@@ -1,0 +1,170 @@
+"""A trial's score: pre-train, learn the task from some labels, look at validation images.
+
+The test part is taken out of the splits, and its labels out of the index, before anything is
+trained: no trial can read it, whatever its recipe is.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from maskwise.artefacts.splits import for_seed
+from maskwise.artefacts.store import Store
+from maskwise.config import parse
+from maskwise.errors import UserError, hint
+from maskwise.evaluate.arrangement import arrange
+from maskwise.evaluate.config import EvaluateConfig
+from maskwise.evaluate.resampling import draw
+from maskwise.evaluate.weighing import Weights
+from maskwise.finetune.contracts import TaskConfig
+from maskwise.finetune.run import Budget as FinetuneBudget
+from maskwise.finetune.run import FinetuneConfig, FinetuneRun, parse_budget
+from maskwise.finetune.stage import finetune
+from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe, parse_recipe
+from maskwise.pretrain.replicate import PretrainRun, pretraining
+from maskwise.tune.config import ObjectiveConfig
+from maskwise.tune.space import Blocks, Values, laid
+from maskwise.tune.trials import Score, Told
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A trial's blocks as configs."""
+
+    recipe: Recipe
+    budget: Budget
+    tuning: FinetuneBudget
+
+
+def parse_blocks(blocks: Blocks, where: str) -> Parsed:
+    """Parse ``recipe``, ``pretrain`` and ``finetune`` as the stages do."""
+    return Parsed(
+        parse_recipe(blocks["recipe"], f"{where}recipe"),
+        parse(Budget, blocks["pretrain"], f"{where}pretrain"),
+        parse_budget(blocks["finetune"], f"{where}finetune"),
+    )
+
+
+@dataclass(frozen=True)
+class Training:
+    """Makes scores of one recipe on one source: a ``trials.Train``."""
+
+    store: Store
+    splits: pd.DataFrame
+    source: str
+    recipe: str
+    base: Blocks
+    """What a trial's values are laid over."""
+    objective: ObjectiveConfig
+    pretrain: PretrainConfig
+    finetune: FinetuneConfig
+    evaluate: EvaluateConfig
+    reports: int
+    """Times that features are looked at in pre-training; 0 = as ``pretrain.watches`` says."""
+    folder: Path
+    """Of the trials' checkpoints."""
+
+    def __call__(self, values: Values, seed: int, trial: int, told: Told) -> Score:
+        parsed = parse_blocks(laid(values, self.base), "")
+        store, splits = without_test(self.store, self.splits, seed)
+        steps = parsed.recipe.timeline(parsed.budget.steps).steps
+        figure = watched_figure(parsed.tuning.task)
+
+        def report(row: Mapping[str, float]) -> None:
+            told(row["step"] / steps, row.get(figure))
+
+        run = PretrainRun(
+            recipe=parsed.recipe,
+            budget=parsed.budget,
+            config=replace(
+                self.pretrain,
+                # The first look is after the first epoch, whatever its share of the steps.
+                watches=self.reports + 1 if self.reports else self.pretrain.watches,
+                gallery_moments=1,
+            ),
+            source=self.source,
+            recipe_name=self.recipe,
+            seed=seed,
+            checkpoints=self.checkpoints(trial) / f"s{seed}",
+            report=report,
+        )
+        learnt = FinetuneRun(
+            budget=parsed.tuning,
+            config=replace(self.finetune, modes=(self.objective.mode,), keep="none"),
+            fractions=(self.objective.fraction,),
+            source=self.source,
+            recipe=self.recipe,
+            seed=seed,
+        )
+        with pretraining(store, splits, run) as result:
+            result.encoder.metadata = result.metadata
+            found = finetune(result.encoder, store, splits, learnt)
+        return validation_score(
+            found.predictions, found.subsets, parsed.tuning.task, self.objective, self.evaluate
+        )
+
+    def checkpoints(self, trial: int) -> Path:
+        """Return the folder of a trial's own."""
+        return self.folder / f"trial_{trial}"
+
+    def finished(self, trial: int) -> None:
+        """Remove the checkpoints of a trial that will not go on."""
+        shutil.rmtree(self.checkpoints(trial), ignore_errors=True)
+
+
+def without_test(store: Store, splits: pd.DataFrame, seed: int) -> tuple[Store, pd.DataFrame]:
+    """Return store and splits in which the seed's test images have no place and no label.
+
+    The splits are the seed's own, without folds, which no stage need look at again.
+    """
+    own = for_seed(splits, seed)
+    kept = own[own["split"] != "test"].assign(fold=-1).reset_index(drop=True)
+    seen = store.for_seed(seed)
+    labels = [name for name in store.index if str(name).startswith("label_")]
+    index = store.index.copy()
+    index[labels] = index[labels].where(index["image_id"].isin(kept["image_id"]))
+    return replace(seen, index=index), kept
+
+
+def watched_figure(task: TaskConfig) -> str:
+    """Return the column of a history that says most about the task during pre-training."""
+    label = getattr(task, "label", None)
+    return "knn_dice" if label is None else f"knn_{label}"
+
+
+def validation_score(
+    predictions: pd.DataFrame,
+    subsets: pd.DataFrame,
+    task: TaskConfig,
+    objective: ObjectiveConfig,
+    config: EvaluateConfig,
+) -> Score:
+    """Return the metric of the validation images that the fraction may use.
+
+    Raises:
+        UserError: if the task has no such metric, or one of which less is better is asked for.
+    """
+    chosen = subsets.loc[subsets["role"] == "validation", "image_id"]
+    rows = predictions[
+        (predictions["split"] == "validation") & predictions["image_id"].isin(chosen)
+    ]
+    # Evaluate scores what stands under `test`; of that part there is no row here.
+    arrangement = arrange(
+        rows.assign(split="test"), task.scored_as, config, "tune.objective: the validation part"
+    )
+    measures = arrangement.measures
+    metric = objective.metric or measures.leading
+    usable = [name for name in measures.metrics if name not in measures.smaller_is_better]
+    if metric not in usable:
+        raise UserError(
+            f"tune.objective.metric: the task has no {metric!r} of which more is better; "
+            f"{hint(metric, usable)}"
+        )
+    (test,) = arrangement.tests
+    weights = Weights(test, draw(1, arrangement.sizes, 0, config.seed), config.weigh)
+    ((values,),) = next(iter(arrangement.values.values()))
+    scores = measures.score(values, weights)  # (metrics, 1)
+    return Score(metric, float(scores[measures.metrics.index(metric), 0]))

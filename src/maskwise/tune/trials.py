@@ -1,0 +1,254 @@
+"""The trials of a study, one after another, by as many workers as there are."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import optuna
+from filelock import BaseFileLock
+from optuna.storages import fail_stale_trials
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from maskwise.errors import UserError, shown
+from maskwise.tune.config import TuneConfig
+from maskwise.tune.space import Space, Values
+from maskwise.tune.storage import quietly, retrying
+from maskwise.tune.two_pruners import SCORES
+from maskwise.wording import count
+
+log = logging.getLogger(__name__)
+
+DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+MOST_REFUSED = 3
+"""Trials that fail at the start, one after another, after which the study is given up."""
+SECONDS_BETWEEN_LOOKS = 1.0
+"""At the trials of other workers."""
+
+EPOCHS, SEED_SCORES, METRIC, REFUSED, PRUNED_BY, RETRIED = (
+    "epochs",
+    "scores",
+    "metric",
+    "refused",
+    "pruned_by",
+    "retried_by_us",
+)
+"""Attributes of a trial."""
+
+Told = Callable[[float, float | None], None]
+"""Is told after each epoch which share of the steps is done, and the figure that a pruner
+looks at, where there is one."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one seed, on validation images; more is better."""
+
+    metric: str
+    value: float
+
+
+class Train(Protocol):
+    """Whatever makes a score of a trial's values and a seed."""
+
+    def __call__(self, values: Values, seed: int, trial: int, told: Told) -> Score:
+        """Return the score.
+
+        Args:
+            values: of the trial.
+            seed: of the replicate.
+            trial: number of the trial that first had these values.
+            told: is told of every epoch; what it raises ends the training.
+        """
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What the workers of a study do."""
+
+    study: Study
+    space: Space
+    config: TuneConfig
+    train: Train
+    finished: Callable[[int], None]
+    """Is told a trial, by the number as ``Train`` has it, that needs no checkpoint any more."""
+    turn: BaseFileLock
+    """Held from looking how many trials there are until one more is there."""
+
+    def run(self) -> None:
+        """Make trials until the study has all of them, those of other workers included.
+
+        Raises:
+            UserError: if nothing but refused trials comes of it.
+            KeyboardInterrupt: passed on; the trial goes on when the study does.
+        """
+        told = False
+        while True:
+            with self._at_turn():
+                trials = self._looked_at()
+                running = sum(trial.state is TrialState.RUNNING for trial in trials)
+                waiting = any(trial.state is TrialState.WAITING for trial in trials)
+                if waiting or len(counting(trials)) + running < self.config.trials:
+                    self._one()
+                    continue
+            if not running:
+                return
+            if not told:
+                log.info(
+                    "tune: waiting for %s of other workers; one that is dead is tried again "
+                    "%d s after its last sign of life.",
+                    count(running, "trial"),
+                    self.config.grace,
+                )
+                told = True
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    @contextmanager
+    def _at_turn(self) -> Iterator[None]:
+        self.turn.acquire()
+        try:
+            yield
+        finally:
+            self.turn.release(force=True)
+
+    def _looked_at(self) -> list[FrozenTrial]:
+        """Return all trials, after dead ones were marked and queued again."""
+        with quietly():
+            fail_stale_trials(self.study)
+        return self.study.get_trials(deepcopy=False)
+
+    def _one(self) -> None:
+        try:
+            with quietly():
+                self.study.optimize(self._objective, n_trials=1, catch=(UserError,))
+        except KeyboardInterrupt:
+            self._put_back()
+            raise
+        self._give_up_if_all_are_refused()
+
+    def _put_back(self) -> None:
+        """Queue what was interrupted, as is done with a trial whose process died."""
+        failed = [
+            trial
+            for trial in self.study.get_trials(deepcopy=True, states=(TrialState.FAIL,))
+            if trial.user_attrs.get(RETRIED) == trial.number
+        ]
+        for trial in failed[-1:]:
+            retrying(self.config)(self.study, trial)
+
+    def _give_up_if_all_are_refused(self) -> None:
+        trials = counting(self.study.get_trials(deepcopy=False))
+        refused = [trial.user_attrs.get(REFUSED) for trial in trials]
+        if len(refused) >= MOST_REFUSED and all(refused):
+            raise UserError(f"tune: none of {len(refused)} trials could be made: {refused[-1]}")
+
+    def _objective(self, trial: Trial) -> float:
+        values = self.space.suggest(trial)
+        self.turn.release()  # the study knows of this trial: the next worker may look
+        first = first_number(self.study.get_trials(deepcopy=False)[trial.number])
+        log.info("tune: trial %d: %s", trial.number, told_values(values))
+        state = _Running(trial, self.config, trial.user_attrs.get(EPOCHS, 0))
+        try:
+            score = state.all_seeds(self.train, values, first)
+        except UserError as error:
+            trial.set_user_attr(REFUSED, str(error))
+            log.warning("tune: trial %d was refused: %s", trial.number, error)
+            self.finished(first)
+            raise
+        except optuna.TrialPruned as pruned:
+            trial.set_user_attr(PRUNED_BY, str(pruned))
+            log.info("tune: trial %d was given up %s", trial.number, pruned)
+            self.finished(first)
+            raise
+        except KeyboardInterrupt:
+            trial.set_user_attr(RETRIED, trial.number)
+            raise
+        log.info("tune: trial %d: score %.4f", trial.number, score)
+        self.finished(first)
+        return score
+
+
+@dataclass
+class _Running:
+    """One trial, with what it reported."""
+
+    trial: Trial
+    config: TuneConfig
+    epochs: int
+    """Of pre-training so far."""
+
+    def all_seeds(self, train: Train, values: Values, first: int) -> float:
+        """Return the mean score of all seeds.
+
+        Raises:
+            optuna.TrialPruned: naming what gave it up.
+        """
+        known: dict[str, float] = dict(self.trial.user_attrs.get(SEED_SCORES, {}))
+        for place, seed in enumerate(self.config.seeds):
+            if str(seed) not in known:
+                told = self._told(seed, by_epochs=place == 0)
+                try:
+                    score = train(values, seed, first, told)
+                finally:
+                    self.trial.set_user_attr(EPOCHS, self.epochs)
+                if not math.isfinite(score.value):
+                    raise UserError(
+                        f"the {score.metric} of seed {seed} is undefined; look at how many "
+                        "validation images of each class there are"
+                    )
+                known[str(seed)] = score.value
+                self.trial.set_user_attr(METRIC, score.metric)
+                self.trial.set_user_attr(SEED_SCORES, known)
+            self.trial.report(known[str(seed)], SCORES + place)
+            last = place + 1 == len(self.config.seeds)
+            if not last and self.trial.should_prune():
+                raise optuna.TrialPruned(
+                    f"after {place + 1} of {len(self.config.seeds)} seeds, which score below "
+                    "those of the best trial"
+                )
+        return sum(known[str(seed)] for seed in self.config.seeds) / len(self.config.seeds)
+
+    def _told(self, seed: int, by_epochs: bool) -> Told:
+        reports = self.config.prune_epochs.reports
+        reported: set[int] = set()
+
+        def told(share: float, figure: float | None) -> None:
+            self.epochs += 1
+            report = math.floor(reports * share + 1e-9)
+            if not by_epochs or figure is None or not report or report in reported:
+                return
+            reported.add(report)
+            self.trial.report(figure, report)
+            # After the last one there is nothing left to save but scores.
+            if report < reports and self.trial.should_prune():
+                raise optuna.TrialPruned(
+                    f"at report {report} of {reports} of seed {seed}, at {figure:.3f}"
+                )
+
+        return told
+
+
+def counting(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the finished trials that count, those that were tried again left out."""
+    again = {
+        number for trial in trials for number in trial.system_attrs.get("retry_history", [])
+    }
+    return [trial for trial in trials if trial.state in DONE and trial.number not in again]
+
+
+def first_number(trial: FrozenTrial) -> int:
+    """Return the number of the trial that first had this one's values, and its checkpoints."""
+    found: Any = trial.system_attrs.get("failed_trial")
+    return trial.number if found is None else int(found)
+
+
+def told_values(values: Values) -> str:
+    """Return a trial's values for a line of the log."""
+    return ", ".join(
+        f"{path} {value:.4g}" if isinstance(value, float) else f"{path} {shown(value)}"
+        for path, value in values.items()
+    )

@@ -1,0 +1,144 @@
+"""What is refused before a study begins, each in one sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.pipeline import Pipeline
+
+from maskwise.checks import names_in_files
+from maskwise.errors import UserError
+from maskwise.pipeline_registry import PROJECT
+from maskwise.pipelines import tuning
+from maskwise.pipelines.tune import create_pipeline
+from maskwise.replicates import read_studies
+from maskwise.settings import CONFIG_LOADER_ARGS
+
+STUDY = read_studies(PROJECT)["phantom"]
+RECIPES = names_in_files(PROJECT / "conf", ["base"]).recipes
+RATE = "recipe.optimisation.learning_rate"
+NUMBER = {"name": "float", "low": 0.001, "high": 0.01}
+SPACE = {RATE: NUMBER}
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict[str, Any]:
+    arguments: dict[str, Any] = {**CONFIG_LOADER_ARGS, "default_run_env": "base"}
+    loader = OmegaConfigLoader(str(PROJECT / "conf"), "base", **arguments)
+    parameters: dict[str, Any] = loader["parameters"]
+    return parameters
+
+
+def check(
+    shipped: dict[str, Any],
+    folder: Path,
+    space: Any = None,
+    recipe: str = "random_box",
+    **tune: Any,
+) -> None:
+    """Check a study of the recipe on generated images; without a space the shipped one."""
+    spaces = shipped["tune"]["spaces"] if space is None else {recipe: space}
+    options = {**shipped["tune"], "spaces": spaces, **tune}
+    tuning.check(folder, {**shipped, "tune": options}, STUDY, recipe, RECIPES)
+
+
+def test_the_space_that_the_project_ships_suits_the_demonstration(
+    shipped: dict[str, Any], folder: Path
+) -> None:
+    check(shipped, folder)
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({}, r"tune\.spaces\.random_box: holds no parameter, so there is nothing to tune"),
+        (
+            {"recipe.optimisation.learning_rat": NUMBER},
+            r"tune\.spaces\.random_box\.recipe\.optimisation\.learning_rat: there is no such "
+            r"option; did you mean 'learning_rate'\?",
+        ),
+        (
+            {"recipe.optimisaton.learning_rate": NUMBER},
+            r"recipe\.optimisaton: there is no such option; did you mean 'optimisation'\?",
+        ),
+        (
+            {"pretrain.stepz": {"name": "int", "low": 5, "high": 9}},
+            r"pretrain\.stepz: there is no such option; did you mean 'steps'\?",
+        ),
+        (
+            {RATE: {**NUMBER, "high": 500.0}},
+            r"learning_rate: is 500\.0, but",
+        ),
+        (
+            {"recipe.policy.box": {"name": "categorical", "choices": [[2, 2], [16, 16]]}},
+            r"recipe\.policy\.box: with \[16, 16\] the recipe does not suit the images",
+        ),
+    ],
+)
+def test_a_space_that_does_not_suit_the_recipe_is_refused_in_one_sentence(
+    shipped: dict[str, Any], folder: Path, space: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        check(shipped, folder, space)
+
+    assert "\n" not in str(caught.value)
+    assert not list(folder.rglob("study.db"))
+
+
+def test_a_space_of_no_recipe_gets_the_close_match(
+    shipped: dict[str, Any], folder: Path
+) -> None:
+    message = r"tune\.spaces\.random_bax: there is no recipe .*did you mean 'random_box'"
+    with pytest.raises(UserError, match=message):
+        check(shipped, folder, spaces={"random_bax": SPACE})
+
+
+def test_a_recipe_that_sees_test_images_is_not_tuned(
+    shipped: dict[str, Any], folder: Path
+) -> None:
+    recipe = {**shipped["random_box"], "transductive": True}
+    with pytest.raises(UserError, match="transductive: true, but tune never looks at the test"):
+        check({**shipped, "random_box": recipe}, folder, SPACE)
+
+
+def test_a_mode_that_the_task_lacks_is_refused(shipped: dict[str, Any], folder: Path) -> None:
+    task = {"name": "lesion"}
+    source = {
+        **shipped["phantom"],
+        "finetune": {**shipped["phantom"]["finetune"], "task": task},
+    }
+    with pytest.raises(UserError, match="knn is no mode of the task"):
+        check({**shipped, "phantom": source}, folder, SPACE, objective={"mode": "knn"})
+
+
+def test_a_storage_that_cannot_be_reached_is_told_before_anything_runs(
+    shipped: dict[str, Any], folder: Path
+) -> None:
+    with pytest.raises(UserError, match="cannot be reached"):
+        check(shipped, folder, SPACE, storage="sqlite:////proc/nowhere/study.db")
+
+
+def test_a_changed_recipe_or_space_is_another_study(
+    shipped: dict[str, Any], folder: Path
+) -> None:
+    check(shipped, folder, SPACE)
+    recipe = {**shipped["random_box"], "augmentation": {"shift_px": 1}}
+
+    with pytest.raises(UserError, match=r"another recipe \(augmentation\)"):
+        check({**shipped, "random_box": recipe}, folder, SPACE)
+    with pytest.raises(UserError, match=rf"another space \({RATE}\)"):
+        check(shipped, folder, {RATE: {**NUMBER, "high": 0.02}})
+
+
+@pytest.mark.filterwarnings("ignore:.*dataset names contain")
+def test_a_run_tunes_one_recipe_of_one_source(shipped: dict[str, Any]) -> None:
+    pipeline: Pipeline = create_pipeline({"phantom": STUDY}, PROJECT)
+    with pytest.raises(UserError, match=r"name one, as in --namespaces phantom\.dqn"):
+        tuning.replicates(pipeline, shipped)
+
+    one = tuning.replicates(
+        pipeline.only_nodes_with_namespaces(["phantom.random_box"]), shipped
+    )
+    assert {(each.source, each.recipe) for each in one} == {("phantom", "random_box")}
+    assert [each.seed for each in one] == shipped["tune"]["seeds"]

@@ -1,0 +1,257 @@
+"""A study's trials: the same for the same seed, given up in time, gone on with after a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from maskwise.errors import UserError
+from maskwise.tune.table import importances, trials_table
+from maskwise.tune.trials import Score, Told
+from tune.toys import EPOCHS, RATE, Toy, config, open_toy, run, space
+
+QUICK: dict[str, Any] = {"trials": 4, "seeds": [0, 1]}
+TO_THE_END = {"prune_epochs": {"name": "none"}, "prune_seeds": {"name": "none"}}
+
+
+def rates(study: Any) -> list[float]:
+    return [trial.params[RATE] for trial in study.get_trials()]
+
+
+def test_the_same_seed_proposes_the_same_values_and_another_seed_others(folder: Path) -> None:
+    sampler = {"name": "tpe", "startup": 2}
+    first, _ = run(folder / "a", sampler=sampler, **QUICK)
+    again, _ = run(folder / "b", sampler=sampler, **QUICK)
+    other, _ = run(folder / "c", sampler={**sampler, "seed": 1}, **QUICK)
+
+    assert rates(first) == rates(again)
+    assert rates(first) != rates(other)
+
+
+def test_a_study_that_is_gone_on_with_ends_as_if_it_had_never_stopped(folder: Path) -> None:
+    sampler = {"name": "tpe", "startup": 2}
+    run(folder / "a", sampler=sampler, **{**QUICK, "trials": 3})
+    gone_on, trained = run(folder / "a", sampler=sampler, **QUICK)
+    whole, _ = run(folder / "b", sampler=sampler, **QUICK)
+
+    assert rates(gone_on) == rates(whole)
+    assert {trial for _, _, trial in trained.asked} == {3}
+
+
+def test_a_finished_study_trains_nothing_more(folder: Path) -> None:
+    run(folder, **QUICK)
+
+    _, trained = run(folder, **QUICK)
+
+    assert trained.asked == []
+
+
+def test_a_trial_scores_the_mean_over_its_seeds(folder: Path) -> None:
+    study, _ = run(folder, **QUICK, **TO_THE_END)
+
+    for trial in study.get_trials():
+        assert trial.value == pytest.approx(trial.params[RATE] + 0.0005)
+
+
+def test_hyperband_gives_up_bad_trials_early_and_keeps_the_best(folder: Path) -> None:
+    never, _ = run(folder / "a", trials=16, seeds=[0], sampler={"name": "random"}, **TO_THE_END)
+    study, _ = run(folder / "b", trials=16, seeds=[0], sampler={"name": "random"})
+
+    spent = sum(trial.user_attrs["epochs"] for trial in study.get_trials())
+    assert study.best_value == never.best_value
+    assert spent < 0.75 * 16 * EPOCHS
+    given_up = study.get_trials(states=(TrialState.PRUNED,))
+    assert all("of 9 of seed 0" in trial.user_attrs["pruned_by"] for trial in given_up)
+
+
+def test_wilcoxon_gives_up_after_the_fourth_seed_and_not_before(folder: Path) -> None:
+    seeds = [0, 1, 2, 3, 4, 5]
+    study, _ = run(
+        folder,
+        trials=8,
+        seeds=seeds,
+        sampler={"name": "random"},
+        prune_epochs={"name": "none"},
+    )
+
+    worse = study.get_trials(states=(TrialState.PRUNED,))
+    assert worse
+    assert all(len(trial.user_attrs["scores"]) == 4 for trial in worse)
+    assert all(trial.params[RATE] < study.best_params[RATE] for trial in worse)
+
+
+class Reluctant(Toy):
+    """Refuses values above one half, as training does that diverges."""
+
+    def __call__(self, values: Any, seed: int, trial: int, told: Told) -> Score:
+        if values[RATE] > 0.5:
+            raise UserError("the loss is no longer finite")
+        return super().__call__(values, seed, trial, told)
+
+
+def test_a_refused_trial_says_why_and_the_study_goes_on(folder: Path) -> None:
+    options = {**QUICK, "trials": 8, "sampler": {"name": "random"}}
+    study, _ = run(folder, Reluctant(), **options)
+
+    table = trials_table(study, (0, 1), space(config()))
+
+    refused = table[table["state"] == "refused"]
+    assert (refused[RATE] > 0.5).all()
+    assert set(refused["why"]) == {"the loss is no longer finite"}
+    assert len(table) == 8
+
+
+def test_a_study_of_which_no_trial_can_be_made_stops_after_three(folder: Path) -> None:
+    class Never(Toy):
+        def __call__(self, values: Any, seed: int, trial: int, told: Told) -> Score:
+            raise UserError("the disk is full")
+
+    with pytest.raises(UserError, match="none of 3 trials could be made: the disk is full"):
+        run(folder, Never(), **QUICK)
+
+
+class Interrupted(Toy):
+    """Is interrupted in the second seed of its second trial."""
+
+    def __call__(self, values: Any, seed: int, trial: int, told: Told) -> Score:
+        if len(self.asked) == 3:
+            raise KeyboardInterrupt
+        return super().__call__(values, seed, trial, told)
+
+
+def test_an_interrupted_trial_goes_on_with_its_values_and_the_seeds_it_has(
+    folder: Path,
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, Interrupted(), **QUICK, **TO_THE_END)
+
+    study, trained = run(folder, **QUICK, **TO_THE_END)
+
+    rate = study.get_trials()[1].params[RATE]
+    assert trained.asked[0] == (rate, 1, 1)  # the second seed, in the folder of trial 1
+    table = trials_table(study, (0, 1), space(config()))
+    assert list(table["state"]) == ["complete", "interrupted", *["complete"] * 3]
+    assert list(table["again"])[:3] == [-1, -1, 1]
+    assert sorted(trained.done) == [1, 3, 4]
+
+
+WORKER = textwrap.dedent(
+    """
+    import sys, time
+    from pathlib import Path
+    from tune.toys import Toy, run
+    class Slow(Toy):
+        def __call__(self, *asked):
+            Path(sys.argv[1], "begun").touch()
+            time.sleep(float(sys.argv[3]))
+            return super().__call__(*asked)
+    run(Path(sys.argv[1]), Slow(), trials=int(sys.argv[2]), seeds=[0], heartbeat=1, grace=2)
+    """
+)
+
+
+class Slow(Toy):
+    """Leaves another worker the time to make a trial."""
+
+    def __call__(self, values: Any, seed: int, trial: int, told: Told) -> Score:
+        time.sleep(0.1)
+        return super().__call__(values, seed, trial, told)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    while not path.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
+def worker(folder: Path, trials: int, seconds: float) -> subprocess.Popen[bytes]:
+    path = os.pathsep.join(sys.path)
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(folder), str(trials), str(seconds)],
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+def test_a_trial_whose_process_was_killed_is_marked_and_tried_again(folder: Path) -> None:
+    killed = worker(folder, 2, 600)
+    wait_for(folder / "begun", killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+
+    study, trained = run(folder, trials=2, seeds=[0], heartbeat=1, grace=2)
+
+    table = trials_table(study, (0,), space(config()))
+    dead, again = table.iloc[0], table[table["again"] == 0].iloc[0]
+    assert dead["state"] == "interrupted"
+    assert again["state"] == "complete"
+    assert again[RATE] == dead[RATE]
+    assert (dead[RATE], 0, 0) in trained.asked  # in the folder of its checkpoints
+    assert (table["state"] == "complete").sum() == 2
+
+
+def test_two_workers_share_a_study_and_make_no_trial_twice(folder: Path) -> None:
+    other = worker(folder, 8, 0.1)
+    wait_for(folder / "begun", other)
+
+    study, trained = run(folder, Slow(), trials=8, seeds=[0])
+
+    assert other.wait() == 0
+    assert [trial.number for trial in study.get_trials()] == list(range(8))
+    assert len(set(rates(study))) == 8
+    assert 0 < len(trained.asked) < 8
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("postgresql://me:secret@127.0.0.1:9/db", r"tune\.storage: .*(driver|reached)"),
+        ("no address", r"tune\.storage: 'no address' is no address of a database.*sqlite:///"),
+        ("sqlite:////proc/nowhere/study.db", r"tune\.storage: sqlite.*cannot be reached"),
+    ],
+)
+def test_a_storage_that_cannot_be_reached_is_told_without_its_password(
+    folder: Path, storage: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        open_toy(folder, config(storage=storage))
+
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_study_of_another_space_is_refused_and_left_as_it_is(folder: Path) -> None:
+    run(folder, **QUICK)
+    wider = config(spaces={"toy": {RATE: {"name": "float", "low": 0.0, "high": 2.0}}})
+
+    with pytest.raises(UserError, match=rf"'toy' in .*another space \({RATE}\).*tune\.study"):
+        open_toy(folder, wider)
+
+    assert len(open_toy(folder, config()).get_trials()) == 4
+
+
+def test_a_study_with_other_seeds_is_another_study(folder: Path) -> None:
+    open_toy(folder, config(), seeds=[0])
+
+    with pytest.raises(UserError, match=r"another seeds \(\[0\], not \[1\]\)"):
+        open_toy(folder, config(), seeds=[1])
+
+
+def test_what_alone_decides_the_score_is_all_that_matters(folder: Path) -> None:
+    aside = "recipe.optimisation.weight_decay"
+    number = {"name": "float", "low": 0.0, "high": 1.0}
+    options = config(spaces={"toy": {RATE: number, aside: number}})
+    study = open_toy(folder, options)
+    study.optimize(lambda trial: space(options).suggest(trial)[RATE], n_trials=12)
+
+    shares = importances(study)
+
+    assert shares[RATE] > 0.8
+    assert np.isclose(sum(shares.values()), 1)
