@@ -10,8 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.manifest import LABEL, REGION, label_columns, regions_of
-from maskwise.ingest.groups import Groups, duplicate_pairs, duplicate_sets
+from maskwise.ingest.groups import (
+    Groups,
+    duplicate_pairs,
+    duplicate_sets,
+    sets_that_differ,
+)
 from maskwise.ingest.overlap import MaskComparison, overlap_of
+from maskwise.scans.objects import in_turn
 from maskwise.workers import Pool
 
 NAMED = 1000
@@ -25,10 +31,12 @@ _AT_ONCE = 64
 def label_contradictions(images: pd.DataFrame, groups: Groups) -> list[dict[str, Any]]:
     """Return one entry per set of duplicates with several values of a label: value -> paths."""
     found, names = [], _names(images)
+    columns = label_columns(images)
+    differ = {name: sets_that_differ(groups.duplicate, images[name]) for name in columns}
     for members in duplicate_sets(groups.duplicate):
-        for column in label_columns(images):
-            values = images[column].iloc[members].to_numpy(dtype=object)
-            if len(pd.unique(values[pd.notna(values)])) > 1:
+        for column in columns:
+            if differ[column][groups.duplicate[members[0]]]:
+                values = images[column].iloc[members].to_numpy(dtype=object)
                 by_value = _by_value(names[members], values)
                 found.append({"label": column.removeprefix(LABEL), "images": by_value})
     return found
@@ -109,7 +117,14 @@ def _overlaps(
     chunks = (tasks[start : start + _AT_ONCE] for start in range(0, len(tasks), _AT_ONCE))
     with Pool(1) as pool:
         yield from chain.from_iterable(
-            pool.map(partial(overlap_of, how), chunks, lambda pair, loss: None)
+            in_turn(
+                how.raw,
+                chunks,
+                lambda pair: chain.from_iterable(paths for paths, _, _ in pair),
+                lambda brought: pool.map(
+                    partial(overlap_of, how), brought, lambda pair, loss: None
+                ),
+            )
         )
 
 

@@ -1,5 +1,6 @@
 """``data_summary.json``: what the data are, and what about them should be distrusted."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,7 +9,7 @@ import pandas as pd
 
 from maskwise.artefacts.manifest import LABEL, label_columns
 from maskwise.artefacts.splits import SPLITS
-from maskwise.ingest.groups import Groups, duplicate_sets
+from maskwise.ingest.groups import Groups, duplicate_sets, sets_that_differ
 from maskwise.scans.decode import claimed_format
 from maskwise.scans.reasons import REASONS, UNCOUNTED
 from maskwise.scans.remarks import REMARKS, Remark
@@ -226,15 +227,16 @@ def _volumes(images: pd.DataFrame) -> dict[str, Any] | None:
 def _duplicates(images: pd.DataFrame, groups: Groups) -> dict[str, Any]:
     sets = duplicate_sets(groups.duplicate)
     sizes = [len(rows) for rows in sets]
-    patients = images["patient"]
     return {
         "sets": len(sizes),
         "images": sum(sizes),
         "independent_images": len(np.unique(groups.duplicate)),
         "pairs": groups.pairs,
-        "sets_across_patients": sum(patients.iloc[rows].nunique() > 1 for rows in sets),
+        "sets_across_patients": int(
+            sets_that_differ(groups.duplicate, images["patient"]).sum()
+        ),
         "largest_set": max(sizes, default=0),
-        "sets_by_size": {size: sizes.count(size) for size in sorted(set(sizes))},
+        "sets_by_size": dict(sorted(Counter(sizes).items())),
         "largest_group": int(images["group"].value_counts().max()),
     }
 

@@ -29,6 +29,7 @@ from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
 from maskwise.preprocess.splits import make_splits
 from maskwise.preprocess.thinning import thinned
 from maskwise.progress import bar, note, planning
+from maskwise.scans.objects import in_turn
 from maskwise.scans.reading import choices_for_images
 from maskwise.wording import count
 from maskwise.workers import Pool, workers_for
@@ -174,7 +175,13 @@ def _write_store(
         # A plan of its own: these are not optimiser steps of the whole run.
         shown = bar("preprocess", settings.name, chunks, CHUNK, images=len(manifest))
         with planning(chunks), shown as progress, pool:
-            for filled in fill(job, tasks, pool):
+            answers = in_turn(
+                raw,
+                tasks,
+                lambda task: (task.path, *task.masks),
+                lambda brought: fill(job, brought, pool),
+            )
+            for filled in answers:
                 account.add(filled)
                 progress.step()
         index = _index(manifest, has_mask, account)
