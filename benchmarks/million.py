@@ -60,8 +60,15 @@ def main() -> None:
         taken = [run(stage, folder, arguments) for stage in STAGES]
         seconds = sum(float(stage["seconds"]) for stage in taken[:2])
         peak = max(float(stage["peak"]) for stage in taken)
-        print(f"bookkeeping: {seconds:.0f} s (aim: 120), peak {peak / 1e9:.2f} GB (aim: 4)")
-        print(f"pre-training started after {taken[2]['started']:.1f} s (aim: 10)")
+        busy = sum(float(stage["cpu"]) for stage in taken[:2])
+        print(
+            f"bookkeeping: {seconds:.0f} s (aim: 120), of which a core was busy for {busy:.0f}; "
+            f"peak {peak / 1e9:.2f} GB (aim: 4)"
+        )
+        print(
+            f"pre-training started after {taken[2]['started']:.1f} s (aim: 10), of which a core "
+            f"was busy for {taken[2]['started_cpu']:.1f}"
+        )
     finally:
         if arguments.folder is None:
             shutil.rmtree(folder)
@@ -89,26 +96,29 @@ class Steps:
     """Seconds and peaks of the steps of a stage."""
 
     def __init__(self) -> None:
-        self.seconds, self.peak = 0.0, 0
+        self.seconds, self.cpu, self.peak = 0.0, 0.0, 0
 
     @contextmanager
     def step(self, name: str, counted: bool = True) -> Iterator[None]:
         """Measure a block; what only makes up data does not count."""
         from maskwise.run_facts import AnonymousMemory
 
-        begun = time.perf_counter()
+        begun, busy = time.perf_counter(), time.process_time()
         with AnonymousMemory() as memory:
             yield
-        taken = time.perf_counter() - begun
+        taken, busy = time.perf_counter() - begun, time.process_time() - busy
         if counted:
             self.seconds += taken
+            self.cpu += busy
             self.peak = max(self.peak, memory.peak)
         note = "" if counted else "   (made up; not counted)"
-        print(f"  {name:34s} {taken:7.2f} s {memory.peak / 1e9:6.2f} GB{note}", flush=True)
+        times = f"{taken:7.2f} s, {busy:7.2f} of a core"
+        print(f"  {name:34s} {times} {memory.peak / 1e9:6.2f} GB{note}", flush=True)
 
     def done(self, **more: float) -> None:
         """Tell the parent process."""
-        print(json.dumps({"seconds": self.seconds, "peak": self.peak, **more}))
+        found = {"seconds": self.seconds, "cpu": self.cpu, "peak": self.peak}
+        print(json.dumps({**found, **more}))
 
 
 def hashes_of(images: int) -> "np.ndarray[Any, np.dtype[np.uint64]]":
@@ -244,17 +254,18 @@ def preprocess(folder: Path, arguments: argparse.Namespace) -> None:
         with steps.step("noise written", counted=False):
             noise(writer.images)
         with steps.step("answers gathered"):
-            answer = Filled(
-                scale=np.full(CHUNK, 1 / 255),
-                offset=np.zeros(CHUNK),
-                sums=np.full((CHUNK, 1), 0.5),
-                squares=np.full((CHUNK, 1), 0.3),
-                largest=np.full(CHUNK, 255, np.uint64),
-                rounding_error=0.0,
-                lost_lesions=0,
-                digests=bytes(32 * CHUNK),
-            )
-            for _ in range(images // CHUNK):
+            for first in range(0, images, CHUNK):
+                size = min(CHUNK, images - first)
+                answer = Filled(
+                    scale=np.full(size, 1 / 255),
+                    offset=np.zeros(size),
+                    sums=np.full((size, 1), 0.5),
+                    squares=np.full((size, 1), 0.3),
+                    largest=np.full(size, 255, np.uint64),
+                    rounding_error=0.0,
+                    lost_lesions=0,
+                    digests=bytes(32 * size),
+                )
                 account.add(answer)
         with steps.step("index, hash and header"):
             job = Job(folder, writer.images, None, source.preparation(), 1)
@@ -300,11 +311,13 @@ def pretrain(folder: Path, arguments: argparse.Namespace) -> None:
         checkpoints=folder / "checkpoints",
     )
     started: list[float] = []
+    busy: list[float] = []
     batch: Callable[..., Any] = Batches.batch
 
     def timed(self: Batches, step: int, progress: float) -> Any:
         found = batch(self, step, progress)
         started.append(time.perf_counter() - begun)
+        busy.append(time.process_time())
         return found
 
     Batches.batch = timed  # type: ignore[method-assign]
@@ -313,7 +326,7 @@ def pretrain(folder: Path, arguments: argparse.Namespace) -> None:
         replicate.pretraining(store, splits, run),
     ):
         pass
-    steps.done(started=started[0], second=started[-1] - started[0])
+    steps.done(started=started[0], started_cpu=busy[0])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -59,6 +59,7 @@ def clustered(draw: st.DrawFn) -> NDArray[np.uint64]:
 
 
 @pytest.mark.parametrize("search", SEARCHES)
+@settings(deadline=None)  # the first asks for an import
 @given(hashes=clustered(), distance=st.integers(1, 16))
 def test_every_pair_within_the_distance_is_found_once(
     search: Search, hashes: NDArray[np.uint64], distance: int

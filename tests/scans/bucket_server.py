@@ -7,6 +7,8 @@ import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any
 
 from maskwise.scans import bucket
 
@@ -21,28 +23,69 @@ class BucketServer:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self._strict = 0
 
-    def put(self, name: str, content: bytes = b"", query: str = "") -> None:
-        """Make a bucket, or an object in it."""
-        self._ask("PUT", f"{name}{query}", content)
+    @cached_property
+    def owner(self) -> Any:
+        """The client of whoever fills the buckets."""
+        return self._client("s3", "owner", "secret")
 
     def put_all(self, name: str, files: Mapping[str, bytes]) -> str:
         """Make the bucket ``name`` of ``files``, and return its URL."""
-        self.put(name)
+        self.owner.create_bucket(Bucket=name)
         for path, content in files.items():
-            self.put(f"{name}/{path}", content)
+            self.put(name, path, content)
         return f"s3://{name}"
 
-    def remove(self, name: str) -> None:
-        """Delete an object."""
-        self._ask("DELETE", name)
+    def put(self, name: str, path: str, content: bytes) -> None:
+        """Make an object, or replace it."""
+        self.owner.put_object(Bucket=name, Key=path, Body=content)
 
-    def _ask(self, method: str, name: str, content: bytes = b"") -> None:
-        url = f"http://127.0.0.1:{self.port}/{urllib.request.pathname2url(name)}"
-        url = url.replace("%3F", "?")
-        request = urllib.request.Request(url, content, method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            answer.read()
+    def remove(self, name: str, path: str) -> None:
+        """Delete an object."""
+        self.owner.delete_object(Bucket=name, Key=path)
+
+    def forbid_reading(self, name: str) -> None:
+        """Let nobody read the objects of a bucket, though everybody may list them."""
+        policy = (
+            '{"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", '
+            f'"Resource": "arn:aws:s3:::{name}/*"}}]}}'
+        )
+        self.owner.put_bucket_policy(Bucket=name, Policy=policy)
+
+    @contextmanager
+    def strict(self) -> Iterator[dict[str, str]]:
+        """Look at rights from now on; yield the credentials of somebody who has none."""
+        iam = self._client("iam", "owner", "secret")
+        name = f"nobody-{self._strict}"
+        self._strict += 1
+        iam.create_user(UserName=name)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        self._look_at_rights_after(b"0")
+        try:
+            yield {
+                "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+                "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+            }
+        finally:
+            self._look_at_rights_after(b"inf")
+
+    def _look_at_rights_after(self, requests: bytes) -> None:
+        url = f"http://127.0.0.1:{self.port}/moto-api/reset-auth"
+        kind = {"Content-Type": "text/plain"}  # or it would be taken for a form
+        with urllib.request.urlopen(urllib.request.Request(url, requests, kind), timeout=30):
+            pass
+
+    def _client(self, service: str, key: str, secret: str) -> Any:
+        import boto3
+
+        return boto3.client(
+            service,
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            region_name="us-east-1",
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+        )
 
 
 @contextmanager
@@ -56,7 +99,7 @@ def served() -> Iterator[BucketServer]:
         text=True,
     ) as process:
         assert process.stdout is not None
-        port = process.stdout.readline()
+        port = next(line for line in process.stdout if line.strip().isdigit())
         try:
             yield BucketServer(int(port))
         finally:
@@ -97,9 +140,14 @@ class BreakingLine:
         with suppress(OSError):
             while True:
                 client = self._door.accept()[0]
-                server = socket.create_connection(("127.0.0.1", self._upstream))
-                for pair in ((client, server, False), (server, client, True)):
-                    threading.Thread(target=self._relay, args=pair, daemon=True).start()
+                threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+
+    def _connect(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._upstream)) as server:
+            asking = threading.Thread(target=self._relay, args=(client, server, False))
+            asking.start()
+            self._relay(server, client, True)
+            asking.join()
 
     def _relay(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
         passed = 0

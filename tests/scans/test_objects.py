@@ -94,9 +94,9 @@ def test_what_changed_in_the_bucket_comes_anew_and_what_is_gone_goes(
     server: BucketServer, url: str, tmp_path: Path
 ) -> None:
     folder = bring_folder(url, Keeping(tmp_path))
-    server.put(f"{name_of(url)}/table.csv", b"other")
-    server.remove(f"{name_of(url)}/malignant/c.png")
-    server.put(f"{name_of(url)}/new.png", b"new")
+    server.put(name_of(url), "table.csv", b"other")
+    server.remove(name_of(url), "malignant/c.png")
+    server.put(name_of(url), "new.png", b"new")
     bring_folder(url, Keeping(tmp_path))
     left = {path: content for path, content in FILES.items() if path != "malignant/c.png"}
     assert contents(folder) == {**left, "table.csv": b"other", "new.png": b"new"}
@@ -180,19 +180,15 @@ def test_a_connection_that_keeps_breaking_is_said_and_what_has_come_is_kept(
 
 
 def changed(server: BucketServer, name: str) -> None:
-    server.put(f"{name}/malignant/c.png", b"another picture")
+    server.put(name, "malignant/c.png", b"another picture")
 
 
 def removed(server: BucketServer, name: str) -> None:
-    server.remove(f"{name}/malignant/c.png")
+    server.remove(name, "malignant/c.png")
 
 
 def forbidden(server: BucketServer, name: str) -> None:
-    policy = (
-        '{"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", '
-        f'"Resource": "arn:aws:s3:::{name}/*"}}]}}'
-    )
-    server.put(name, policy.encode(), "?policy")
+    server.forbid_reading(name)
 
 
 @pytest.mark.parametrize(
@@ -218,18 +214,16 @@ def test_what_happens_between_listing_and_reading_is_one_sentence(
     assert on_the_disk(folder) == 0
 
 
-def test_a_bucket_that_may_not_be_listed_is_one_sentence(
-    server: BucketServer, tmp_path: Path
+def test_a_bucket_without_permission_is_one_sentence_before_any_stage(
+    server: BucketServer, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = server.put_all("closed", FILES)
-    policy = (
-        '{"Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:ListBucket", '
-        '"Resource": "arn:aws:s3:::closed"}]}'
-    )
-    server.put("closed", policy.encode(), "?policy")
     raw = RawFolder(url, objects={"path": str(tmp_path), "gigabytes": None})
-    with pytest.raises(UserError, match=r"s3://closed: there is no permission to list it"):
-        raw.exists()
+    with server.strict() as stranger:
+        for name, value in stranger.items():
+            monkeypatch.setenv(name, value)
+        wanted = rf"{url}: there is no permission to list it .*s3:ListBucket"
+        with pytest.raises(UserError, match=wanted):
+            raw._exists()
 
 
 def test_a_bucket_that_is_none_is_one_sentence(tmp_path: Path) -> None:
@@ -242,7 +236,7 @@ def test_a_folder_of_a_bucket_without_objects_is_absent(url: str, tmp_path: Path
     raw = RawFolder(empty, objects={"path": str(tmp_path), "gigabytes": None})
     assert not raw.exists()
     with pytest.raises(UserError, match=r"/nothing: there is no object; correct raw_root"):
-        raw.load()
+        raw.read()
 
 
 def test_a_url_without_a_bucket_is_refused(tmp_path: Path) -> None:

@@ -28,18 +28,27 @@ _AT_ONCE = 64
 """Pairs that a process is handed at once."""
 
 
-def label_contradictions(images: pd.DataFrame, groups: Groups) -> list[dict[str, Any]]:
-    """Return one entry per set of duplicates with several values of a label: value -> paths."""
-    found, names = [], _names(images)
+def label_contradictions(
+    images: pd.DataFrame, groups: Groups
+) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many sets of duplicates have several values of a label, and the first of them.
+
+    An entry stands for a set and a label: value -> paths.
+    """
     columns = label_columns(images)
     differ = {name: sets_that_differ(groups.duplicate, images[name]) for name in columns}
-    for members in duplicate_sets(groups.duplicate):
-        for column in columns:
-            if differ[column][groups.duplicate[members[0]]]:
-                values = images[column].iloc[members].to_numpy(dtype=object)
-                by_value = _by_value(names[members], values)
-                found.append({"label": column.removeprefix(LABEL), "images": by_value})
-    return found
+    values = {name: images[name].to_numpy(dtype=object) for name in columns}
+    names = _names(images)
+    found = (
+        {
+            "label": column.removeprefix(LABEL),
+            "images": _by_value(names[members], values[column][members]),
+        }
+        for members in duplicate_sets(groups.duplicate)
+        for column in columns
+        if differ[column][groups.duplicate[members[0]]]
+    )
+    return sum(int(one.sum()) for one in differ.values()), list(islice(found, NAMED))
 
 
 def crossing_pairs(images: pd.DataFrame, groups: Groups, distance: int) -> dict[str, int]:

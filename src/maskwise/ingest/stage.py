@@ -230,14 +230,14 @@ def _summarise(
     images: pd.DataFrame, groups: Groups, distance: int, comparison: MaskComparison
 ) -> dict[str, Any]:
     summary = describe(images, groups)
-    found = against.label_contradictions(images, groups)
+    label_sets, labels = against.label_contradictions(images, groups)
     summary["duplicates"]["distance"] = distance
     summary["duplicates"]["pairs_with_other_labels"] = against.crossing_pairs(
         images, groups, distance
     )
     summary["contradictions"] = {
-        "label_sets": len(found),
-        "labels": found[: against.NAMED],
+        "label_sets": label_sets,
+        "labels": labels,
         "masks": against.mask_contradictions(images, groups, distance, comparison),
     }
     summary["official_split_leaks"] = against.split_leaks(images)

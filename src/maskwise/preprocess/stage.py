@@ -196,17 +196,16 @@ def _write_store(
 
 def _tasks(manifest: pd.DataFrame, deep: NDArray[np.bool_]) -> Iterator[list[Task]]:
     columns = ("path", "frame", "sha256", "masks")
-    for first in range(0, len(manifest), CHUNK):
-        rows = manifest.iloc[first : first + CHUNK]
-        regions = regions_of(rows)
-        yield [
-            Task(
-                first + i, path, int(frame), sha256, list(masks), bool(deep[first + i]), region
-            )
-            for i, ((path, frame, sha256, masks), region) in enumerate(
-                zip(rows[[*columns]].itertuples(index=False), regions, strict=True)
+    for first in range(0, len(manifest), ROWS):  # a few columns at a time, or it is slow
+        rows = manifest.iloc[first : first + ROWS]
+        cells = [rows[name].tolist() for name in columns]
+        tasks = [
+            Task(row, path, frame, sha256, list(masks), bool(deep[row]), region)
+            for row, path, frame, sha256, masks, region in zip(
+                range(first, first + len(rows)), *cells, regions_of(rows), strict=True
             )
         ]
+        yield from (tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK))
 
 
 def _index(

@@ -19,6 +19,7 @@ import math
 import multiprocessing
 import os
 import tempfile
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -173,7 +174,7 @@ class _Opened:
         self._held: dict[str, int] = {}
         """Path -> bytes, the one that came first first."""
         if self.most_bytes is not None and self._may_remove:
-            self._lock = _reader(folder)  # until this process lets go of the folder
+            weakref.finalize(self, _reader(folder).close)  # this process reads it till then
             self._held = _present(folder, self._list)
 
     def objects(self, paths: Sequence[str]) -> list[Object]:
