@@ -1,17 +1,25 @@
 """Scans in a bucket: what arrives, what stays on the disk, and what goes wrong on the way."""
 
+import fcntl
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from scans.bucket_server import BreakingLine, BucketServer, environment, served
 
 from maskwise.datasets import RawFolder
 from maskwise.errors import UserError
-from maskwise.scans.objects import GIGABYTE, Keeping, bring_folder, in_turn
+from maskwise.ingest.sources.image_folder import ImageFolderConfig
+from maskwise.ingest.stage import IngestConfig, ingest
+from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
+from maskwise.preprocess.stage import preprocess
+from maskwise.scans.bucket import Bucket, Object
+from maskwise.scans.objects import GIGABYTE, Keeping, _checked, bring_folder, in_turn
 from maskwise.scans.raw import head_of, locate, looks_like_image, walk
+from scans.bucket_server import BreakingLine, BucketServer, environment, served
+from sources import image_folder
 
 pytest.importorskip("moto", reason="a server that speaks S3 is tested with moto")
 pytest.importorskip("s3fs", reason="buckets are read with s3fs")
@@ -127,6 +135,32 @@ def test_a_bounded_folder_never_holds_more_than_its_bound(
     assert len(list(in_turn(folder, chunks, lambda path: [path], work))) == 10
     assert read == [files[name] for name in names]
     assert 300 <= max(held) <= 1000
+
+
+def test_ingest_and_preprocess_read_a_bucket_that_is_larger_than_the_disk(
+    server: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = image_folder.write(tmp_path / "raw")
+    files = {path: (raw / path).read_bytes() for path in walk(raw)[0]}
+    url = server.put_all("larger", files)
+    bound = sum(map(len, files.values())) * 3 // 4
+    monkeypatch.setattr("maskwise.ingest.stage.CHUNK", 1)
+    monkeypatch.setattr("maskwise.preprocess.stage.CHUNK", 1)
+
+    def made(folder: Path, name: str) -> tuple[pd.DataFrame, dict[str, bytes]]:
+        ingested = ingest(folder, ImageFolderConfig(), IngestConfig(workers=1), "x")
+        source = SourcePreprocessConfig(16, 16, label="diagnosis")
+        one = PreprocessConfig(workers=1)
+        preprocess(folder, ingested.manifest, source, one, "x").write_store(tmp_path / name)
+        store = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        return ingested.manifest, store
+
+    folder = bring_folder(url, bounded(tmp_path / "cache", bound))
+    manifest, store = made(folder, "of the bucket")
+    assert 0 < on_the_disk(folder) <= bound
+    as_uploaded = made(raw, "of the folder")
+    pd.testing.assert_frame_equal(manifest, as_uploaded[0])
+    assert store == as_uploaded[1]
 
 
 def test_a_plain_folder_is_read_without_any_of_this(tmp_path: Path) -> None:
@@ -286,24 +320,13 @@ def test_two_runs_that_remove_what_they_read_do_not_share_a_folder(
 ) -> None:
     folder = bring_folder(url, bounded(tmp_path, 1000))
     with (folder / ".lock").open("wb") as lock:
-        import fcntl
-
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UserError, match=r"another run is bringing objects of this bucket"):
             locate(folder, "table.csv")
 
 
 @pytest.mark.parametrize("key", ["a//b.png", "a/../b.png", "a/b.png/c.png"])
-def test_a_key_that_no_folder_can_hold_is_named(
-    server: BucketServer, tmp_path: Path, key: str
-) -> None:
-    from maskwise.scans.bucket import Object
-    from maskwise.scans.objects import _checked
-
-    import pandas as pd
-
-    from maskwise.scans.bucket import Bucket
-
+def test_a_key_that_no_folder_can_hold_is_named(key: str) -> None:
     listed = pd.DataFrame(
         [Object("a/b.png", 1, "x"), Object(key, 1, "y")], columns=list(Object._fields)
     )
@@ -314,7 +337,10 @@ def test_a_key_that_no_folder_can_hold_is_named(
 @pytest.mark.parametrize(
     ("block", "told"),
     [
-        ({"path": "x", "gigabytes": 0}, "objects_gigabytes: should be a number above 0, or nul"),
+        (
+            {"path": "x", "gigabytes": 0},
+            "objects_gigabytes: should be a number above 0, or nul",
+        ),
         ({"path": "x", "gigabytes": "many"}, "objects_gigabytes: should be a number above 0"),
         ({"path": None, "gigabytes": None}, "objects_root: should be the path of a folder"),
     ],

@@ -70,7 +70,7 @@ def mask_contradictions(
     outlined = [bool(paths) for paths in images["masks"]]
     pairs = (
         pair
-        for pair in duplicate_pairs(images, groups, distance)
+        for pair in (duplicate_pairs(images, groups, distance) if any(outlined) else ())
         if outlined[pair[0]] and outlined[pair[1]]
     )
     chosen = list(islice(pairs, COMPARED))

@@ -107,7 +107,9 @@ def faiss_pairs(hashes: Hashes, distance: int) -> Iterator[tuple[Rows, Rows]]:
     index.add(codes)
     for start in range(0, len(hashes), _QUERIES):
         ends, _, found = index.range_search(codes[start : start + _QUERIES], distance + 1)
-        rows = np.repeat(np.arange(start, start + len(ends) - 1), np.diff(ends.astype(np.int64)))
+        rows = np.repeat(
+            np.arange(start, start + len(ends) - 1), np.diff(ends.astype(np.int64))
+        )
         later = found > rows  # each pair is found from both sides, and each from itself
         if later.any():
             yield rows[later], found[later].astype(np.int64)

@@ -159,9 +159,10 @@ def _tasks(listing: Listing) -> Iterator[Task]:
     listed, classes = listing.images, len(listing.mask_classes)
     frames = listing.frames or (1,) * len(listed)
     parts = listed[REGION] if REGION in listed else [None] * len(listed)
-    columns = (listed["path"], listed["frame"], listed["masks"], frames, parts)
-    for row, (path, frame, masks, count, part) in enumerate(zip(*columns, strict=True)):
-        yield Task(row, path, int(frame), tuple(masks), count, classes, part)
+    columns = (listed[name].tolist() for name in ("path", "frame", "masks"))
+    rows = zip(*columns, frames, parts, strict=True)
+    for row, (path, frame, masks, images, part) in enumerate(rows):
+        yield Task(row, path, frame, tuple(masks), images, classes, part)
 
 
 def _chunks(tasks: Iterable[Task]) -> Iterator[list[Task]]:

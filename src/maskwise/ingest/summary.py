@@ -10,7 +10,7 @@ import pandas as pd
 from maskwise.artefacts.manifest import LABEL, label_columns
 from maskwise.artefacts.splits import SPLITS
 from maskwise.ingest.groups import Groups, duplicate_sets, sets_that_differ
-from maskwise.scans.decode import claimed_format
+from maskwise.scans.decode import LONGEST_SUFFIX, claimed_format
 from maskwise.scans.reasons import REASONS, UNCOUNTED
 from maskwise.scans.remarks import REMARKS, Remark
 from maskwise.wording import count
@@ -242,7 +242,9 @@ def _duplicates(images: pd.DataFrame, groups: Groups) -> dict[str, Any]:
 
 
 def _wrong_suffix(images: pd.DataFrame) -> pd.Series:
-    claimed = images["path"].map(claimed_format)
+    ends, kinds = pd.factorize(images["path"].str.slice(-LONGEST_SUFFIX - 1))
+    formats = np.array([claimed_format(end) for end in kinds], dtype=object)
+    claimed = pd.Series(formats[ends], images.index)
     wrong = (claimed != images["format"]) & (images["format"] != "NPZ")
     wrong &= claimed.notna() | (images["format"] != "DICOM")  # which commonly has no suffix
     return images["path"][wrong] + " is " + images["format"][wrong]

@@ -1,7 +1,7 @@
 """A bucket that speaks S3: what it holds, and one object of it as a file.
 
-s3fs speaks the protocol. Here every way in which a bucket can fail becomes one sentence, and an
-object is taken only if it still is what was listed: its entity tag (ETag) must not have changed.
+s3fs speaks the protocol. Here every way in which a bucket can fail becomes one sentence, and
+an object is taken only if it still is what was listed: its entity tag (ETag) is the same.
 """
 
 import functools
@@ -97,8 +97,10 @@ class Bucket:
 
     def _blocks(self, wanted: Object, size: int) -> Iterator[bytes]:
         """Yield the first ``size`` bytes; each request says which version it is about."""
-        key = f"{self.name}/{self.prefix}/{wanted.path}" if self.prefix else (
-            f"{self.name}/{wanted.path}"
+        key = (
+            f"{self.name}/{self.prefix}/{wanted.path}"
+            if self.prefix
+            else (f"{self.name}/{wanted.path}")
         )
         with self._explained(wanted.path):
             remote = _client(os.getpid()).open(key, "rb", _BLOCK, cache_type="none")

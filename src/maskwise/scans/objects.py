@@ -3,7 +3,7 @@
 The folder holds every object under its key. One that has not come yet, or made room for others,
 is an empty file of that name, so that listing the folder costs no transfer; ``locate`` and
 ``head_of`` in ``raw.py`` notice and ask here. A file with content always is the object that
-``.objects.parquet`` lists: what changed in the bucket is emptied before the new list is written.
+``.objects.parquet`` lists: what changed in the bucket is emptied before a new list is written.
 
 Without a bound everything comes at the door. With one, ``in_turn`` brings what the next chunks
 of images need and removes what was read; the disk stays flat.
@@ -195,9 +195,7 @@ class _Opened:
         """Have the objects ``paths`` on the disk until they are released."""
         wanted = [found for found in self.objects(paths) if found.size]
         self._needed.update(found.path for found in wanted)
-        missing = [
-            found for found in wanted if not os.path.getsize(self._folder / found.path)
-        ]
+        missing = [found for found in wanted if not os.path.getsize(self._folder / found.path)]
         self._make_room(sum(found.size for found in missing))
         _fetch(self._folder, self.bucket, missing)
         for found in wanted:
@@ -261,10 +259,8 @@ def _checked(bucket: Bucket, listed: pd.DataFrame) -> pd.DataFrame:
     return listed[~hidden].reset_index(drop=True)
 
 
-def _update(
-    folder: Path, bucket: Bucket, listed: pd.DataFrame, most_bytes: int | None
-) -> None:
-    """Make the folder one of ``listed``: empty what changed, and only then say what is there."""
+def _update(folder: Path, bucket: Bucket, listed: pd.DataFrame, most_bytes: int | None) -> None:
+    """Make the folder one of ``listed``: empty what changed, and then say what is there."""
     before = pd.DataFrame(columns=list(Object._fields))
     if (folder / _LIST).exists():
         before = pd.read_parquet(folder / _LIST)
