@@ -22,7 +22,17 @@ from maskwise.ingest.duplicates import (
 
 Search = Callable[[NDArray[np.uint64], int], Iterator[tuple[Rows, Rows]]]
 needs_faiss = pytest.mark.skipif(find_spec("faiss") is None, reason="faiss is not installed")
-SEARCHES = [block_pairs, pytest.param(faiss_pairs, marks=needs_faiss)]
+
+
+def by_tables(hashes: NDArray[np.uint64], distance: int) -> Iterator[tuple[Rows, Rows]]:
+    """Search as FAISS does among many images, however few these are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "_WORTH_TABLES", 0)
+        patch.setattr(duplicates, "_MOST_FLIPS", 16)
+        yield from faiss_pairs(hashes, distance)
+
+
+BY_FAISS = [pytest.param(search, marks=needs_faiss) for search in (faiss_pairs, by_tables)]
 
 
 def all_pairs(hashes: NDArray[np.uint64], distance: int) -> set[tuple[int, int]]:
@@ -58,7 +68,7 @@ def clustered(draw: st.DrawFn) -> NDArray[np.uint64]:
     return np.array([c ^ sum({1 << bit for bit in bits}) for c, bits in members], np.uint64)
 
 
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("search", [block_pairs, *BY_FAISS])
 @settings(deadline=None)  # the first asks for an import
 @given(hashes=clustered(), distance=st.integers(1, 16))
 def test_every_pair_within_the_distance_is_found_once(
@@ -69,15 +79,17 @@ def test_every_pair_within_the_distance_is_found_once(
     assert set(found) == all_pairs(hashes, distance)
 
 
-@needs_faiss
+@pytest.mark.parametrize("search", BY_FAISS)
 @pytest.mark.parametrize("distance", [7, 10, 16])
-def test_pairs_at_just_the_distance_are_found_wherever_their_bits_differ(distance: int) -> None:
+def test_pairs_at_just_the_distance_are_found_wherever_their_bits_differ(
+    search: Search, distance: int
+) -> None:
     generator = np.random.default_rng(distance)
     hashes = generator.integers(0, 2**63, 2000, np.uint64)
     for row in range(0, 2000, 2):  # one bit too many for every tenth
         places = generator.permutation(BITS)[: distance + (row % 10 == 0)].astype(np.uint64)
         hashes[row + 1] = hashes[row] ^ np.bitwise_or.reduce(np.uint64(1) << places)
-    found = set(found_pairs(hashes, distance, faiss_pairs))
+    found = set(found_pairs(hashes, distance, search))
     assert found == set(found_pairs(hashes, distance, block_pairs))
     assert len(found & {(row, row + 1) for row in range(0, 2000, 2)}) == 800
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,9 @@ FAISS_BEYOND = 6
 """Bits up to which blocks are long enough to tell most images apart (docs/scale.md)."""
 FEW = 10_000
 """Hashes that are compared in a second whatever the distance."""
-_TABLES = 4
+_TABLES, _MOST_FLIPS = 4, 2
+_WORTH_TABLES = 100_000
+"""Hashes of which tables of blocks are quicker than comparing all with all."""
 _QUERIES = 8192
 """Hashes whose neighbours are held at once."""
 _MANY = 2_000_000
@@ -94,15 +97,8 @@ def near_pairs(hashes: Hashes, distance: int) -> Iterator[tuple[Rows, Rows]]:
 
 
 def faiss_pairs(hashes: Hashes, distance: int) -> Iterator[tuple[Rows, Rows]]:
-    """Yield what ``block_pairs`` does, by multi-index hashing (Norouzi et al., CVPR 2012).
-
-    Of four blocks of 16 bits, at least one differs in at most a quarter of ``distance``, so all
-    blocks that near are looked up.
-    """
-    import faiss
-
-    index = faiss.IndexBinaryMultiHash(BITS, _TABLES, BITS // _TABLES)
-    index.nflip = distance // _TABLES
+    """Yield what ``block_pairs`` does, with one of FAISS's exact indexes."""
+    index = _faiss_index(len(hashes), distance)
     codes = hashes.view(np.uint8).reshape(len(hashes), BITS // 8)
     index.add(codes)
     for start in range(0, len(hashes), _QUERIES):
@@ -113,6 +109,23 @@ def faiss_pairs(hashes: Hashes, distance: int) -> Iterator[tuple[Rows, Rows]]:
         later = found > rows  # each pair is found from both sides, and each from itself
         if later.any():
             yield rows[later], found[later].astype(np.int64)
+
+
+def _faiss_index(images: int, distance: int) -> Any:
+    """Return an empty index: of few hashes a flat one, which compares all with all.
+
+    Of many it is multi-index hashing (Norouzi et al., CVPR 2012): of four blocks of 16 bits at
+    least one differs in at most a quarter of ``distance``, so all blocks that near are looked
+    up. Beyond two bits of 16 that is more work than comparing all.
+    """
+    import faiss
+
+    flips = distance // _TABLES
+    if images < _WORTH_TABLES or flips > _MOST_FLIPS:
+        return faiss.IndexBinaryFlat(BITS)
+    index = faiss.IndexBinaryMultiHash(BITS, _TABLES, BITS // _TABLES)
+    index.nflip = flips
+    return index
 
 
 def block_pairs(hashes: Hashes, distance: int) -> Iterator[tuple[Rows, Rows]]:
