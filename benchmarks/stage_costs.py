@@ -1,10 +1,10 @@
 """What one more image costs in each stage: seconds of a core, the start of the stage left out.
 
-Every stage runs as a command in a copy of the project, on generated images, with few images and
-with more; the difference over the difference in images is the cost per image, what is left is
-the cost of a start. Counted is the time that cores were busy, worker processes included, so that
-other work on the machine hardly matters. Pre-training and fine-tuning see every image as often
-as `--epochs` says; their cost is per image seen. docs/scale.md goes on from these figures.
+Every stage runs as a command in a copy of the project, on generated images, with few images
+and with more; the difference over the difference in images is the cost per image, what is left
+is the cost of a start. Counted is the time that cores were busy, worker processes included, so
+that other work on the machine hardly matters. Pre-training and fine-tuning see every image as
+often as `--epochs` says; their cost is per image seen. docs/scale.md goes on from here.
 
     python benchmarks/stage_costs.py [--images 600 2400] [--raw-side 512] [--side 64]
 """

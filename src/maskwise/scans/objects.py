@@ -46,8 +46,8 @@ _FACTS = ".bucket.json"
 _LOCK = ".lock"
 _ARRIVING = ".arriving"
 """Objects on their way. All four names are hidden, and so no scans."""
-_AT_ONCE = 16
-"""Objects that come at the same time."""
+_AT_ONCE, _SUBMITTED = 16, 256
+"""Objects that come at the same time, and that are asked for together."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -234,7 +234,7 @@ def _opened(raw: Path) -> _Opened | None:
     return _open(raw, version, os.getpid())
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=16)  # nodes of several sources may run side by side
 def _open(raw: Path, version: int, process: int) -> _Opened:
     del version, process
     return _Opened(raw)
@@ -306,7 +306,8 @@ def _fetch(folder: Path, bucket: Bucket, wanted: Sequence[Object]) -> None:
             os.replace(temporary, folder / found.path)
 
     with ThreadPoolExecutor(min(_AT_ONCE, len(wanted))) as threads:
-        deque(threads.map(fetch, wanted), maxlen=0)
+        for start in range(0, len(wanted), _SUBMITTED):  # a failure waits for these alone
+            deque(threads.map(fetch, wanted[start : start + _SUBMITTED]), maxlen=0)
 
 
 def _empty(folder: Path, path: str) -> None:
