@@ -169,11 +169,16 @@ def measured_of(first: int, hashes: Any) -> list[Any]:
 
 def ingest(folder: Path, arguments: argparse.Namespace) -> None:
     """Do what the stage ingest does after measuring."""
-    from maskwise.artefacts.manifest import write_manifest
+    from maskwise.artefacts.manifest import check_manifest, write_manifest
+    from maskwise.artefacts.rejects import rejects_table
     from maskwise.ingest import stage
     from maskwise.ingest.figure import draw
+    from maskwise.ingest.groups import group_images
+    from maskwise.ingest.joining import join
+    from maskwise.ingest.labels import alike_labels
     from maskwise.ingest.listing import build_listing
     from maskwise.ingest.overlap import MaskComparison
+    from maskwise.ingest.summary import describe_rejects, plain, warn
 
     steps, images = Steps(), arguments.images
     with steps.step("hashes", counted=False):
@@ -200,27 +205,27 @@ def ingest(folder: Path, arguments: argparse.Namespace) -> None:
         ]
         del hashes
     with steps.step("joining"):
-        joined = stage.join(listing, measured, "other", SOURCE)
+        joined = join(listing, measured, "other", SOURCE)
         table = joined.images
         del measured, listing
     with steps.step("duplicates and groups"):
-        groups = stage.group_images(table, arguments.distance)
+        groups = group_images(table, arguments.distance)
         table["group"] = groups.group
     with steps.step("summary"):
         comparison = MaskComparison(folder, 1, 0.5)
         summary = stage._summarise(table, groups, arguments.distance, comparison)
         summary |= {
             "remarks": {},
-            "rejects": stage.describe_rejects(stage.rejects_table([]), len(table)),
-            "alike_labels": stage.alike_labels(table),
+            "rejects": describe_rejects(rejects_table([]), len(table)),
+            "alike_labels": alike_labels(table),
         }
-        summary["warnings"] = stage.warn(summary)
-        summary = stage.plain(summary)
+        summary["warnings"] = warn(summary)
+        summary = plain(summary)
     with steps.step("figure"):
         draw(table, summary, SOURCE)
     with steps.step("manifest checked"):
         manifest = stage._manifest(table)
-        stage.check_manifest(manifest, SOURCE)
+        check_manifest(manifest, SOURCE)
         del table, joined
     with steps.step("manifest written"):
         write_manifest(manifest, folder / "manifest.parquet")
@@ -229,22 +234,23 @@ def ingest(folder: Path, arguments: argparse.Namespace) -> None:
 
 def preprocess(folder: Path, arguments: argparse.Namespace) -> None:
     """Do what the stage preprocess does beside decoding; pixels are noise."""
-    from maskwise.artefacts.manifest import read_manifest
+    from maskwise.artefacts.manifest import label_columns, read_manifest
     from maskwise.artefacts.splits import write_splits
     from maskwise.artefacts.store import writing_store
     from maskwise.preprocess import stage
     from maskwise.preprocess.config import SourcePreprocessConfig
     from maskwise.preprocess.fill import Filled, Job
+    from maskwise.preprocess.splits import make_splits
 
     steps, side = Steps(), arguments.side
     source = SourcePreprocessConfig(side, side, label="diagnosis")
     with steps.step("manifest read"):
         manifest = read_manifest(folder / "manifest.parquet")
     with steps.step("splits made"):
-        splits = stage.make_splits(manifest, source, SOURCE)
+        splits = make_splits(manifest, source, SOURCE)
     with steps.step("splits written"):
         write_splits(splits, folder / "splits.parquet")
-    needed = manifest[[*stage.NEEDED, *stage.label_columns(manifest), "width", "height"]]
+    needed = manifest[[*stage.NEEDED, *label_columns(manifest), "width", "height"]]
     del manifest
     images, account = len(needed), stage._Account()
     with writing_store(folder / "store", (images, 1, side, side), "uint8", False) as writer:

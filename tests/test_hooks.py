@@ -24,11 +24,11 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 
 from maskwise.checks import (
+    check_globals,
     check_idle,
     check_labels,
     check_parameters,
     check_task,
-    check_globals,
     check_typed,
     check_weights,
     check_writable,

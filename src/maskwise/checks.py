@@ -17,7 +17,6 @@ from maskwise.pipelines import parsing
 from maskwise.replicates import EXPERIMENT, RAW_ROOT, Replicate, Study
 from maskwise.report.scores import rankings
 
-
 GLOBALS = ("data_root", "objects_root", "objects_gigabytes")
 """What ``conf/base/globals.yml`` holds."""
 

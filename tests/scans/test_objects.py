@@ -2,7 +2,7 @@
 
 import fcntl
 import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +118,7 @@ def test_a_bounded_folder_never_holds_more_than_its_bound(
     held: list[int] = []
     read: list[bytes] = []
 
-    def work(chunks: Iterator[Sequence[str]]) -> Iterator[None]:
+    def work(chunks: Iterable[Sequence[str]]) -> Iterator[None]:
         waiting: list[Sequence[str]] = []
         for chunk in chunks:
             held.append(on_the_disk(folder))

@@ -180,7 +180,7 @@ class _Opened:
     def objects(self, paths: Sequence[str]) -> list[Object]:
         """Return the objects among ``paths``; a file in an archive is the archive's."""
         places = self._list.index.get_indexer(pd.Index(paths))
-        for missing in np.flatnonzero(places < 0):
+        for missing in np.flatnonzero(places < 0).tolist():
             places[missing] = self._archive(paths[missing])
         rows = self._list.iloc[np.unique(places[places >= 0])]
         return [Object(*row) for row in rows.itertuples()]
