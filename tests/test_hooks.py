@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from filelock import FileLock
 from kedro.config import OmegaConfigLoader
 from kedro.framework.hooks.manager import _create_hook_manager
@@ -23,6 +24,7 @@ from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 
 from maskwise.checks import (
+    check_globals,
     check_idle,
     check_labels,
     check_parameters,
@@ -383,6 +385,16 @@ def test_a_raw_folder_in_a_file_of_conf_is_refused_for_it_does_nothing() -> None
     ):
         check_typed({"raw_root": "scans"}, {})
     check_typed({"raw_root": "scans"}, {"raw_root": "scans"})
+
+
+def test_a_misspelt_global_setting_gets_the_close_match() -> None:
+    with pytest.raises(UserError, match=r"objects_gigabyte: .* mean 'objects_gigabytes'\?"):
+        check_globals(["data_root", "objects_gigabyte"])
+
+
+def test_the_global_settings_are_those_of_the_file() -> None:
+    text = (PROJECT / "conf/base/globals.yml").read_text(encoding="utf-8")
+    check_globals(yaml.safe_load(text))
 
 
 def test_a_source_that_writes_no_files_cannot_be_generated() -> None:

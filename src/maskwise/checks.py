@@ -17,6 +17,9 @@ from maskwise.pipelines import parsing
 from maskwise.replicates import EXPERIMENT, RAW_ROOT, Replicate, Study
 from maskwise.report.scores import rankings
 
+GLOBALS = ("data_root", "objects_root", "objects_gigabytes")
+"""What ``conf/base/globals.yml`` holds."""
+
 
 @dataclass(frozen=True)
 class Names:
@@ -69,6 +72,15 @@ def check_typed(parameters: Mapping[str, Any], runtime: Mapping[str, Any]) -> No
             f"{RAW_ROOT}: stands in a file of conf, where it has no effect; remove it there, "
             f"and give --params {RAW_ROOT}=FOLDER"
         )
+
+
+def check_globals(given: Iterable[str]) -> None:
+    """Raise ``UserError`` where a file ``globals.yml`` names what nothing reads."""
+    _refuse(
+        f"globals.yml: {cut(name)}: there is no such setting; {hint(name, GLOBALS)}"
+        for name in map(str, given)
+        if name not in GLOBALS
+    )
 
 
 def names_in_files(conf: Path, environments: Iterable[str]) -> Names:

@@ -94,14 +94,42 @@ class ArtefactDataset(AbstractDataset[Any, Any]):
 
 
 class RawFolder(ArtefactDataset):
-    """A folder of raw files: loads as its path, saves ``(relative path, content)`` pairs."""
+    """A folder of raw files: loads as its path, saves ``(relative path, content)`` pairs.
+
+    ``s3://<bucket>/<folder>`` is a folder as well: its objects come to one below
+    ``objects.path`` when it is loaded, or by and by where ``objects.gigabytes`` bounds it.
+    """
+
+    def __init__(
+        self,
+        filepath: str,
+        objects: Mapping[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        from maskwise.scans.bucket import is_bucket
+
+        super().__init__(filepath, metadata)
+        self._url = filepath if is_bucket(filepath) else None
+        if self._url is not None:
+            from maskwise.scans.objects import Keeping, folder_of
+
+            self._keeping = Keeping.of(objects or {})
+            self._filepath = folder_of(self._url, self._keeping.root)
 
     def read(self) -> Path:
+        if self._url is not None:
+            from maskwise.scans.objects import bring_folder
+
+            return bring_folder(self._url, self._keeping)
         if not self._filepath.is_dir():
             raise UserError(f"{self._filepath}: there is no such folder of raw files")
         return self._filepath
 
     def _exists(self) -> bool:
+        if self._url is not None:
+            from maskwise.scans.objects import holds_anything
+
+            return holds_anything(self._url)
         try:
             return self._filepath.is_dir() and any(self._filepath.iterdir())
         except OSError as error:

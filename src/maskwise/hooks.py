@@ -57,6 +57,7 @@ class MaskwiseHooks:
         chosen = [study for study in studies.values() if study.source in heads]
         environments = (loader.base_env, context.env or loader.default_run_env)
         known = checks.names_in_files(Path(loader.conf_source), environments)
+        checks.check_globals(loader["globals"])
         checks.check_typed(context.params, loader.runtime_params or {})
         checks.check_parameters(context.params, chosen, known)
         stages = {tag for node in pipeline.nodes for tag in node.tags}

@@ -6,8 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from maskwise.artefacts.manifest import (
+    _inside,
+    _is_relative,
     check_manifest,
     classes_text,
     mask_classes,
@@ -111,3 +115,9 @@ def test_names_of_classes_that_make_no_sense_are_refused(values: str | None) -> 
     texts = [None] * 3 if values is None else (values.split(" ") * 3)[:3]
     with pytest.raises(UserError, match=r"mask_classes should name the same classes"):
         check_manifest(manifest().assign(mask_classes=texts), "m.parquet")
+
+
+@given(st.lists(st.text("a./\n", max_size=6), min_size=1, max_size=6))
+def test_a_column_of_paths_is_judged_as_each_path_by_itself(paths: list[str]) -> None:
+    together = _is_relative(pd.Series(paths, dtype="str"))
+    assert together.tolist() == [_inside(path) for path in paths]

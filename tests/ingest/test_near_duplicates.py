@@ -1,14 +1,38 @@
 """The search for near-duplicates against a comparison of everyone with everyone."""
 
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maskwise.ingest.duplicates import near_duplicates, near_pairs
+from maskwise.ingest import duplicates
+from maskwise.ingest.duplicates import (
+    BITS,
+    Rows,
+    block_pairs,
+    faiss_pairs,
+    near_duplicates,
+    near_pairs,
+)
+
+Search = Callable[[NDArray[np.uint64], int], Iterator[tuple[Rows, Rows]]]
+needs_faiss = pytest.mark.skipif(find_spec("faiss") is None, reason="faiss is not installed")
+
+
+def by_tables(hashes: NDArray[np.uint64], distance: int) -> Iterator[tuple[Rows, Rows]]:
+    """Search as FAISS does among many images, however few these are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "_WORTH_TABLES", 0)
+        patch.setattr(duplicates, "_MOST_FLIPS", 16)
+        yield from faiss_pairs(hashes, distance)
+
+
+BY_FAISS = [pytest.param(search, marks=needs_faiss) for search in (faiss_pairs, by_tables)]
 
 
 def all_pairs(hashes: NDArray[np.uint64], distance: int) -> set[tuple[int, int]]:
@@ -22,11 +46,13 @@ def all_pairs(hashes: NDArray[np.uint64], distance: int) -> set[tuple[int, int]]
     }
 
 
-def found_pairs(hashes: NDArray[np.uint64], distance: int) -> list[tuple[int, int]]:
-    """Return what the search yields, each pair in ascending order."""
+def found_pairs(
+    hashes: NDArray[np.uint64], distance: int, search: Search = near_pairs
+) -> list[tuple[int, int]]:
+    """Return what a search yields, each pair in ascending order."""
     return [
         (min(pair), max(pair))
-        for first, second in near_pairs(hashes, distance)
+        for first, second in search(hashes, distance)
         for pair in zip(first.tolist(), second.tolist(), strict=True)
     ]
 
@@ -42,13 +68,40 @@ def clustered(draw: st.DrawFn) -> NDArray[np.uint64]:
     return np.array([c ^ sum({1 << bit for bit in bits}) for c, bits in members], np.uint64)
 
 
+@pytest.mark.parametrize("search", [block_pairs, *BY_FAISS])
+@settings(deadline=None)  # the first asks for an import
 @given(hashes=clustered(), distance=st.integers(1, 16))
 def test_every_pair_within_the_distance_is_found_once(
-    hashes: NDArray[np.uint64], distance: int
+    search: Search, hashes: NDArray[np.uint64], distance: int
 ) -> None:
-    found = found_pairs(hashes, distance)
+    found = found_pairs(hashes, distance, search)
     assert len(found) == len(set(found))
     assert set(found) == all_pairs(hashes, distance)
+
+
+@pytest.mark.parametrize("search", BY_FAISS)
+@pytest.mark.parametrize("distance", [7, 10, 16])
+def test_pairs_at_just_the_distance_are_found_wherever_their_bits_differ(
+    search: Search, distance: int
+) -> None:
+    generator = np.random.default_rng(distance)
+    hashes = generator.integers(0, 2**63, 2000, np.uint64)
+    for row in range(0, 2000, 2):  # one bit too many for every tenth
+        places = generator.permutation(BITS)[: distance + (row % 10 == 0)].astype(np.uint64)
+        hashes[row + 1] = hashes[row] ^ np.bitwise_or.reduce(np.uint64(1) << places)
+    found = set(found_pairs(hashes, distance, search))
+    assert found == set(found_pairs(hashes, distance, block_pairs))
+    assert len(found & {(row, row + 1) for row in range(0, 2000, 2)}) == 800
+
+
+def test_a_long_search_without_faiss_says_what_would_shorten_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hashes = np.arange(30, dtype=np.uint64)
+    monkeypatch.setattr(duplicates, "FEW", 20)
+    monkeypatch.setattr(duplicates, "find_spec", lambda name: None)
+    assert set(found_pairs(hashes, 7)) == all_pairs(hashes, 7)
+    assert "pip install 'maskwise[faiss]'" in caplog.text
 
 
 @given(hashes=clustered(), distance=st.integers(0, 16))

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from maskwise.artefacts.splits import for_seed, leaking_groups
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.preprocess.config import SourcePreprocessConfig
-from maskwise.preprocess.splits import make_splits, refuse_leaks
+from maskwise.preprocess.splits import _deal, make_splits, refuse_leaks
 from preprocess.miniature import manifest_of, source
 
 
@@ -292,3 +293,29 @@ def test_a_hundred_thousand_images_are_split_with_the_same_promises() -> None:
     splits = make_splits(manifest, source(), "x")
     assert leaking_groups(splits).empty
     assert splits["split"].value_counts(normalize=True)["test"] == pytest.approx(0.15, abs=1e-3)
+
+
+def dealt_slowly(size: NDArray[np.int64], shares: NDArray[np.float64]) -> list[int]:
+    """Look at every part for every group."""
+    wanted = shares * size.sum()
+    given, held = np.zeros(len(shares)), np.zeros(len(shares))
+    parts = []
+    for i, images in enumerate(size):
+        lack = (wanted - given) / wanted
+        if (held == 0).sum() >= len(size) - i:
+            lack = np.where(held == 0, lack, -np.inf)
+        parts.append(int(lack.argmax()))
+        given[parts[-1]] += images
+        held[parts[-1]] += 1
+    return parts
+
+
+@given(
+    size=st.lists(st.integers(1, 9), min_size=1, max_size=40),
+    weights=st.lists(st.integers(1, 20), min_size=1, max_size=8),
+)
+def test_groups_go_where_most_is_lacking_as_if_every_part_were_looked_at(
+    size: list[int], weights: list[int]
+) -> None:
+    sizes, shares = np.array(size), np.array(weights) / sum(weights)
+    assert _deal(sizes, shares).tolist() == dealt_slowly(sizes, shares)

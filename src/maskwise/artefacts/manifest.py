@@ -242,10 +242,15 @@ def _schema(labels: list[str]) -> pa.DataFrameSchema:
 
 
 def _is_text(values: Any) -> Any:
+    if isinstance(values.dtype, pd.StringDtype):  # a million at a time
+        return values.fillna("") != ""
     return values.map(lambda value: isinstance(value, str) and value != "").astype(bool)
 
 
 def _is_relative(values: Any) -> Any:
+    if isinstance(values.dtype, pd.StringDtype):
+        up = ("/" + values + "/").str.contains("/../", regex=False)
+        return (values.fillna("") != "") & ~values.str.startswith("/") & ~up
     return values.map(_inside).astype(bool)
 
 

@@ -76,7 +76,7 @@ def check_splits(splits: pd.DataFrame, where: str) -> None:
     missing = [name for name in COLUMNS if name not in splits.columns]
     if missing:
         raise UserError(f"{where}: the columns {', '.join(missing)} are missing")
-    unknown = sorted(set(splits["split"]) - set(SPLITS))
+    unknown = sorted(set(splits["split"].unique()) - set(SPLITS))
     if unknown:
         raise UserError(f"{where}: split {unknown[0]!r} is none of {', '.join(SPLITS)}")
     repeated = splits["image_id"][splits["image_id"].duplicated()]

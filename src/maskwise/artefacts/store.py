@@ -77,7 +77,7 @@ class Store:
 
     def rows(self, image_ids: Any) -> NDArray[np.int64]:
         """Return the rows of ``image_ids``, in their order."""
-        position = pd.Index(self.index["image_id"]).get_indexer(pd.Index(image_ids))
+        position = self._ids.get_indexer(pd.Index(image_ids))
         if (position < 0).any():
             absent = ", ".join(np.asarray(image_ids, str)[position < 0][:3])
             raise UserError(
@@ -129,6 +129,10 @@ class Store:
         """Gather ``(B, C, H fine, W fine)`` float32, of which ``normalised`` are the means."""
         images = self.fine_intensities(rows)
         return self.header.preparation.normalised(images, out=images)
+
+    @cached_property
+    def _ids(self) -> pd.Index:
+        return pd.Index(self.index["image_id"])  # which hashes a million ids once
 
     @cached_property
     def _pixels(self) -> NDArray[Any]:

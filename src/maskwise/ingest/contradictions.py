@@ -10,8 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.manifest import LABEL, REGION, label_columns, regions_of
-from maskwise.ingest.groups import Groups, duplicate_pairs, duplicate_sets
+from maskwise.ingest.groups import (
+    Groups,
+    duplicate_pairs,
+    duplicate_sets,
+    sets_that_differ,
+)
 from maskwise.ingest.overlap import MaskComparison, overlap_of
+from maskwise.scans.objects import in_turn
 from maskwise.workers import Pool
 
 NAMED = 1000
@@ -22,16 +28,27 @@ _AT_ONCE = 64
 """Pairs that a process is handed at once."""
 
 
-def label_contradictions(images: pd.DataFrame, groups: Groups) -> list[dict[str, Any]]:
-    """Return one entry per set of duplicates with several values of a label: value -> paths."""
-    found, names = [], _names(images)
-    for members in duplicate_sets(groups.duplicate):
-        for column in label_columns(images):
-            values = images[column].iloc[members].to_numpy(dtype=object)
-            if len(pd.unique(values[pd.notna(values)])) > 1:
-                by_value = _by_value(names[members], values)
-                found.append({"label": column.removeprefix(LABEL), "images": by_value})
-    return found
+def label_contradictions(
+    images: pd.DataFrame, groups: Groups
+) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many sets of duplicates have several values of a label, and the first of them.
+
+    An entry stands for a set and a label: value -> paths.
+    """
+    columns = label_columns(images)
+    differ = {name: sets_that_differ(groups.duplicate, images[name]) for name in columns}
+    values = {name: images[name].to_numpy(dtype=object) for name in columns}
+    names = _names(images)
+    found = (
+        {
+            "label": column.removeprefix(LABEL),
+            "images": _by_value(names[members], values[column][members]),
+        }
+        for members in duplicate_sets(groups.duplicate)
+        for column in columns
+        if differ[column][groups.duplicate[members[0]]]
+    )
+    return sum(int(one.sum()) for one in differ.values()), list(islice(found, NAMED))
 
 
 def crossing_pairs(images: pd.DataFrame, groups: Groups, distance: int) -> dict[str, int]:
@@ -53,7 +70,7 @@ def mask_contradictions(
     outlined = [bool(paths) for paths in images["masks"]]
     pairs = (
         pair
-        for pair in duplicate_pairs(images, groups, distance)
+        for pair in (duplicate_pairs(images, groups, distance) if any(outlined) else ())
         if outlined[pair[0]] and outlined[pair[1]]
     )
     chosen = list(islice(pairs, COMPARED))
@@ -109,7 +126,14 @@ def _overlaps(
     chunks = (tasks[start : start + _AT_ONCE] for start in range(0, len(tasks), _AT_ONCE))
     with Pool(1) as pool:
         yield from chain.from_iterable(
-            pool.map(partial(overlap_of, how), chunks, lambda pair, loss: None)
+            in_turn(
+                how.raw,
+                chunks,
+                lambda pair: chain.from_iterable(paths for paths, _, _ in pair),
+                lambda brought: pool.map(
+                    partial(overlap_of, how), brought, lambda pair, loss: None
+                ),
+            )
         )
 
 

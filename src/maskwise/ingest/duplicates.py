@@ -1,17 +1,23 @@
 """Near-duplicates by perceptual hash, without comparing every image with every other.
 
 Two 64-bit hashes that differ in at most d bits agree wholly in at least one of d + 1 blocks of
-bits (pigeonhole). So only hashes that share a block are compared, a tile at a time.
+bits (pigeonhole). So only hashes that share a block are compared, a tile at a time. Where d is
+large the blocks are short, most hashes share one, and FAISS, where it is installed, is faster.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+log = logging.getLogger(__name__)
 
 Hashes = NDArray[np.uint64]
 Rows = NDArray[np.int64]
@@ -19,6 +25,15 @@ Rows = NDArray[np.int64]
 BITS = 64
 _TILE = 2048
 """Hashes per side of the square compared at once: 32 MB."""
+FAISS_BEYOND = 6
+"""Bits up to which blocks are long enough to tell most images apart (docs/scale.md)."""
+FEW = 10_000
+"""Hashes that are compared in a second whatever the distance."""
+_TABLES, _MOST_FLIPS = 4, 2
+_WORTH_TABLES = 100_000
+"""Hashes of which tables of blocks are quicker than comparing all with all."""
+_QUERIES = 8192
+"""Hashes whose neighbours are held at once."""
 _MANY = 2_000_000
 """Links after which they are reduced to what still says who belongs together."""
 
@@ -68,6 +83,53 @@ def near_pairs(hashes: Hashes, distance: int) -> Iterator[tuple[Rows, Rows]]:
     """Yield each pair ``first, second`` of rows within ``distance`` once, in batches."""
     if distance == 0:
         return
+    if distance > FAISS_BEYOND and len(hashes) > FEW:
+        if find_spec("faiss") is not None:
+            yield from faiss_pairs(hashes, distance)
+            return
+        log.warning(
+            "Near-duplicates among %d images by up to %d bits take long; faiss finds the same "
+            "ones sooner: pip install 'maskwise[faiss]' -c constraints.txt",
+            len(hashes),
+            distance,
+        )
+    yield from block_pairs(hashes, distance)
+
+
+def faiss_pairs(hashes: Hashes, distance: int) -> Iterator[tuple[Rows, Rows]]:
+    """Yield what ``block_pairs`` does, with one of FAISS's exact indexes."""
+    index = _faiss_index(len(hashes), distance)
+    codes = hashes.view(np.uint8).reshape(len(hashes), BITS // 8)
+    index.add(codes)
+    for start in range(0, len(hashes), _QUERIES):
+        ends, _, found = index.range_search(codes[start : start + _QUERIES], distance + 1)
+        rows = np.repeat(
+            np.arange(start, start + len(ends) - 1), np.diff(ends.astype(np.int64))
+        )
+        later = found > rows  # each pair is found from both sides, and each from itself
+        if later.any():
+            yield rows[later], found[later].astype(np.int64)
+
+
+def _faiss_index(images: int, distance: int) -> Any:
+    """Return an empty index: of few hashes a flat one, which compares all with all.
+
+    Of many it is multi-index hashing (Norouzi et al., CVPR 2012): of four blocks of 16 bits at
+    least one differs in at most a quarter of ``distance``, so all blocks that near are looked
+    up. Beyond two bits of 16 that is more work than comparing all.
+    """
+    import faiss
+
+    flips = distance // _TABLES
+    if images < _WORTH_TABLES or flips > _MOST_FLIPS:
+        return faiss.IndexBinaryFlat(BITS)
+    index = faiss.IndexBinaryMultiHash(BITS, _TABLES, BITS // _TABLES)
+    index.nflip = flips
+    return index
+
+
+def block_pairs(hashes: Hashes, distance: int) -> Iterator[tuple[Rows, Rows]]:
+    """Yield each pair of rows within ``distance``, above 0, once, by blocks of equal bits."""
     shifts, masks = _blocks(distance + 1)
     keys = (hashes[:, None] >> shifts) & masks  # (N, d + 1)
     for block in range(distance + 1):

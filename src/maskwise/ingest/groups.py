@@ -70,10 +70,27 @@ def duplicate_pairs(
 
 def duplicate_sets(duplicate: Rows) -> list[Rows]:
     """Return the rows of each component of two images or more, by its first row."""
-    order = np.argsort(duplicate, kind="stable")
-    ends = np.flatnonzero(np.diff(duplicate[order])) + 1
-    sets = [rows for rows in np.split(order, ends) if len(rows) > 1]
-    return sorted(sets, key=lambda rows: int(rows[0]))
+    rows = np.flatnonzero(np.bincount(duplicate)[duplicate] > 1)  # few, and the rest is many
+    rows = rows[np.argsort(duplicate[rows], kind="stable")]
+    if not len(rows):
+        return []
+    ends = np.flatnonzero(np.diff(duplicate[rows])) + 1
+    return sorted(np.split(rows, ends), key=lambda rows: int(rows[0]))
+
+
+def sets_that_differ(duplicate: Rows, values: pd.Series) -> NDArray[np.bool_]:
+    """Return of each component, by its number, whether its images have several ``values``.
+
+    Null is no value.
+    """
+    codes = pd.factorize(values)[0]
+    known = np.flatnonzero(codes >= 0)
+    least = np.full(int(duplicate.max(initial=-1)) + 1, len(codes))
+    largest = np.full(len(least), -1)
+    np.minimum.at(least, duplicate[known], codes[known])
+    np.maximum.at(largest, duplicate[known], codes[known])
+    differ: NDArray[np.bool_] = least < largest
+    return differ
 
 
 def _chain(keys: pd.Series, rows: Rows) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from maskwise.ingest.overlap import MaskComparison
 from maskwise.ingest.summary import describe, describe_rejects, describe_remarks, plain, warn
 from maskwise.progress import bar, note, planning
 from maskwise.scans.decode import PIXEL_LIMIT
+from maskwise.scans.objects import in_turn
 from maskwise.scans.raw import check_raw
 from maskwise.scans.reading import DEFAULT
 from maskwise.scans.reasons import UNCOUNTED, Reject
@@ -119,27 +120,26 @@ def ingest(raw: Path, source: SourceConfig, config: IngestConfig, source_name: s
 def _measure(
     job: Job, listing: Listing, config: IngestConfig, source_name: str
 ) -> tuple[list[Measured], list[Reject]]:
-    listed, classes = listing.images, len(listing.mask_classes)
-    frames = listing.frames or (1,) * len(listed)
-    parts = listed[REGION] if REGION in listed else [None] * len(listed)
-    columns = (listed["path"], listed["frame"], listed["masks"], frames, parts)
-    tasks = [
-        Task(row, path, int(frame), tuple(masks), count, classes, part)
-        for row, (path, frame, masks, count, part) in enumerate(zip(*columns, strict=True))
-    ]
-    chunks = list(_chunks(tasks))
-    workers = min(workers_for(sum(frames), config.workers), max(1, len(chunks)))
+    chunks = list(_chunks(_tasks(listing)))
+    listed = sum(task.frames for chunk in chunks for task in chunk)
+    workers = min(workers_for(listed, config.workers), max(1, len(chunks)))
     had_key = os.path.exists(job.key_file)
     work = partial(measure, job)
     measured: list[Measured] = []
     rejects: list[Reject] = []
     start = time.perf_counter()
-    images = max(CHUNK, -(-sum(frames) // max(1, len(chunks))))
-    shown = bar("ingest", source_name, len(chunks), images, images=sum(frames))
+    images = max(CHUNK, -(-listed // max(1, len(chunks))))
+    shown = bar("ingest", source_name, len(chunks), images, images=listed)
     # A plan of its own: these are not optimiser steps of the whole run.
     pool = Pool(workers, config.seconds_per_file)
     with planning(len(chunks)), shown as progress, pool:
-        for chunk in pool.map(work, chunks, lost):
+        answers = in_turn(
+            job.raw,
+            chunks,
+            lambda task: (task.path, *task.masks),
+            lambda brought: pool.map(work, brought, lost),
+        )
+        for chunk in answers:
             for found in chunk:
                 measured += found.measured
                 rejects += map(_advise, found.rejects)
@@ -151,18 +151,30 @@ def _measure(
             config.identity_key,
         )
     seconds = time.perf_counter() - start
-    note(images_per_second=round(sum(frames) / max(seconds, 1e-9), 1))
+    note(images_per_second=round(listed / max(seconds, 1e-9), 1))
     return measured, rejects
 
 
-def _chunks(tasks: list[Task]) -> Iterator[list[Task]]:
+def _tasks(listing: Listing) -> Iterator[Task]:
+    listed, classes = listing.images, len(listing.mask_classes)
+    frames = listing.frames or (1,) * len(listed)
+    parts = listed[REGION] if REGION in listed else [None] * len(listed)
+    columns = (listed[name].tolist() for name in ("path", "frame", "masks"))
+    rows = zip(*columns, frames, parts, strict=True)
+    for row, (path, frame, masks, images, part) in enumerate(rows):
+        yield Task(row, path, frame, tuple(masks), images, classes, part)
+
+
+def _chunks(tasks: Iterable[Task]) -> Iterator[list[Task]]:
     """Deal tasks into chunks of about ``CHUNK`` images; a volume is one worker's alone."""
     chunk: list[Task] = []
+    images = 0
     for task in tasks:
         chunk.append(task)
-        if sum(held.frames for held in chunk) >= CHUNK:
+        images += task.frames
+        if images >= CHUNK:
             yield chunk
-            chunk = []
+            chunk, images = [], 0
     if chunk:
         yield chunk
 
@@ -219,14 +231,14 @@ def _summarise(
     images: pd.DataFrame, groups: Groups, distance: int, comparison: MaskComparison
 ) -> dict[str, Any]:
     summary = describe(images, groups)
-    found = against.label_contradictions(images, groups)
+    label_sets, labels = against.label_contradictions(images, groups)
     summary["duplicates"]["distance"] = distance
     summary["duplicates"]["pairs_with_other_labels"] = against.crossing_pairs(
         images, groups, distance
     )
     summary["contradictions"] = {
-        "label_sets": len(found),
-        "labels": found[: against.NAMED],
+        "label_sets": label_sets,
+        "labels": labels,
         "masks": against.mask_contradictions(images, groups, distance, comparison),
     }
     summary["official_split_leaks"] = against.split_leaks(images)

@@ -1,5 +1,6 @@
 """``data_summary.json``: what the data are, and what about them should be distrusted."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,8 +9,8 @@ import pandas as pd
 
 from maskwise.artefacts.manifest import LABEL, label_columns
 from maskwise.artefacts.splits import SPLITS
-from maskwise.ingest.groups import Groups, duplicate_sets
-from maskwise.scans.decode import claimed_format
+from maskwise.ingest.groups import Groups, duplicate_sets, sets_that_differ
+from maskwise.scans.decode import LONGEST_SUFFIX, claimed_format
 from maskwise.scans.reasons import REASONS, UNCOUNTED
 from maskwise.scans.remarks import REMARKS, Remark
 from maskwise.wording import count
@@ -226,21 +227,24 @@ def _volumes(images: pd.DataFrame) -> dict[str, Any] | None:
 def _duplicates(images: pd.DataFrame, groups: Groups) -> dict[str, Any]:
     sets = duplicate_sets(groups.duplicate)
     sizes = [len(rows) for rows in sets]
-    patients = images["patient"]
     return {
         "sets": len(sizes),
         "images": sum(sizes),
         "independent_images": len(np.unique(groups.duplicate)),
         "pairs": groups.pairs,
-        "sets_across_patients": sum(patients.iloc[rows].nunique() > 1 for rows in sets),
+        "sets_across_patients": int(
+            sets_that_differ(groups.duplicate, images["patient"]).sum()
+        ),
         "largest_set": max(sizes, default=0),
-        "sets_by_size": {size: sizes.count(size) for size in sorted(set(sizes))},
+        "sets_by_size": dict(sorted(Counter(sizes).items())),
         "largest_group": int(images["group"].value_counts().max()),
     }
 
 
 def _wrong_suffix(images: pd.DataFrame) -> pd.Series:
-    claimed = images["path"].map(claimed_format)
+    ends, kinds = pd.factorize(images["path"].str.slice(-LONGEST_SUFFIX - 1))
+    formats = np.array([claimed_format(end) for end in kinds], dtype=object)
+    claimed = pd.Series(formats[ends], images.index)
     wrong = (claimed != images["format"]) & (images["format"] != "NPZ")
     wrong &= claimed.notna() | (images["format"] != "DICOM")  # which commonly has no suffix
     return images["path"][wrong] + " is " + images["format"][wrong]

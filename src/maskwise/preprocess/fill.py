@@ -81,7 +81,7 @@ class Filled:
     """32 bytes per image, of its pixels and its mask."""
 
 
-def fill(job: Job, tasks: Iterable[list[Task]], pool: Pool) -> Iterator[Filled]:
+def fill(job: Job, tasks: Iterable[Sequence[Task]], pool: Pool) -> Iterator[Filled]:
     """Do all tasks in the pool's processes; yield one answer per list, in their order.
 
     Raises:

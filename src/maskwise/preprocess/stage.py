@@ -29,6 +29,7 @@ from maskwise.preprocess.fill import CHUNK, Filled, Job, Task, fill
 from maskwise.preprocess.splits import make_splits
 from maskwise.preprocess.thinning import thinned
 from maskwise.progress import bar, note, planning
+from maskwise.scans.objects import in_turn
 from maskwise.scans.reading import choices_for_images
 from maskwise.wording import count
 from maskwise.workers import Pool, workers_for
@@ -174,7 +175,13 @@ def _write_store(
         # A plan of its own: these are not optimiser steps of the whole run.
         shown = bar("preprocess", settings.name, chunks, CHUNK, images=len(manifest))
         with planning(chunks), shown as progress, pool:
-            for filled in fill(job, tasks, pool):
+            answers = in_turn(
+                raw,
+                tasks,
+                lambda task: (task.path, *task.masks),
+                lambda brought: fill(job, brought, pool),
+            )
+            for filled in answers:
                 account.add(filled)
                 progress.step()
         index = _index(manifest, has_mask, account)
@@ -189,17 +196,16 @@ def _write_store(
 
 def _tasks(manifest: pd.DataFrame, deep: NDArray[np.bool_]) -> Iterator[list[Task]]:
     columns = ("path", "frame", "sha256", "masks")
-    for first in range(0, len(manifest), CHUNK):
-        rows = manifest.iloc[first : first + CHUNK]
-        regions = regions_of(rows)
-        yield [
-            Task(
-                first + i, path, int(frame), sha256, list(masks), bool(deep[first + i]), region
-            )
-            for i, ((path, frame, sha256, masks), region) in enumerate(
-                zip(rows[[*columns]].itertuples(index=False), regions, strict=True)
+    for first in range(0, len(manifest), ROWS):  # a few columns at a time, or it is slow
+        rows = manifest.iloc[first : first + ROWS]
+        cells = [rows[name].tolist() for name in columns]
+        tasks = [
+            Task(row, path, frame, sha256, list(masks), bool(deep[row]), region)
+            for row, path, frame, sha256, masks, region in zip(
+                range(first, first + len(rows)), *cells, regions_of(rows), strict=True
             )
         ]
+        yield from (tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK))
 
 
 def _index(

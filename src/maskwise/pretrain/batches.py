@@ -1,6 +1,7 @@
 """Which images each step sees: a function of the seed and the step, without a state."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -85,9 +86,17 @@ class Batches:
         rows = np.empty(self.batch_size, np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            order = seeds.stream(self.seed, "order", int(epoch)).permutation(len(self.rows))
+            order = _order(self.seed, int(epoch), len(self.rows))
             rows[here] = self.rows[order[places[here]]]
         return rows
+
+
+@lru_cache(maxsize=2)  # a batch may lie in two epochs
+def _order(seed: int, epoch: int, images: int) -> NDArray[np.int64]:
+    """Return the order of an epoch's images; of millions, it takes longer than a step."""
+    order = seeds.stream(seed, "order", epoch).permutation(images)
+    order.flags.writeable = False
+    return order
 
 
 def _seen(kept: Tensor, times: int) -> Tensor:

@@ -41,6 +41,8 @@ SUFFIXES = {
     ".nii.gz": "NIFTI",
 }
 """What a suffix claims; only ever compared with what the content says."""
+LONGEST_SUFFIX = max(map(len, SUFFIXES))
+"""Letters at the end of a name that say what it claims."""
 
 PIXEL_LIMIT = 89_478_485
 """Pillow's own bound: the largest ``max_pixels`` that can be asked for."""

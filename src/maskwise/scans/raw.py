@@ -4,10 +4,12 @@ Nothing outside the folder is opened, and nothing that is not a regular file is 
 """
 
 import functools
+import importlib
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 from maskwise.errors import UserError
 from maskwise.scans.decode import HEAD, claimed_format, sniff
@@ -88,9 +90,20 @@ def looks_like_image(raw: Path, path: str) -> bool:
 def locate(raw: Path, path: str) -> Path:
     """Return the regular file ``path`` inside ``raw``, links resolved.
 
+    A file that stands for an object of a bucket has its content afterwards.
+
     Raises:
         RejectedError: ``missing_file``, ``link``, ``not_a_file`` or ``unreadable``.
+        UserError: if the object cannot be brought.
     """
+    file, size = _inside(raw, path)
+    if not size:
+        _objects().come(raw, path)
+    return file
+
+
+def _inside(raw: Path, path: str) -> tuple[Path, int]:
+    """Return the file and how many bytes of it are on the disk."""
     if "\0" in path:
         raise RejectedError(
             path.replace("\0", "?"), "missing_file", "the name holds a null character"
@@ -109,14 +122,19 @@ def locate(raw: Path, path: str) -> Path:
     if target != root and not target.startswith(os.path.join(root, "")):
         raise RejectedError(path, "link", "leads out of the raw folder")
     try:
-        mode = os.stat(target).st_mode
+        status = os.stat(target)
     except (FileNotFoundError, NotADirectoryError):
         raise RejectedError(path, "missing_file", "there is no such file") from None
     except OSError as error:
         raise RejectedError(path, "unreadable", str(error.strerror)) from None
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise RejectedError(path, "not_a_file", "is not a regular file")
-    return Path(target)
+    return Path(target), status.st_size
+
+
+def _objects() -> ModuleType:
+    """Return what knows of buckets: late, because it takes long to import, and rarely used."""
+    return importlib.import_module("maskwise.scans.objects")
 
 
 def read_bytes(raw: Path, path: str, max_pixels: int) -> bytes:
@@ -148,9 +166,14 @@ def head_of(raw: Path, path: str) -> bytes:
     zipped = archive_of(raw, path)
     if zipped is not None:
         return read_member(locate(raw, zipped[0]), zipped[1], path, _ANY_SIZE, HEAD)
+    file, size = _inside(raw, path)
+    if not size:
+        head: bytes | None = _objects().head_of_object(raw, path, HEAD)
+        if head is not None:
+            return head
     try:
-        with locate(raw, path).open("rb") as file:
-            return file.read(HEAD)
+        with file.open("rb") as stream:
+            return stream.read(HEAD)
     except OSError as error:
         raise RejectedError(path, "unreadable", str(error.strerror)) from None
 

@@ -1,0 +1,354 @@
+"""Scans in a bucket: what arrives, what stays on the disk, and what goes wrong on the way."""
+
+import fcntl
+import resource
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from maskwise.datasets import RawFolder
+from maskwise.errors import UserError
+from maskwise.ingest.sources.image_folder import ImageFolderConfig
+from maskwise.ingest.stage import IngestConfig, ingest
+from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
+from maskwise.preprocess.stage import preprocess
+from maskwise.scans.bucket import Bucket, Object
+from maskwise.scans.objects import GIGABYTE, Keeping, _checked, bring_folder, in_turn
+from maskwise.scans.raw import head_of, locate, looks_like_image, walk
+from scans.bucket_server import BreakingLine, BucketServer, environment, served
+from sources import image_folder
+
+pytest.importorskip("moto", reason="a server that speaks S3 is tested with moto")
+pytest.importorskip("s3fs", reason="buckets are read with s3fs")
+
+FILES = {
+    "benign/a 1.png": b"a" * 100,
+    "benign/ü.png": b"b" * 200,
+    "malignant/c.png": b"c" * 300,
+    "table.csv": b"path,diagnosis\n",
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[BucketServer]:
+    with served() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _led_to_the_server(server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment(server.port).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def url(server: BucketServer, request: pytest.FixtureRequest) -> str:
+    """Return a bucket of this test's own."""
+    number = abs(hash(request.node.name)) % 10**9
+    return server.put_all(f"scans-{number}", FILES)
+
+
+def name_of(url: str) -> str:
+    return url.removeprefix("s3://")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what whoever walks the folder reads in it."""
+    return {path: locate(folder, path).read_bytes() for path in walk(folder)[0]}
+
+
+def on_the_disk(folder: Path) -> int:
+    """Return the bytes of objects that lie there."""
+    hidden = (path for path in folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in hidden if not path.name.startswith("."))
+
+
+def bounded(folder: Path, most_bytes: int) -> Keeping:
+    return Keeping(folder, most_bytes)
+
+
+@pytest.mark.parametrize("most_bytes", [None, 350])
+def test_a_bucket_reads_like_the_folder_that_was_uploaded(
+    url: str, tmp_path: Path, most_bytes: int | None
+) -> None:
+    folder = bring_folder(url, Keeping(tmp_path, most_bytes))
+    assert contents(folder) == FILES
+
+
+def test_a_raw_root_below_the_top_of_a_bucket_holds_what_lies_below_it(
+    url: str, tmp_path: Path
+) -> None:
+    folder = bring_folder(f"{url}/benign/", Keeping(tmp_path))
+    assert sorted(contents(folder)) == ["a 1.png", "ü.png"]
+
+
+def test_the_catalog_loads_a_bucket_as_a_folder(url: str, tmp_path: Path) -> None:
+    raw = RawFolder(url, objects={"path": str(tmp_path), "gigabytes": None})
+    assert raw.exists()
+    assert contents(raw.load()) == FILES
+
+
+def test_an_object_that_did_not_change_does_not_come_again(url: str, tmp_path: Path) -> None:
+    folder = bring_folder(url, Keeping(tmp_path))
+    (folder / "table.csv").write_bytes(b"as it was brought")
+    bring_folder(url, Keeping(tmp_path))
+    assert (folder / "table.csv").read_bytes() == b"as it was brought"
+
+
+def test_what_changed_in_the_bucket_comes_anew_and_what_is_gone_goes(
+    server: BucketServer, url: str, tmp_path: Path
+) -> None:
+    folder = bring_folder(url, Keeping(tmp_path))
+    server.put(name_of(url), "table.csv", b"other")
+    server.remove(name_of(url), "malignant/c.png")
+    server.put(name_of(url), "new.png", b"new")
+    bring_folder(url, Keeping(tmp_path))
+    left = {path: content for path, content in FILES.items() if path != "malignant/c.png"}
+    assert contents(folder) == {**left, "table.csv": b"other", "new.png": b"new"}
+
+
+def test_a_bounded_folder_never_holds_more_than_its_bound(
+    server: BucketServer, tmp_path: Path
+) -> None:
+    files = {f"{number:02d}.png": bytes([number]) * 100 for number in range(30)}
+    folder = bring_folder(server.put_all("bounded", files), bounded(tmp_path, 1000))
+    held: list[int] = []
+    read: list[bytes] = []
+
+    def work(chunks: Iterable[Sequence[str]]) -> Iterator[None]:
+        waiting: list[Sequence[str]] = []
+        for chunk in chunks:
+            held.append(on_the_disk(folder))
+            waiting.append(chunk)
+            if len(waiting) == 3:  # as a pool does, which is handed more than it has answered
+                read.extend((folder / path).read_bytes() for path in waiting.pop(0))
+                yield None
+        for chunk in waiting:
+            read.extend((folder / path).read_bytes() for path in chunk)
+            yield None
+
+    names = sorted(files)
+    chunks = [names[start : start + 3] for start in range(0, 30, 3)]
+    assert len(list(in_turn(folder, chunks, lambda path: [path], work))) == 10
+    assert read == [files[name] for name in names]
+    assert 300 <= max(held) <= 1000
+
+
+def test_ingest_and_preprocess_read_a_bucket_that_is_larger_than_the_disk(
+    server: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = image_folder.write(tmp_path / "raw")
+    files = {path: (raw / path).read_bytes() for path in walk(raw)[0]}
+    url = server.put_all("larger", files)
+    bound = sum(map(len, files.values())) * 3 // 4
+    monkeypatch.setattr("maskwise.ingest.stage.CHUNK", 1)
+    monkeypatch.setattr("maskwise.preprocess.stage.CHUNK", 1)
+
+    def made(folder: Path, name: str) -> tuple[pd.DataFrame, dict[str, bytes]]:
+        ingested = ingest(folder, ImageFolderConfig(), IngestConfig(workers=1), "x")
+        source = SourcePreprocessConfig(16, 16, label="diagnosis")
+        one = PreprocessConfig(workers=1)
+        preprocess(folder, ingested.manifest, source, one, "x").write_store(tmp_path / name)
+        store = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        return ingested.manifest, store
+
+    folder = bring_folder(url, bounded(tmp_path / "cache", bound))
+    manifest, store = made(folder, "of the bucket")
+    assert 0 < on_the_disk(folder) <= bound
+    as_uploaded = made(raw, "of the folder")
+    pd.testing.assert_frame_equal(manifest, as_uploaded[0])
+    assert store == as_uploaded[1]
+
+
+def test_a_plain_folder_is_read_without_any_of_this(tmp_path: Path) -> None:
+    chunks = [["a"], ["b"]]
+    assert list(in_turn(tmp_path, chunks, lambda path: [path], iter)) == chunks
+
+
+def test_the_format_of_an_object_is_told_without_bringing_it(
+    server: BucketServer, tmp_path: Path
+) -> None:
+    files = {"nameless": b"\x89PNG\r\n\x1a\n" + bytes(5000), "other": bytes(5000)}
+    folder = bring_folder(server.put_all("nameless", files), bounded(tmp_path, 10_000))
+    assert looks_like_image(folder, "nameless")
+    assert not looks_like_image(folder, "other")
+    assert head_of(folder, "nameless").startswith(b"\x89PNG")
+    assert on_the_disk(folder) == 0
+
+
+def test_a_dropped_connection_is_taken_up_again(
+    server: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = np.random.default_rng(0).bytes(300_000)
+    url = server.put_all("dropped-once", {"large.png": large})
+    line = BreakingLine(server.port, after=100_000)
+    line.breaks = 1
+    for name, value in environment(line.port).items():
+        monkeypatch.setenv(name, value)
+    folder = bring_folder(url, Keeping(tmp_path))
+    line.close()
+    assert line.breaks == 0
+    assert contents(folder) == {"large.png": large}
+
+
+def test_a_connection_that_keeps_breaking_is_said_and_what_has_come_is_kept(
+    server: BucketServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = np.random.default_rng(0).bytes(300_000)
+    url = server.put_all("dropped-always", {"large.png": large, "small.png": b"small"})
+    line = BreakingLine(server.port, after=100_000)
+    line.breaks = 1000
+    for name, value in environment(line.port).items():
+        monkeypatch.setenv(name, value)
+    wanted = r"dropped-always/large\.png: the bucket does not answer \(.+\); .*run again"
+    with pytest.raises(UserError, match=wanted):
+        bring_folder(url, Keeping(tmp_path))
+    (folder,) = tmp_path.iterdir()
+    assert on_the_disk(folder) == len(b"small")
+    line.breaks = 0
+    assert contents(bring_folder(url, Keeping(tmp_path)))["large.png"] == large
+    line.close()
+
+
+def changed(server: BucketServer, name: str) -> None:
+    server.put(name, "malignant/c.png", b"another picture")
+
+
+def removed(server: BucketServer, name: str) -> None:
+    server.remove(name, "malignant/c.png")
+
+
+def forbidden(server: BucketServer, name: str) -> None:
+    server.forbid_reading(name)
+
+
+@pytest.mark.parametrize(
+    ("happens", "told"),
+    [
+        (changed, r"malignant/c\.png: the object changed after the bucket was listed; run"),
+        (removed, r"malignant/c\.png: the object is gone, though the bucket listed it; run"),
+        (forbidden, r"malignant/c\.png: there is no permission to read it .*s3:GetObject"),
+    ],
+)
+def test_what_happens_between_listing_and_reading_is_one_sentence(
+    server: BucketServer,
+    url: str,
+    tmp_path: Path,
+    happens: Callable[[BucketServer, str], None],
+    told: str,
+) -> None:
+    folder = bring_folder(url, bounded(tmp_path, 1000))
+    happens(server, name_of(url))
+    with pytest.raises(UserError, match=told) as error:
+        locate(folder, "malignant/c.png")
+    assert "\n" not in str(error.value)
+    assert on_the_disk(folder) == 0
+
+
+def test_a_bucket_without_permission_is_one_sentence_before_any_stage(
+    server: BucketServer, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = RawFolder(url, objects={"path": str(tmp_path), "gigabytes": None})
+    with server.strict() as stranger:
+        for name, value in stranger.items():
+            monkeypatch.setenv(name, value)
+        wanted = rf"{url}: there is no permission to list it .*s3:ListBucket"
+        with pytest.raises(UserError, match=wanted):
+            raw._exists()
+
+
+def test_a_bucket_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"s3://nowhere/x: there is no bucket 'nowhere'; cor"):
+        bring_folder("s3://nowhere/x", Keeping(tmp_path))
+
+
+def test_a_folder_of_a_bucket_without_objects_is_absent(url: str, tmp_path: Path) -> None:
+    empty = f"{url}/nothing"
+    raw = RawFolder(empty, objects={"path": str(tmp_path), "gigabytes": None})
+    assert not raw.exists()
+    with pytest.raises(UserError, match=r"/nothing: there is no object; correct raw_root"):
+        raw.read()
+
+
+def test_a_url_without_a_bucket_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'s3://': names no bucket; write s3://<bucket>/"):
+        RawFolder("s3://", objects={"path": str(tmp_path), "gigabytes": None})
+
+
+def test_a_server_that_is_not_there_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(1).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"s3://any: the bucket does not answer \(.+\); look"):
+        bring_folder("s3://any", Keeping(tmp_path))
+
+
+def test_missing_credentials_are_asked_for_by_name(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(UserError, match=r"there are no credentials .* set AWS_PROFILE, or"):
+        bring_folder(url, Keeping(tmp_path))
+
+
+def test_a_bound_below_what_is_read_at_once_names_the_option(url: str, tmp_path: Path) -> None:
+    folder = bring_folder(url, bounded(tmp_path, 250))
+    wanted = r"the local cache of s3://\S+ is full: it may hold .* \(objects_gigabytes\), but"
+    with pytest.raises(UserError, match=wanted):
+        list(in_turn(folder, [list(FILES)], lambda path: [path], iter))
+
+
+def test_a_full_disk_is_one_sentence(url: str, tmp_path: Path) -> None:
+    folder = bring_folder(url, bounded(tmp_path, 1000))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"the disk is full \(.*\); make room, or bound"):
+            locate(folder, "benign/a 1.png")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert on_the_disk(folder) == 0
+
+
+def test_two_runs_that_remove_what_they_read_do_not_share_a_folder(
+    url: str, tmp_path: Path
+) -> None:
+    folder = bring_folder(url, bounded(tmp_path, 1000))
+    with (folder / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=r"another run is bringing objects of this bucket"):
+            locate(folder, "table.csv")
+
+
+@pytest.mark.parametrize("key", ["a//b.png", "a/../b.png", "a/b.png/c.png"])
+def test_a_key_that_no_folder_can_hold_is_named(key: str) -> None:
+    listed = pd.DataFrame(
+        [Object("a/b.png", 1, "x"), Object(key, 1, "y")], columns=list(Object._fields)
+    )
+    with pytest.raises(UserError, match="no folder on a disk can hold the key"):
+        _checked(Bucket("odd", ""), listed)
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        (
+            {"path": "x", "gigabytes": 0},
+            "objects_gigabytes: should be a number above 0, or nul",
+        ),
+        ({"path": "x", "gigabytes": "many"}, "objects_gigabytes: should be a number above 0"),
+        ({"path": None, "gigabytes": None}, "objects_root: should be the path of a folder"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(block: dict[str, object], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        Keeping.of(block)
+
+
+def test_a_bound_is_given_in_gigabytes() -> None:
+    assert Keeping.of({"path": "x", "gigabytes": 1.5}).most_bytes == 1.5 * GIGABYTE
