@@ -31,6 +31,7 @@ MORE_RIGHTS = frozenset({"LLVM-exception", "GCC-exception-3.1"})
 
 SPELLINGS = {
     "2-clause BSD License": "BSD-2-Clause",
+    "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0",
     "Apache License, Version 2.0": "Apache-2.0",
