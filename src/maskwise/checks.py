@@ -291,6 +291,8 @@ def check_weights(
 ) -> None:
     """Raise ``UserError`` where weights that a recipe begins with are absent or do not fit.
 
+    Or where this machine lacks what the training asks for.
+
     A file that the run itself writes before, of a recipe of the same source, need not be there.
 
     Args:
@@ -298,6 +300,7 @@ def check_weights(
         parameters: All parameters, checked.
         replicates: Those that this run pre-trains.
     """
+    parsing.machine(parameters, replicates)
     config = parsing.pretrain(parameters["pretrain"], "pretrain")
     made = {project / config.checkpoints / replicate.source for replicate in replicates}
     problems = []

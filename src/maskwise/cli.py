@@ -7,6 +7,8 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from maskwise.errors import UserError
+from maskwise.join_command import join
+from maskwise.replay_command import replay
 from maskwise.slurm_command import slurm
 from maskwise.study_command import study
 from maskwise.typed_params import read_params
@@ -44,3 +46,5 @@ def cli() -> None:
 cli.add_command(run)
 cli.add_command(study)
 cli.add_command(slurm)
+cli.add_command(replay)
+cli.add_command(join)

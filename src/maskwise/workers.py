@@ -260,7 +260,7 @@ class _Worker:
             target=_serve, args=(theirs, self.begun, seconds), daemon=True
         )
         try:
-            with theirs, deaf_to_interrupts(), _without_main():
+            with theirs, deaf_to_interrupts(), without_main():
                 self._process.start()
         except (EOFError, OSError) as error:
             raise UserError(
@@ -287,7 +287,7 @@ class _Worker:
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
+def without_main() -> Iterator[None]:
     """Keep a process that is started from importing the program and all that it imports.
 
     It would take longer than all else, and ``_serve`` and what it is sent are not found there.

@@ -378,15 +378,16 @@ def test_rewards_that_are_no_numbers_are_named_with_replicate_epoch_and_batch(
         **RANDOM_BOX,
         "policy": {"name": "dqn", "box": [2, 2]},
     }
+    late = {"finite_checks": "checkpoint"}  # or the loss would be named before its reward
     # There are 12 training images: an epoch is two batches of 6, or one of 12.
     with pytest.raises(UserError) as caught:
-        pretrain(store, splits, at_rate(make_run(tmp_path, block, batch_size=6), 1e30))
+        pretrain(store, splits, at_rate(make_run(tmp_path, block, batch_size=6, **late), 1e30))
     assert str(caught.value).startswith(
         "pretrain recipe seed 0, step 2 (epoch 1, batch 2): policy dqn: 6 of 6 rewards (100 %) "
         "are not finite; lower the objective's learning rate"
     )
     with pytest.raises(UserError, match=r"seed 0, step 2 \(epoch 2, batch 1\): policy dqn: 12"):
-        pretrain(store, splits, at_rate(make_run(tmp_path, block, batch_size=12), 1e30))
+        pretrain(store, splits, at_rate(make_run(tmp_path, block, batch_size=12, **late), 1e30))
 
 
 @dataclass(frozen=True)

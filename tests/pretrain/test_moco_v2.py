@@ -14,6 +14,7 @@ from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch
 from maskwise.pretrain.objectives.moco_v2 import MocoV2, MocoV2Config, look_up
 from maskwise.pretrain.objectives.momentum import follow, slow_copy
+from maskwise.pretrain.objectives.ring import Entries
 from pretrain.contrast_toys import (
     NOTHING,
     SIZE,
@@ -68,12 +69,16 @@ def test_a_network_that_tells_no_images_apart_is_at_chance() -> None:
     torch.testing.assert_close(losses, torch.full((4,), math.log(1 + 7)))
 
 
+def keys_of(batch: Batch) -> Entries:
+    return Entries(unit(SIZE, 8), batch.index, batch.group)
+
+
 def test_a_step_s_keys_are_enqueued_after_it_and_are_never_its_negatives() -> None:
     objective = build()
     go_on(objective, 1)
     before = objective.queue.vectors.clone()
     batch = a_batch(1, STRANGERS + SIZE)
-    negatives, allowed = objective._negatives(unit(SIZE, 8), batch)
+    negatives, allowed = objective._negatives(keys_of(batch), batch)
     assert negatives.equal(before)
     assert allowed.sum(1).tolist() == [SIZE] * SIZE  # those of the step before, no cold ones
     objective(batch, NOTHING)
@@ -99,9 +104,9 @@ def test_looking_at_the_network_enqueues_nothing() -> None:
 
 
 def test_while_the_queue_is_empty_the_batch_s_other_keys_are_the_negatives() -> None:
-    objective, keys = build(), unit(SIZE, 8)
+    objective, keys = build(), keys_of(a_batch())
     negatives, allowed = objective._negatives(keys, a_batch())
-    assert negatives.equal(keys)
+    assert negatives.equal(keys.vectors)
     assert allowed.equal(~torch.eye(SIZE, dtype=torch.bool))
     loss = objective(a_batch(), NOTHING).loss
     assert loss.isfinite()
@@ -117,7 +122,7 @@ def test_a_planted_duplicate_in_the_queue_is_no_negative(
     objective = build({"false_negatives": kin})
     objective(batch, NOTHING)
     objective.stepped(0.5)
-    _, allowed = objective._negatives(unit(SIZE, 8), batch)
+    _, allowed = objective._negatives(keys_of(batch), batch)
     assert allowed.sum(1).tolist() == negatives
 
 
@@ -269,7 +274,7 @@ def test_the_release_has_no_hidden_layer_and_a_queue_of_random_vectors() -> None
     objective = parse(MocoV2Config, options, "objective").build(a_setting(), an_encoder())
     assert len(objective.projector) == 1
     torch.testing.assert_close(objective.queue.vectors.norm(dim=1), torch.ones(16))
-    negatives, allowed = objective._negatives(unit(SIZE, 8), a_batch())
+    negatives, allowed = objective._negatives(keys_of(a_batch()), a_batch())
     assert len(negatives) == 16
     assert allowed.all()
 

@@ -10,12 +10,12 @@ from torch import Generator, Tensor
 from maskwise.artefacts.store import Store
 from maskwise.config import parse
 from maskwise.errors import UserError
+from maskwise.pretrain.assembly import _rows
 from maskwise.pretrain.augmentation import AugmentationConfig, augment
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.contracts import Batch
 from maskwise.pretrain.policies.oracle import Oracle, OracleConfig
 from maskwise.pretrain.recipe import parse_recipe
-from maskwise.pretrain.replicate import _rows
 from pretrain.toys import SIMCLR, make_run, make_setting, make_store, pretrain
 
 GRID = (8, 8)

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from maskwise.errors import UserError
+from maskwise.pretrain.learner import Learner
 from maskwise.pretrain.loop import Loop
 from maskwise.pretrain.phases import AlternatingConfig, StagedConfig, Timeline
 from maskwise.pretrain.recipe import parse_recipe
@@ -78,14 +80,14 @@ def test_batch_norms_of_a_frozen_network_keep_their_statistics(
 def test_a_network_that_restarts_forgets_its_first_phase(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update, before = Loop._update, {}
+    update, before = Learner.update, {}
 
-    def updating(loop: Loop) -> Any:
-        weights = loop.objective.state_dict()
-        before[loop.step] = {name: tensor.clone() for name, tensor in weights.items()}
-        return update(loop)
+    def updating(learner: Learner, step: int, finite_only: bool) -> Tensor:
+        weights = learner.objective.state_dict()
+        before[step] = {name: tensor.clone() for name, tensor in weights.items()}
+        return update(learner, step, finite_only)
 
-    monkeypatch.setattr(Loop, "_update", updating)
+    monkeypatch.setattr(Learner, "update", updating)
     store, splits = make_store(tmp_path / "store")
     pretrain(store, splits, make_run(tmp_path, staged(first=0.34, restart=True)))
     assert list(before) == [0, 1, 2, 9, 10, 11, 12, 13, 14]

@@ -8,7 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from maskwise.encoders.shared_norm import normalise_shared, together
 from maskwise.errors import UserError
+from maskwise.ranks import Shared
 
 Norm = Literal["group", "batch"]
 GROUP = 8
@@ -25,8 +27,8 @@ def check_widths(norm: Norm, widths: tuple[int, ...]) -> None:
         )
 
 
-class BatchNorm(nn.BatchNorm2d):
-    """torch's, with a sentence where a batch has no variance.
+class _Statistics(nn.modules.batchnorm._BatchNorm, Shared):
+    """torch's batch norm, with statistics of the whole batch however many processes see it.
 
     Inside ``split_statistics`` the batch is cut into groups that know nothing of each other.
     """
@@ -34,14 +36,15 @@ class BatchNorm(nn.BatchNorm2d):
     groups = 1
 
     def forward(self, features: Tensor) -> Tensor:
-        if self.training and features.numel() == features.shape[1]:
-            raise UserError(
-                "batch norm needs two or more values per channel, but one image with features "
-                "of 1 x 1 was given; take more images per batch (batch_size), a smaller "
-                "stride, or norm: group"
-            )
-        if self.training and self.groups > 1:
-            return self._by_group(features)
+        if not self.training:
+            return self._plain(features)
+        if self.ranks.alone:
+            if features.numel() == features.shape[1]:
+                _refuse_one_value()
+            return self._plain(features) if self.groups == 1 else self._by_group(features)
+        return self._over_ranks(features)
+
+    def _plain(self, features: Tensor) -> Tensor:
         normalised: Tensor = super().forward(features)
         return normalised
 
@@ -65,11 +68,64 @@ class BatchNorm(nn.BatchNorm2d):
             )
             means.append(mean)
             variances.append(variance)
-        self.running_mean.copy_(torch.stack(means).mean(0))
-        self.running_var.copy_(torch.stack(variances).mean(0))
+        self._move(torch.stack(means).mean(0), torch.stack(variances).mean(0))
+        return torch.cat(parts)
+
+    def _over_ranks(self, features: Tensor) -> Tensor:
+        """Normalise by statistics of several ranks, weighted by how many values each has.
+
+        Ranks hold neighbouring slices of the batch, so a group is some of one rank's images, or
+        all of those of several ranks.
+        """
+        if self.running_mean is None or self.running_var is None or self.momentum is None:
+            raise ValueError("several processes need running statistics and a momentum")
+        here = max(1, self.groups // self.ranks.number)
+        span = max(1, self.ranks.number // self.groups)
+        if here * self.ranks.number != self.groups * span:
+            raise UserError(
+                f"{self.groups} groups of batch norm cannot be shared out over "
+                f"{self.ranks.number} processes; let one number be a multiple of the other "
+                "(objective.norm_groups, pretrain.devices)"
+            )
+        parts, moments = [], []
+        for part in features.chunk(here):
+            normalised, of_groups = normalise_shared(
+                part, self.weight, self.bias, self.eps, self.ranks, span
+            )
+            parts.append(normalised)
+            moments.append(of_groups)
+        groups = together(moments)
+        # torch keeps the unbiased variance.
+        unbiased = groups.variance * (groups.count / (groups.count - 1).clamp(min=1))[:, None]
+        self._move(
+            self.running_mean.lerp(groups.mean.mean(0), self.momentum),
+            self.running_var.lerp(unbiased.mean(0), self.momentum),
+        )
+        return torch.cat(parts) if here > 1 else parts[0]
+
+    @torch.no_grad()
+    def _move(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is not None and self.running_var is not None:
+            self.running_mean.copy_(mean)
+            self.running_var.copy_(variance)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-        return torch.cat(parts)
+
+
+class BatchNorm(_Statistics, nn.BatchNorm2d):
+    """Of feature maps ``(B, C, h, w)``."""
+
+
+class VectorBatchNorm(_Statistics, nn.BatchNorm1d):
+    """Of vectors ``(B, C)``."""
+
+
+def _refuse_one_value() -> None:
+    raise UserError(
+        "batch norm needs two or more values per channel, but one image with features "
+        "of 1 x 1 was given; take more images per batch (batch_size), a smaller "
+        "stride, or norm: group"
+    )
 
 
 @contextmanager
@@ -79,7 +135,7 @@ def split_statistics(module: nn.Module, groups: int) -> Iterator[None]:
     As on as many devices: with statistics of the whole batch a network can tell an image's two
     views by what they share with it (He et al. 2020, section 3.3).
     """
-    norms = [each for each in module.modules() if isinstance(each, BatchNorm)]
+    norms = [each for each in module.modules() if isinstance(each, _Statistics)]
     for norm in norms:
         norm.groups = groups
     try:
@@ -87,6 +143,17 @@ def split_statistics(module: nn.Module, groups: int) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.groups = 1
+
+
+def check_shareable(module: nn.Module) -> None:
+    """Raise ``UserError`` for a batch norm whose statistics would be of one process's part."""
+    for name, each in module.named_modules():
+        if isinstance(each, nn.modules.batchnorm._BatchNorm) and not isinstance(each, Shared):
+            raise UserError(
+                f"encoder: {name} is torch's own {type(each).__name__}, whose statistics would "
+                "be of each process's images by themselves; take maskwise.encoders.norm's, or "
+                "train on one process (pretrain.processes)"
+            )
 
 
 def learns_statistics(module: nn.Module) -> bool:

@@ -29,7 +29,7 @@ from maskwise.prediction.stage import PredictConfig, options_of
 from maskwise.preprocess.config import MODALITIES, PreprocessConfig, SourcePreprocessConfig
 from maskwise.pretrain.beginning import weights_of
 from maskwise.pretrain.contracts import Setting
-from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
+from maskwise.pretrain.recipe import Budget, PretrainConfig, check_machine, parse_recipe
 from maskwise.pretrain.rehearsal import rehearse, untaught
 from maskwise.replicates import Replicate, Study, needed, recipe_file
 from maskwise.report.inputs import ReportConfig
@@ -172,6 +172,26 @@ def weights(
         return
     images = preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
     weights_of(chosen, replicate.recipe, images.channels, replicate.seed)
+
+
+def machine(parameters: Mapping[str, Any], replicates: Collection[Replicate]) -> None:
+    """Raise ``UserError`` where this machine lacks what pretrain asks for.
+
+    Devices, trackers, and batches that can be shared out over the processes.
+    """
+    config = pretrain(parameters["pretrain"], "pretrain")
+    for replicate in replicates:
+        chosen, source = (
+            recipe(parameters[replicate.recipe], replicate.recipe),
+            replicate.source,
+        )
+        if chosen.trains:
+            check_machine(
+                config,
+                pretrain_source(parameters[source]["pretrain"], f"{source}.pretrain"),
+                chosen,
+                source,
+            )
 
 
 def _untaught(

@@ -24,11 +24,28 @@ def pretrain(
 ) -> tuple[Any, Any, Any, Any]:
     """Train the replicate's encoder without labels, or go on where a run was interrupted."""
     # torch takes seconds to import, and Kedro loads this module to list the pipelines.
+    from maskwise.pretrain.replicate import pretraining
+
+    run = run_of(recipe, budget, options, learnt, replicate, project)
+    result = until_saved(pretraining(store, splits, run))
+    result.encoder.metadata = result.metadata
+    return result.encoder, result.history, result.gallery, result.policy
+
+
+def run_of(
+    recipe: dict[str, Any],
+    budget: dict[str, Any],
+    options: dict[str, Any],
+    learnt: Any,
+    replicate: Replicate,
+    project: Path,
+) -> Any:
+    """Return the ``PretrainRun`` that the blocks of YAML describe."""
     from maskwise.pipelines import parsing
-    from maskwise.pretrain.replicate import PretrainRun, pretraining
+    from maskwise.pretrain.replicate import PretrainRun
 
     config = parsing.pretrain(options, "pretrain")
-    run = PretrainRun(
+    return PretrainRun(
         recipe=parsing.recipe(recipe, replicate.recipe),
         budget=parsing.pretrain_source(budget, f"{replicate.source}.pretrain"),
         config=config,
@@ -38,9 +55,6 @@ def pretrain(
         checkpoints=project / config.checkpoints / replicate.checkpoints,
         learnt=learnt,
     )
-    result = until_saved(pretraining(store, splits, run))
-    result.encoder.metadata = result.metadata
-    return result.encoder, result.history, result.gallery, result.policy
 
 
 def create_pipeline(study: Study, project: Path) -> Pipeline:

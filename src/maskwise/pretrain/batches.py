@@ -38,12 +38,15 @@ class Batches:
         """Number of images over batch size."""
         return len(self.rows) / self.batch_size
 
-    def batch(self, step: int, progress: float) -> Batch:
-        """Return the batch of ``step`` (from 0)."""
+    def batch(self, step: int, progress: float, places: range | None = None) -> Batch:
+        """Return the batch of ``step`` (from 0), or of its images those at ``places`` alone."""
         rows = self._rows(step)
         augmentation_seed = step_seeds(
             seeds.torch_seed(self.seed, "augmentation"), step, self.batch_size
         )
+        if places is not None:
+            here = slice(places.start, places.stop)
+            rows, augmentation_seed = rows[here], augmentation_seed[here]
         index = torch.from_numpy(rows)
         fine = self._kept(index, augmentation_seed)
         times = self.store.header.preparation.fine

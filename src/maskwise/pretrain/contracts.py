@@ -18,6 +18,7 @@ from maskwise.artefacts.policy import LearntPolicy
 from maskwise.artefacts.store import Laterality
 from maskwise.encoders.contract import Encoder
 from maskwise.masks import Grid
+from maskwise.ranks import Shared
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,12 @@ class KeepsMap(Protocol):
         """
 
 
-class Objective(nn.Module, ABC):
-    """The network around the encoder, with its loss."""
+class Objective(nn.Module, Shared, ABC):
+    """The network around the encoder, with its loss.
+
+    It may be trained by several processes at once, each with a slice of the batch: what its
+    ``forward`` owes the others says ``maskwise.ranks``.
+    """
 
     encoder: Encoder
     draws_finer: bool = True

@@ -2,14 +2,15 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from maskwise.device import Device, choose_device
 from maskwise.errors import UserError
+from maskwise.pretrain.processes import Seat, as_environment
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -17,10 +18,33 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Precision = Literal["auto", "float32", "bfloat16"]
+FiniteChecks = Literal["auto", "step", "checkpoint"]
 
 
-def build_fabric(device: Device, precision: Precision) -> "Fabric":
-    """Return the Fabric of one device.
+def device_of(device: Device, devices: int) -> str:
+    """Return ``cpu`` or ``cuda``, of which this machine has ``devices``.
+
+    Raises:
+        UserError: if it has not.
+    """
+    chosen = choose_device(device, "pretrain.device").type
+    there = torch.cuda.device_count()
+    if chosen == "cuda" and devices > there:
+        raise UserError(
+            f"pretrain.processes.devices: {devices}, but this machine has {there} CUDA "
+            f"device{'s' * (there != 1)}; take at most so many, or pretrain.device: cpu"
+        )
+    return chosen
+
+
+def build_fabric(
+    device: Device,
+    precision: Precision,
+    seat: Seat | None = None,
+    nodes: int = 1,
+    loggers: Sequence[Any] = (),
+) -> "Fabric":
+    """Return the Fabric of one device, or of one process's ``seat`` among several.
 
     ``auto``: a CUDA device where there is one; bfloat16 where CUDA has it, and float32 on a
     CPU, so that what comes out does not depend on the CPU's model.
@@ -31,7 +55,7 @@ def build_fabric(device: Device, precision: Precision) -> "Fabric":
     # It takes a second to import, and every run looks at its options, which stand here too.
     from lightning_fabric import Fabric
 
-    chosen = choose_device(device, "pretrain.device").type
+    chosen = device_of(device, 1 if seat is None else seat.devices)
     fast = _has_bfloat16(chosen)
     if precision == "bfloat16" and not fast:
         raise UserError(
@@ -39,10 +63,36 @@ def build_fabric(device: Device, precision: Precision) -> "Fabric":
             "it, some 30 times slower than float32; use auto or float32"
         )
     half = precision == "bfloat16" or (precision == "auto" and fast and chosen == "cuda")
+    where = chosen if seat is None else f"{seat.ranks.number} processes of {chosen}"
     log.info(
-        "Training on %s in %s.", chosen, "bfloat16 where it suffices" if half else "float32"
+        "Training on %s in %s.", where, "bfloat16 where it suffices" if half else "float32"
     )
-    return Fabric(accelerator=chosen, devices=1, precision="bf16-mixed" if half else "32-true")
+    named: Any = {"precision": "bf16-mixed" if half else "32-true", "loggers": list(loggers)}
+    if seat is None:
+        return Fabric(accelerator=chosen, devices=1, **named)
+    fabric = Fabric(
+        accelerator=chosen,
+        devices=seat.devices,
+        num_nodes=nodes,
+        strategy="ddp",
+        plugins=[as_environment(seat)],
+        **named,
+    )
+    with _quiet_fabric():
+        fabric.launch()
+    return fabric
+
+
+@contextmanager
+def _quiet_fabric() -> Iterator[None]:
+    """Leave out Fabric's own announcement of what was just said."""
+    fabrics = logging.getLogger("lightning_fabric")
+    before = fabrics.level
+    fabrics.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        fabrics.setLevel(before)
 
 
 @contextmanager

@@ -1,13 +1,11 @@
 """The one training loop. It names no policy and no objective."""
 
-import copy
 import logging
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Generator, Tensor
@@ -38,22 +36,25 @@ from maskwise.pretrain.diagnostics import (
 )
 from maskwise.pretrain.diagnostics.symptoms import COLLAPSED, collapsed
 from maskwise.pretrain.diagnostics.watching import told
+from maskwise.pretrain.divergence import Diverged
+from maskwise.pretrain.learner import Course, DivergedError, Learner, parts_of
 from maskwise.pretrain.means import Means
-from maskwise.pretrain.optimisation import OptimisationConfig, build_optimiser
-from maskwise.pretrain.phases import Phase, Timeline
+from maskwise.pretrain.phases import Phase
 from maskwise.pretrain.policy_workers import Assemble, PolicyWorkers, Shift, check_shareable
+from maskwise.pretrain.records import Report, averaged, framed, plain, table_of
 from maskwise.pretrain.schedule import epoch_ends, moments
+from maskwise.pretrain.together import begin_together, lead
 from maskwise.progress import Bar, bar, note
+from maskwise.ranks import ALONE, Ranks
+from maskwise.wording import count
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("epoch", "step", "loss", "learning_rate", "gradient_norm")
-"""First columns of every history."""
-Report = Callable[[Mapping[str, float]], None]
-"""What is told an epoch's row of the history when the epoch has ended."""
+SHOWN_EVERY = 20
+"""Steps after which whoever watches is shown a step's own figures, for which a GPU waits."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,12 @@ class Plan:
     replicate: str
     """For messages: recipe and seed."""
     seed: int
-    timeline: Timeline
     grid: Grid
-    optimisation: OptimisationConfig
+    course: Course
+    """How the network learns."""
     checkpoint_every: int
     """Steps."""
     gallery_moments: int
-    channels_last: bool
     assemble: Assemble
     """Builds the run's objective, policy and batches anew, for worker processes."""
     watches: int = 0
@@ -80,6 +80,14 @@ class Plan:
     """Step -> what keeps the network as it is after it."""
     report: Report | None = None
     """Is told each row of the history; what it raises ends the run."""
+    pixels: bool = True
+    """Whether the policy learns from the error of every pixel."""
+    live: bool = False
+    """Whether somebody watches: figures go to Fabric's loggers."""
+    finite_only: bool = False
+    """Whether every step is looked at for numbers that are not finite."""
+    keep: Callable[[Diverged], str] = lambda diverged: ""
+    """Keeps a step that diverged, and returns a sentence about it."""
 
 
 class Loop:
@@ -94,24 +102,19 @@ class Loop:
         batches: Batches,
         probe: Probe,
         watch: Watch | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.plan, self.fabric, self.batches = plan, fabric, batches
+        self.plan, self.fabric, self.batches, self.ranks = plan, fabric, batches, ranks
         self.device = fabric.device
-        self.layout = torch.channels_last if plan.channels_last else torch.contiguous_format
-        # torch declares no memory format for modules.
-        self.objective: Objective = cast(Any, objective).to(
-            self.device, memory_format=self.layout
-        )
+        self.learner = Learner(plan.course, fabric, objective, ranks)
         self.policy = policy
         policy.to(self.device)
         self.probe = probe.to(self.device)
-        self.optimiser = self._build_optimiser()
-        begins_anew = any(phase.fresh for phase in plan.timeline.phases)
-        self.untrained = copy.deepcopy(objective.state_dict()) if begins_anew else {}
         self.generator = Generator(self.device)
         self.generator.manual_seed(seeds.torch_seed(plan.seed, "mask"))
         self.step = 0
-        self.steps = plan.timeline.steps
+        self.timeline = plan.course.timeline
+        self.steps = self.timeline.steps
         self.ends = epoch_ends(self.steps, batches.steps_per_epoch)
         self.moments = moments(len(self.ends), plan.gallery_moments)
         self.watch = watch
@@ -121,7 +124,12 @@ class Loop:
         self.history: list[dict[str, float]] = []
         self.frames: dict[int, Frame] = {}
         self.workers: PolicyWorkers | None = None
-        check_shareable(policy, plan.timeline, self.device, plan.replicate)
+        check_shareable(policy, self.timeline, self.device, plan.replicate, ranks.number)
+
+    @property
+    def objective(self) -> Objective:
+        """The network that is trained."""
+        return self.learner.objective
 
     def run(self, checkpoint: Checkpoint) -> tuple[pd.DataFrame, Gallery]:
         """Train to the end, or go on from ``checkpoint``; return the history and the gallery.
@@ -134,6 +142,7 @@ class Loop:
         cuda = [self.device] if self.device.type == "cuda" else []
         with seeds.torch_stream(seeds.torch_seed(self.plan.seed, "training"), cuda):
             self._resume(checkpoint)
+            begin_together(self.learner, self.step)
             size = self.batches.batch_size
             with (
                 interruptions() as interruption,
@@ -146,7 +155,7 @@ class Loop:
                     self._dismiss()
             if self.step > begun:
                 note(images_per_second=round(shown.images_per_second, 1))
-        history = _table(self.history)
+        history = table_of(self.history)
         for sentence in warnings(history):
             log.warning("pretrain %s: %s.", self.plan.replicate, sentence)
         epochs, frames = list(self.frames), list(self.frames.values())
@@ -158,9 +167,13 @@ class Loop:
             log.info("pretrain %s: before the first step: %s.", self.plan.replicate, figures)
         while self.step < self.steps:
             shown.epoch(len(self.history) + 1, len(self.ends))
-            self.means.add(self.step, self._one_step())
+            made = self._one_step()
+            self.means.add(self.step, made)
             self.step += 1
             shown.step()
+            if self.plan.live and self.step % SHOWN_EVERY == 0:
+                told_now = {name: float(value) for name, value in made.items()}
+                self.fabric.log_dict(told_now, step=self.step)
             if self.step in self.plan.snapshots:
                 self._check_finite()
                 self.plan.snapshots[self.step]()
@@ -176,28 +189,55 @@ class Loop:
 
     def _one_step(self) -> dict[str, Tensor]:
         """Propose, answer, go backward, step, learn; return the step's figures."""
-        phase, own = self.plan.timeline.at(self.step)
-        self._prepare(phase, own)
+        phase, own = self.timeline.at(self.step)
+        self.learner.prepare(phase, own, self.step)
         if not phase.network and isinstance(self.policy, SharedPolicy) and self.policy.workers:
             return self._workers_step(self.policy, phase, own)
+        draws = self._draws() if self.plan.finite_only else {}
         played: list[tuple[Proposal, Outcome]] = []
-        batch = self.batches.batch(self.step, self.plan.timeline.progress(self.step))
-        parts = _parts(batch, self.plan.optimisation.accumulate)
+        batch = self.batches.batch(self.step, self.timeline.progress(self.step))
+        parts = parts_of(batch, self.plan.course.optimisation.accumulate)
         for part in parts:
             proposal = self.policy.propose(part, self.plan.grid, self.generator)
-            images = part.images.to(memory_format=self.layout)
-            with self.fabric.autocast(), torch.set_grad_enabled(phase.network):
-                outcome = self.objective(replace(part, images=images), proposal.mask)
-            if phase.network:
-                self.fabric.backward(outcome.loss / len(parts))
+            outcome = lead(self.learner, part, proposal.mask, phase, self.plan.pixels)
             played.append((proposal, outcome))
-        figures = self._update() if phase.network else {}
+        figures = {}
+        if phase.network:
+            try:
+                self._check_losses(outcome for _, outcome in played)
+                figures = {
+                    "gradient_norm": self.learner.update(self.step, self.plan.finite_only)
+                }
+            except DivergedError:
+                self._diverged(self.step, self._kept(batch, played, draws))
         learnt = [self._learn(*one) if phase.policy else {} for one in played]
         seen = [
             {"loss": outcome.loss.detach(), **outcome.figures, **more}
             for (_, outcome), more in zip(played, learnt, strict=True)
         ]
-        return {**_averaged(seen), **figures}
+        return {**averaged(seen), **figures}
+
+    def _check_losses(self, outcomes: Iterable[Outcome]) -> None:
+        if self.plan.finite_only:
+            losses = torch.stack([outcome.loss.detach() for outcome in outcomes])
+            if not bool(losses.isfinite().all()):
+                raise DivergedError
+
+    def _draws(self) -> dict[str, Tensor]:
+        """Return the generators' states before a step draws anything."""
+        return {"mask": self.generator.get_state(), "torch": torch.get_rng_state()}
+
+    def _kept(
+        self, batch: Batch, played: list[tuple[Proposal, Outcome]], draws: dict[str, Tensor]
+    ) -> Diverged:
+        return Diverged(
+            step=self.step,
+            network=self.objective.state_dict(),
+            batch=batch,
+            mask=torch.cat([proposal.mask for proposal, _ in played]),
+            draws=draws,
+            losses=[float(outcome.loss.detach()) for _, outcome in played],
+        )
 
     def _learn(self, proposal: Proposal, outcome: Outcome) -> dict[str, Tensor]:
         """Let the policy learn; what it refuses to learn from gets its place in the run."""
@@ -210,21 +250,6 @@ class Loop:
                 f"{len(self.history) + 1}, batch {self.step - ended + 1}): {error}"
             ) from None
 
-    def _prepare(self, phase: Phase, own: int) -> None:
-        """Set mode and learning rate; in a later phase's first step, begin anew.
-
-        A run that is resumed at that step does the same again, to the same end.
-        """
-        self.objective.train(phase.network)
-        if not phase.network:
-            return
-        if own == 0 and self.step:
-            if phase.fresh:
-                self.objective.load_state_dict(self.untrained)
-            self.optimiser = self._build_optimiser()
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["share"] * self.plan.optimisation.rate(own, phase.steps)
-
     def _workers_step(self, policy: SharedPolicy, phase: Phase, own: int) -> dict[str, Tensor]:
         """Return the figures of a step that a worker made; the first calls the workers."""
         if self.workers is None:
@@ -236,12 +261,12 @@ class Loop:
                 assemble=self.plan.assemble,
                 shared=policy.share(),
                 weights=weights,
-                timeline=self.plan.timeline,
+                timeline=self.timeline,
                 last=self.step - own + phase.steps,
                 grid=self.plan.grid,
                 seed=self.plan.seed,
                 mask_generator=self.generator.get_state(),
-                channels_last=self.plan.channels_last,
+                channels_last=self.plan.course.channels_last,
                 threads=max(1, torch.get_num_threads() // policy.workers),
             )
             self.workers = PolicyWorkers(shift, self.step, policy.workers, self.plan.replicate)
@@ -256,29 +281,11 @@ class Loop:
             workers.close()
             self.generator.set_state(workers.mask_generator)
 
-    def _build_optimiser(self) -> torch.optim.Optimizer:
-        optimiser = build_optimiser(self.plan.optimisation, self.objective)
-        return cast(torch.optim.Optimizer, self.fabric.setup_optimizers(optimiser))
-
-    def _update(self) -> dict[str, Tensor]:
-        norm = self.fabric.clip_gradients(
-            self.objective,
-            self.optimiser,
-            max_norm=self.plan.optimisation.longest_gradient,
-            error_if_nonfinite=False,  # would wait for the device at every step
-        )
-        self.optimiser.step()
-        self.optimiser.zero_grad()
-        self.objective.stepped(self.plan.timeline.network_progress(self.step + 1))
-        if norm is None:
-            raise ValueError("Fabric returned no gradient norm")
-        return {"gradient_norm": norm}
-
     def _end_epoch(self, shown: Bar) -> None:
         self._check_finite()
         epoch = len(self.history) + 1
         row = {"epoch": epoch, "step": self.step, **self.means.read()}
-        row["learning_rate"] = max(group["lr"] for group in self.optimiser.param_groups)
+        row["learning_rate"] = max(group["lr"] for group in self.learner.optimiser.param_groups)
         row |= measure(self.probe, self.policy, self._looking(epoch))
         if epoch in self.moments:
             with self.fabric.autocast():
@@ -291,7 +298,11 @@ class Loop:
             shown.say(told(figures))
             row |= figures
         self.history.append(row)
-        if self.plan.stop_collapsed and collapsed(_table(self.history)):
+        if self.plan.live:
+            self.fabric.log_dict(
+                {f"epoch/{name}": each for name, each in row.items()}, self.step
+            )
+        if self.plan.stop_collapsed and collapsed(table_of(self.history)):
             raise UserError(
                 f"pretrain {self.plan.replicate}: {COLLAPSED} (epoch {epoch}; "
                 "pretrain.on_collapse: warn goes on all the same)"
@@ -306,20 +317,28 @@ class Loop:
 
     def _check_finite(self) -> None:
         step = self.means.first_broken()
-        if step is None:
-            return
+        if step is not None:
+            self._diverged(step, None)
+
+    def _diverged(self, step: int, kept: Diverged | None) -> NoReturn:
+        """Say at which step the loss or its gradient broke, why, and where the step is kept."""
         images = self.batches.batch(step, 0.0).images
-        rate = self.plan.optimisation.learning_rate
+        rate = self.plan.course.optimisation.learning_rate
         cause = (
             "likely the learning rate is too high: lower optimisation.learning_rate (now "
             f"{rate:g}) or optimisation.clip_norm"
             if bool(images.isfinite().all())
             else "the images of that step hold values that are not finite: run preprocess again"
         )
+        replay = (
+            "pretrain.finite_checks: step keeps such a step, to be looked at"
+            if kept is None
+            else self.plan.keep(kept)
+        )
         raise UserError(
             f"pretrain {self.plan.replicate}: the loss or its gradient is no longer a finite "
             f"number at step {step + 1} (epoch {len(self.history) + 1}); {cause}. The last "
-            "good checkpoint is kept; a changed recipe starts anew"
+            f"good checkpoint is kept; a changed recipe starts anew; {replay}"
         )
 
     def _leave(self, interruption: Interruption) -> None:
@@ -335,15 +354,15 @@ class Loop:
         return {
             "step": self.step,
             "threads": torch.get_num_threads(),
-            "objective": self.objective.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "processes": self.ranks.number,
+            **self.learner.state_dict(),
             "policy": self.policy.state_dict(),
             "generator": self.generator.get_state(),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
             "means": self.means.state_dict(),
             "history": self.history,
-            "frames": {epoch: _plain(frame) for epoch, frame in self.frames.items()},
+            "frames": {epoch: plain(frame) for epoch, frame in self.frames.items()},
         }
 
     @property
@@ -355,8 +374,7 @@ class Loop:
         if state is None:
             return
         self.step = state["step"]
-        self.objective.load_state_dict(state["objective"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.learner.load_state_dict(state)
         self.policy.load_state_dict(state["policy"])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch"])
@@ -364,62 +382,22 @@ class Loop:
             torch.cuda.set_rng_state(state["cuda"], self.device)
         self.means.load_state_dict(state["means"])
         self.history = state["history"]
-        self.frames = {epoch: _frame(plain) for epoch, plain in state["frames"].items()}
+        self.frames = {epoch: framed(plain) for epoch, plain in state["frames"].items()}
         log.info(
             "pretrain %s: going on after step %d of %d.",
             self.plan.replicate,
             self.step,
             self.steps,
         )
-        if state["threads"] != torch.get_num_threads():
+        self._warn_of_change("thread", state["threads"], torch.get_num_threads())
+        self._warn_of_change("process", state["processes"], self.ranks.number)
+
+    def _warn_of_change(self, what: str, before: int, now: int) -> None:
+        if before != now:
             log.warning(
-                "pretrain %s: began with %d threads and goes on with %d: the weights will "
-                "differ in their last bits from those of an uninterrupted run.",
+                "pretrain %s: began with %s and goes on with %d: the weights will differ in "
+                "their last bits from those of an uninterrupted run.",
                 self.plan.replicate,
-                state["threads"],
-                torch.get_num_threads(),
+                count(before, what),
+                now,
             )
-
-
-def _parts(batch: Batch, number: int) -> list[Batch]:
-    if number == 1:
-        return [batch]
-    values = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    chunks = {
-        name: value.chunk(number) for name, value in values.items() if isinstance(value, Tensor)
-    }
-    return [
-        replace(batch, **cast(Any, {name: chunk[i] for name, chunk in chunks.items()}))
-        for i in range(number)
-    ]
-
-
-def _averaged(figures: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    if len(figures) == 1:
-        return figures[0]
-    return {
-        name: torch.stack([part[name] for part in figures if name in part]).mean()
-        for name in {name: None for part in figures for name in part}
-    }
-
-
-def _table(rows: list[dict[str, float]]) -> pd.DataFrame:
-    names = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
-    table = pd.DataFrame(rows, columns=names)
-    return table.astype({"epoch": np.int64, "step": np.int64})
-
-
-def _plain(frame: Frame) -> dict[str, Any]:
-    arrays = {f.name: getattr(frame, f.name) for f in fields(frame)}
-    return {
-        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for name, value in arrays.items()
-    }
-
-
-def _frame(plain: Mapping[str, Any]) -> Frame:
-    values: dict[str, Any] = {
-        name: value.numpy() if isinstance(value, Tensor) else value
-        for name, value in plain.items()
-    }
-    return Frame(**values)

@@ -193,7 +193,7 @@ def mask_generator(rank: int, shift: Shift) -> Generator:
 
 
 def check_shareable(
-    policy: Any, timeline: Timeline, device: torch.device, replicate: str
+    policy: Any, timeline: Timeline, device: torch.device, replicate: str, processes: int
 ) -> None:
     """Raise ``UserError`` where several workers would meet a GPU, or a network that learns."""
     if not isinstance(policy, SharedPolicy) or not policy.workers:
@@ -203,6 +203,11 @@ def check_shareable(
         raise UserError(
             f"{start} needs a network that stands still; set `schedule: {{name: staged}}`, or "
             "learner: synchronous"
+        )
+    if processes > 1:
+        raise UserError(
+            f"{start} has workers of its own; set pretrain.processes.devices and nodes to 1, "
+            "or learner: synchronous"
         )
     if device.type != "cpu":
         raise UserError(

@@ -21,7 +21,7 @@ from maskwise.pretrain.contracts import (
     PixelReward,
     PolicyConfig,
 )
-from maskwise.pretrain.hardware import Precision
+from maskwise.pretrain.hardware import FiniteChecks, Precision, device_of
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.optimisation import OptimisationConfig
 from maskwise.pretrain.optimisers import OPTIMISERS
@@ -30,6 +30,8 @@ from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.dqn.config import DqnConfig
 from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
 from maskwise.pretrain.policies.oracle import OracleConfig
+from maskwise.pretrain.processes import ProcessesConfig
+from maskwise.pretrain.trackers import Tracker, check_trackers
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,14 @@ class PretrainConfig:
     on_collapse: Literal["warn", "stop"] = "warn"
     """What happens when all images are projected to nearly one point; ``stop`` looks after
     every epoch."""
+    processes: ProcessesConfig = field(default_factory=ProcessesConfig)
+    """How many train a replicate together."""
+    finite_checks: FiniteChecks = "auto"
+    """When a loss or gradient that is no finite number is noticed: after every ``step``, so
+    that the step can be kept and replayed, or with each ``checkpoint``; a GPU waits for the
+    look. ``auto``: every step on a CPU."""
+    trackers: Annotated[tuple[Tracker, ...], Length(0, 8)] = ()
+    """Where a run's figures are shown while it is at work: ``tensorboard``, ``dvclive``."""
     second_run: SecondRun = "leave"
     """What pre-training does that finds its replicate at work in another run: ``leave`` or
     ``wait``. A run that would make the images anew leaves in either case."""
@@ -131,6 +141,14 @@ class PretrainConfig:
                 "on_collapse is stop, but with watches: 0 nothing looks at the features; let "
                 "watches be 1 or more"
             )
+
+
+def check_machine(config: PretrainConfig, budget: Budget, recipe: Recipe, source: str) -> None:
+    """Raise ``UserError`` where this machine lacks what training the recipe asks for."""
+    device_of(config.device, config.processes.devices)
+    check_trackers(config.trackers)
+    parts = recipe.optimisation.accumulate
+    config.processes.check(budget.batch_size, parts, f"{source}.pretrain.batch_size")
 
 
 def parse_recipe(block: Any, where: str) -> Recipe:

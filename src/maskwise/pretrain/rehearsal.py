@@ -13,11 +13,11 @@ from maskwise.encoders.contract import Encoder
 from maskwise.encoders.start import ChosenEncoder
 from maskwise.errors import UserError
 from maskwise.preparation import Preparation
+from maskwise.pretrain.assembly import build_networks
 from maskwise.pretrain.cells import check_some_are_seen, fitted
 from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.policies.learnt import kept
 from maskwise.pretrain.recipe import Recipe
-from maskwise.pretrain.replicate import build_networks
 from maskwise.seeds import torch_stream
 
 MOST_PARAMETERS = 10**9

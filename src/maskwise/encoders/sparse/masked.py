@@ -15,6 +15,7 @@ from maskwise.encoders.sparse.course import FIRST, LAST, Course, Step
 from maskwise.encoders.sparse.rows import put, taken
 from maskwise.encoders.sparse.visible import Visible
 from maskwise.errors import UserError
+from maskwise.ranks import Shared
 
 F = nn.functional
 
@@ -73,7 +74,8 @@ def norm_of_rows(norm: nn.BatchNorm2d, rows: Tensor) -> Tensor:
     As one image of n x 1 pixels, whose memory only looks as if channels came last, they have
     the same too, but in torch 2.13 another gradient, without a word.
     """
-    if norm.training and len(rows) < 2:
+    alone = not isinstance(norm, Shared) or norm.ranks.alone
+    if norm.training and alone and len(rows) < 2:
         raise UserError(
             "batch norm needs two or more visible places per channel, but one was left; hide "
             "fewer cells, or take more images per batch (batch_size)"

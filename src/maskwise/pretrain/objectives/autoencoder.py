@@ -68,7 +68,7 @@ class Autoencoder(Inpainter):
         hidden_only = self.config.loss_region == "hidden"
         shown = (residual.detach(), drawn.detach()) if plain else (None, None)
         return Outcome(
-            hidden_mean(cells, mask) if hidden_only else cells.mean(),
+            hidden_mean(cells, mask, self.ranks) if hidden_only else cells.mean(),
             torch.where(mask, cells.detach(), torch.nan),
             *shown,
         )

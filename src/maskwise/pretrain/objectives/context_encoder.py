@@ -74,9 +74,9 @@ class ContextEncoder(Inpainter):
 
     def _loss(self, errors: Tensor, cells: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
         if not self.config.overlap_px:
-            return hidden_mean(cells, mask)
+            return hidden_mean(cells, mask, self.ranks)
         reach = 2 * self.config.overlap_px + 1
         near = nn.functional.max_pool2d(pixels.float(), reach, 1, self.config.overlap_px)
         weights = torch.where(pixels, 1.0, self.config.overlap_weight * near)
-        total = weights.sum().clamp(min=1) * errors.shape[1]
+        total = self.ranks.at_least(weights.sum(), 1) * errors.shape[1]
         return (errors * weights).sum() / total

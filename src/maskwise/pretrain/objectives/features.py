@@ -91,11 +91,13 @@ class Features(Objective):
         # A place of several cells counts as far as they are hidden.
         hidden = _on(mask.float(), (errors.shape[1], errors.shape[2]))
         weights = hidden if self.config.loss_region == "hidden" else torch.ones_like(hidden)
-        trivial = _error(target.mean((0, 2, 3), keepdim=True).expand_as(target), target)
+        usual = self.ranks.mean(target.mean((0, 2, 3), keepdim=True))
+        trivial = _error(usual.expand_as(target), target)
+        total = self.ranks.at_least(weights.sum(), 1e-6)
         return Outcome(
-            loss=_mean(errors, weights),
+            loss=(errors * weights).sum() / total,
             error_map=torch.where(mask, _on(errors.detach(), grid), torch.nan),
-            figures={"constant_loss": _mean(trivial, weights), **self._slow},
+            figures={"constant_loss": (trivial * weights).sum() / total, **self._slow},
         )
 
     @property
@@ -123,10 +125,6 @@ def normalised(features: Tensor) -> Tensor:
 def _error(predicted: Tensor, target: Tensor) -> Tensor:
     """Return each place's error ``(B, h, w)``, the mean over its channels."""
     return nn.functional.smooth_l1_loss(predicted, target, reduction="none").mean(1)
-
-
-def _mean(errors: Tensor, weights: Tensor) -> Tensor:
-    return (errors * weights).sum() / weights.sum().clamp(min=1e-6)
 
 
 def _on(values: Tensor, grid: Grid) -> Tensor:

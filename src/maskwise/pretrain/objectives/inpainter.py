@@ -8,6 +8,7 @@ from maskwise.encoders.decoder import Decoder, DecoderName
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Objective, Setting
 from maskwise.pretrain.objectives.bottleneck import Bottleneck, build_bottleneck
+from maskwise.ranks import Ranks
 
 
 class Inpainter(Objective):
@@ -56,9 +57,9 @@ class Inpainter(Objective):
         return drawn.float()
 
 
-def hidden_mean(cells: Tensor, mask: Tensor) -> Tensor:
+def hidden_mean(cells: Tensor, mask: Tensor, ranks: Ranks) -> Tensor:
     """Average ``cells`` ``(B, gh, gw)`` over the hidden ones of the whole batch; 0 if none is.
 
     All cells have as many pixels, so the mean over hidden cells is that over hidden pixels.
     """
-    return torch.where(mask, cells, 0.0).sum() / mask.sum().clamp(min=1)
+    return torch.where(mask, cells, 0.0).sum() / ranks.at_least(mask.sum(), 1)

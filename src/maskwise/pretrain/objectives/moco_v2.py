@@ -160,12 +160,16 @@ class MocoV2(Projecting):
         with self._split(self.encoder):
             query = nn.functional.normalize(self.projections(first), dim=1)
         with torch.no_grad():
-            key = self._keys(second, batch)
+            # Of all ranks: the queue is the same everywhere.
+            keys = self._keys(second, batch)
+        about = (batch.index, batch.group)
+        entries = Entries(keys, *(self.ranks.gather(each) for each in about))
         losses, cosines = look_up(
-            query, key, *self._negatives(key, batch), self.config.temperature
-        )
+            query, self.ranks.own(keys), *self._negatives(entries, batch),
+            self.config.temperature,
+        )  # fmt: skip
         if self.training:
-            self._waiting.append(Entries(key, batch.index, batch.group))
+            self._waiting.append(entries)
         return Outcome(
             loss=losses.mean(),
             error_map=image_errors(losses, mask, self.config.reward),
@@ -185,33 +189,42 @@ class MocoV2(Projecting):
         return split_statistics(module, self.groups) if split else nullcontext()
 
     def _keys(self, views: Tensor, batch: Batch) -> Tensor:
-        """Return unit keys ``(B, D)``, each normed beside other images than its query was."""
+        """Return unit keys ``(B, D)``, each normed beside other images than its query was.
+
+        Of the whole batch, all ranks' images: the order goes across ranks.
+        """
         order = self._order(batch)
+        shuffled = self.ranks.own(self.ranks.gather(views)[order])
         with self._split(self.key_encoder):
-            pooled = self.key_encoder.pooled(views[order])
-        keys = self.key_projector(pooled).float()
+            pooled = self.key_encoder.pooled(shuffled)
+        keys = self.ranks.gather(self.key_projector(pooled).float())
         return nn.functional.normalize(keys[order.argsort()], dim=1)
 
     def _order(self, batch: Batch) -> Tensor:
-        """Return an order of the batch that follows from its seeds, as all that is drawn."""
-        return mix(batch.augmentation_seed).argsort()
+        """Return an order of the whole batch, which follows from its seeds as all draws do."""
+        return mix(self.ranks.gather(batch.augmentation_seed)).argsort()
 
-    def _negatives(self, key: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the keys that may be negatives ``(N, D)``, and which are, ``(B, N)``."""
+    def _negatives(self, keys: Entries, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the keys that may be negatives ``(N, D)``, and which are, ``(B, N)``.
+
+        ``keys`` are the whole batch's; ``B`` is of this rank's.
+        """
         queue, config = self.queue, self.config
         if not queue.length or (queue.filled == 0 and config.cold == "masked"):
-            strangers = _strangers(batch, batch.index, batch.group, config.false_negatives)
-            return key, strangers & ~torch.eye(len(key), dtype=torch.bool, device=key.device)
+            strangers = _strangers(batch, keys.rows, keys.groups, config.false_negatives)
+            own = torch.eye(len(keys.rows), dtype=torch.bool, device=keys.rows.device)
+            return keys.vectors, strangers & ~self.ranks.own(own)
         allowed = _strangers(batch, queue.rows, queue.groups, config.false_negatives)
         if config.cold == "masked":
             # It is filled from its beginning on.
-            allowed = allowed & (torch.arange(queue.length, device=key.device) < queue.filled)
+            places = torch.arange(queue.length, device=allowed.device)
+            allowed = allowed & (places < queue.filled)
         return queue.vectors, allowed
 
     def _figures(self, cosines: Tensor) -> dict[str, Tensor]:
         positive, negative = cosines[:, 0], cosines[:, 1:]
         told = negative.isfinite()
-        mean = torch.where(told, negative, 0.0).sum() / told.sum().clamp(min=1)
+        mean = torch.where(told, negative, 0.0).sum() / self.ranks.at_least(told.sum(), 1)
         right = (positive[:, None] > negative).all(1).float().mean()
         return {"accuracy": right, "positive_cosine": positive.mean(), "negative_cosine": mean}
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from maskwise.encoders.contract import Encoder
+from maskwise.encoders.norm import VectorBatchNorm
 from maskwise.pretrain.contracts import Objective
 
 
@@ -34,7 +35,7 @@ def projector(
         return nn.Sequential(nn.Linear(width, out, bias=bias))
     first: list[nn.Module] = [nn.Linear(width, hidden)]
     if norm:
-        first.append(nn.BatchNorm1d(hidden))
+        first.append(VectorBatchNorm(hidden))
     return nn.Sequential(*first, nn.ReLU(), nn.Linear(hidden, out, bias=bias))
 
 

@@ -52,11 +52,13 @@ class Simclr(Projecting):
 
     def forward(self, batch: Batch, mask: Tensor) -> Outcome:
         embeddings = self.projections(masked_pair(self.views, batch, mask))
-        losses, unit = contrast(embeddings, batch.group, self.config.temperature)
+        whole, group = self.ranks.gather_views(embeddings, 2), self.ranks.gather(batch.group)
+        losses, unit = contrast(whole, group, self.config.temperature)
         per_image = losses.reshape(2, -1).mean(dim=0)
+        own = self.ranks.own(per_image)
         return Outcome(
             loss=per_image.mean(),
-            error_map=image_errors(per_image, mask, self.config.reward),
+            error_map=image_errors(own, mask, self.config.reward),
             figures=_figures(unit.detach()),
         )
 

@@ -26,6 +26,7 @@ from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Objective, Outcome, Setting
 from maskwise.pretrain.objectives.light_decoder import LightDecoder, Upsampling
 from maskwise.pretrain.objectives.scales import ScalesConfig
+from maskwise.ranks import ALONE, shared
 
 log = logging.getLogger(__name__)
 
@@ -142,9 +143,9 @@ class Spark(Objective):
         finer = self._finer(batch)
         drawn = self.light_decoder.drawn(features, visible, finer)
         errors, weights, constant = self._errors(drawn[1], batch.images, mask)
-        hidden = mask.sum().clamp(min=1)
+        hidden = self.ranks.at_least(mask.sum(), 1)
         figures = {"constant_hidden": (mask & constant).sum() / hidden}
-        loss = _mean(errors, weights)
+        loss = self._mean(errors, weights)
         if len(self.config.scales) > 1:
             losses = {1: loss} | self._finer_losses(drawn, finer, mask)
             weighed = zip(self.config.scales, self.config.loss_weights, strict=True)
@@ -190,8 +191,11 @@ class Spark(Objective):
             everywhere = self.config.hi_loss_region == "all"
             where = torch.ones_like(fine) if everywhere else fine
             errors, weights, _ = self._errors(drawn[factor], image, where)
-            losses[factor] = _mean(errors, weights)
+            losses[factor] = self._mean(errors, weights)
         return losses
+
+    def _mean(self, errors: Tensor, weights: Tensor) -> Tensor:
+        return (weights * errors).sum() / self.ranks.at_least(weights.sum(), 1)
 
     def _targets(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """Return cells without their mean and deviation, and the deviation ``(B, gh, gw)``."""
@@ -212,17 +216,13 @@ class Spark(Objective):
                 return "masked"
             times = timed(self.encoder, images, visible)
             number = FORMS.index(min(FORMS, key=lambda form: times[form]))
-            self.form.fill_(number)
+            number = int(self.ranks.broadcast(self.form.fill_(number)))
             log.info(
                 "spark: the encoder computes in the %s form (a step: %s).",
                 FORMS[number],
                 ", ".join(f"{form} {seconds * 1e3:.0f} ms" for form, seconds in times.items()),
             )
         return FORMS[number]
-
-
-def _mean(errors: Tensor, weights: Tensor) -> Tensor:
-    return (weights * errors).sum() / weights.sum().clamp(min=1)
 
 
 def patches(images: Tensor, grid: Grid) -> Tensor:
@@ -239,6 +239,11 @@ def timed(encoder: Encoder, images: Tensor, visible: Visible) -> dict[Form, floa
     """Return the seconds of a step forward and backward in each form, on a copy."""
     copied = deepcopy(encoder)
     sparse = SparseEncoder(copied)
+    with shared(copied, ALONE):
+        return _timed(sparse, images, visible)
+
+
+def _timed(sparse: SparseEncoder, images: Tensor, visible: Visible) -> dict[Form, float]:
     seconds: dict[Form, float] = dict.fromkeys(FORMS, float("inf"))
     for _ in range(ROUNDS):
         for form in FORMS:

@@ -21,6 +21,7 @@ from maskwise.pretrain.objectives.projecting import Projecting, in_full, project
 from maskwise.pretrain.objectives.ring import Entries, Ring
 from maskwise.pretrain.objectives.sinkhorn import sinkhorn
 from maskwise.pretrain.views import Views, ViewsConfig, view_seeds
+from maskwise.ranks import Ranks
 
 GLOBAL = 2
 """Views of the image's size: these alone assign codes."""
@@ -193,12 +194,14 @@ class Swav(Projecting):
         codes = [self._codes(view, each) for view, each in enumerate(large)]
         losses = swapped(scores, codes, self.config.temperature)
         if self.training:
-            entries = (Entries(each, batch.index, batch.group) for each in large)
+            gather = self.ranks.gather
+            about = (gather(batch.index), gather(batch.group))
+            entries = (Entries(gather(each), *about) for each in large)
             self._waiting.append(tuple(entries))
         return Outcome(
             loss=losses.mean(),
             error_map=image_errors(losses, mask, self.config.reward),
-            figures=_figures(codes),
+            figures=_figures(codes, self.ranks),
         )
 
     def stepped(self, progress: float) -> None:
@@ -236,10 +239,11 @@ class Swav(Projecting):
         queue, config, shared = cast(Ring, self.queues[view]), self.config, vectors
         full = queue.length and queue.filled == queue.length
         if full and self.progress >= config.queue_from:
-            shared = torch.cat([queue.vectors, vectors])  # scored by today's prototypes
+            # Scored by today's prototypes; each rank has its share of the queue beside its own.
+            shared = torch.cat([self.ranks.own(queue.vectors), vectors])
         with in_full(shared):
             scores = shared @ self.prototypes.detach().T
-        codes = sinkhorn(scores, config.epsilon, config.iterations)
+        codes = sinkhorn(scores, config.epsilon, config.iterations, self.ranks)
         return codes[len(shared) - len(vectors) :]
 
 
@@ -259,12 +263,13 @@ def swapped(scores: Tensor, codes: list[Tensor], temperature: float) -> Tensor:
     return torch.stack(found).mean(0)
 
 
-def _figures(codes: list[Tensor]) -> dict[str, Tensor]:
+def _figures(codes: list[Tensor], ranks: Ranks) -> dict[str, Tensor]:
     """Say which share of the prototypes is any image's first, and how even their use is."""
     together = torch.cat(codes)
     number = together.shape[1]
     used = torch.zeros(number, device=together.device)
     used[together.argmax(1)] = 1
-    share = together.mean(0)
+    used = ranks.max(used)
+    share = ranks.mean(together.mean(0))
     entropy = -(share * share.clamp_min(1e-12).log()).sum() / math.log(number)
     return {"prototypes_used": used.mean(), "prototype_entropy": entropy}

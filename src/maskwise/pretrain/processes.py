@@ -1,0 +1,427 @@
+"""The processes of a run: how they start and meet, and what is said if one is lost.
+
+The process that runs the stage is rank 0; it starts the others of its own machine, and hands
+all of them their work through torch's ``TCPStore``. On further machines `kedro join` starts
+them. Nothing but rank 0 talks to the terminal, to Kedro or to the disk.
+"""
+
+import pickle
+import signal
+import socket
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from multiprocessing import get_context
+from multiprocessing.connection import wait
+from typing import Annotated, Any
+
+import torch
+import torch.distributed
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from maskwise.bounds import Within
+from maskwise.errors import UserError, listed
+from maskwise.pretrain.checkpoint import fingerprint
+from maskwise.ranks import Ranks
+from maskwise.workers import deaf_to_interrupts, leave_with_parent, without_main
+
+ANSWER = timedelta(minutes=30)
+"""How long a step may wait for another process that lives: rank 0 measures after an epoch."""
+LOOK = 0.2
+"""Seconds between two looks at who has come."""
+LAST_WORDS = 5.0
+"""Seconds in which a lost process is seen to have ended, and says why."""
+HERE = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class ProcessesConfig:
+    """On how many processes each replicate is trained; the same training on any number."""
+
+    devices: Annotated[int, Within(1, 1_024)] = 1
+    """Processes on each machine: GPUs, or on a CPU parts of its cores."""
+    nodes: Annotated[int, Within(1, 10_000)] = 1
+    """Machines. On all but the first runs `kedro join`."""
+    address: str | None = None
+    """``host:port`` of the first machine, where the others reach it; of one machine null."""
+    wait: Annotated[float, Within(0, 86_400, above=True)] = 300.0
+    """Seconds within which all processes must have come."""
+
+    def __post_init__(self) -> None:
+        if (self.nodes > 1) != (self.address is not None):
+            raise ValueError(
+                f"nodes is {self.nodes}, and address {self.address or 'null'}: several "
+                "machines need the host:port of the first, and one needs none"
+            )
+        if self.address is not None:
+            split(self.address)
+
+    @property
+    def number(self) -> int:
+        """Of processes on all machines."""
+        return self.devices * self.nodes
+
+    def check(self, batch_size: int, parts: int, where: str) -> None:
+        """Raise ``UserError`` unless each part of a batch can be shared out evenly."""
+        if batch_size // parts % self.number:
+            each = f"each of its {parts} parts" if parts > 1 else "it"
+            raise UserError(
+                f"{where}: {batch_size} images, but pretrain.processes asks for {self.number} "
+                f"processes, which cannot have equal shares of {each}; choose a multiple of "
+                f"{self.number * parts}"
+            )
+
+
+def split(address: str) -> tuple[str, int]:
+    """Return host and port of ``host:port``, or raise ``ValueError``."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise ValueError(f"address is {address!r}, but should be host:port")
+    return host, int(port)
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where a process sits."""
+
+    ranks: Ranks
+    devices: int
+    """Processes on a machine."""
+
+    @property
+    def local(self) -> int:
+        """Which process of its machine it is."""
+        return self.ranks.rank % self.devices
+
+    @property
+    def node(self) -> int:
+        """Which machine it is on."""
+        return self.ranks.rank // self.devices
+
+
+Work = Callable[[Seat], None]
+"""What a rank but 0 does; picklable."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What rank 0 hands out."""
+
+    name: str
+    work: Work
+    devices: int
+    nodes: int
+    backend: str
+    threads: int
+    code: str
+
+
+@contextmanager
+def leading(
+    config: ProcessesConfig, backend: str, work: Work, replicate: str
+) -> Iterator[Seat]:
+    """Let the other processes do ``work`` while the block runs as rank 0.
+
+    Args:
+        config: how many processes.
+        backend: ``gloo`` or ``nccl``.
+        work: done by each of the others.
+        replicate: for messages.
+
+    Raises:
+        UserError: if a process does not come, is lost, or fails, naming it.
+    """
+    before = torch.get_num_threads()
+    threads = max(1, before // config.devices)
+    job = _Job(
+        uuid.uuid4().hex, work, config.devices, config.nodes, backend, threads, fingerprint()
+    )
+    host, port = (HERE, 0) if config.address is None else split(config.address)
+    store = _opened(host, port, config)
+    store.set("job", pickle.dumps(job))  # type: ignore[arg-type] # takes bytes
+    children = _Children(host, store.port, range(1, config.devices))
+    seat = Seat(Ranks(0, config.number), config.devices)
+    watch = _Watch(store, children, config, replicate)
+    try:
+        watch.gather()
+        torch.set_num_threads(threads)
+        _join_group(store, seat.ranks, backend)
+        try:
+            yield seat
+        except RuntimeError as error:
+            raise watch.explained(error) from error
+        children.dismiss()
+    finally:
+        torch.set_num_threads(before)
+        children.kill()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+def join(address: str, node: int, seconds: float, most: int | None = None) -> int:
+    """Lend this machine, the ``node``-th, to the runs at ``address``; return how many came.
+
+    One run after the other is joined; it ends after ``most`` of them, or when none has come for
+    ``seconds``.
+
+    Raises:
+        UserError: if the run has no such machine, or its work failed here.
+    """
+    host, port = split(address)
+    done: set[str] = set()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and len(done) != most:
+        job = _offered(host, port)
+        if job is None or job.name in done:
+            time.sleep(LOOK)
+            continue
+        if not 0 < node < job.nodes:
+            raise UserError(
+                f"join: node {node}, but the run at {address} has the machines 0 to "
+                f"{job.nodes - 1} (pretrain.processes.nodes), of which it is 0 itself"
+            )
+        first = node * job.devices
+        children = _Children(host, port, range(first, first + job.devices))
+        children.wait()
+        done.add(job.name)
+        deadline = time.monotonic() + seconds
+    return len(done)
+
+
+def _offered(host: str, port: int) -> _Job | None:
+    """Return what the run that listens there hands out, if one does."""
+    try:
+        # torch's own client writes pages about an address where nobody listens yet.
+        socket.create_connection((host, port), timeout=LAST_WORDS).close()
+        store = TCPStore(host, port, None, False, timedelta(seconds=LAST_WORDS))
+        job: _Job = pickle.loads(store.get("job"))  # of our own run
+    except (OSError, RuntimeError):  # torch's errors of connections are the latter
+        return None
+    return job
+
+
+class _Children:
+    """The processes that this one started."""
+
+    def __init__(self, host: str, port: int, ranks: Sequence[int]) -> None:
+        # Spawned: a child forked after a backward pass hangs in torch's threads.
+        context = get_context("spawn")
+        self.by_rank = {
+            rank: context.Process(target=_serve, args=(host, port, rank), daemon=True)
+            for rank in ranks
+        }
+        # Whoever stops the run tells its whole group; the others leave that to rank 0.
+        with deaf_to_interrupts(signal.SIGTERM), without_main():
+            for child in self.by_rank.values():
+                child.start()
+
+    def ended(self) -> dict[int, int]:
+        """Return the exit codes, by rank, of those that have ended with another than 0."""
+        return {rank: one.exitcode for rank, one in self.by_rank.items() if one.exitcode}
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until all have ended."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        for child in self.by_rank.values():
+            child.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    def dismiss(self) -> None:
+        """Let them end, whose work is done."""
+        self.wait(LAST_WORDS)
+
+    def kill(self) -> None:
+        """End those that have not."""
+        for child in self.by_rank.values():
+            child.kill()
+            child.join()
+
+    def look(self, seconds: float) -> None:
+        """Wait until one ends, for so long at most."""
+        living = [one.sentinel for one in self.by_rank.values() if one.is_alive()]
+        if living:
+            wait(living, timeout=seconds)
+        else:
+            time.sleep(seconds)
+
+
+class _Watch:
+    """Rank 0's eye on the others."""
+
+    def __init__(
+        self, store: TCPStore, children: _Children, config: ProcessesConfig, replicate: str
+    ) -> None:
+        self.store, self.children, self.config = store, children, config
+        self.start = f"pretrain {replicate}"
+
+    def gather(self) -> None:
+        """Wait until all have come, or raise ``UserError``."""
+        deadline = time.monotonic() + self.config.wait
+        missing = set(range(1, self.config.number))
+        while missing:
+            missing = {rank for rank in missing if not self.store.check([_here(rank)])}
+            if missing and (told := self._told()):
+                raise UserError(told)
+            if missing and time.monotonic() > deadline:
+                raise UserError(self._late(sorted(missing)))
+            if missing:
+                self.children.look(LOOK)
+
+    def _late(self, missing: list[int]) -> str:
+        named = listed([str(rank) for rank in missing])
+        noun = "process" if len(missing) == 1 else "processes"
+        nodes = sorted({rank // self.config.devices for rank in missing} - {0})
+        remedy = (
+            f"run `kedro join {self.config.address} --node N` on the machines "
+            f"{listed([str(node) for node in nodes])}"
+            if nodes
+            else "look whether this machine has memory and cores for so many"
+        )
+        return (
+            f"{self.start}: {noun} {named} of {self.config.number} (counted from 0) did not "
+            f"come within {self.config.wait:g} s (pretrain.processes.wait); {remedy}"
+        )
+
+    def explained(self, error: RuntimeError) -> Exception:
+        """Return why the connection was lost, or ``error`` where no process was."""
+        deadline = time.monotonic() + LAST_WORDS
+        while time.monotonic() < deadline:
+            told = self._told()
+            if told:
+                return UserError(told)
+            self.children.look(LOOK)
+        if self.config.nodes > 1 and _of_connection(error):
+            return UserError(
+                f"{self.start}: the connection to a process on another machine was lost "
+                f"({str(error).splitlines()[0]}); the last checkpoint is kept: run the same "
+                "command again to go on from there"
+            )
+        return error
+
+    def _told(self) -> str | None:
+        """Say which process was lost, a killed one rather than one that missed it."""
+        ended = self.children.ended()
+        for rank, code in ended.items():
+            if code < 0:
+                cause = "most often because memory ran out" if code == -9 else "from outside"
+                return (
+                    f"{self.start}: process {rank} of {self.config.number} (counted from 0) "
+                    f"was killed by {signal.Signals(-code).name}, {cause}; the last checkpoint "
+                    "is kept: run the same command again to go on from there"
+                )
+        for rank in range(1, self.config.number):
+            if self.store.check([_failed(rank)]):
+                kind, _, text = self.store.get(_failed(rank)).decode().partition(" ")
+                if kind == "user":
+                    return text
+                if kind == "failed":
+                    return f"{self.start}: process {rank} failed\n{text}"
+        if ended and all(code > 0 for code in ended.values()):
+            rank, code = next(iter(ended.items()))
+            if not self.store.check([_failed(rank)]):
+                return f"{self.start}: process {rank} ended with exit code {code}"
+        return None
+
+
+def _serve(host: str, port: int, rank: int) -> None:
+    """Do what rank 0 hands out; the whole life of another rank."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+    store = TCPStore(host, port, None, False, ANSWER)
+    job: _Job = pickle.loads(store.get("job"))  # of our own run
+    try:
+        if job.code != fingerprint():
+            raise UserError(
+                f"process {rank} runs another version of Maskwise or torch than process 0; "
+                "install the same on all machines"
+            )
+        torch.set_num_threads(job.threads)
+        store.set(_here(rank), "")
+        seat = Seat(Ranks(rank, job.devices * job.nodes), job.devices)
+        if job.backend == "nccl":
+            torch.cuda.set_device(seat.local)
+        _join_group(store, seat.ranks, job.backend)
+        job.work(seat)
+        torch.distributed.destroy_process_group()
+    except Exception as error:
+        with suppress(RuntimeError):  # nobody is there any more to be told
+            store.set(_failed(rank), _last_words(error))
+        raise SystemExit(1) from None
+
+
+def _last_words(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return f"user {error}"
+    if isinstance(error, RuntimeError) and _of_connection(error):
+        return "lost"
+    return f"failed {''.join(traceback.format_exception(error))}"
+
+
+def _of_connection(error: RuntimeError) -> bool:
+    """Say whether torch lost a process; gloo's errors have no class of their own."""
+    of_torch = isinstance(error, torch.distributed.DistError)
+    return of_torch or "gloo" in str(error) or "onnection" in str(error)
+
+
+def _opened(host: str, port: int, config: ProcessesConfig) -> TCPStore:
+    try:
+        return TCPStore(host, port, None, True, ANSWER, wait_for_workers=False)
+    except RuntimeError as error:
+        raise UserError(
+            f"pretrain.processes.address: {config.address}: this machine cannot listen there "
+            f"({str(error).splitlines()[0]}); take a free port of the first machine"
+        ) from None
+
+
+def _join_group(store: TCPStore, ranks: Ranks, backend: str) -> None:
+    torch.distributed.init_process_group(
+        backend, store=store, rank=ranks.rank, world_size=ranks.number, timeout=ANSWER
+    )
+
+
+def _here(rank: int) -> str:
+    return f"here {rank}"
+
+
+def _failed(rank: int) -> str:
+    return f"failed {rank}"
+
+
+def as_environment(seat: Seat) -> Any:
+    """Return what tells Fabric where a process sits."""
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+
+    class Environment(ClusterEnvironment):
+        """Of processes that are there already, and have met."""
+
+        creates_processes_externally = True
+        main_address, main_port = HERE, 0
+
+        @staticmethod
+        def detect() -> bool:
+            return False
+
+        def world_size(self) -> int:
+            return seat.ranks.number
+
+        def set_world_size(self, size: int) -> None:
+            del size
+
+        def global_rank(self) -> int:
+            return seat.ranks.rank
+
+        def set_global_rank(self, rank: int) -> None:
+            del rank
+
+        def local_rank(self) -> int:
+            return seat.local
+
+        def node_rank(self) -> int:
+            return seat.node
+
+    return Environment()

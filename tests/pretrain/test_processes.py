@@ -1,0 +1,136 @@
+"""Several processes train as one does, and say it when one of them is lost."""
+
+import threading
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from maskwise.encoders.norm import check_shareable
+from maskwise.errors import UserError
+from maskwise.pretrain import training
+from maskwise.pretrain.processes import ProcessesConfig, join, leading
+from maskwise.pretrain.recipe import check_machine
+from maskwise.pretrain.replicate import Pretrained, PretrainRun
+from pretrain import rank_toys
+from pretrain.rank_toys import CASES, TWO, each, follow_all, run_of, stored
+from pretrain.toys import RANDOM_BOX, make_run, make_store, pretrain
+
+ONE = ProcessesConfig()
+REMEMBERING = "policy dqn"
+"""A case with a replay memory."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks")
+    for pixels in (32, 64):
+        _, splits = make_store(folder / str(pixels) / "store", number=48, side=pixels)
+        splits.to_parquet(folder / str(pixels) / "splits.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def together(folder: Path) -> dict[str, Pretrained]:
+    """Return what two processes make of every case, which are started once for all of them."""
+
+    def trained(name: str) -> Pretrained:
+        return pretrain(*stored(folder, name), run_of(folder, name, TWO))
+
+    with (
+        leading(TWO, "gloo", partial(follow_all, folder), "all") as seat,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(training, "leading", lambda *_: nullcontext(seat))
+        return each(trained)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_train_as_one_does(
+    folder: Path, together: dict[str, Pretrained], name: str
+) -> None:
+    alone = pretrain(*stored(folder, name), run_of(folder, name, ONE))
+    weights, again = alone.encoder.state_dict(), together[name].encoder.state_dict()
+    for key, tensor in weights.items():
+        np.testing.assert_allclose(
+            again[key].numpy(), tensor.numpy(), rtol=1e-3, atol=1e-5, err_msg=key
+        )
+    history, second = alone.history, together[name].history
+    assert list(second.columns) == list(history.columns)
+    np.testing.assert_allclose(second.to_numpy(), history.to_numpy(), rtol=1e-3, atol=1e-5)
+
+
+def test_a_killed_process_is_named_and_another_machine_goes_on_to_the_same_weights(
+    folder: Path, together: dict[str, Pretrained], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, name = stored(folder, REMEMBERING), REMEMBERING
+    run = run_of(folder, name, TWO, "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "follow_replicate", rank_toys.follow_and_die)
+        with pytest.raises(
+            UserError,
+            match=r"process 1 of 2 \(counted from 0\) was killed by SIGKILL, .* run the same",
+        ):
+            pretrain(*given, run)
+    address = f"127.0.0.1:{rank_toys.free_port()}"
+    lent: list[int] = []
+    machine = threading.Thread(target=lambda: lent.append(join(address, 1, 300.0, 1)))
+    machine.start()
+    nodes = ProcessesConfig(nodes=2, address=address, wait=60.0)
+    resumed = pretrain(*given, replace(run, config=replace(run.config, processes=nodes)))
+    again = together[name].encoder.state_dict()
+    assert all(
+        torch.equal(tensor, again[key]) for key, tensor in resumed.encoder.state_dict().items()
+    )
+    machine.join()
+    assert lent == [1]
+
+
+def test_a_process_that_never_comes_is_named_with_the_time_limit(tmp_path: Path) -> None:
+    nodes = ProcessesConfig(nodes=3, address=f"127.0.0.1:{rank_toys.free_port()}", wait=0.3)
+    with pytest.raises(UserError) as caught:
+        pretrain(*make_store(tmp_path / "store"), _small(tmp_path, nodes))
+    assert str(caught.value) == (
+        "pretrain recipe seed 0: processes 1, 2 of 3 (counted from 0) did not come within "
+        f"0.3 s (pretrain.processes.wait); run `kedro join {nodes.address} --node N` on the "
+        "machines 1, 2"
+    )
+
+
+def test_a_batch_that_has_no_equal_shares_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pretrain.batch_size: 4 images, .* multiple of 3"):
+        pretrain(
+            *make_store(tmp_path / "store"), _small(tmp_path, ProcessesConfig(devices=3), 4)
+        )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_where_there_is_none_is_one_sentence(tmp_path: Path) -> None:
+    run = _small(tmp_path, ProcessesConfig(devices=2))
+    config = replace(run.config, device="cuda")
+    with pytest.raises(UserError, match=r"pretrain.device: this machine has no CUDA device"):
+        check_machine(config, run.budget, run.recipe, "toy")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"nodes": 2}, {"address": "first:29500"}, {"nodes": 2, "address": "first"}],
+    ids=str,
+)
+def test_machines_and_address_go_together(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"host:port"):
+        ProcessesConfig(**options)  # type: ignore[arg-type]
+
+
+def test_a_batch_norm_that_no_process_shares_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match=r"encoder: 0 is torch's own BatchNorm2d"):
+        check_shareable(nn.Sequential(nn.BatchNorm2d(3)))
+
+
+def _small(tmp_path: Path, processes: ProcessesConfig, batch_size: int = 6) -> PretrainRun:
+    return make_run(tmp_path / "run", RANDOM_BOX, processes=processes, batch_size=batch_size)
