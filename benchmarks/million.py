@@ -300,6 +300,7 @@ def pretrain(folder: Path, arguments: argparse.Namespace) -> None:
     with steps.step("imports"):
         from maskwise.pretrain import replicate
         from maskwise.pretrain.batches import Batches
+        from maskwise.pretrain.contracts import Batch
         from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
     with steps.step("store opened"):
         store = open_store(folder / "store")
@@ -320,8 +321,8 @@ def pretrain(folder: Path, arguments: argparse.Namespace) -> None:
     busy: list[float] = []
     batch: Callable[..., Any] = Batches.batch
 
-    def timed(self: Batches, step: int, progress: float) -> Any:
-        found = batch(self, step, progress)
+    def timed(self: Batches, step: int, progress: float, places: range | None = None) -> Batch:
+        found: Batch = batch(self, step, progress, places)
         started.append(time.perf_counter() - begun)
         busy.append(time.process_time())
         return found

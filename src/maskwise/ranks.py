@@ -136,9 +136,6 @@ def shared(module: nn.Module, ranks: Ranks) -> Iterator[None]:
     All ranks must enter it together; whoever only looks, as rank 0 does after an epoch, stays
     outside.
     """
-    if ranks.alone:
-        yield
-        return
     parts = [each for each in module.modules() if isinstance(each, Shared)]
     before = [part.ranks for part in parts]
     for part in parts:

@@ -11,12 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from maskwise.encoders.norm import check_shareable
+from maskwise.encoders.norm import VectorBatchNorm, check_shareable
 from maskwise.errors import UserError
 from maskwise.pretrain import training
 from maskwise.pretrain.processes import ProcessesConfig, join, leading
 from maskwise.pretrain.recipe import check_machine
 from maskwise.pretrain.replicate import Pretrained, PretrainRun
+from maskwise.ranks import ALONE, Ranks, shared
 from pretrain import rank_toys
 from pretrain.rank_toys import CASES, TWO, each, follow_all, run_of, stored
 from pretrain.toys import RANDOM_BOX, make_run, make_store, pretrain
@@ -130,6 +131,16 @@ def test_machines_and_address_go_together(options: dict[str, object]) -> None:
 def test_a_batch_norm_that_no_process_shares_is_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"encoder: 0 is torch's own BatchNorm2d"):
         check_shareable(nn.Sequential(nn.BatchNorm2d(3)))
+
+
+def test_within_all_ranks_a_part_can_be_let_compute_alone() -> None:
+    norm = VectorBatchNorm(3)
+    with shared(norm, Ranks(1, 2)):
+        with shared(norm, ALONE):
+            assert norm.ranks.alone
+            norm(torch.randn(4, 3))  # asks nobody
+        assert not norm.ranks.alone
+    assert norm.ranks.alone
 
 
 def _small(tmp_path: Path, processes: ProcessesConfig, batch_size: int = 6) -> PretrainRun:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -68,7 +69,7 @@ class Learner:
         """Return what the network makes of a part of this rank's batch, and go backward."""
         images = part.images.to(memory_format=self.layout)
         with (
-            shared(self.objective, self.ranks),
+            nullcontext() if self.ranks.alone else shared(self.objective, self.ranks),
             self.fabric.autocast(),
             torch.set_grad_enabled(phase.network),
         ):
