@@ -10,7 +10,7 @@ import torch
 
 from maskwise.device import Device, choose_device
 from maskwise.errors import UserError
-from maskwise.pretrain.processes import Seat, as_environment
+from maskwise.pretrain.processes import HERE, Seat
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -75,7 +75,7 @@ def build_fabric(
         devices=seat.devices,
         num_nodes=nodes,
         strategy="ddp",
-        plugins=[as_environment(seat)],
+        plugins=[_as_environment(seat)],
         **named,
     )
     with _quiet_fabric():
@@ -116,3 +116,38 @@ def _has_bfloat16(device: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
     return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def _as_environment(seat: Seat) -> Any:
+    """Return what tells Fabric where a process sits."""
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+
+    class Environment(ClusterEnvironment):
+        """Of processes that are there already, and have met."""
+
+        creates_processes_externally = True
+        main_address, main_port = HERE, 0
+
+        @staticmethod
+        def detect() -> bool:
+            return False
+
+        def world_size(self) -> int:
+            return seat.ranks.number
+
+        def set_world_size(self, size: int) -> None:
+            del size
+
+        def global_rank(self) -> int:
+            return seat.ranks.rank
+
+        def set_global_rank(self, rank: int) -> None:
+            del rank
+
+        def local_rank(self) -> int:
+            return seat.local
+
+        def node_rank(self) -> int:
+            return seat.node
+
+    return Environment()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.connection import wait
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import torch.distributed
@@ -390,38 +390,3 @@ def _here(rank: int) -> str:
 
 def _failed(rank: int) -> str:
     return f"failed {rank}"
-
-
-def as_environment(seat: Seat) -> Any:
-    """Return what tells Fabric where a process sits."""
-    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-
-    class Environment(ClusterEnvironment):
-        """Of processes that are there already, and have met."""
-
-        creates_processes_externally = True
-        main_address, main_port = HERE, 0
-
-        @staticmethod
-        def detect() -> bool:
-            return False
-
-        def world_size(self) -> int:
-            return seat.ranks.number
-
-        def set_world_size(self, size: int) -> None:
-            del size
-
-        def global_rank(self) -> int:
-            return seat.ranks.rank
-
-        def set_global_rank(self, rank: int) -> None:
-            del rank
-
-        def local_rank(self) -> int:
-            return seat.local
-
-        def node_rank(self) -> int:
-            return seat.node
-
-    return Environment()
