@@ -18,7 +18,7 @@ class _Bound(partial[Any]):
         Kedro does not, and without that it calls no hooks there, which tell a node where it
         writes.
         """
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc] # which typeshed leaves out
         if multiprocessing.parent_process() is not None and project.PACKAGE_NAME is None:
             project.configure_project(__name__.partition(".")[0])
 
