@@ -1,6 +1,7 @@
 """What is refused before a study begins, each in one sentence."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from kedro.pipeline import Pipeline
 
 from maskwise.checks import names_in_files
 from maskwise.errors import UserError
+from maskwise.hooks import MaskwiseHooks
 from maskwise.pipeline_registry import PROJECT
-from maskwise.pipelines import tuning
+from maskwise.pipelines import standing, tuning
 from maskwise.pipelines.tune import create_pipeline
 from maskwise.replicates import read_studies
 from maskwise.settings import CONFIG_LOADER_ARGS
@@ -129,6 +131,19 @@ def test_a_changed_recipe_or_space_is_another_study(
         check({**shipped, "random_box": recipe}, folder, SPACE)
     with pytest.raises(UserError, match=rf"another space \({RATE}\)"):
         check(shipped, folder, {RATE: {**NUMBER, "high": 0.02}})
+
+
+@pytest.mark.filterwarnings("ignore:.*dataset names contain")
+def test_workers_of_a_study_keep_one_another_from_no_node() -> None:
+    """They all end with the study's last trial, within a second."""
+    pipeline: Pipeline = create_pipeline({"phantom": STUDY}, PROJECT)
+    catalog = SimpleNamespace(get=lambda name: None)
+
+    for node in pipeline.nodes:
+        MaskwiseHooks().before_node_run(node, catalog, {})
+        place = standing._PLACE.get()
+        assert place is not None
+        assert not place.locks
 
 
 @pytest.mark.filterwarnings("ignore:.*dataset names contain")

@@ -1,5 +1,6 @@
 """A study's trials: the same for the same seed, given up in time, gone on with after a kill."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
+from maskwise.artefacts.atomic import explained
 from maskwise.errors import UserError
 from maskwise.tune.table import importances, trials_table
 from maskwise.tune.trials import Score, Told
@@ -118,6 +120,24 @@ def test_a_study_of_which_no_trial_can_be_made_stops_after_three(folder: Path) -
         run(folder, Never(), **QUICK)
 
 
+def test_a_full_disk_ends_the_run_and_uses_up_no_trial(folder: Path) -> None:
+    class Full(Toy):
+        def __call__(self, values: Any, seed: int, trial: int, told: Told) -> Score:
+            with explained(folder / "last.pt"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    options: dict[str, Any] = {"trials": 1, "seeds": [0], "retries": 0}
+    for _ in range(2):
+        with pytest.raises(UserError, match="the disk is full"):
+            run(folder, full := Full(), **options)
+        assert full.done == []  # its checkpoints are still needed
+
+    study, _ = run(folder, **options)
+
+    table = trials_table(study, (0,), space(config()))
+    assert list(table["state"]) == ["interrupted", "interrupted", "complete"]
+
+
 class Interrupted(Toy):
     """Is interrupted in the second seed of its second trial."""
 
@@ -141,6 +161,27 @@ def test_an_interrupted_trial_goes_on_with_its_values_and_the_seeds_it_has(
     assert list(table["state"]) == ["complete", "interrupted", *["complete"] * 3]
     assert list(table["again"])[:3] == [-1, -1, 1]
     assert sorted(trained.done) == [1, 3, 4]
+
+
+def test_of_two_interrupted_workers_each_puts_its_own_trial_back_once(folder: Path) -> None:
+    class Second(Toy):
+        def __call__(self, *asked: Any) -> Score:
+            raise KeyboardInterrupt
+
+    class First(Toy):
+        """Is interrupted after another worker was, whose trial is the later one."""
+
+        def __call__(self, *asked: Any) -> Score:
+            with pytest.raises(KeyboardInterrupt):
+                run(folder, Second(), trials=2, seeds=[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, First(), trials=2, seeds=[0])
+    study, trained = run(folder, trials=2, seeds=[0])
+
+    assert sorted(trial for _, _, trial in trained.asked) == [0, 1]
+    assert len(study.get_trials()) == 4
 
 
 WORKER = textwrap.dedent(

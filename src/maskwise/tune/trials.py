@@ -10,14 +10,14 @@ from typing import Any, Protocol
 
 import optuna
 from filelock import BaseFileLock
-from optuna.storages import fail_stale_trials
+from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from maskwise.errors import UserError, shown
+from maskwise.errors import HinderedError, UserError, shown
 from maskwise.tune.config import TuneConfig
 from maskwise.tune.space import Space, Values
-from maskwise.tune.storage import quietly, retrying
+from maskwise.tune.storage import quietly
 from maskwise.tune.two_pruners import SCORES
 from maskwise.wording import count
 
@@ -29,19 +29,22 @@ MOST_REFUSED = 3
 SECONDS_BETWEEN_LOOKS = 1.0
 """At the trials of other workers."""
 
-EPOCHS, SEED_SCORES, METRIC, REFUSED, PRUNED_BY, RETRIED = (
+EPOCHS, SEED_SCORES, METRIC, REFUSED, PRUNED_BY = (
     "epochs",
     "scores",
     "metric",
     "refused",
     "pruned_by",
-    "retried_by_us",
 )
 """Attributes of a trial."""
 
 Told = Callable[[float, float | None], None]
 """Is told after each epoch which share of the steps is done, and the figure that a pruner
 looks at, where there is one."""
+
+
+class RefusedError(Exception):
+    """A trial's values cannot be trained with; the next trial may do better."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ class Trials:
 
         Raises:
             UserError: if nothing but refused trials comes of it.
-            KeyboardInterrupt: passed on; the trial goes on when the study does.
+            HinderedError: passed on; the trial goes on when the study does.
+            KeyboardInterrupt: as ``HinderedError``.
         """
         told = False
         while True:
@@ -122,23 +126,32 @@ class Trials:
         return self.study.get_trials(deepcopy=False)
 
     def _one(self) -> None:
+        numbers: list[int] = []
+
+        def objective(trial: Trial) -> float:
+            numbers.append(trial.number)
+            try:
+                return self._objective(trial)
+            except (KeyboardInterrupt, HinderedError):
+                # Until it is put back: another worker would take the study for finished.
+                self.turn.acquire()
+                raise
+
         try:
             with quietly():
-                self.study.optimize(self._objective, n_trials=1, catch=(UserError,))
-        except KeyboardInterrupt:
-            self._put_back()
+                self.study.optimize(objective, n_trials=1, catch=(RefusedError,))
+        except (KeyboardInterrupt, HinderedError):
+            for number in numbers:
+                self._put_back(number)
             raise
         self._give_up_if_all_are_refused()
 
-    def _put_back(self) -> None:
-        """Queue what was interrupted, as is done with a trial whose process died."""
-        failed = [
-            trial
-            for trial in self.study.get_trials(deepcopy=True, states=(TrialState.FAIL,))
-            if trial.user_attrs.get(RETRIED) == trial.number
-        ]
-        for trial in failed[-1:]:
-            retrying(self.config)(self.study, trial)
+    def _put_back(self, number: int) -> None:
+        """Queue a trial that did not end by itself, however often that happens."""
+        trial = self.study.get_trials(deepcopy=True)[number]
+        if trial.state is TrialState.FAIL and REFUSED not in trial.user_attrs:
+            with quietly():
+                RetryHeartbeatStaleTrialCallback()(self.study, trial)
 
     def _give_up_if_all_are_refused(self) -> None:
         trials = counting(self.study.get_trials(deepcopy=False))
@@ -154,18 +167,17 @@ class Trials:
         state = _Running(trial, self.config, trial.user_attrs.get(EPOCHS, 0))
         try:
             score = state.all_seeds(self.train, values, first)
+        except HinderedError:
+            raise
         except UserError as error:
             trial.set_user_attr(REFUSED, str(error))
             log.warning("tune: trial %d was refused: %s", trial.number, error)
             self.finished(first)
-            raise
+            raise RefusedError from error
         except optuna.TrialPruned as pruned:
             trial.set_user_attr(PRUNED_BY, str(pruned))
             log.info("tune: trial %d was given up %s", trial.number, pruned)
             self.finished(first)
-            raise
-        except KeyboardInterrupt:
-            trial.set_user_attr(RETRIED, trial.number)
             raise
         log.info("tune: trial %d: score %.4f", trial.number, score)
         self.finished(first)
