@@ -112,6 +112,10 @@ class MaskwiseHooks:
             # What predict is asked for names scans, and so perhaps patients.
             if name.startswith(PARAMETERS) and "predict" not in node.tags
         }
+        if "tune" in options:
+            from maskwise.pipelines import tuning
+
+            options["tune"] = tuning.without_password(options["tune"])
         standing.tell(
             standing.Place(
                 address=standing.address_of(node),

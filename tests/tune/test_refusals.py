@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from kedro.config import OmegaConfigLoader
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
 
 from maskwise.checks import names_in_files
 from maskwise.errors import UserError
@@ -16,6 +16,7 @@ from maskwise.pipelines import standing, tuning
 from maskwise.pipelines.tune import create_pipeline
 from maskwise.replicates import read_studies
 from maskwise.settings import CONFIG_LOADER_ARGS
+from maskwise.tune.stage import own_folder
 
 STUDY = read_studies(PROJECT)["phantom"]
 RECIPES = names_in_files(PROJECT / "conf", ["base"]).recipes
@@ -133,17 +134,37 @@ def test_a_changed_recipe_or_space_is_another_study(
         check(shipped, folder, {RATE: {**NUMBER, "high": 0.02}})
 
 
+def test_two_studies_of_a_recipe_keep_their_trials_apart() -> None:
+    folders = {own_folder(Path("tune/dqn"), name) for name in ("first", "a/b", "..", "second")}
+    assert len(folders) == 4
+    assert {folder.parent for folder in folders} == {Path("tune/dqn")}
+
+
+def place_of(node: Node, inputs: dict[str, Any]) -> standing.Place:
+    """Return what the hooks tell a node before it runs."""
+    MaskwiseHooks().before_node_run(node, SimpleNamespace(get=lambda name: None), inputs)
+    place = standing._PLACE.get()
+    standing._PLACE.set(None)
+    assert place is not None
+    return place
+
+
 @pytest.mark.filterwarnings("ignore:.*dataset names contain")
 def test_workers_of_a_study_keep_one_another_from_no_node() -> None:
     """They all end with the study's last trial, within a second."""
     pipeline: Pipeline = create_pipeline({"phantom": STUDY}, PROJECT)
-    catalog = SimpleNamespace(get=lambda name: None)
-
     for node in pipeline.nodes:
-        MaskwiseHooks().before_node_run(node, catalog, {})
-        place = standing._PLACE.get()
-        assert place is not None
-        assert not place.locks
+        assert not place_of(node, {}).locks
+
+
+@pytest.mark.filterwarnings("ignore:.*dataset names contain")
+def test_run_json_does_not_hold_the_password_of_the_database() -> None:
+    node = create_pipeline({"phantom": STUDY}, PROJECT).nodes[0]
+    options = {"trials": 5, "storage": "postgresql://me:secret@host/db"}
+
+    written = place_of(node, {"params:tune": options}).options["tune"]
+
+    assert written == {"trials": 5, "storage": "postgresql://me:***@host/db"}
 
 
 @pytest.mark.filterwarnings("ignore:.*dataset names contain")

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from maskwise.artefacts.atomic import explained
 from maskwise.errors import UserError
+from maskwise.tune.storage import reached, url_of
 from maskwise.tune.table import importances, trials_table
 from maskwise.tune.trials import Score, Told
 from tune.toys import EPOCHS, RATE, Toy, config, open_toy, run, space
@@ -254,7 +255,13 @@ def test_two_workers_share_a_study_and_make_no_trial_twice(folder: Path) -> None
     ("storage", "message"),
     [
         ("postgresql://me:secret@127.0.0.1:9/db", r"tune\.storage: .*(driver|reached)"),
-        ("no address", r"tune\.storage: 'no address' is no address of a database.*sqlite:///"),
+        (
+            "no secret",
+            r"tune\.storage: what stands there is no address of a database.*sqlite:///",
+        ),
+        ("postgresql://me:secret@host:port/db", r"tune\.storage: what stands there cannot be"),
+        ("postgresql://me:my@secret@127.0.0.1:9/db", r"tune\.storage: what stands there "),
+        ("postgresql://127.0.0.1:9/db?password=secret", r"tune\.storage: postgresql.*:9/db "),
         ("sqlite:////proc/nowhere/study.db", r"tune\.storage: sqlite.*cannot be reached"),
     ],
 )
@@ -266,6 +273,16 @@ def test_a_storage_that_cannot_be_reached_is_told_without_its_password(
 
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_database_that_goes_away_during_a_study_is_told_in_one_sentence(
+    folder: Path,
+) -> None:
+    with (
+        pytest.raises(UserError, match=r"tune\.storage: sqlite.* cannot be reached"),
+        reached(url_of(config(), folder)),
+    ):
+        run(folder, lambda *_: (folder / "study.db").write_bytes(b"gone" * 1024), **QUICK)
 
 
 def test_a_study_of_another_space_is_refused_and_left_as_it_is(folder: Path) -> None:

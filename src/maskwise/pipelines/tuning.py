@@ -42,6 +42,14 @@ def read_run(
     )
 
 
+def without_password(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the block ``tune`` as it may be written down: without what opens its database."""
+    from maskwise.tune.storage import hidden
+
+    storage = block.get("storage")
+    return {**block, "storage": hidden(str(storage))} if storage else dict(block)
+
+
 def replicates(pipeline: Pipeline, parameters: Mapping[str, Any]) -> list[Replicate]:
     """Return what a run of tune trains: one recipe of one source, with the study's seeds.
 

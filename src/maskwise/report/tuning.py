@@ -95,8 +95,8 @@ def _first(study: Mapping[str, Any], folder: str) -> Iterator[Element]:
     yield Table("The best trial's values", ["parameter", "recipe", "best"], rows)
     yield Paragraph(
         "Of many trials the best is also the luckiest: its validation score is too good by "
-        "that choice alone, and no test image was looked at. How good it is, the test part says "
-        "once, with seeds that the study did not use: write "
+        "that choice alone, and no test image was looked at. How good it is, the test part "
+        "says once, with seeds that the study did not use: write "
         f"`seeds: {list(unused_seeds(study['seeds']))}` for {study['source']} in "
         "conf/base/experiment.yml, and type"
     )

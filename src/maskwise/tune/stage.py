@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 from filelock import FileLock
@@ -17,7 +18,7 @@ from maskwise.pretrain.recipe import PretrainConfig
 from maskwise.tune.config import TuneConfig
 from maskwise.tune.objective import Training, parse_blocks
 from maskwise.tune.space import Blocks, Space, build_space, overlay
-from maskwise.tune.storage import open_study
+from maskwise.tune.storage import open_study, reached, url_of
 from maskwise.tune.table import best_yaml, curves, importances, trials_table
 from maskwise.tune.trials import METRIC, Trials, counting
 
@@ -84,12 +85,19 @@ def tune(store: Store, splits: pd.DataFrame, run: TuneRun) -> Tuned:
     """Make the study's trials, or those that are left; other workers may be at it as well.
 
     Raises:
-        UserError: as ``check_study``; if the images are not those of the study, or no trial
-            could be completed.
+        UserError: as ``check_study``; if the images are not those of the study, the database
+            goes away, or no trial could be completed.
     """
+    with reached(url_of(run.config, run.folder)):
+        return _tune(store, splits, run)
+
+
+def _tune(store: Store, splits: pd.DataFrame, run: TuneRun) -> Tuned:
     config, space = run.config, run.space
     study = open_study(config, run.folder, run.name, run.facts())
     _check_images(study, store.header.data_hash)
+    own = own_folder(run.folder, study.study_name)
+    own.mkdir(exist_ok=True)
     training = Training(
         store=store,
         splits=splits,
@@ -101,11 +109,16 @@ def tune(store: Store, splits: pd.DataFrame, run: TuneRun) -> Tuned:
         finetune=run.finetune,
         evaluate=run.evaluate,
         reports=config.prune_epochs.reports,
-        folder=run.folder,
+        folder=own,
     )
-    turn = FileLock(run.folder / "turn.lock")
+    turn = FileLock(own / "turn.lock")
     Trials(study, space, config, training, training.finished, turn).run()
     return told(study, run, space)
+
+
+def own_folder(folder: Path, name: str) -> Path:
+    """Return where a study's checkpoints lie: the recipe may have another study, too."""
+    return folder / f"study_{quote(name, safe='')}"
 
 
 def told(study: Any, run: TuneRun, space: Space) -> Tuned:
