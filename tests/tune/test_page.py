@@ -14,7 +14,7 @@ from maskwise.evaluate.config import EvaluateConfig
 from maskwise.finetune.run import FinetuneConfig
 from maskwise.pretrain.recipe import PretrainConfig, parse_recipe
 from maskwise.report.tuning import render
-from maskwise.tune.stage import Tuned, TuneRun, told
+from maskwise.tune.stage import Tuned, TuneRun, summarise
 from pretrain.toys import SIMCLR
 from tune.toys import RATE, config, run, space
 
@@ -33,7 +33,7 @@ def tuned(shared_folder: Path) -> Tuned:
     study, _ = run(shared_folder, **options)
     asked = config(**options)
     stages = PretrainConfig(), FinetuneConfig(), EvaluateConfig()
-    return told(
+    return summarise(
         study, TuneRun(asked, "phantom", "toy", BASE, *stages, shared_folder), space(asked)
     )
 

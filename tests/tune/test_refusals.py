@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.pipeline import Node, Pipeline
+from optuna import load_study
 
 from maskwise.checks import names_in_files
 from maskwise.errors import UserError
@@ -125,13 +126,22 @@ def test_a_storage_that_cannot_be_reached_is_told_before_anything_runs(
 def test_a_changed_recipe_or_space_is_another_study(
     shipped: dict[str, Any], folder: Path
 ) -> None:
+    check(shipped, folder, {RATE: {**NUMBER, "high": 0.02}})
+    check(shipped, folder, SPACE)  # a study without a trial can still become another
+    (path,) = folder.rglob("study.db")
+    load_study(study_name="phantom.random_box", storage=f"sqlite:///{path}").ask()
     check(shipped, folder, SPACE)
     recipe = {**shipped["random_box"], "augmentation": {"shift_px": 1}}
+    probe = {**shipped["finetune"], "probe": {"strengths": [0.5]}}
+    aside = {**shipped["pretrain"], "checkpoint_every": 7}
 
-    with pytest.raises(UserError, match=r"another recipe \(augmentation\)"):
+    with pytest.raises(UserError, match=r"its recipe \(augmentation\)"):
         check({**shipped, "random_box": recipe}, folder, SPACE)
-    with pytest.raises(UserError, match=rf"another space \({RATE}\)"):
+    with pytest.raises(UserError, match=rf"its space \({RATE}\)"):
         check(shipped, folder, {RATE: {**NUMBER, "high": 0.02}})
+    with pytest.raises(UserError, match=r"its options \(finetune\.probe\)"):
+        check({**shipped, "finetune": probe}, folder, SPACE)
+    check({**shipped, "pretrain": aside}, folder, SPACE)
 
 
 def test_two_studies_of_a_recipe_keep_their_trials_apart() -> None:

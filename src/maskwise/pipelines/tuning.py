@@ -1,4 +1,4 @@
-"""Blocks of YAML become a study of tune, and what is wrong with it is told before it begins."""
+"""Blocks of YAML become a study of tune, which is checked before it begins."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -59,7 +59,7 @@ def replicates(pipeline: Pipeline, parameters: Mapping[str, Any]) -> list[Replic
     studies = sorted(str(node.namespace) for node in pipeline.nodes if "tune" in node.tags)
     if len(studies) > 1:
         raise UserError(
-            f"--pipelines tune: one recipe of one source a run, but this asks for "
+            f"--pipelines tune: one recipe of one source per run, but this asks for "
             f"{len(studies)}; name one, as in --namespaces {studies[0]}"
         )
     source, recipe = studies[0].split(".")

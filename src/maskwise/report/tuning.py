@@ -147,10 +147,10 @@ def _mattered(trials: pd.DataFrame, study: Mapping[str, Any]) -> Section:
 
 def _given_up(trials: pd.DataFrame, study: Mapping[str, Any]) -> Section:
     tallies = trials["state"].value_counts()
-    told = [f"{tallies[state]} {state}" for state in tallies.index]
+    states = [f"{tallies[state]} {state}" for state in tallies.index]
     complete = trials[trials["state"] == "complete"]
     counted = trials[trials["state"].isin(["complete", "given up"])]
-    elements: list[Element] = [Paragraph(f"Trials: {listing(told)}.")]
+    elements: list[Element] = [Paragraph(f"Trials: {listing(states)}.")]
     if complete["epochs"].sum():
         spent, whole = counted["epochs"].sum(), complete["epochs"].mean() * len(counted)
         elements.append(

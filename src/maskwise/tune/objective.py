@@ -29,7 +29,7 @@ from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe, parse_recip
 from maskwise.pretrain.replicate import PretrainRun, pretraining
 from maskwise.tune.config import ObjectiveConfig
 from maskwise.tune.space import Blocks, Values, laid
-from maskwise.tune.trials import Score, Told
+from maskwise.tune.trials import Progress, Score
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,14 @@ class Training:
     folder: Path
     """Of the trials' checkpoints."""
 
-    def __call__(self, values: Values, seed: int, trial: int, told: Told) -> Score:
+    def __call__(self, values: Values, seed: int, trial: int, progress: Progress) -> Score:
         parsed = parse_blocks(laid(values, self.base), "")
         store, splits = without_test(self.store, self.splits, seed)
         steps = parsed.recipe.timeline(parsed.budget.steps).steps
         figure = watched_figure(parsed.tuning.task)
 
         def report(row: Mapping[str, float]) -> None:
-            told(row["step"] / steps, row.get(figure))
+            progress(row["step"] / steps, row.get(figure))
 
         run = PretrainRun(
             recipe=parsed.recipe,

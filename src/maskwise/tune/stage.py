@@ -25,6 +25,23 @@ from maskwise.tune.trials import METRIC, Trials, counting
 __all__ = ["TuneConfig", "TuneRun", "Tuned", "check_study", "tune"]
 
 
+_NO_SCORE = {
+    "pretrain": {
+        "device",
+        "channels_last",
+        "deterministic",
+        "checkpoint_every",
+        "checkpoints",
+        "gallery_moments",
+        "watches",
+        "second_run",
+    },
+    "finetune": {"modes", "keep", "device"},
+    "evaluate": {"draws", "seed", "against", "except_recipes", "pairs", "primary", "test"},
+}
+"""Options of the stages that change no trial's score, or that a study overrides."""
+
+
 @dataclass(frozen=True)
 class TuneRun:
     """A study of one recipe on one source."""
@@ -57,6 +74,12 @@ class TuneRun:
             "objective": asdict(self.config.objective),
             "seeds": list(self.config.seeds),
             **self.base,
+            "options": {
+                f"{stage}.{name}": value
+                for stage in _NO_SCORE
+                for name, value in asdict(getattr(self, stage)).items()
+                if name not in _NO_SCORE[stage]
+            },
         }
         found: dict[str, Any] = json.loads(json.dumps(facts, default=str))
         return found
@@ -77,7 +100,7 @@ class Tuned:
 
 
 def check_study(run: TuneRun) -> None:
-    """Raise ``UserError`` where the study cannot be opened, or is one of another space."""
+    """Raise ``UserError`` where the study cannot be opened, or differs from it."""
     open_study(run.config, run.folder, run.name, run.facts())
 
 
@@ -113,7 +136,7 @@ def _tune(store: Store, splits: pd.DataFrame, run: TuneRun) -> Tuned:
     )
     turn = FileLock(own / "turn.lock")
     Trials(study, space, config, training, training.finished, turn).run()
-    return told(study, run, space)
+    return summarise(study, run, space)
 
 
 def own_folder(folder: Path, name: str) -> Path:
@@ -121,7 +144,7 @@ def own_folder(folder: Path, name: str) -> Path:
     return folder / f"study_{quote(name, safe='')}"
 
 
-def told(study: Any, run: TuneRun, space: Space) -> Tuned:
+def summarise(study: Any, run: TuneRun, space: Space) -> Tuned:
     """Return what a finished study says."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
@@ -170,7 +193,7 @@ def _before(run: TuneRun, path: str) -> Any:
 
 def _check_images(study: Any, data_hash: str) -> None:
     known = study.user_attrs.get("images")
-    if known is None:
+    if known is None or not study.get_trials(deepcopy=False):
         study.set_user_attr("images", data_hash)
     elif known != data_hash:
         raise UserError(

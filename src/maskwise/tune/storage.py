@@ -1,4 +1,4 @@
-"""The study's database: told from another study's, with signs of life of its trials."""
+"""The study's database: kept apart from another study's, with signs of life of its trials."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -36,12 +36,12 @@ def open_study(config: TuneConfig, folder: Path, name: str, facts: Mapping[str, 
         config: the options.
         folder: of the study's own; without a ``storage`` the database is made there.
         name: of the study, unless the options name one.
-        facts: what it searches and what its scores are of, as JSON has it; a study that says
-            otherwise is another one.
+        facts: what it searches and what its scores are of, as JSON has it; a study with trials
+            that says otherwise is another one.
 
     Raises:
-        UserError: if the storage cannot be reached, or holds a study of another space by that
-            name.
+        UserError: if the storage cannot be reached, or holds a study by that name that
+            says otherwise.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # we say it ourselves
     url = url_of(config, folder)
@@ -136,7 +136,7 @@ def _unreachable(url: str, error: Exception) -> UserError:
 
 
 def hidden(url: str) -> str:
-    """Return the address without what may be a password; ``UNREADABLE`` if that is not plain."""
+    """Return the address without what may be a password; ``UNREADABLE`` in doubt."""
     try:
         read = make_url(url)
     except (ArgumentError, ValueError):
@@ -147,16 +147,16 @@ def hidden(url: str) -> str:
 
 
 def _check_same(study: Study, facts: Mapping[str, Any], where: str) -> None:
-    """Mark a new study with ``facts``; refuse one that was marked with others."""
+    """Mark a study without a trial with ``facts``; refuse one that was marked with others."""
     known = study.user_attrs.get(SPACE)
-    if known is None:
+    if known is None or not study.get_trials(deepcopy=False):
         study.set_user_attr(SPACE, dict(facts))
         return
     differs = next(_differences(known, facts), None)
     if differs is not None:
         raise UserError(
-            f"tune.study: {shown(study.study_name)} in {where} is a study of another "
-            f"{differs}, so that its trials tell nothing about these; name a new one with "
+            f"tune.study: {shown(study.study_name)} in {where} has trials, and differs in its "
+            f"{differs}, so that they tell nothing about these; name a new one with "
             "tune.study, or go back to what it was"
         )
 
