@@ -254,6 +254,7 @@ class Clock:
         assert self.now < 120, "waited for ever"
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_a_process_killed_before_its_trial_began_is_not_waited_for_for_ever(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +344,7 @@ def test_a_study_of_another_space_is_refused_and_left_as_it_is(folder: Path) -> 
     assert len(open_toy(folder, config()).get_trials()) == 4
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_a_study_with_other_seeds_is_another_study_once_it_has_a_trial(folder: Path) -> None:
     open_toy(folder, config(), seeds=[5])
     open_toy(folder, config(), seeds=[0]).ask()

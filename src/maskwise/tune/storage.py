@@ -79,6 +79,12 @@ def reached(url: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
         raise _unreachable(url, error) from None
+    except UnboundLocalError as error:
+        # Optuna 5.0 trips over its own variable where the database fails at a trial's end.
+        before = error.__context__
+        if not isinstance(before, SQLAlchemyError | StorageInternalError):
+            raise
+        raise _unreachable(url, before) from None
 
 
 @contextmanager

@@ -80,7 +80,7 @@ class Trials:
     config: TuneConfig
     train: Train
     finished: Callable[[int], None]
-    """Called with the number, as ``Train`` has it, of a trial that needs no checkpoint any more."""
+    """Called with a trial, by its number as ``Train`` has it, that needs no checkpoint."""
     turn: BaseFileLock
     """Held from looking how many trials there are until one more is there."""
     _lifeless: dict[int, float] = field(default_factory=dict, init=False)
