@@ -1,5 +1,6 @@
 """What is refused before a study begins, each in one sentence."""
 
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,13 +12,16 @@ from optuna import load_study
 
 from maskwise.checks import names_in_files
 from maskwise.errors import UserError
+from maskwise.evaluate.config import EvaluateConfig
+from maskwise.finetune.run import FinetuneConfig
 from maskwise.hooks import MaskwiseHooks
 from maskwise.pipeline_registry import PROJECT
 from maskwise.pipelines import standing, tuning
 from maskwise.pipelines.tune import create_pipeline
+from maskwise.pretrain.recipe import PretrainConfig
 from maskwise.replicates import read_studies
 from maskwise.settings import CONFIG_LOADER_ARGS
-from maskwise.tune.stage import own_folder
+from maskwise.tune.stage import _NO_SCORE, own_folder
 
 STUDY = read_studies(PROJECT)["phantom"]
 RECIPES = names_in_files(PROJECT / "conf", ["base"]).recipes
@@ -175,6 +179,14 @@ def test_run_json_does_not_hold_the_password_of_the_database() -> None:
     written = place_of(node, {"params:tune": options}).options["tune"]
 
     assert written == {"trials": 5, "storage": "postgresql://me:***@host/db"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "options"),
+    [("pretrain", PretrainConfig), ("finetune", FinetuneConfig), ("evaluate", EvaluateConfig)],
+)
+def test_what_a_study_leaves_aside_are_options_that_there_are(stage: str, options: Any) -> None:
+    assert _NO_SCORE[stage] < {each.name for each in fields(options)}
 
 
 @pytest.mark.filterwarnings("ignore:.*dataset names contain")
