@@ -31,7 +31,7 @@ from maskwise.tune.config import TuneConfig
 from maskwise.tune.objective import Training
 from maskwise.tune.space import Values, build_space
 from maskwise.tune.storage import open_study
-from maskwise.tune.trials import EPOCHS, Score, Told, Trials
+from maskwise.tune.trials import EPOCHS, Progress, Score, Trials
 from turns import machine
 
 SPACE: dict[str, Any] = {
@@ -61,7 +61,7 @@ class Remembered:
         default_factory=dict
     )
 
-    def __call__(self, values: Values, seed: int, trial: int, told: Told) -> Score:
+    def __call__(self, values: Values, seed: int, trial: int, progress: Progress) -> Score:
         key = (*sorted(values.items()), seed)
         if key not in self.known:
             heard: list[tuple[float, float | None]] = []
@@ -69,7 +69,7 @@ class Remembered:
             self.known[key] = heard, score
         heard, score = self.known[key]
         for share, figure in heard:
-            told(share, figure)
+            progress(share, figure)
         return score
 
     def finished(self, trial: int) -> None:

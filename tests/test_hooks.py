@@ -770,15 +770,19 @@ def test_a_second_run_of_a_node_at_work_leaves_with_a_message(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("second_run", ["leave", "wait"])
+@pytest.mark.parametrize(
+    "replicate", ["checkpoints/dqn/s0", "tune/dqn/study_phantom.dqn/trial_4/s0"]
+)
 def test_images_that_another_run_is_training_on_are_not_made_anew(
-    tmp_path: Path, second_run: str
+    tmp_path: Path, second_run: str, replicate: str
 ) -> None:
     parameters = load()
     parameters["pretrain"] |= {"checkpoints": "models", "second_run": second_run}
-    lock = tmp_path / "models/phantom/checkpoints/dqn/s0/lock"
+    lock = tmp_path / "models/phantom" / replicate / "lock"
     lock.parent.mkdir(parents=True)
     with FileLock(lock):
-        with pytest.raises(UserError, match=r"phantom: another run is pre-training dqn\.s0 on"):
+        name = r"phantom: another run is training (dqn|trial_4)\.s0 on"
+        with pytest.raises(UserError, match=name):
             check_idle(tmp_path, parameters, "phantom", {"ingest", "report"})
         check_idle(tmp_path, parameters, "phantom", {"pretrain", "report"})
         check_idle(tmp_path, parameters, "busi", {"ingest"})

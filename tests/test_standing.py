@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import AbstractRunner, SequentialRunner, ThreadRunner
 
+from maskwise import interruption
 from maskwise.datasets import RawFolder
 from maskwise.errors import UserError
 from maskwise.interruption import at_work, handing_on, interruptions
@@ -199,3 +201,27 @@ def test_ctrl_c_reaches_a_thread_that_looks_and_one_that_does_not_and_those_yet_
     assert sorted(ended) == ["SIGINT", "interrupted"]
     with handing_on(beside=False), at_work():
         pass  # another run begins
+
+
+def test_a_thread_is_told_of_a_stop_while_it_looks_for_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(interruption._PROCESS, "stopped", None)
+    monkeypatch.setattr(
+        interruption, "_refuse_after_stop", lambda: interruption._stop_threads(signal.SIGTERM)
+    )
+
+    def work() -> None:
+        try:
+            with at_work():
+                for _ in range(1_000):
+                    time.sleep(0.001)
+        except KeyboardInterrupt:
+            ended.append("stopped")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+    assert ended == ["stopped"]

@@ -244,14 +244,15 @@ def check_idle(
     if not {"generate", "ingest", "preprocess"} & set(stages):
         return
     config = parsing.pretrain(parameters["pretrain"], "pretrain")
-    replicates = project / config.checkpoints / source / "checkpoints"
-    for path in sorted(replicates.glob("*/*/lock")):
+    folder = project / config.checkpoints / source
+    trials = folder.glob("tune/*/study_*/trial_*/*/lock")
+    for path in sorted([*folder.glob("checkpoints/*/*/lock"), *trials]):
         try:
             with FileLock(path, blocking=False):
                 pass
         except Timeout:
             raise UserError(
-                f"{source}: another run is pre-training {path.parent.parent.name}."
+                f"{source}: another run is training {path.parent.parent.name}."
                 f"{path.parent.name} on these images (it holds {path}), and this one would "
                 "make them anew, for which `pretrain.second_run: wait` does not wait; wait "
                 "until that run ends, or run other replicates of it: --tags pretrain,finetune "

@@ -20,6 +20,10 @@ class UserError(Exception):
     """What is wrong, where, and what to do. Shown without a traceback, exit code 1."""
 
 
+class HinderedError(UserError):
+    """What was asked for is right, but a full disk, say, or another run is in its way."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM asked to stop: what Ctrl-C is, but for the exit code."""
 

@@ -61,11 +61,11 @@ class MaskwiseHooks:
         checks.check_typed(context.params, loader.runtime_params or {})
         checks.check_parameters(context.params, chosen, known)
         stages = {tag for node in pipeline.nodes for tag in node.tags}
-        tuned: list[Replicate] = []
+        searched: list[Replicate] = []
         if "tune" in stages:
             from maskwise.pipelines import tuning  # and Optuna with it
 
-            tuned = tuning.replicates(pipeline, context.params)
+            searched = tuning.replicates(pipeline, context.params)
             stages |= {"pretrain", "finetune"}
         for study in chosen:
             checks.check_labels(context.params, study, stages)
@@ -81,15 +81,15 @@ class MaskwiseHooks:
                 for replicate in study.all_replicates
                 if replicate.dataset("encoder") in begun
             ]
-            + tuned,
+            + searched,
         )
         name = (run_params["pipeline_names"] or ["__default__"])[0]
-        if tuned:  # from artefacts of the source's own pipeline
-            name = tuned[0].source
+        if searched:  # from artefacts of the source's own pipeline
+            name = searched[0].source
         shown = chosen[0].source if name == "__default__" and chosen else name
         check_inputs(pipeline, pipelines[name], catalog, shown, context.env)
-        if tuned:
-            recipe = tuned[0].recipe
+        if searched:
+            recipe = searched[0].recipe
             tuning.check(context.project_path, context.params, chosen[0], recipe, known.recipes)
         if run_params["only_missing_outputs"]:
             mark_outdated(pipeline, catalog)
@@ -112,6 +112,10 @@ class MaskwiseHooks:
             # What predict is asked for names scans, and so perhaps patients.
             if name.startswith(PARAMETERS) and "predict" not in node.tags
         }
+        if "tune" in options:
+            from maskwise.pipelines import tuning
+
+            options["tune"] = tuning.without_password(options["tune"])
         standing.tell(
             standing.Place(
                 address=standing.address_of(node),
@@ -193,9 +197,11 @@ def _changed(name: str, catalog: Any) -> float:
 
 def _encoders(pipeline: Pipeline, catalog: Any) -> Iterator[str]:
     """Yield where the encoders lie that a run ends with, those that it does not fine-tune."""
-    tuned = {name for node in pipeline.nodes if "finetune" in node.tags for name in node.inputs}
+    fine_tuned = {
+        name for node in pipeline.nodes if "finetune" in node.tags for name in node.inputs
+    }
     ends = sorted(name for name in pipeline.all_outputs() if name.endswith(".encoder"))
-    paths = {name: catalog.get(name)._filepath for name in ends if name not in tuned}
+    paths = {name: catalog.get(name)._filepath for name in ends if name not in fine_tuned}
     if len(paths) > MOST_ENCODERS:
         folder = os.path.commonpath(list(paths.values()))
         yield (

@@ -95,9 +95,10 @@ def at_work() -> Iterator[None]:
             yield
         return
     thread = threading.get_ident()
-    _refuse_after_stop()
+    # First of all: a signal between the two would else reach neither this thread nor the check.
     _PROCESS.threads[thread] = None
     try:
+        _refuse_after_stop()
         yield
     except KeyboardInterrupt as interrupt:
         _say(interrupt)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from finetune.blobs import write_blobs
@@ -36,6 +37,10 @@ class Poisoned(Store):
     def fine_intensities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         assert not self.test & set(np.asarray(rows).tolist()), "a test image was read"
         return super().fine_intensities(rows)
+
+    def lesions(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        assert not self.test & set(np.asarray(rows).tolist()), "outlines of a test image"
+        return super().lesions(rows)
 
 
 def poisoned(store: Store, splits: pd.DataFrame, seed: int) -> Poisoned:
@@ -168,6 +173,20 @@ def test_two_trials_train_in_folders_of_their_own(
     train({}, 1, 5, lambda *_: None)
 
     assert {path.name for path in tmp_path.iterdir()} == {"trial_4", "trial_5"}
+
+
+def test_checkpoints_that_a_training_still_holds_are_left_alone(
+    patches: tuple[Store, pd.DataFrame], tmp_path: Path
+) -> None:
+    train = training(*patches, tmp_path)
+    folder = train.checkpoints(3) / "s0"
+    folder.mkdir(parents=True)
+
+    with FileLock(folder / "lock"):
+        train.finished(3)
+        assert folder.exists()
+    train.finished(3)
+    assert not folder.exists()
 
 
 def test_a_metric_that_the_task_lacks_gets_the_close_match(

@@ -1,19 +1,27 @@
 """What is refused before a study begins, each in one sentence."""
 
+from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kedro.config import OmegaConfigLoader
-from kedro.pipeline import Pipeline
+from kedro.pipeline import Node, Pipeline
+from optuna import load_study
 
 from maskwise.checks import names_in_files
 from maskwise.errors import UserError
+from maskwise.evaluate.config import EvaluateConfig
+from maskwise.finetune.run import FinetuneConfig
+from maskwise.hooks import MaskwiseHooks
 from maskwise.pipeline_registry import PROJECT
-from maskwise.pipelines import tuning
+from maskwise.pipelines import standing, tuning
 from maskwise.pipelines.tune import create_pipeline
+from maskwise.pretrain.recipe import PretrainConfig
 from maskwise.replicates import read_studies
 from maskwise.settings import CONFIG_LOADER_ARGS
+from maskwise.tune.stage import _NO_SCORE, own_folder
 
 STUDY = read_studies(PROJECT)["phantom"]
 RECIPES = names_in_files(PROJECT / "conf", ["base"]).recipes
@@ -122,13 +130,63 @@ def test_a_storage_that_cannot_be_reached_is_told_before_anything_runs(
 def test_a_changed_recipe_or_space_is_another_study(
     shipped: dict[str, Any], folder: Path
 ) -> None:
+    check(shipped, folder, {RATE: {**NUMBER, "high": 0.02}})
+    check(shipped, folder, SPACE)  # a study without a trial can still become another
+    (path,) = folder.rglob("study.db")
+    load_study(study_name="phantom.random_box", storage=f"sqlite:///{path}").ask()
     check(shipped, folder, SPACE)
     recipe = {**shipped["random_box"], "augmentation": {"shift_px": 1}}
+    probe = {**shipped["finetune"], "probe": {"strengths": [0.5]}}
+    aside = {**shipped["pretrain"], "checkpoint_every": 7}
 
-    with pytest.raises(UserError, match=r"another recipe \(augmentation\)"):
+    with pytest.raises(UserError, match=r"its recipe \(augmentation\)"):
         check({**shipped, "random_box": recipe}, folder, SPACE)
-    with pytest.raises(UserError, match=rf"another space \({RATE}\)"):
+    with pytest.raises(UserError, match=rf"its space \({RATE}\)"):
         check(shipped, folder, {RATE: {**NUMBER, "high": 0.02}})
+    with pytest.raises(UserError, match=r"its options \(finetune\.probe\)"):
+        check({**shipped, "finetune": probe}, folder, SPACE)
+    check({**shipped, "pretrain": aside}, folder, SPACE)
+
+
+def test_two_studies_of_a_recipe_keep_their_trials_apart() -> None:
+    folders = {own_folder(Path("tune/dqn"), name) for name in ("first", "a/b", "..", "second")}
+    assert len(folders) == 4
+    assert {folder.parent for folder in folders} == {Path("tune/dqn")}
+
+
+def place_of(node: Node, inputs: dict[str, Any]) -> standing.Place:
+    """Return what the hooks tell a node before it runs."""
+    MaskwiseHooks().before_node_run(node, SimpleNamespace(get=lambda name: None), inputs)
+    place = standing._PLACE.get()
+    standing._PLACE.set(None)
+    assert place is not None
+    return place
+
+
+@pytest.mark.filterwarnings("ignore:.*dataset names contain")
+def test_workers_of_a_study_keep_one_another_from_no_node() -> None:
+    """They all end with the study's last trial, within a second."""
+    pipeline: Pipeline = create_pipeline({"phantom": STUDY}, PROJECT)
+    for node in pipeline.nodes:
+        assert not place_of(node, {}).locks
+
+
+@pytest.mark.filterwarnings("ignore:.*dataset names contain")
+def test_run_json_does_not_hold_the_password_of_the_database() -> None:
+    node = create_pipeline({"phantom": STUDY}, PROJECT).nodes[0]
+    options = {"trials": 5, "storage": "postgresql://me:secret@host/db"}
+
+    written = place_of(node, {"params:tune": options}).options["tune"]
+
+    assert written == {"trials": 5, "storage": "postgresql://me:***@host/db"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "options"),
+    [("pretrain", PretrainConfig), ("finetune", FinetuneConfig), ("evaluate", EvaluateConfig)],
+)
+def test_what_a_study_leaves_aside_are_options_that_there_are(stage: str, options: Any) -> None:
+    assert _NO_SCORE[stage] < {each.name for each in fields(options)}
 
 
 @pytest.mark.filterwarnings("ignore:.*dataset names contain")

@@ -175,6 +175,28 @@ def test_null_takes_away_a_parameter_that_another_file_names() -> None:
         ),
         (
             {
+                "pretrain.steps": {"name": "int", "low": 2, "high": 9, "step": 3},
+                BOX: {
+                    "name": "categorical",
+                    "choices": [1],
+                    "when": {"pretrain.steps": [5, 6]},
+                },
+            },
+            r"when\.pretrain\.steps: 6 is none of its values, 2 to 8 in steps of 3",
+        ),
+        (
+            {
+                "recipe.optimisation.weight_decay": {"name": "float", "low": 0, "high": 1},
+                BOX: {
+                    "name": "categorical",
+                    "choices": [1],
+                    "when": {"recipe.optimisation.weight_decay": [0.5]},
+                },
+            },
+            "is a float, which is hardly ever equal to a value",
+        ),
+        (
+            {
                 "pretrain.steps": {
                     "name": "categorical",
                     "choices": [1, 2],

@@ -1,5 +1,6 @@
 """A study's trials: the same for the same seed, given up in time, gone on with after a kill."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,9 +14,12 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 
+from maskwise.artefacts.atomic import explained
 from maskwise.errors import UserError
+from maskwise.tune import trials
+from maskwise.tune.storage import reached, url_of
 from maskwise.tune.table import importances, trials_table
-from maskwise.tune.trials import Score, Told
+from maskwise.tune.trials import Progress, Score
 from tune.toys import EPOCHS, RATE, Toy, config, open_toy, run, space
 
 QUICK: dict[str, Any] = {"trials": 4, "seeds": [0, 1]}
@@ -91,10 +95,10 @@ def test_wilcoxon_gives_up_after_the_fourth_seed_and_not_before(folder: Path) ->
 class Reluctant(Toy):
     """Refuses values above one half, as training does that diverges."""
 
-    def __call__(self, values: Any, seed: int, trial: int, told: Told) -> Score:
+    def __call__(self, values: Any, seed: int, trial: int, progress: Progress) -> Score:
         if values[RATE] > 0.5:
             raise UserError("the loss is no longer finite")
-        return super().__call__(values, seed, trial, told)
+        return super().__call__(values, seed, trial, progress)
 
 
 def test_a_refused_trial_says_why_and_the_study_goes_on(folder: Path) -> None:
@@ -111,20 +115,38 @@ def test_a_refused_trial_says_why_and_the_study_goes_on(folder: Path) -> None:
 
 def test_a_study_of_which_no_trial_can_be_made_stops_after_three(folder: Path) -> None:
     class Never(Toy):
-        def __call__(self, values: Any, seed: int, trial: int, told: Told) -> Score:
+        def __call__(self, values: Any, seed: int, trial: int, progress: Progress) -> Score:
             raise UserError("the disk is full")
 
     with pytest.raises(UserError, match="none of 3 trials could be made: the disk is full"):
         run(folder, Never(), **QUICK)
 
 
+def test_a_full_disk_ends_the_run_and_uses_up_no_trial(folder: Path) -> None:
+    class Full(Toy):
+        def __call__(self, values: Any, seed: int, trial: int, progress: Progress) -> Score:
+            with explained(folder / "last.pt"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    options: dict[str, Any] = {"trials": 1, "seeds": [0], "retries": 0}
+    for _ in range(2):
+        with pytest.raises(UserError, match="the disk is full"):
+            run(folder, full := Full(), **options)
+        assert full.done == []  # its checkpoints are still needed
+
+    study, _ = run(folder, **options)
+
+    table = trials_table(study, (0,), space(config()))
+    assert list(table["state"]) == ["interrupted", "interrupted", "complete"]
+
+
 class Interrupted(Toy):
     """Is interrupted in the second seed of its second trial."""
 
-    def __call__(self, values: Any, seed: int, trial: int, told: Told) -> Score:
+    def __call__(self, values: Any, seed: int, trial: int, progress: Progress) -> Score:
         if len(self.asked) == 3:
             raise KeyboardInterrupt
-        return super().__call__(values, seed, trial, told)
+        return super().__call__(values, seed, trial, progress)
 
 
 def test_an_interrupted_trial_goes_on_with_its_values_and_the_seeds_it_has(
@@ -141,6 +163,27 @@ def test_an_interrupted_trial_goes_on_with_its_values_and_the_seeds_it_has(
     assert list(table["state"]) == ["complete", "interrupted", *["complete"] * 3]
     assert list(table["again"])[:3] == [-1, -1, 1]
     assert sorted(trained.done) == [1, 3, 4]
+
+
+def test_of_two_interrupted_workers_each_puts_its_own_trial_back_once(folder: Path) -> None:
+    class Second(Toy):
+        def __call__(self, *asked: Any) -> Score:
+            raise KeyboardInterrupt
+
+    class First(Toy):
+        """Is interrupted after another worker was, whose trial is the later one."""
+
+        def __call__(self, *asked: Any) -> Score:
+            with pytest.raises(KeyboardInterrupt):
+                run(folder, Second(), trials=2, seeds=[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, First(), trials=2, seeds=[0])
+    study, trained = run(folder, trials=2, seeds=[0])
+
+    assert sorted(trial for _, _, trial in trained.asked) == [0, 1]
+    assert len(study.get_trials()) == 4
 
 
 WORKER = textwrap.dedent(
@@ -161,9 +204,9 @@ WORKER = textwrap.dedent(
 class Slow(Toy):
     """Leaves another worker the time to make a trial."""
 
-    def __call__(self, values: Any, seed: int, trial: int, told: Told) -> Score:
+    def __call__(self, values: Any, seed: int, trial: int, progress: Progress) -> Score:
         time.sleep(0.1)
-        return super().__call__(values, seed, trial, told)
+        return super().__call__(values, seed, trial, progress)
 
 
 def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
@@ -197,6 +240,49 @@ def test_a_trial_whose_process_was_killed_is_marked_and_tried_again(folder: Path
     assert (table["state"] == "complete").sum() == 2
 
 
+class Clock:
+    """Time that passes only while somebody sleeps, for two minutes in all."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        assert self.now < 120, "waited for ever"
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_a_process_killed_before_its_trial_began_is_not_waited_for_for_ever(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_toy(folder, config()).ask()  # and nobody ever trains it
+    monkeypatch.setattr(trials, "time", clock := Clock())
+
+    study, _ = run(folder, trials=1, seeds=[0], grace=60, heartbeat=30)
+
+    assert 60 < clock.now < 70
+    assert [trial.state for trial in study.get_trials()] == [
+        TrialState.FAIL,
+        TrialState.COMPLETE,
+    ]
+
+
+def test_a_study_that_can_give_nothing_up_by_epochs_says_so_once(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Blind(Toy):
+        def __call__(self, values: Any, seed: int, trial: int, progress: Progress) -> Score:
+            return super().__call__(values, seed, trial, lambda share, _: progress(share, None))
+
+    trials._say_never_looked_at.cache_clear()
+    run(folder, Blind(), trials=3, seeds=[0])
+
+    assert caplog.text.count("tune.prune_epochs gives no trial up") == 1
+
+
 def test_two_workers_share_a_study_and_make_no_trial_twice(folder: Path) -> None:
     other = worker(folder, 8, 0.1)
     wait_for(folder / "begun", other)
@@ -213,7 +299,13 @@ def test_two_workers_share_a_study_and_make_no_trial_twice(folder: Path) -> None
     ("storage", "message"),
     [
         ("postgresql://me:secret@127.0.0.1:9/db", r"tune\.storage: .*(driver|reached)"),
-        ("no address", r"tune\.storage: 'no address' is no address of a database.*sqlite:///"),
+        (
+            "no secret",
+            r"tune\.storage: what stands there is no address of a database.*sqlite:///",
+        ),
+        ("postgresql://me:secret@host:port/db", r"tune\.storage: what stands there cannot be"),
+        ("postgresql://me:my@secret@127.0.0.1:9/db", r"tune\.storage: what stands there "),
+        ("postgresql://127.0.0.1:9/db?password=secret", r"tune\.storage: postgresql.*:9/db "),
         ("sqlite:////proc/nowhere/study.db", r"tune\.storage: sqlite.*cannot be reached"),
     ],
 )
@@ -227,20 +319,37 @@ def test_a_storage_that_cannot_be_reached_is_told_without_its_password(
     assert "\n" not in str(caught.value)
 
 
+def test_a_database_that_goes_away_during_a_study_is_told_in_one_sentence(
+    folder: Path,
+) -> None:
+    class Spoils(Toy):
+        def __call__(self, *asked: Any) -> Score:
+            (folder / "study.db").write_bytes(b"gone" * 1024)
+            return super().__call__(*asked)
+
+    with (
+        pytest.raises(UserError, match=r"tune\.storage: sqlite.* cannot be reached"),
+        reached(url_of(config(), folder)),
+    ):
+        run(folder, Spoils(), **QUICK)
+
+
 def test_a_study_of_another_space_is_refused_and_left_as_it_is(folder: Path) -> None:
     run(folder, **QUICK)
     wider = config(spaces={"toy": {RATE: {"name": "float", "low": 0.0, "high": 2.0}}})
 
-    with pytest.raises(UserError, match=rf"'toy' in .*another space \({RATE}\).*tune\.study"):
+    with pytest.raises(UserError, match=rf"'toy' in .*its space \({RATE}\).*tune\.study"):
         open_toy(folder, wider)
 
     assert len(open_toy(folder, config()).get_trials()) == 4
 
 
-def test_a_study_with_other_seeds_is_another_study(folder: Path) -> None:
-    open_toy(folder, config(), seeds=[0])
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_a_study_with_other_seeds_is_another_study_once_it_has_a_trial(folder: Path) -> None:
+    open_toy(folder, config(), seeds=[5])
+    open_toy(folder, config(), seeds=[0]).ask()
 
-    with pytest.raises(UserError, match=r"another seeds \(\[0\], not \[1\]\)"):
+    with pytest.raises(UserError, match=r"its seeds \(\[0\], not \[1\]\)"):
         open_toy(folder, config(), seeds=[1])
 
 

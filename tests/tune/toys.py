@@ -11,7 +11,7 @@ from maskwise.config import parse
 from maskwise.tune.config import TuneConfig
 from maskwise.tune.space import Space, Values, build_space
 from maskwise.tune.storage import open_study
-from maskwise.tune.trials import Score, Told, Trials
+from maskwise.tune.trials import Progress, Score, Trials
 
 RATE = "recipe.optimisation.learning_rate"
 SPACE: dict[str, Any] = {RATE: {"name": "float", "low": 0.0, "high": 1.0}}
@@ -26,10 +26,10 @@ class Toy:
     """Rate, seed and trial of every call."""
     done: list[int] = field(default_factory=list)
 
-    def __call__(self, values: Values, seed: int, trial: int, told: Told) -> Score:
+    def __call__(self, values: Values, seed: int, trial: int, progress: Progress) -> Score:
         self.asked.append((values[RATE], seed, trial))
         for epoch in range(1, EPOCHS + 1):
-            told(epoch / EPOCHS, values[RATE] * epoch / EPOCHS)
+            progress(epoch / EPOCHS, values[RATE] * epoch / EPOCHS)
         return Score("macro_auroc", values[RATE] + seed / 1000)
 
     def finished(self, trial: int) -> None:

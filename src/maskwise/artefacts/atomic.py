@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from maskwise.errors import UserError
+from maskwise.errors import HinderedError, UserError
 
 _OWNER = re.compile(r"\.(?P<name>.+)\.(?P<host>[^.]+)-(?P<pid>\d+)\.[^.]+(\.old)?\Z")
 
@@ -121,7 +121,7 @@ def explained(path: Path) -> Iterator[None]:
     """Say in words what the system said while the block wrote ``path``.
 
     Raises:
-        UserError: if the disk is full or the folder may not be written.
+        HinderedError: if the disk is full or the folder may not be written.
     """
     try:
         yield
@@ -129,7 +129,7 @@ def explained(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # each library puts a full disk in its own way; others go on
         if _disk_is_full(error, path.parent):
-            raise UserError(
+            raise HinderedError(
                 f"{path}: the disk is full; free some space and run the same command again "
                 "(nothing half-written was left, the previous output is unchanged)"
             ) from error
@@ -138,7 +138,7 @@ def explained(path: Path) -> Iterator[None]:
             errno.EPERM,
             errno.EROFS,
         ):
-            raise UserError(
+            raise HinderedError(
                 f"{path}: may not be written; check the permissions of {path.parent}"
             ) from error
         raise

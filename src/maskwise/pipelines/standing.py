@@ -43,6 +43,8 @@ class Place:
 
 
 _PLACE: ContextVar[Place | None] = ContextVar("maskwise_place", default=None)
+_AT: dict[int, Place] = {}
+"""By thread, where its node writes, where it was told."""
 _HELD: dict[int, ExitStack] = {}
 """By thread, what its node holds: a generator that was never resumed is closed from outside."""
 
@@ -66,6 +68,12 @@ def until_saved(context: AbstractContextManager[T]) -> T:
     if stack is None:
         raise ValueError("until_saved() is for functions that stand alone, while they run")
     return stack.enter_context(context)
+
+
+def folder() -> Path | None:
+    """Return where the node at work in this thread writes; None where nothing was told."""
+    place = _AT.get(threading.get_ident())
+    return None if place is None or place.output is None else place.output.parent
 
 
 def address_of(node: Node) -> str:
@@ -92,6 +100,9 @@ def _surroundings() -> Iterator[None]:
     with ExitStack() as stack:
         _HELD[thread] = stack
         stack.callback(_HELD.pop, thread, None)
+        if place is not None:
+            _AT[thread] = place
+            stack.callback(_AT.pop, thread, None)
         stack.enter_context(interruption.at_work())
         if place is not None and place.output is not None:
             if place.locks:

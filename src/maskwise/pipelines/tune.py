@@ -5,6 +5,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
+from maskwise.pipelines import standing
 from maskwise.pipelines.binding import bind
 from maskwise.pipelines.standing import stands_alone
 from maskwise.replicates import Study
@@ -24,44 +25,49 @@ def tune(
     source: str,
     recipe: str,
     project: Path,
-) -> tuple[Any, str, dict[str, Any]]:
-    """Make the study's trials, or go on with those that are left."""
+) -> tuple[Any, str, dict[str, Any], str]:
+    """Make the study's trials, or go on with those that are left, and draw the page.
+
+    In one node, which several workers may be in at once: all of them end with the last trial.
+    """
     from maskwise.pipelines.tuning import read_run
+    from maskwise.report import tuning
     from maskwise.tune import stage
+
+    folder = standing.folder()
 
     base = {"recipe": recipe_block, "pretrain": budget, "finetune": settings}
     blocks = dict(zip(_BLOCKS, options, strict=True))
     result = stage.tune(store, splits, read_run(blocks, base, source, recipe, project))
-    return result.trials, result.best, result.facts
+    page = tuning.render(result.trials, result.facts, shown_folder(folder, project))
+    return result.trials, result.best, result.facts, page
 
 
-@stands_alone
-def draw_study(trials: Any, facts: dict[str, Any]) -> str:
-    """Draw the page of a study."""
-    from maskwise.report import tuning
-
-    return tuning.render(trials, facts)
+def shown_folder(folder: Path | None, project: Path) -> str:
+    """Return a folder as one types it in the project's; a blank to fill where none is known."""
+    if folder is None:
+        return "FOLDER"
+    return str(folder.relative_to(project) if folder.is_relative_to(project) else folder)
 
 
 def create_pipeline(studies: dict[str, Study], project: Path) -> Pipeline:
     """A study for each recipe of each source with labels, of which a run makes one."""
     return Pipeline(
         [
-            node
+            _node(study, recipe, project)
             for study in studies.values()
             if study.finetunes
             for recipe in study.recipes
-            for node in _nodes(study, recipe, project)
         ]
     )
 
 
-def _nodes(study: Study, recipe: str, project: Path) -> list[Node]:
+def _node(study: Study, recipe: str, project: Path) -> Node:
     namespace = f"{study.source}.{recipe}"
     trials, best, facts, page = (
         study.collected(recipe, artefact) for artefact in ("trials", "best", "study", "page")
     )
-    search = Node(
+    return Node(
         bind(tune, source=study.source, recipe=recipe, project=project),
         [
             study.dataset("store"),
@@ -71,17 +77,8 @@ def _nodes(study: Study, recipe: str, project: Path) -> list[Node]:
             study.parameters("finetune"),
             *(f"params:{block}" for block in _BLOCKS),
         ],
-        [trials, best, facts],
+        [trials, best, facts, page],
         name="tune",
         namespace=namespace,
         tags="tune",
     )
-    drawn = Node(
-        draw_study,
-        [trials, facts],
-        page,
-        name="draw_study",
-        namespace=namespace,
-        tags="report",
-    )
-    return [search, drawn]

@@ -1,4 +1,4 @@
-"""Blocks of YAML become a study of tune, and what is wrong with it is told before it begins."""
+"""Blocks of YAML become a study of tune, which is checked before it begins."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -42,6 +42,14 @@ def read_run(
     )
 
 
+def without_password(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the block ``tune`` as it may be written down: without what opens its database."""
+    from maskwise.tune.storage import hidden
+
+    storage = block.get("storage")
+    return {**block, "storage": hidden(str(storage))} if storage else dict(block)
+
+
 def replicates(pipeline: Pipeline, parameters: Mapping[str, Any]) -> list[Replicate]:
     """Return what a run of tune trains: one recipe of one source, with the study's seeds.
 
@@ -51,7 +59,7 @@ def replicates(pipeline: Pipeline, parameters: Mapping[str, Any]) -> list[Replic
     studies = sorted(str(node.namespace) for node in pipeline.nodes if "tune" in node.tags)
     if len(studies) > 1:
         raise UserError(
-            f"--pipelines tune: one recipe of one source a run, but this asks for "
+            f"--pipelines tune: one recipe of one source per run, but this asks for "
             f"{len(studies)}; name one, as in --namespaces {studies[0]}"
         )
     source, recipe = studies[0].split(".")

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 import maskwise
 from maskwise.artefacts.atomic import explained, replacing
-from maskwise.errors import UserError
+from maskwise.errors import HinderedError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Checkpoint:
                 lock.acquire(blocking=False)
         except Timeout:
             if second_run != "wait":
-                raise UserError(
+                raise HinderedError(
                     f"pretrain {replicate}: another run of this replicate is at work (it holds "
                     f"{lock.lock_file}); wait until it ends, or set pretrain.second_run: wait"
                 ) from None

@@ -1,6 +1,8 @@
 """The page of a study of tune."""
 
-from collections.abc import Iterator, Mapping
+import itertools
+import shlex
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -36,12 +38,13 @@ MODES = {
 }
 
 
-def render(trials: pd.DataFrame, study: Mapping[str, Any]) -> str:
+def render(trials: pd.DataFrame, study: Mapping[str, Any], folder: str) -> str:
     """Draw the page; the same trials give the same bytes.
 
     Args:
         trials: ``tables.TRIALS``.
         study: what ``tune.stage.Tuned`` calls facts.
+        folder: in which the page will lie, as one types it in the project's.
     """
     return render_html(
         "tuning.html.jinja",
@@ -50,7 +53,7 @@ def render(trials: pd.DataFrame, study: Mapping[str, Any]) -> str:
         title=f"tuning of {study['recipe']}",
         recipe=study["recipe"],
         sentence=sentence(trials, study),
-        first=list(_first(study)),
+        first=list(_first(study, folder)),
         sections=[
             _history(trials, study),
             _mattered(trials, study),
@@ -72,12 +75,19 @@ def sentence(trials: pd.DataFrame, study: Mapping[str, Any]) -> str:
     )
 
 
+def unused_seeds(seeds: Collection[int]) -> Iterator[int]:
+    """Yield as many seeds as there are, none of which is one of them."""
+    return itertools.islice(
+        (seed for seed in itertools.count() if seed not in seeds), len(seeds)
+    )
+
+
 def _metric(study: Mapping[str, Any]) -> str:
     metric: str = study["metric"]
     return METRICS.get(metric, metric)
 
 
-def _first(study: Mapping[str, Any]) -> Iterator[Element]:
+def _first(study: Mapping[str, Any], folder: str) -> Iterator[Element]:
     rows = [
         [path, "—" if before is None else shown(before), shown(value)]
         for path, (before, value) in study["changes"].items()
@@ -85,14 +95,14 @@ def _first(study: Mapping[str, Any]) -> Iterator[Element]:
     yield Table("The best trial's values", ["parameter", "recipe", "best"], rows)
     yield Paragraph(
         "Of many trials the best is also the luckiest: its validation score is too good by "
-        "that choice alone, and no test image was looked at. How good it is, a run with other "
-        "seeds says, which is scored once on the test part:"
+        "that choice alone, and no test image was looked at. How good it is, the test part "
+        "says once, with seeds that the study did not use: write "
+        f"`seeds: {list(unused_seeds(study['seeds']))}` for {study['source']} in "
+        "conf/base/experiment.yml, and type"
     )
-    folder = f"tuning/{study['recipe']}"
     yield Commands(
         [
-            f"cp data/08_reporting/{study['source']}/{folder}/best.yml "
-            "conf/local/parameters_tuned.yml",
+            shlex.join(["cp", f"{folder}/best.yml", "conf/local/parameters_tuned.yml"]),
             f"kedro run --pipelines {study['source']}",
         ]
     )
@@ -137,10 +147,10 @@ def _mattered(trials: pd.DataFrame, study: Mapping[str, Any]) -> Section:
 
 def _given_up(trials: pd.DataFrame, study: Mapping[str, Any]) -> Section:
     tallies = trials["state"].value_counts()
-    told = [f"{tallies[state]} {state}" for state in tallies.index]
+    states = [f"{tallies[state]} {state}" for state in tallies.index]
     complete = trials[trials["state"] == "complete"]
     counted = trials[trials["state"].isin(["complete", "given up"])]
-    elements: list[Element] = [Paragraph(f"Trials: {listing(told)}.")]
+    elements: list[Element] = [Paragraph(f"Trials: {listing(states)}.")]
     if complete["epochs"].sum():
         spent, whole = counted["epochs"].sum(), complete["epochs"].mean() * len(counted)
         elements.append(

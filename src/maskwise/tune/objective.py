@@ -6,10 +6,12 @@ trained: no trial can read it, whatever its recipe is.
 
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store
@@ -27,7 +29,7 @@ from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe, parse_recip
 from maskwise.pretrain.replicate import PretrainRun, pretraining
 from maskwise.tune.config import ObjectiveConfig
 from maskwise.tune.space import Blocks, Values, laid
-from maskwise.tune.trials import Score, Told
+from maskwise.tune.trials import Progress, Score
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,14 @@ class Training:
     folder: Path
     """Of the trials' checkpoints."""
 
-    def __call__(self, values: Values, seed: int, trial: int, told: Told) -> Score:
+    def __call__(self, values: Values, seed: int, trial: int, progress: Progress) -> Score:
         parsed = parse_blocks(laid(values, self.base), "")
         store, splits = without_test(self.store, self.splits, seed)
         steps = parsed.recipe.timeline(parsed.budget.steps).steps
         figure = watched_figure(parsed.tuning.task)
 
         def report(row: Mapping[str, float]) -> None:
-            told(row["step"] / steps, row.get(figure))
+            progress(row["step"] / steps, row.get(figure))
 
         run = PretrainRun(
             recipe=parsed.recipe,
@@ -111,8 +113,17 @@ class Training:
         return self.folder / f"trial_{trial}"
 
     def finished(self, trial: int) -> None:
-        """Remove the checkpoints of a trial that will not go on."""
-        shutil.rmtree(self.checkpoints(trial), ignore_errors=True)
+        """Remove the checkpoints of a trial that will not go on, unless one still trains there.
+
+        Which one does that was taken for dead too early.
+        """
+        with ExitStack() as stack:
+            try:
+                for path in self.checkpoints(trial).glob("*/lock"):
+                    stack.enter_context(FileLock(path, blocking=False))
+            except Timeout:
+                return
+            shutil.rmtree(self.checkpoints(trial), ignore_errors=True)
 
 
 def without_test(store: Store, splits: pd.DataFrame, seed: int) -> tuple[Store, pd.DataFrame]:

@@ -1,12 +1,12 @@
 """What a parameter of a search space may be: a number between two ends, or one of several."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
 from maskwise.bounds import Length, Within
-from maskwise.errors import shown
+from maskwise.errors import hint, shown
 
 if TYPE_CHECKING:
     from optuna.trial import Trial  # takes a second to import, and every run reads options
@@ -28,11 +28,14 @@ class ParameterConfig(Protocol):
     def suggest(self, trial: "Trial", path: str) -> Any:
         """Return the trial's value for the option at ``path``."""
 
-    def restored(self, told: Any) -> Any:
+    def restored(self, stored: Any) -> Any:
         """Return the option's value from what Optuna keeps of it."""
 
     def extremes(self) -> list[Any]:
         """Return values to be checked beforehand: both ends, or all choices."""
+
+    def cannot_be(self, values: Iterable[Any]) -> Iterator[str]:
+        """Yield what is wrong with ``values`` as the condition of another parameter."""
 
 
 def _check_ends(low: float, high: float, log: bool, step: float | None) -> None:
@@ -69,14 +72,17 @@ class FloatConfig:
         _, end = self.extremes()
         return trial.suggest_float(path, self.low, end, step=self.step, log=self.log)
 
-    def restored(self, told: Any) -> Any:
-        return told
+    def restored(self, stored: Any) -> Any:
+        return stored
 
     def extremes(self) -> list[Any]:
         if self.step is None:
             return [self.low, self.high]
         steps = int((self.high - self.low) / self.step + 1e-9)  # the last one may be cut off
         return [self.low, self.low + steps * self.step]
+
+    def cannot_be(self, values: Iterable[Any]) -> Iterator[str]:
+        yield "is a float, which is hardly ever equal to a value; make it categorical"
 
 
 @dataclass(frozen=True)
@@ -98,12 +104,20 @@ class IntConfig:
         _, end = self.extremes()
         return trial.suggest_int(path, self.low, end, step=self.step or 1, log=self.log)
 
-    def restored(self, told: Any) -> Any:
-        return told
+    def restored(self, stored: Any) -> Any:
+        return stored
 
     def extremes(self) -> list[Any]:
         step = self.step or 1
         return [self.low, self.low + (self.high - self.low) // step * step]
+
+    def cannot_be(self, values: Iterable[Any]) -> Iterator[str]:
+        low, high = self.extremes()
+        for value in values:
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not whole or value not in range(low, high + 1, self.step or 1):
+                steps = f" in steps of {self.step}" if self.step else ""
+                yield f"{shown(value)} is none of its values, {low} to {high}{steps}"
 
 
 @dataclass(frozen=True)
@@ -114,19 +128,25 @@ class CategoricalConfig:
     when: When = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        known = [_told(choice) for choice in self.choices]
+        known = [_stored(choice) for choice in self.choices]
         if len(set(map(repr, known))) < len(known):
             raise ValueError("choices should each stand there once")
 
     def suggest(self, trial: "Trial", path: str) -> Any:
-        return self.restored(trial.suggest_categorical(path, list(map(_told, self.choices))))
+        return self.restored(trial.suggest_categorical(path, list(map(_stored, self.choices))))
 
-    def restored(self, told: Any) -> Any:
+    def restored(self, stored: Any) -> Any:
         # By identity of kind as well: to Python 1, 1.0 and true are one.
-        return next(one for one in self.choices if repr(_told(one)) == repr(told))
+        return next(one for one in self.choices if repr(_stored(one)) == repr(stored))
 
     def extremes(self) -> list[Any]:
         return list(self.choices)
+
+    def cannot_be(self, values: Iterable[Any]) -> Iterator[str]:
+        for value in values:
+            if value not in self.choices:
+                known = hint(str(value), map(str, self.choices))
+                yield f"{shown(value)} is none of its choices; {known}"
 
 
 PARAMETERS: dict[str, type[Any]] = {
@@ -136,7 +156,7 @@ PARAMETERS: dict[str, type[Any]] = {
 }
 
 
-def _told(choice: Any) -> Any:
+def _stored(choice: Any) -> Any:
     """Return a choice as Optuna takes it, whose databases know no lists."""
     if choice is None or isinstance(choice, bool | int | float | str):
         return choice

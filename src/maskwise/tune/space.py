@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskwise.annotations import members, option_kinds, stated
 from maskwise.config import Choice, overlaid
-from maskwise.errors import UserError, hint, joined, listed, shown
+from maskwise.errors import UserError, hint, joined, listed
 from maskwise.finetune.run import Budget as FinetuneBudget
 from maskwise.pretrain.recipe import Budget, Recipe
 from maskwise.tune.parameters import ParameterConfig
@@ -47,9 +47,9 @@ class Space:
                 values[path] = parameter.suggest(trial, path)
         return values
 
-    def values_of(self, told: Mapping[str, Any]) -> Values:
+    def values_of(self, stored: Mapping[str, Any]) -> Values:
         """Return a trial's values from what Optuna keeps of them."""
-        return {path: self.parameters[path].restored(value) for path, value in told.items()}
+        return {path: self.parameters[path].restored(value) for path, value in stored.items()}
 
     def probes(self) -> Iterator[tuple[str, Values]]:
         """Yield each parameter's path with values at one of its extremes.
@@ -136,11 +136,8 @@ def _wrong_conditions(parameters: Mapping[str, ParameterConfig], where: str) -> 
             elif not allowed:
                 yield f"{place}: lists no value, so that {path} would never be searched"
             else:
-                choices = getattr(parameters[other], "choices", None)
-                for value in allowed:
-                    if choices is not None and value not in choices:
-                        known = hint(str(value), map(str, choices))
-                        yield f"{place}: {shown(value)} is none of its choices; {known}"
+                for problem in parameters[other].cannot_be(allowed):
+                    yield f"{place}: {problem}"
 
 
 def _holds(parameter: ParameterConfig, values: Values) -> bool:

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 from filelock import FileLock
@@ -17,11 +18,31 @@ from maskwise.pretrain.recipe import PretrainConfig
 from maskwise.tune.config import TuneConfig
 from maskwise.tune.objective import Training, parse_blocks
 from maskwise.tune.space import Blocks, Space, build_space, overlay
-from maskwise.tune.storage import open_study
+from maskwise.tune.storage import open_study, reached, url_of
 from maskwise.tune.table import best_yaml, curves, importances, trials_table
 from maskwise.tune.trials import METRIC, Trials, counting
 
 __all__ = ["TuneConfig", "TuneRun", "Tuned", "check_study", "tune"]
+
+
+_NO_SCORE = {
+    "pretrain": {
+        "device",
+        "channels_last",
+        "deterministic",
+        "checkpoint_every",
+        "checkpoints",
+        "gallery_moments",
+        "watches",
+        "processes",
+        "finite_checks",
+        "trackers",
+        "second_run",
+    },
+    "finetune": {"modes", "keep", "device"},
+    "evaluate": {"draws", "seed", "against", "except_recipes", "pairs", "primary", "test"},
+}
+"""Options of the stages that change no trial's score, or that a study overrides."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +77,12 @@ class TuneRun:
             "objective": asdict(self.config.objective),
             "seeds": list(self.config.seeds),
             **self.base,
+            "options": {
+                f"{stage}.{name}": value
+                for stage in _NO_SCORE
+                for name, value in asdict(getattr(self, stage)).items()
+                if name not in _NO_SCORE[stage]
+            },
         }
         found: dict[str, Any] = json.loads(json.dumps(facts, default=str))
         return found
@@ -76,7 +103,7 @@ class Tuned:
 
 
 def check_study(run: TuneRun) -> None:
-    """Raise ``UserError`` where the study cannot be opened, or is one of another space."""
+    """Raise ``UserError`` where the study cannot be opened, or differs from it."""
     open_study(run.config, run.folder, run.name, run.facts())
 
 
@@ -84,12 +111,19 @@ def tune(store: Store, splits: pd.DataFrame, run: TuneRun) -> Tuned:
     """Make the study's trials, or those that are left; other workers may be at it as well.
 
     Raises:
-        UserError: as ``check_study``; if the images are not those of the study, or no trial
-            could be completed.
+        UserError: as ``check_study``; if the images are not those of the study, the database
+            goes away, or no trial could be completed.
     """
+    with reached(url_of(run.config, run.folder)):
+        return _tune(store, splits, run)
+
+
+def _tune(store: Store, splits: pd.DataFrame, run: TuneRun) -> Tuned:
     config, space = run.config, run.space
     study = open_study(config, run.folder, run.name, run.facts())
     _check_images(study, store.header.data_hash)
+    own = own_folder(run.folder, study.study_name)
+    own.mkdir(exist_ok=True)
     training = Training(
         store=store,
         splits=splits,
@@ -101,14 +135,19 @@ def tune(store: Store, splits: pd.DataFrame, run: TuneRun) -> Tuned:
         finetune=run.finetune,
         evaluate=run.evaluate,
         reports=config.prune_epochs.reports,
-        folder=run.folder,
+        folder=own,
     )
-    turn = FileLock(run.folder / "turn.lock")
+    turn = FileLock(own / "turn.lock")
     Trials(study, space, config, training, training.finished, turn).run()
-    return told(study, run, space)
+    return summarise(study, run, space)
 
 
-def told(study: Any, run: TuneRun, space: Space) -> Tuned:
+def own_folder(folder: Path, name: str) -> Path:
+    """Return where a study's checkpoints lie: the recipe may have another study, too."""
+    return folder / f"study_{quote(name, safe='')}"
+
+
+def summarise(study: Any, run: TuneRun, space: Space) -> Tuned:
     """Return what a finished study says."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
@@ -157,7 +196,7 @@ def _before(run: TuneRun, path: str) -> Any:
 
 def _check_images(study: Any, data_hash: str) -> None:
     known = study.user_attrs.get("images")
-    if known is None:
+    if known is None or not study.get_trials(deepcopy=False):
         study.set_user_attr("images", data_hash)
     elif known != data_hash:
         raise UserError(

@@ -24,7 +24,7 @@ STATES = {
 }
 """In the table's column ``state``; one that was tried again is ``interrupted``."""
 FEWEST = 4
-"""Complete trials from which on importances are told."""
+"""Complete trials from which on importances are computed."""
 
 
 def trials_table(study: Study, seeds: tuple[int, ...], space: Space) -> pd.DataFrame:

@@ -5,16 +5,17 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 
 import optuna
 from filelock import BaseFileLock
-from optuna.storages import fail_stale_trials
+from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from maskwise.errors import UserError, shown
+from maskwise.errors import HinderedError, UserError, shown
 from maskwise.tune.config import TuneConfig
 from maskwise.tune.space import Space, Values
 from maskwise.tune.storage import quietly, retrying
@@ -29,19 +30,23 @@ MOST_REFUSED = 3
 SECONDS_BETWEEN_LOOKS = 1.0
 """At the trials of other workers."""
 
-EPOCHS, SEED_SCORES, METRIC, REFUSED, PRUNED_BY, RETRIED = (
+EPOCHS, SEED_SCORES, METRIC, REFUSED, PRUNED_BY, BEGUN = (
     "epochs",
     "scores",
     "metric",
     "refused",
     "pruned_by",
-    "retried_by_us",
+    "begun",
 )
 """Attributes of a trial."""
 
-Told = Callable[[float, float | None], None]
-"""Is told after each epoch which share of the steps is done, and the figure that a pruner
-looks at, where there is one."""
+Progress = Callable[[float, float | None], None]
+"""Called after each epoch with the share of the steps that are done, and with the figure that a
+pruner looks at, where there is one."""
+
+
+class RefusedError(Exception):
+    """A trial's values cannot be trained with; the next trial may do better."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,14 @@ class Score:
 class Train(Protocol):
     """Whatever makes a score of a trial's values and a seed."""
 
-    def __call__(self, values: Values, seed: int, trial: int, told: Told) -> Score:
+    def __call__(self, values: Values, seed: int, trial: int, progress: Progress) -> Score:
         """Return the score.
 
         Args:
             values: of the trial.
             seed: of the replicate.
             trial: number of the trial that first had these values.
-            told: is told of every epoch; what it raises ends the training.
+            progress: called after every epoch; what it raises ends the training.
         """
 
 
@@ -75,18 +80,21 @@ class Trials:
     config: TuneConfig
     train: Train
     finished: Callable[[int], None]
-    """Is told a trial, by the number as ``Train`` has it, that needs no checkpoint any more."""
+    """Called with a trial, by its number as ``Train`` has it, that needs no checkpoint."""
     turn: BaseFileLock
     """Held from looking how many trials there are until one more is there."""
+    _lifeless: dict[int, float] = field(default_factory=dict, init=False)
+    """Trials that nobody has begun -> when they were first seen."""
 
     def run(self) -> None:
         """Make trials until the study has all of them, those of other workers included.
 
         Raises:
             UserError: if nothing but refused trials comes of it.
-            KeyboardInterrupt: passed on; the trial goes on when the study does.
+            HinderedError: passed on; the trial goes on when the study does.
+            KeyboardInterrupt: as ``HinderedError``.
         """
-        told = False
+        waits = False
         while True:
             with self._at_turn():
                 trials = self._looked_at()
@@ -97,14 +105,14 @@ class Trials:
                     continue
             if not running:
                 return
-            if not told:
+            if not waits:
                 log.info(
                     "tune: waiting for %s of other workers; one that is dead is tried again "
                     "%d s after its last sign of life.",
                     count(running, "trial"),
                     self.config.grace,
                 )
-                told = True
+                waits = True
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     @contextmanager
@@ -119,26 +127,47 @@ class Trials:
         """Return all trials, after dead ones were marked and queued again."""
         with quietly():
             fail_stale_trials(self.study)
+        self._fail_lifeless()
         return self.study.get_trials(deepcopy=False)
 
+    def _fail_lifeless(self) -> None:
+        """Mark and queue again what died before its first sign of life: Optuna leaves it."""
+        for trial in self.study.get_trials(deepcopy=True, states=(TrialState.RUNNING,)):
+            # A trial that is tried again has the attributes of the one before it.
+            if trial.user_attrs.get(BEGUN) == trial.number:
+                continue
+            since = self._lifeless.setdefault(trial.number, time.monotonic())
+            if time.monotonic() - since > self.config.grace:
+                self.study.tell(trial.number, state=TrialState.FAIL)
+                retrying(self.config)(self.study, trial)
+
     def _one(self) -> None:
+        numbers: list[int] = []
+
+        def objective(trial: Trial) -> float:
+            numbers.append(trial.number)
+            try:
+                return self._objective(trial)
+            except (KeyboardInterrupt, HinderedError):
+                # Until it is put back: another worker would take the study for finished.
+                self.turn.acquire()
+                raise
+
         try:
             with quietly():
-                self.study.optimize(self._objective, n_trials=1, catch=(UserError,))
-        except KeyboardInterrupt:
-            self._put_back()
+                self.study.optimize(objective, n_trials=1, catch=(RefusedError,))
+        except (KeyboardInterrupt, HinderedError):
+            for number in numbers:
+                self._put_back(number)
             raise
         self._give_up_if_all_are_refused()
 
-    def _put_back(self) -> None:
-        """Queue what was interrupted, as is done with a trial whose process died."""
-        failed = [
-            trial
-            for trial in self.study.get_trials(deepcopy=True, states=(TrialState.FAIL,))
-            if trial.user_attrs.get(RETRIED) == trial.number
-        ]
-        for trial in failed[-1:]:
-            retrying(self.config)(self.study, trial)
+    def _put_back(self, number: int) -> None:
+        """Queue a trial that did not end by itself, however often that happens."""
+        trial = self.study.get_trials(deepcopy=True)[number]
+        if trial.state is TrialState.FAIL and REFUSED not in trial.user_attrs:
+            with quietly():
+                RetryHeartbeatStaleTrialCallback()(self.study, trial)
 
     def _give_up_if_all_are_refused(self) -> None:
         trials = counting(self.study.get_trials(deepcopy=False))
@@ -148,24 +177,24 @@ class Trials:
 
     def _objective(self, trial: Trial) -> float:
         values = self.space.suggest(trial)
+        trial.set_user_attr(BEGUN, trial.number)
         self.turn.release()  # the study knows of this trial: the next worker may look
         first = first_number(self.study.get_trials(deepcopy=False)[trial.number])
-        log.info("tune: trial %d: %s", trial.number, told_values(values))
+        log.info("tune: trial %d: %s", trial.number, in_words(values))
         state = _Running(trial, self.config, trial.user_attrs.get(EPOCHS, 0))
         try:
             score = state.all_seeds(self.train, values, first)
+        except HinderedError:
+            raise
         except UserError as error:
             trial.set_user_attr(REFUSED, str(error))
             log.warning("tune: trial %d was refused: %s", trial.number, error)
             self.finished(first)
-            raise
+            raise RefusedError from error
         except optuna.TrialPruned as pruned:
             trial.set_user_attr(PRUNED_BY, str(pruned))
             log.info("tune: trial %d was given up %s", trial.number, pruned)
             self.finished(first)
-            raise
-        except KeyboardInterrupt:
-            trial.set_user_attr(RETRIED, trial.number)
             raise
         log.info("tune: trial %d: score %.4f", trial.number, score)
         self.finished(first)
@@ -190,9 +219,9 @@ class _Running:
         known: dict[str, float] = dict(self.trial.user_attrs.get(SEED_SCORES, {}))
         for place, seed in enumerate(self.config.seeds):
             if str(seed) not in known:
-                told = self._told(seed, by_epochs=place == 0)
+                progress = self._progress(seed, by_epochs=place == 0)
                 try:
-                    score = train(values, seed, first, told)
+                    score = train(values, seed, first, progress)
                 finally:
                     self.trial.set_user_attr(EPOCHS, self.epochs)
                 if not math.isfinite(score.value):
@@ -212,14 +241,18 @@ class _Running:
                 )
         return sum(known[str(seed)] for seed in self.config.seeds) / len(self.config.seeds)
 
-    def _told(self, seed: int, by_epochs: bool) -> Told:
+    def _progress(self, seed: int, by_epochs: bool) -> Progress:
         reports = self.config.prune_epochs.reports
         reported: set[int] = set()
 
-        def told(share: float, figure: float | None) -> None:
+        def progress(share: float, figure: float | None) -> None:
             self.epochs += 1
             report = math.floor(reports * share + 1e-9)
-            if not by_epochs or figure is None or not report or report in reported:
+            if not by_epochs or not report or report in reported:
+                return
+            if figure is None:
+                if share >= 1 and not reported:
+                    _say_never_looked_at(self.trial.study.study_name)
                 return
             reported.add(report)
             self.trial.report(figure, report)
@@ -229,7 +262,18 @@ class _Running:
                     f"at report {report} of {reports} of seed {seed}, at {figure:.3f}"
                 )
 
-        return told
+        return progress
+
+
+@cache
+def _say_never_looked_at(study: str) -> None:
+    """Say once per study that its trials cannot be given up while they are pre-trained."""
+    log.warning(
+        "tune: %s: what nearest neighbours make of the validation images was not measured in "
+        "pre-training, so that tune.prune_epochs gives no trial up; look at whether validation "
+        "and training images have labels, or set it to {name: none}.",
+        study,
+    )
 
 
 def counting(trials: list[FrozenTrial]) -> list[FrozenTrial]:
@@ -246,7 +290,7 @@ def first_number(trial: FrozenTrial) -> int:
     return trial.number if found is None else int(found)
 
 
-def told_values(values: Values) -> str:
+def in_words(values: Values) -> str:
     """Return a trial's values for a line of the log."""
     return ", ".join(
         f"{path} {value:.4g}" if isinstance(value, float) else f"{path} {shown(value)}"

@@ -18,7 +18,7 @@ SCORES = 10_000
 
 
 class TwoPruners(BasePruner):
-    """One asks after epochs, the other after seeds, whichever was reported last."""
+    """Asks one pruner after a report of an epoch, and the other after the score of a seed."""
 
     def __init__(self, epochs: BasePruner | None, seeds: BasePruner | None) -> None:
         self._epochs, self._seeds = epochs, seeds
