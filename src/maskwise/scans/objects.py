@@ -9,8 +9,6 @@ Without a bound everything comes at the door. With one, ``in_turn`` brings what 
 of images need and removes what was read; the disk stays flat.
 """
 
-import errno
-import fcntl
 import functools
 import hashlib
 import json
@@ -18,34 +16,36 @@ import logging
 import math
 import multiprocessing
 import os
-import tempfile
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from maskwise.errors import UserError, shown
 from maskwise.scans.bucket import Bucket, Object
+from maskwise.scans.object_folder import (
+    FACTS,
+    LIST,
+    LOCAL,
+    alone,
+    arriving,
+    empty,
+    of_disk,
+    update,
+)
 from maskwise.wording import count
 
 log = logging.getLogger(__name__)
 
 GIGABYTE = 10**9
-LOCAL = "conf/local/globals.yml"
 _SET = f"set it in {LOCAL}; conf/base/globals.yml says what it is"
 
-_LIST = ".objects.parquet"
-_FACTS = ".bucket.json"
-_LOCK = ".lock"
-_ARRIVING = ".arriving"
-"""Objects on their way. All four names are hidden, and so no scans."""
 _AT_ONCE, _SUBMITTED = 16, 256
 """Objects that come at the same time, and that are asked for together."""
 
@@ -89,10 +89,10 @@ def bring_folder(url: str, keeping: Keeping) -> Path:
     bucket, most_bytes = Bucket.at(url), keeping.most_bytes
     folder = folder_of(url, keeping.root)
     listed = _checked(bucket, pd.DataFrame(bucket.objects(), columns=list(Object._fields)))
-    with _of_disk(folder):
+    with of_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with _reader(folder):
-            _update(folder, bucket, listed, most_bytes)
+        with alone(folder):
+            update(folder, bucket, listed, most_bytes)
     if most_bytes is None:
         _bring_all(folder, bucket, listed)
     return folder
@@ -163,18 +163,18 @@ class _Opened:
     """The folder of a bucket, and which of its objects are on the disk."""
 
     def __init__(self, folder: Path) -> None:
-        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         self.bucket = Bucket.at(facts["url"])
         self.most_bytes: int | None = facts["most_bytes"]
         self._folder = folder
-        self._list = pd.read_parquet(folder / _LIST).set_index("path")
+        self._list = pd.read_parquet(folder / LIST).set_index("path")
         self._needed: Counter[str] = Counter()
         # A worker process brings what it lacks, but what may go its parent alone knows.
         self._may_remove = multiprocessing.parent_process() is None
         self._held: dict[str, int] = {}
         """Path -> bytes, the one that came first first."""
         if self.most_bytes is not None and self._may_remove:
-            weakref.finalize(self, _reader(folder).close)  # this process reads it till then
+            weakref.finalize(self, alone(folder).close)  # this process reads it till then
             self._held = _present(folder, self._list)
 
     def objects(self, paths: Sequence[str]) -> list[Object]:
@@ -223,12 +223,12 @@ class _Opened:
                     "fewer `workers`"
                 )
             there -= self._held.pop(path)
-            _empty(self._folder, path)
+            empty(self._folder, path)
 
 
 def _opened(raw: Path) -> _Opened | None:
     try:
-        version = os.stat(raw / _FACTS).st_mtime_ns
+        version = os.stat(raw / FACTS).st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return None
     return _open(raw, version, os.getpid())
@@ -259,23 +259,6 @@ def _checked(bucket: Bucket, listed: pd.DataFrame) -> pd.DataFrame:
     return listed[~hidden].reset_index(drop=True)
 
 
-def _update(folder: Path, bucket: Bucket, listed: pd.DataFrame, most_bytes: int | None) -> None:
-    """Make the folder one of ``listed``: empty what changed, and then say what is there."""
-    before = pd.DataFrame(columns=list(Object._fields))
-    if (folder / _LIST).exists():
-        before = pd.read_parquet(folder / _LIST)
-    now = listed.set_index("path")["etag"]
-    was = before.set_index("path")["etag"]
-    for path in was.index.difference(now.index):
-        (folder / path).unlink(missing_ok=True)
-    kept = now.index.intersection(was.index)
-    for path in [*kept[(now[kept] != was[kept]).to_numpy()], *now.index.difference(was.index)]:
-        _empty(folder, path)
-    _replace(folder, _LIST, lambda file: listed.to_parquet(file, index=False))
-    facts = json.dumps({"url": bucket.url, "most_bytes": most_bytes}).encode()
-    _replace(folder, _FACTS, lambda file: file.write(facts))
-
-
 def _bring_all(folder: Path, bucket: Bucket, listed: pd.DataFrame) -> None:
     missing = [
         found
@@ -301,72 +284,13 @@ def _fetch(folder: Path, bucket: Bucket, wanted: Sequence[Object]) -> None:
         return
 
     def fetch(found: Object) -> None:
-        with _of_disk(folder), _arriving(folder) as temporary:
+        with of_disk(folder), arriving(folder) as temporary:
             bucket.fetch(found, temporary)
             os.replace(temporary, folder / found.path)
 
     with ThreadPoolExecutor(min(_AT_ONCE, len(wanted))) as threads:
         for start in range(0, len(wanted), _SUBMITTED):  # a failure waits for these alone
             deque(threads.map(fetch, wanted[start : start + _SUBMITTED]), maxlen=0)
-
-
-def _empty(folder: Path, path: str) -> None:
-    """Put an empty file there; whoever has the old one open goes on reading it."""
-    with _of_disk(folder):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        with _arriving(folder) as temporary:
-            os.replace(temporary, folder / path)
-
-
-def _replace(folder: Path, name: str, write: Callable[[IO[bytes]], Any]) -> None:
-    with _arriving(folder) as temporary:
-        with temporary.open("wb") as file:
-            write(file)
-        os.replace(temporary, folder / name)
-
-
-@contextmanager
-def _arriving(folder: Path) -> Iterator[Path]:
-    """Yield a new file on the folder's disk, which is gone at the end unless it was moved."""
-    (folder / _ARRIVING).mkdir(exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder / _ARRIVING)
-    os.close(handle)
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-@contextmanager
-def _of_disk(folder: Path) -> Iterator[None]:
-    """Say what is wrong with the disk that objects come to."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(
-                f"{folder}: the disk is full ({error.strerror}); make room, or bound what is "
-                f"kept there: objects_gigabytes in {LOCAL}"
-            ) from None
-        raise UserError(
-            f"{folder}: cannot be written ({error.strerror}); check its permissions, or name "
-            f"another folder: objects_root in {LOCAL}"
-        ) from None
-
-
-def _reader(folder: Path) -> IO[bytes]:
-    """Return the lock of whoever may empty the folder's files; held until it is closed."""
-    lock = (folder / _LOCK).open("wb")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise UserError(
-            f"{folder}: another run is bringing objects of this bucket, or removes what it has "
-            "read; wait for its end, or give this run another folder: objects_root in "
-            f"{LOCAL}"
-        ) from None
-    return lock
 
 
 def _present(folder: Path, listed: pd.DataFrame) -> dict[str, int]:
