@@ -9,17 +9,16 @@ Without a bound everything comes at the door. With one, ``in_turn`` brings what 
 of images need and removes what was read; the disk stays flat.
 """
 
-import functools
 import hashlib
 import json
 import logging
 import math
-import multiprocessing
 import os
-import weakref
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,15 +27,18 @@ import numpy as np
 import pandas as pd
 
 from maskwise.errors import UserError, shown
-from maskwise.scans.bucket import Bucket, Object
+from maskwise.scans.bucket import Bucket, BucketFolder, Object
 from maskwise.scans.object_folder import (
     FACTS,
-    LIST,
     LOCAL,
     alone,
     arriving,
     empty,
+    no_paths,
     of_disk,
+    put,
+    read_list,
+    size_of,
     update,
 )
 from maskwise.wording import count
@@ -58,9 +60,9 @@ class Keeping:
     """Where objects are kept from run to run, and how much of them."""
 
     root: Path
-    """The folder of such folders."""
+    """Holds a folder for each bucket."""
     most_bytes: int | None = None
-    """Of one bucket's objects on the disk at once; None = all come, and all stay."""
+    """Bytes that one bucket's objects may take on the disk; None = all come, and all stay."""
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Keeping":
@@ -79,15 +81,18 @@ class Keeping:
         return cls(Path(root), None if most is None else int(most * GIGABYTE))
 
 
-def bring_folder(url: str, keeping: Keeping) -> Path:
+def bring_folder(url: str, keeping: Keeping) -> BucketFolder:
     """Return a folder with what the bucket at ``url``, as in ``s3://a/b``, holds now.
+
+    Where it is bounded, this process alone removes files from it. From the first look at a file
+    on it keeps others from bringing the folder, until ``in_use`` ends or it is brought anew.
 
     Raises:
         UserError: if the bucket fails or holds nothing, or the disk fails.
     """
-    _open.cache_clear()  # and with it this process's own lock
     bucket, most_bytes = Bucket.at(url), keeping.most_bytes
-    folder = folder_of(url, keeping.root)
+    folder = BucketFolder(folder_of(url, keeping.root))
+    _close(folder)
     listed = _checked(bucket, pd.DataFrame(bucket.objects(), columns=list(Object._fields)))
     with of_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +100,17 @@ def bring_folder(url: str, keeping: Keeping) -> Path:
             update(folder, bucket, listed, most_bytes)
     if most_bytes is None:
         _bring_all(folder, bucket, listed)
+    _BROUGHT[folder] = os.getpid()
     return folder
+
+
+@contextmanager
+def in_use(raw: Path) -> Iterator[None]:
+    """Let other runs have the folder when the block ends; a plain folder they always may."""
+    try:
+        yield
+    finally:
+        _close(raw)
 
 
 def folder_of(url: str, cache: Path) -> Path:
@@ -107,9 +122,10 @@ def folder_of(url: str, cache: Path) -> Path:
     return cache / f"{name}-{hashlib.sha256(where.encode()).hexdigest()[:12]}"
 
 
-def holds_anything(url: str) -> bool:
-    """Tell whether there is an object at ``url``; raises ``UserError`` where nobody can say."""
-    return next(Bucket.at(url).objects(), None) is not None
+def check_not_empty(url: str) -> None:
+    """Raise ``UserError`` unless there is an object at ``url``."""
+    if next(Bucket.at(url).objects(), None) is None:
+        raise _nothing(Bucket.at(url))
 
 
 def come(raw: Path, path: str) -> None:
@@ -123,7 +139,7 @@ def come(raw: Path, path: str) -> None:
 def head_of_object(raw: Path, path: str, size: int) -> bytes | None:
     """Return the first bytes of an object that has not come; None if ``path`` is none."""
     opened = _opened(raw)
-    if opened is None or os.path.getsize(raw / path):
+    if opened is None or size_of(raw, path):
         return None
     found = opened.objects([path])
     return opened.bucket.head(found[0], size) if found else None
@@ -167,15 +183,22 @@ class _Opened:
         self.bucket = Bucket.at(facts["url"])
         self.most_bytes: int | None = facts["most_bytes"]
         self._folder = folder
-        self._list = pd.read_parquet(folder / LIST).set_index("path")
+        self._list = read_list(folder).set_index("path")
         self._needed: Counter[str] = Counter()
-        # A worker process brings what it lacks, but what may go its parent alone knows.
-        self._may_remove = multiprocessing.parent_process() is None
+        # A worker process brings what it lacks, but what may go is known where it was brought.
+        self._may_remove = _BROUGHT.get(folder) == os.getpid()
         self._held: dict[str, int] = {}
         """Path -> bytes, the one that came first first."""
+        self._alone = ExitStack()
         if self.most_bytes is not None and self._may_remove:
-            weakref.finalize(self, alone(folder).close)  # this process reads it till then
+            with of_disk(folder):
+                self._alone.enter_context(alone(folder))
             self._held = _present(folder, self._list)
+
+    def close(self) -> None:
+        """Remove nothing any more, and let other runs do so."""
+        self._may_remove = False
+        self._alone.close()
 
     def objects(self, paths: Sequence[str]) -> list[Object]:
         """Return the objects among ``paths``; a file in an archive is the archive's."""
@@ -195,7 +218,9 @@ class _Opened:
         """Have the objects ``paths`` on the disk until they are released."""
         wanted = [found for found in self.objects(paths) if found.size]
         self._needed.update(found.path for found in wanted)
-        missing = [found for found in wanted if not os.path.getsize(self._folder / found.path)]
+        missing = [found for found in wanted if not size_of(self._folder, found.path)]
+        for found in missing:
+            self._held.pop(found.path, None)  # where somebody deleted the file
         self._make_room(sum(found.size for found in missing))
         _fetch(self._folder, self.bucket, missing)
         for found in wanted:
@@ -226,26 +251,42 @@ class _Opened:
             empty(self._folder, path)
 
 
+_BROUGHT: dict[Path, int] = {}
+"""Folder -> the process that brought it: a copy in a process forked off it is told apart."""
+_OPENED: dict[tuple[Path, int], tuple[int, _Opened]] = {}
+"""By folder and process: the version of its facts, and what they were read into."""
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def _opened(raw: Path) -> _Opened | None:
+    if not isinstance(raw, BucketFolder):
+        return None
     try:
         version = os.stat(raw / FACTS).st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return _open(raw, version, os.getpid())
+    with _ONE_AT_A_TIME:  # nodes of several sources may run side by side
+        known = _OPENED.get((raw, os.getpid()))
+        if known is not None and known[0] != version:
+            known[1].close()
+        if known is None or known[0] != version:
+            known = _OPENED[raw, os.getpid()] = version, _Opened(raw)
+        return known[1]
 
 
-@functools.lru_cache(maxsize=16)  # nodes of several sources may run side by side
-def _open(raw: Path, version: int, process: int) -> _Opened:
-    del version, process
-    return _Opened(raw)
+def _close(raw: Path) -> None:
+    with _ONE_AT_A_TIME:
+        known = _OPENED.pop((raw, os.getpid()), None)
+    if known is not None:
+        known[1].close()
 
 
 def _checked(bucket: Bucket, listed: pd.DataFrame) -> pd.DataFrame:
     """Return the objects that are no hidden files, or refuse what no folder can hold."""
     if listed.empty:
-        raise UserError(f"{bucket.url}: there is no object; correct raw_root")
+        raise _nothing(bucket)
     paths = listed["path"].astype("str")
-    odd = paths.str.contains(r"(?:^|/)(?:\.{0,2}(?:/|$))|\0|\\", regex=True)
+    odd = no_paths(paths)
     folders = set(paths.str.rpartition("/")[0])
     while above := {path.rpartition("/")[0] for path in folders} - folders:
         folders |= above
@@ -259,20 +300,24 @@ def _checked(bucket: Bucket, listed: pd.DataFrame) -> pd.DataFrame:
     return listed[~hidden].reset_index(drop=True)
 
 
+def _nothing(bucket: Bucket) -> UserError:
+    return UserError(f"{bucket.url}: there is no object; correct raw_root")
+
+
 def _bring_all(folder: Path, bucket: Bucket, listed: pd.DataFrame) -> None:
     missing = [
         found
         for found in map(Object._make, listed.itertuples(index=False))
-        if found.size and not os.path.getsize(folder / found.path)
+        if found.size and not size_of(folder, found.path)
     ]
     if not missing:
         return
     size = sum(found.size for found in missing)
     log.info(
-        "%s: %s (%s) come to %s.",
-        bucket.url,
+        "Fetching %s (%s) from %s to %s",
         count(len(missing), "object"),
         _gigabytes(size),
+        bucket.url,
         folder,
     )
     _fetch(folder, bucket, missing)
@@ -286,7 +331,7 @@ def _fetch(folder: Path, bucket: Bucket, wanted: Sequence[Object]) -> None:
     def fetch(found: Object) -> None:
         with of_disk(folder), arriving(folder) as temporary:
             bucket.fetch(found, temporary)
-            os.replace(temporary, folder / found.path)
+            put(folder, temporary, found.path)
 
     with ThreadPoolExecutor(min(_AT_ONCE, len(wanted))) as threads:
         for start in range(0, len(wanted), _SUBMITTED):  # a failure waits for these alone
@@ -297,9 +342,8 @@ def _present(folder: Path, listed: pd.DataFrame) -> dict[str, int]:
     """Return the objects that are on the disk, the oldest first."""
     found = []
     for path in listed.index[listed["size"] > 0]:
-        status = os.stat(folder / path)
-        if status.st_size:
-            found.append((status.st_mtime_ns, path, status.st_size))
+        if size := size_of(folder, path):
+            found.append((os.stat(folder / path).st_mtime_ns, path, size))
     return {path: size for _, path, size in sorted(found)}
 
 
