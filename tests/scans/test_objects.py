@@ -6,6 +6,7 @@ import resource
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from maskwise.datasets import RawFolder
 from maskwise.errors import UserError
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import IngestConfig, ingest
+from maskwise.pipelines.ingest import ingest as ingest_node
+from maskwise.pipelines.preprocess import preprocess as preprocess_node
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.stage import preprocess
 from maskwise.scans.bucket import Bucket, Object
@@ -26,7 +29,6 @@ from maskwise.scans.objects import (
     bring_folder,
     folder_of,
     in_turn,
-    in_use,
 )
 from maskwise.scans.raw import head_of, locate, looks_like_image, walk
 from scans.bucket_reader import reads_in_a_process
@@ -261,12 +263,26 @@ def test_a_process_of_a_runner_removes_what_it_read(url: str, tmp_path: Path) ->
     assert on_the_disk(folder_of(url, tmp_path)) == 300
 
 
-def test_a_node_that_has_ended_leaves_the_folder_to_other_runs(
-    url: str, tmp_path: Path
+@pytest.mark.parametrize("stage", ["ingest", "preprocess"])
+def test_a_node_leaves_the_folder_to_other_runs_when_its_outputs_are_saved(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     folder = bring_folder(url, bounded(tmp_path, 1000))
-    with in_use(folder):
-        locate(folder, "table.csv")
+    results = ("manifest", "rejects", "summary", "figure", "write_store", "splits")
+    made = SimpleNamespace(**dict.fromkeys(results))
+
+    def read_one(raw: Path, *_: object) -> SimpleNamespace:
+        locate(raw, "table.csv")
+        return made
+
+    monkeypatch.setattr(f"maskwise.{stage}.stage.{stage}", read_one)
+    for name in (stage, f"{stage}_source"):
+        monkeypatch.setattr(f"maskwise.pipelines.parsing.{name}", lambda *_: None)
+    nodes = {
+        "ingest": lambda: ingest_node(folder, {}, {}, source="x"),
+        "preprocess": lambda: preprocess_node(folder, None, {}, {}, source="x"),
+    }
+    for _ in nodes[stage]():
         with pytest.raises(UserError, match="another run is bringing objects"):
             alone(folder)
     alone(folder).close()
