@@ -15,6 +15,7 @@ import logging
 import math
 import os
 import threading
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -190,6 +191,7 @@ class _Opened:
         self._held: dict[str, int] = {}
         """Path -> bytes, the one that came first first."""
         self._alone = ExitStack()
+        weakref.finalize(self, self._alone.close)  # at the end of the process at the latest
         if self.most_bytes is not None and self._may_remove:
             with of_disk(folder):
                 self._alone.enter_context(alone(folder))
