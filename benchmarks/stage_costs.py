@@ -55,7 +55,7 @@ def main() -> None:
         slope = (found[1][name] - found[0][name]) / (many - few)
         seen = arguments.epochs if name in ("pretrain", "finetune") else 1
         start = found[0][name] - slope * few
-        print(f"{name:18s} {1000 * slope / seen:8.2f} ms an image, {start:6.1f} s to start")
+        print(f"{name:18s} {1000 * slope / seen:8.2f} ms per image, {start:6.1f} s to start")
 
 
 def arrange(project: Path, images: int, arguments: argparse.Namespace) -> None:

@@ -71,11 +71,11 @@ def letters_in_common(quoted: str, text: Text) -> int:
 
 def quoted_messages() -> list[str]:
     page = (PROJECT / "docs/how-to.md").read_text(encoding="utf-8")
-    table = page.partition("| message | means |")[2].partition("\n\n")[0]
-    quoted = re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
+    tables = [rest.partition("\n\n")[0] for rest in page.split("| message | means |")[1:]]
+    quoted = re.findall(r"^\| `(.+?)` \|", "\n".join(tables), re.MULTILINE)
     # The close match is another text of the program's.
     pieces = [piece for one in quoted for piece in one.partition("; did you")[0].split("…")]
-    return [piece.strip() for piece in pieces if piece.strip()]
+    return [piece.strip() for piece in pieces if len(piece.strip()) >= PIECE]
 
 
 @pytest.mark.parametrize("quoted", quoted_messages())

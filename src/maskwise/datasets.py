@@ -127,9 +127,10 @@ class RawFolder(ArtefactDataset):
 
     def _exists(self) -> bool:
         if self._url is not None:
-            from maskwise.scans.objects import holds_anything
+            from maskwise.scans.objects import check_not_empty
 
-            return holds_anything(self._url)
+            check_not_empty(self._url)  # says more than that its folder is absent
+            return True
         try:
             return self._filepath.is_dir() and any(self._filepath.iterdir())
         except OSError as error:

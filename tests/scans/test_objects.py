@@ -1,9 +1,12 @@
 """Scans in a bucket: what arrives, what stays on the disk, and what goes wrong on the way."""
 
 import fcntl
+import json
 import resource
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,11 +16,22 @@ from maskwise.datasets import RawFolder
 from maskwise.errors import UserError
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import IngestConfig, ingest
+from maskwise.pipelines.ingest import ingest as ingest_node
+from maskwise.pipelines.preprocess import preprocess as preprocess_node
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.stage import preprocess
 from maskwise.scans.bucket import Bucket, Object
-from maskwise.scans.objects import GIGABYTE, Keeping, _checked, bring_folder, in_turn
+from maskwise.scans.object_folder import alone
+from maskwise.scans.objects import (
+    GIGABYTE,
+    Keeping,
+    _checked,
+    bring_folder,
+    folder_of,
+    in_turn,
+)
 from maskwise.scans.raw import head_of, locate, looks_like_image, walk
+from scans.bucket_reader import reads_in_a_process
 from scans.bucket_server import BreakingLine, BucketServer, environment, served
 from sources import image_folder
 
@@ -168,6 +182,177 @@ def test_a_plain_folder_is_read_without_any_of_this(tmp_path: Path) -> None:
     assert list(in_turn(tmp_path, chunks, lambda path: [path], iter)) == chunks
 
 
+def written_by_a_stranger(folder: Path, url: str, path: str) -> None:
+    """Let a folder claim that it is one of a bucket, and holds the object ``path``."""
+    folder.mkdir(parents=True)
+    (folder / "a.png").touch()
+    rows = [Object(name, 5, '"x"') for name in (path, "a.png")]
+    listed = pd.DataFrame(rows, columns=list(Object._fields))
+    listed.to_parquet(folder / ".objects.parquet", index=False)
+    facts = {"url": url, "most_bytes": 1}
+    (folder / ".bucket.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def test_raw_files_that_claim_to_be_of_a_bucket_are_files_and_nothing_is_written(
+    url: str, tmp_path: Path
+) -> None:
+    raw, precious = tmp_path / "raw", tmp_path / "thesis.txt"
+    written_by_a_stranger(raw, url, "../thesis.txt")
+    precious.write_text("years of work", encoding="utf-8")
+    (raw / ".lock").symlink_to(precious)
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    for opened in (raw, RawFolder(str(raw)).load()):
+        assert head_of(opened, "a.png") == locate(opened, "a.png").read_bytes() == b""
+        assert list(in_turn(opened, [["a.png"]], lambda path: [path], iter)) == [["a.png"]]
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+    assert precious.read_text(encoding="utf-8") == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (
+            "../../thesis.txt",
+            r"'\.\./\.\./thesis\.txt' is no path in this folder; del",
+        ),
+        (
+            "away/thesis.txt",
+            r"away: is reached by a link, but what is kept of a bucket has",
+        ),
+    ],
+)
+def test_a_kept_folder_of_another_person_empties_nothing_outside_it(
+    url: str, tmp_path: Path, path: str, told: str
+) -> None:
+    kept, precious = folder_of(url, tmp_path / "kept"), tmp_path / "thesis.txt"
+    written_by_a_stranger(kept, url, path)
+    (kept / "away").symlink_to(tmp_path)
+    precious.write_text("years of work", encoding="utf-8")
+    with pytest.raises(UserError, match=told):
+        bring_folder(url, Keeping(tmp_path / "kept"))
+    assert precious.read_text(encoding="utf-8") == "years of work"
+
+
+def test_the_lock_of_a_kept_folder_is_not_written_through_a_link(
+    url: str, tmp_path: Path
+) -> None:
+    kept, precious = folder_of(url, tmp_path / "kept"), tmp_path / "thesis.txt"
+    kept.mkdir(parents=True)
+    (kept / ".lock").symlink_to(precious)
+    with pytest.raises(UserError, match=r"cannot be written"):
+        bring_folder(url, Keeping(tmp_path / "kept"))
+    assert not precious.exists()
+
+
+SCANS = ["benign/a 1.png", "benign/ü.png", "malignant/c.png"]
+
+
+def test_a_worker_process_brings_what_it_lacks_and_removes_nothing(
+    url: str, tmp_path: Path
+) -> None:
+    keeping = bounded(tmp_path, 350)
+    folder = bring_folder(url, keeping)
+    locate(folder, SCANS[0])  # from here on no other run may remove anything
+    reads_in_a_process(folder, keeping, SCANS)
+    assert on_the_disk(folder) == 600
+
+
+def test_a_process_of_a_runner_removes_what_it_read(url: str, tmp_path: Path) -> None:
+    keeping = bounded(tmp_path, 350)
+    reads_in_a_process(url, keeping, SCANS)
+    assert on_the_disk(folder_of(url, tmp_path)) == 300
+
+
+@pytest.mark.parametrize("stage", ["ingest", "preprocess"])
+def test_a_node_leaves_the_folder_to_other_runs_when_its_outputs_are_saved(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    folder = bring_folder(url, bounded(tmp_path, 1000))
+    results = ("manifest", "rejects", "summary", "figure", "write_store", "splits")
+    made = SimpleNamespace(**dict.fromkeys(results))
+
+    def read_one(raw: Path, *_: object) -> SimpleNamespace:
+        locate(raw, "table.csv")
+        return made
+
+    monkeypatch.setattr(f"maskwise.{stage}.stage.{stage}", read_one)
+    for name in (stage, f"{stage}_source"):
+        monkeypatch.setattr(f"maskwise.pipelines.parsing.{name}", lambda *_: None)
+    nodes = {
+        "ingest": lambda: ingest_node(folder, {}, {}, source="x"),
+        "preprocess": lambda: preprocess_node(folder, None, {}, {}, source="x"),
+    }
+    for _ in nodes[stage]():
+        with pytest.raises(UserError, match="another run is bringing objects"):
+            alone(folder)
+    alone(folder).close()
+
+
+def test_bringing_a_second_bucket_leaves_the_first_as_it_is(
+    server: BucketServer, url: str, tmp_path: Path
+) -> None:
+    first = bring_folder(url, bounded(tmp_path, 350))
+
+    def work(chunks: Iterable[Sequence[str]]) -> Iterator[list[bytes]]:
+        for chunk in chunks:
+            bring_folder(server.put_all("beside", {"x.png": b"x"}), bounded(tmp_path, 350))
+            assert locate(first, "table.csv").read_bytes() == FILES["table.csv"]
+            yield [locate(first, path).read_bytes() for path in chunk]
+
+    answers = in_turn(first, [[path] for path in SCANS], lambda path: [path], work)
+    assert list(answers) == [[FILES[path]] for path in SCANS]
+
+
+@pytest.mark.parametrize("most_bytes", [None, 350])
+def test_what_was_deleted_of_the_folder_comes_again(
+    url: str, tmp_path: Path, most_bytes: int | None
+) -> None:
+    folder = bring_folder(url, Keeping(tmp_path, most_bytes))
+    assert contents(folder) == FILES
+    shutil.rmtree(folder / "benign")
+    (folder / "table.csv").unlink()
+    assert contents(bring_folder(url, Keeping(tmp_path, most_bytes))) == FILES
+
+
+def test_what_is_deleted_during_a_run_comes_again(url: str, tmp_path: Path) -> None:
+    folder = bring_folder(url, bounded(tmp_path, 1000))
+    shutil.rmtree(folder / "benign")
+
+    def work(chunks: Iterable[Sequence[str]]) -> Iterator[list[bytes]]:
+        for chunk in chunks:
+            yield [locate(folder, path).read_bytes() for path in chunk]
+
+    answers = list(in_turn(folder, [SCANS], lambda path: [path], work))
+    assert answers == [[FILES[path] for path in SCANS]]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_an_object_may_take_the_name_of_a_folder_and_give_it_back(
+    server: BucketServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: bool,
+) -> None:
+    deep, flat = {"a/b/c.png": b"deep", "z.png": b"z"}, {"a": b"flat", "z.png": b"z"}
+    name = f"names-{killed}".lower()
+    url = server.put_all(name, deep)
+    folder = bring_folder(url, Keeping(tmp_path))
+    for gone, now in ((deep, flat), (flat, deep)):
+        server.remove(name, next(iter(gone)))
+        server.put(name, *next(iter(now.items())))
+        if killed:  # before the new list was written
+            with monkeypatch.context() as patch:
+                patch.setattr("maskwise.scans.object_folder._replace", _die)
+                with pytest.raises(KeyboardInterrupt):
+                    bring_folder(url, Keeping(tmp_path))
+        assert contents(bring_folder(url, Keeping(tmp_path))) == now
+    assert (folder / "a").is_dir()
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_the_format_of_an_object_is_told_without_bringing_it(
     server: BucketServer, tmp_path: Path
 ) -> None:
@@ -265,12 +450,14 @@ def test_a_bucket_that_is_none_is_one_sentence(tmp_path: Path) -> None:
         bring_folder("s3://nowhere/x", Keeping(tmp_path))
 
 
-def test_a_folder_of_a_bucket_without_objects_is_absent(url: str, tmp_path: Path) -> None:
+def test_a_folder_of_a_bucket_without_objects_is_named_before_a_run(
+    url: str, tmp_path: Path
+) -> None:
     empty = f"{url}/nothing"
     raw = RawFolder(empty, objects={"path": str(tmp_path), "gigabytes": None})
-    assert not raw.exists()
-    with pytest.raises(UserError, match=r"/nothing: there is no object; correct raw_root"):
-        raw.read()
+    for looked_for in (raw._exists, raw.read):
+        with pytest.raises(UserError, match=r"/nothing: there is no object; correct raw_root"):
+            looked_for()
 
 
 def test_a_url_without_a_bucket_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from maskwise.pipelines.binding import bind
-from maskwise.pipelines.standing import stands_alone
+from maskwise.pipelines.standing import stands_alone, until_saved
 from maskwise.replicates import Study
 
 
@@ -17,7 +17,9 @@ def ingest(
     """Read what the source's folder holds."""
     from maskwise.ingest import stage
     from maskwise.pipelines import parsing
+    from maskwise.scans.objects import in_use
 
+    until_saved(in_use(raw))
     reader = parsing.ingest_source(settings, f"{source}.ingest")
     result = stage.ingest(raw, reader, parsing.ingest(options, "ingest"), source)
     return result.manifest, result.rejects, result.summary, result.figure

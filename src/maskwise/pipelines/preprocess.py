@@ -6,7 +6,7 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from maskwise.pipelines.binding import bind
-from maskwise.pipelines.standing import stands_alone
+from maskwise.pipelines.standing import stands_alone, until_saved
 from maskwise.replicates import Study
 
 
@@ -22,7 +22,9 @@ def preprocess(
     """Bring all images to one size and scale, and split them once for all stages."""
     from maskwise.pipelines import parsing
     from maskwise.preprocess import stage
+    from maskwise.scans.objects import in_use
 
+    until_saved(in_use(raw))
     result = stage.preprocess(
         raw,
         manifest,

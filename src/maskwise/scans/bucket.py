@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any, NamedTuple
 
 from maskwise.errors import UserError, shown
@@ -29,6 +29,15 @@ class Object(NamedTuple):
     size: int
     """Bytes."""
     etag: str
+
+
+class BucketFolder(PosixPath):
+    """A folder that this program made of a bucket, in this run.
+
+    Being told so is all that tells it from a folder of raw files. What lies in it cannot: raw
+    files are other people's, and whatever claims there to be a bucket is a file as any other.
+    Worker processes are sent the path, and learn it with that.
+    """
 
 
 def is_bucket(location: str) -> bool:

@@ -9,43 +9,46 @@ Without a bound everything comes at the door. With one, ``in_turn`` brings what 
 of images need and removes what was read; the disk stays flat.
 """
 
-import errno
-import fcntl
-import functools
 import hashlib
 import json
 import logging
 import math
-import multiprocessing
 import os
-import tempfile
+import threading
 import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from maskwise.errors import UserError, shown
-from maskwise.scans.bucket import Bucket, Object
+from maskwise.scans.bucket import Bucket, BucketFolder, Object
+from maskwise.scans.object_folder import (
+    FACTS,
+    LOCAL,
+    alone,
+    arriving,
+    empty,
+    no_paths,
+    of_disk,
+    put,
+    read_list,
+    size_of,
+    update,
+)
 from maskwise.wording import count
 
 log = logging.getLogger(__name__)
 
 GIGABYTE = 10**9
-LOCAL = "conf/local/globals.yml"
 _SET = f"set it in {LOCAL}; conf/base/globals.yml says what it is"
 
-_LIST = ".objects.parquet"
-_FACTS = ".bucket.json"
-_LOCK = ".lock"
-_ARRIVING = ".arriving"
-"""Objects on their way. All four names are hidden, and so no scans."""
 _AT_ONCE, _SUBMITTED = 16, 256
 """Objects that come at the same time, and that are asked for together."""
 
@@ -58,9 +61,9 @@ class Keeping:
     """Where objects are kept from run to run, and how much of them."""
 
     root: Path
-    """The folder of such folders."""
+    """Holds a folder for each bucket."""
     most_bytes: int | None = None
-    """Of one bucket's objects on the disk at once; None = all come, and all stay."""
+    """Bytes that one bucket's objects may take on the disk; None = all come, and all stay."""
 
     @classmethod
     def of(cls, block: Mapping[str, Any]) -> "Keeping":
@@ -79,23 +82,36 @@ class Keeping:
         return cls(Path(root), None if most is None else int(most * GIGABYTE))
 
 
-def bring_folder(url: str, keeping: Keeping) -> Path:
+def bring_folder(url: str, keeping: Keeping) -> BucketFolder:
     """Return a folder with what the bucket at ``url``, as in ``s3://a/b``, holds now.
+
+    Where it is bounded, this process alone removes files from it. From the first look at a file
+    on it keeps others from bringing the folder, until ``in_use`` ends or it is brought anew.
 
     Raises:
         UserError: if the bucket fails or holds nothing, or the disk fails.
     """
-    _open.cache_clear()  # and with it this process's own lock
     bucket, most_bytes = Bucket.at(url), keeping.most_bytes
-    folder = folder_of(url, keeping.root)
+    folder = BucketFolder(folder_of(url, keeping.root))
+    _close(folder)
     listed = _checked(bucket, pd.DataFrame(bucket.objects(), columns=list(Object._fields)))
-    with _of_disk(folder):
+    with of_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with _reader(folder):
-            _update(folder, bucket, listed, most_bytes)
+        with alone(folder):
+            update(folder, bucket, listed, most_bytes)
     if most_bytes is None:
         _bring_all(folder, bucket, listed)
+    _BROUGHT[folder] = os.getpid()
     return folder
+
+
+@contextmanager
+def in_use(raw: Path) -> Iterator[None]:
+    """Let other runs have the folder when the block ends; a plain folder they always may."""
+    try:
+        yield
+    finally:
+        _close(raw)
 
 
 def folder_of(url: str, cache: Path) -> Path:
@@ -107,9 +123,10 @@ def folder_of(url: str, cache: Path) -> Path:
     return cache / f"{name}-{hashlib.sha256(where.encode()).hexdigest()[:12]}"
 
 
-def holds_anything(url: str) -> bool:
-    """Tell whether there is an object at ``url``; raises ``UserError`` where nobody can say."""
-    return next(Bucket.at(url).objects(), None) is not None
+def check_not_empty(url: str) -> None:
+    """Raise ``UserError`` unless there is an object at ``url``."""
+    if next(Bucket.at(url).objects(), None) is None:
+        raise _nothing(Bucket.at(url))
 
 
 def come(raw: Path, path: str) -> None:
@@ -123,7 +140,7 @@ def come(raw: Path, path: str) -> None:
 def head_of_object(raw: Path, path: str, size: int) -> bytes | None:
     """Return the first bytes of an object that has not come; None if ``path`` is none."""
     opened = _opened(raw)
-    if opened is None or os.path.getsize(raw / path):
+    if opened is None or size_of(raw, path):
         return None
     found = opened.objects([path])
     return opened.bucket.head(found[0], size) if found else None
@@ -163,19 +180,27 @@ class _Opened:
     """The folder of a bucket, and which of its objects are on the disk."""
 
     def __init__(self, folder: Path) -> None:
-        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         self.bucket = Bucket.at(facts["url"])
         self.most_bytes: int | None = facts["most_bytes"]
         self._folder = folder
-        self._list = pd.read_parquet(folder / _LIST).set_index("path")
+        self._list = read_list(folder).set_index("path")
         self._needed: Counter[str] = Counter()
-        # A worker process brings what it lacks, but what may go its parent alone knows.
-        self._may_remove = multiprocessing.parent_process() is None
+        # A worker process brings what it lacks, but what may go is known where it was brought.
+        self._may_remove = _BROUGHT.get(folder) == os.getpid()
         self._held: dict[str, int] = {}
         """Path -> bytes, the one that came first first."""
+        self._alone = ExitStack()
+        weakref.finalize(self, self._alone.close)  # at the end of the process at the latest
         if self.most_bytes is not None and self._may_remove:
-            weakref.finalize(self, _reader(folder).close)  # this process reads it till then
+            with of_disk(folder):
+                self._alone.enter_context(alone(folder))
             self._held = _present(folder, self._list)
+
+    def close(self) -> None:
+        """Remove nothing any more, and let other runs do so."""
+        self._may_remove = False
+        self._alone.close()
 
     def objects(self, paths: Sequence[str]) -> list[Object]:
         """Return the objects among ``paths``; a file in an archive is the archive's."""
@@ -195,7 +220,9 @@ class _Opened:
         """Have the objects ``paths`` on the disk until they are released."""
         wanted = [found for found in self.objects(paths) if found.size]
         self._needed.update(found.path for found in wanted)
-        missing = [found for found in wanted if not os.path.getsize(self._folder / found.path)]
+        missing = [found for found in wanted if not size_of(self._folder, found.path)]
+        for found in missing:
+            self._held.pop(found.path, None)  # where somebody deleted the file
         self._make_room(sum(found.size for found in missing))
         _fetch(self._folder, self.bucket, missing)
         for found in wanted:
@@ -223,29 +250,45 @@ class _Opened:
                     "fewer `workers`"
                 )
             there -= self._held.pop(path)
-            _empty(self._folder, path)
+            empty(self._folder, path)
+
+
+_BROUGHT: dict[Path, int] = {}
+"""Folder -> the process that brought it: a copy in a process forked off it is told apart."""
+_OPENED: dict[tuple[Path, int], tuple[int, _Opened]] = {}
+"""By folder and process: the version of its facts, and what they were read into."""
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def _opened(raw: Path) -> _Opened | None:
+    if not isinstance(raw, BucketFolder):
+        return None
     try:
-        version = os.stat(raw / _FACTS).st_mtime_ns
+        version = os.stat(raw / FACTS).st_mtime_ns
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return _open(raw, version, os.getpid())
+    with _ONE_AT_A_TIME:  # nodes of several sources may run side by side
+        known = _OPENED.get((raw, os.getpid()))
+        if known is not None and known[0] != version:
+            known[1].close()
+        if known is None or known[0] != version:
+            known = _OPENED[raw, os.getpid()] = version, _Opened(raw)
+        return known[1]
 
 
-@functools.lru_cache(maxsize=16)  # nodes of several sources may run side by side
-def _open(raw: Path, version: int, process: int) -> _Opened:
-    del version, process
-    return _Opened(raw)
+def _close(raw: Path) -> None:
+    with _ONE_AT_A_TIME:
+        known = _OPENED.pop((raw, os.getpid()), None)
+    if known is not None:
+        known[1].close()
 
 
 def _checked(bucket: Bucket, listed: pd.DataFrame) -> pd.DataFrame:
     """Return the objects that are no hidden files, or refuse what no folder can hold."""
     if listed.empty:
-        raise UserError(f"{bucket.url}: there is no object; correct raw_root")
+        raise _nothing(bucket)
     paths = listed["path"].astype("str")
-    odd = paths.str.contains(r"(?:^|/)(?:\.{0,2}(?:/|$))|\0|\\", regex=True)
+    odd = no_paths(paths)
     folders = set(paths.str.rpartition("/")[0])
     while above := {path.rpartition("/")[0] for path in folders} - folders:
         folders |= above
@@ -259,37 +302,24 @@ def _checked(bucket: Bucket, listed: pd.DataFrame) -> pd.DataFrame:
     return listed[~hidden].reset_index(drop=True)
 
 
-def _update(folder: Path, bucket: Bucket, listed: pd.DataFrame, most_bytes: int | None) -> None:
-    """Make the folder one of ``listed``: empty what changed, and then say what is there."""
-    before = pd.DataFrame(columns=list(Object._fields))
-    if (folder / _LIST).exists():
-        before = pd.read_parquet(folder / _LIST)
-    now = listed.set_index("path")["etag"]
-    was = before.set_index("path")["etag"]
-    for path in was.index.difference(now.index):
-        (folder / path).unlink(missing_ok=True)
-    kept = now.index.intersection(was.index)
-    for path in [*kept[(now[kept] != was[kept]).to_numpy()], *now.index.difference(was.index)]:
-        _empty(folder, path)
-    _replace(folder, _LIST, lambda file: listed.to_parquet(file, index=False))
-    facts = json.dumps({"url": bucket.url, "most_bytes": most_bytes}).encode()
-    _replace(folder, _FACTS, lambda file: file.write(facts))
+def _nothing(bucket: Bucket) -> UserError:
+    return UserError(f"{bucket.url}: there is no object; correct raw_root")
 
 
 def _bring_all(folder: Path, bucket: Bucket, listed: pd.DataFrame) -> None:
     missing = [
         found
         for found in map(Object._make, listed.itertuples(index=False))
-        if found.size and not os.path.getsize(folder / found.path)
+        if found.size and not size_of(folder, found.path)
     ]
     if not missing:
         return
     size = sum(found.size for found in missing)
     log.info(
-        "%s: %s (%s) come to %s.",
-        bucket.url,
+        "Fetching %s (%s) from %s to %s",
         count(len(missing), "object"),
         _gigabytes(size),
+        bucket.url,
         folder,
     )
     _fetch(folder, bucket, missing)
@@ -301,81 +331,21 @@ def _fetch(folder: Path, bucket: Bucket, wanted: Sequence[Object]) -> None:
         return
 
     def fetch(found: Object) -> None:
-        with _of_disk(folder), _arriving(folder) as temporary:
+        with of_disk(folder), arriving(folder) as temporary:
             bucket.fetch(found, temporary)
-            os.replace(temporary, folder / found.path)
+            put(folder, temporary, found.path)
 
     with ThreadPoolExecutor(min(_AT_ONCE, len(wanted))) as threads:
         for start in range(0, len(wanted), _SUBMITTED):  # a failure waits for these alone
             deque(threads.map(fetch, wanted[start : start + _SUBMITTED]), maxlen=0)
 
 
-def _empty(folder: Path, path: str) -> None:
-    """Put an empty file there; whoever has the old one open goes on reading it."""
-    with _of_disk(folder):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        with _arriving(folder) as temporary:
-            os.replace(temporary, folder / path)
-
-
-def _replace(folder: Path, name: str, write: Callable[[IO[bytes]], Any]) -> None:
-    with _arriving(folder) as temporary:
-        with temporary.open("wb") as file:
-            write(file)
-        os.replace(temporary, folder / name)
-
-
-@contextmanager
-def _arriving(folder: Path) -> Iterator[Path]:
-    """Yield a new file on the folder's disk, which is gone at the end unless it was moved."""
-    (folder / _ARRIVING).mkdir(exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder / _ARRIVING)
-    os.close(handle)
-    try:
-        yield Path(name)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-@contextmanager
-def _of_disk(folder: Path) -> Iterator[None]:
-    """Say what is wrong with the disk that objects come to."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise UserError(
-                f"{folder}: the disk is full ({error.strerror}); make room, or bound what is "
-                f"kept there: objects_gigabytes in {LOCAL}"
-            ) from None
-        raise UserError(
-            f"{folder}: cannot be written ({error.strerror}); check its permissions, or name "
-            f"another folder: objects_root in {LOCAL}"
-        ) from None
-
-
-def _reader(folder: Path) -> IO[bytes]:
-    """Return the lock of whoever may empty the folder's files; held until it is closed."""
-    lock = (folder / _LOCK).open("wb")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise UserError(
-            f"{folder}: another run is bringing objects of this bucket, or removes what it has "
-            "read; wait for its end, or give this run another folder: objects_root in "
-            f"{LOCAL}"
-        ) from None
-    return lock
-
-
 def _present(folder: Path, listed: pd.DataFrame) -> dict[str, int]:
     """Return the objects that are on the disk, the oldest first."""
     found = []
     for path in listed.index[listed["size"] > 0]:
-        status = os.stat(folder / path)
-        if status.st_size:
-            found.append((status.st_mtime_ns, path, status.st_size))
+        if size := size_of(folder, path):
+            found.append((os.stat(folder / path).st_mtime_ns, path, size))
     return {path: size for _, path, size in sorted(found)}
 
 
