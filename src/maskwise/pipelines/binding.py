@@ -3,7 +3,7 @@
 import inspect
 import multiprocessing
 from collections.abc import Callable
-from functools import partial, update_wrapper
+from functools import cache, partial, update_wrapper
 from typing import Any
 
 from kedro.framework import project
@@ -13,14 +13,19 @@ class _Bound(partial[Any]):
     """What multiprocessing sends whole: of a plain ``partial`` it leaves the name behind."""
 
     def __setstate__(self, state: Any) -> None:
-        """Arrive; in a worker that was spawned, say whose nodes these are.
-
-        Kedro does not, and without that it calls no hooks there, which tell a node where it
-        writes.
-        """
         super().__setstate__(state)  # type: ignore[misc] # which typeshed leaves out
-        if multiprocessing.parent_process() is not None and project.PACKAGE_NAME is None:
-            project.configure_project(__name__.partition(".")[0])
+        _introduce()
+
+
+@cache
+def _introduce() -> None:
+    """Tell Kedro in a worker that was spawned whose hooks to call: it is not told by itself.
+
+    The hooks tell a node where it writes. Not by ``configure_project``: where the package's name
+    is known, Kedro 1.7 configures logging before each node, and at the second recurses for ever.
+    """
+    if multiprocessing.parent_process() is not None and project.PACKAGE_NAME is None:
+        project.settings.configure(f"{__name__.partition('.')[0]}.settings")
 
 
 def bind(function: Callable[..., Any], **known: Any) -> Callable[..., Any]:
