@@ -1,4 +1,4 @@
-"""Joins a Ray cluster, or begins one of this machine, and asks it whether it has enough."""
+"""Joins a Ray cluster, or starts one of this machine, and asks it whether it has enough."""
 
 import logging
 import os
@@ -10,9 +10,12 @@ from typing import Annotated, Any
 
 from maskwise.bounds import Within
 from maskwise.errors import UserError, joined
+from maskwise.resources import Resources
+from maskwise.side_by_side import THREADS
 
-_NAMES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
-"""Ray's option of a task -> what it calls that of a machine."""
+_MACHINE = {"cpu": "CPU", "gpu": "GPU", "memory": "memory"}
+"""What a stage asks for -> what Ray calls that of a machine."""
+_GIGABYTE = 2**30
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,10 @@ def cluster(options: RayOptions) -> Iterator[Any]:
         raise UserError(
             'RayRunner needs Ray, which is not installed: pip install "maskwise[ray]"'
         ) from None
-    passed = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    # Without the first, Ray lets a task that asked for no GPU see all of its machine's.
+    passed = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1", **threads(1)}
+    if "PYTHONPATH" in os.environ:
+        passed["PYTHONPATH"] = os.environ["PYTHONPATH"]
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
@@ -70,6 +76,11 @@ def cluster(options: RayOptions) -> Iterator[Any]:
         ray.shutdown()
 
 
+def threads(number: int) -> dict[str, str]:
+    """Return what a worker's environment says about threads, which libraries read at import."""
+    return dict.fromkeys(THREADS, str(number))
+
+
 def _explained(address: str | None, error: Exception) -> UserError:
     reason = (str(error).strip() or type(error).__name__).partition("\n")[0].rstrip(".")
     if address is None:
@@ -79,29 +90,48 @@ def _explained(address: str | None, error: Exception) -> UserError:
         )
     return UserError(
         f"--runner-params address={address}: no cluster of Ray can be joined there ({reason}); "
-        "begin one with `ray start --head`, or leave address out to take this machine alone"
+        "start one with `ray start --head`, or leave address out to take this machine alone"
     )
 
 
-def check_machines(ray: Any, wanted: Mapping[str, Mapping[str, float]]) -> None:
+def check_machines(ray: Any, wanted: Mapping[str, Resources]) -> None:
     """Raise ``UserError`` where no machine has what a stage asks for: it would wait for ever.
 
     Args:
         ray: connected.
-        wanted: of each stage, Ray's options of a task.
+        wanted: by stage.
     """
-    machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+    machines = [_of_machine(each["Resources"]) for each in ray.nodes() if each["Alive"]]
     problems = []
-    for stage, amounts in wanted.items():
-        for key, amount in amounts.items():
-            name = _NAMES[key]
-            most = max((machine.get(name, 0) for machine in machines), default=0)
-            if amount > most:
-                unit = 2**30 if key == "memory" else 1
-                problems.append(
-                    f"resources.{stage}.{name.lower()}: is {amount / unit:g}, but no machine "
-                    f"of the cluster has more than {most / unit:.3g}; ask for less, or add a "
-                    "machine"
-                )
+    for stage, resources in wanted.items():
+        asked = {
+            name: amount
+            for name in _MACHINE
+            if (amount := getattr(resources, name)) is not None
+        }
+        if any(_has(machine, asked) for machine in machines):
+            continue
+        most = {name: max((machine[name] for machine in machines), default=0) for name in asked}
+        scarce = [name for name, amount in asked.items() if amount > most[name]]
+        for name in scarce:
+            problems.append(
+                f"resources.{stage}.{name}: is {asked[name]:g}, but no machine of the cluster "
+                f"has more than {most[name]:.3g}; ask for less, or add a machine"
+            )
+        if not scarce:
+            together = ", ".join(f"{name} {asked[name]:g}" for name in asked if asked[name])
+            problems.append(
+                f"resources.{stage}: no single machine of the cluster has all of it "
+                f"({together}); ask for less, or add a machine"
+            )
     if problems:
         raise UserError(joined(problems))
+
+
+def _of_machine(amounts: Mapping[str, float]) -> dict[str, float]:
+    found = {name: amounts.get(of_ray, 0) for name, of_ray in _MACHINE.items()}
+    return {**found, "memory": found["memory"] / _GIGABYTE}
+
+
+def _has(machine: Mapping[str, float], asked: Mapping[str, float]) -> bool:
+    return all(machine[name] >= amount for name, amount in asked.items())
