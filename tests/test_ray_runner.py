@@ -231,9 +231,10 @@ class Machines:
 
 def test_one_machine_must_have_all_that_a_stage_asks_for() -> None:
     machines = Machines([{"CPU": 8, "memory": 2**33}, {"CPU": 2, "GPU": 1, "memory": 2**33}])
-    check_machines(machines, {"pretrain": Resources(2, 1, 8), "ingest": Resources(8)})
+    wanted = {"pretrain": Resources(2, 1, 8).of_ray(), "ingest": Resources(8).of_ray()}
+    check_machines(machines, wanted)
     with pytest.raises(UserError) as caught:
-        check_machines(machines, {"pretrain": Resources(4, 1)})
+        check_machines(machines, {"pretrain": Resources(4, 1).of_ray()})
     assert str(caught.value) == (
         "resources.pretrain: no single machine of the cluster has all of it (cpu 4, gpu 1); "
         "ask for less, or add a machine"

@@ -59,18 +59,21 @@ def test_a_job_that_is_pre_empted_goes_on_from_its_checkpoint(
     work = Work(Asked(copy.root, None, params), "phantom", ("pretrain",), "random_box.s0")
     executor = Queue("local", tmp_path / "jobs", 1.0, {}).executor("x", Resources())
     job = executor.submit(work)
-    deadline = time.monotonic() + 120
-    while not list((models / "checkpoints/random_box").rglob("*.pt")):
-        assert time.monotonic() < deadline, job.stderr()
-        time.sleep(0.05)
+
+    def wait_until(holds: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 300
+        while not holds():
+            assert time.monotonic() < deadline, log_of(job)
+            assert not job.done(), log_of(job)
+            time.sleep(0.05)
+
+    wait_until(lambda: list((models / "checkpoints/random_box").rglob("*.pt")))
     # What Slurm sends before it takes the machine away; submitit's controller passes it on.
     import psutil
 
     (task,) = psutil.Process(job._process.pid).children()
     task.send_signal(signal.SIGTERM)
-    while "SIGTERM: saving a checkpoint after this step, and going on" not in log_of(job):
-        assert time.monotonic() < deadline, job.stderr()
-        time.sleep(0.05)
+    wait_until(lambda: "SIGTERM: saving a checkpoint after this step, and go" in log_of(job))
     task.send_signal(signal.SIGUSR2)
 
     assert job.result() is None

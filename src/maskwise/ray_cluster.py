@@ -10,12 +10,10 @@ from typing import Annotated, Any
 
 from maskwise.bounds import Within
 from maskwise.errors import UserError, joined
-from maskwise.resources import Resources
 from maskwise.side_by_side import THREADS
 
-_MACHINE = {"cpu": "CPU", "gpu": "GPU", "memory": "memory"}
-"""What a stage asks for -> what Ray calls that of a machine."""
-_GIGABYTE = 2**30
+_NAMES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+"""Ray's option of a task -> what it calls that of a machine."""
 
 
 @dataclass(frozen=True)
@@ -94,32 +92,33 @@ def _explained(address: str | None, error: Exception) -> UserError:
     )
 
 
-def check_machines(ray: Any, wanted: Mapping[str, Resources]) -> None:
+def check_machines(ray: Any, wanted: Mapping[str, Mapping[str, float]]) -> None:
     """Raise ``UserError`` where no machine has what a stage asks for: it would wait for ever.
 
     Args:
         ray: connected.
-        wanted: by stage.
+        wanted: of each stage, Ray's options of a task.
     """
-    machines = [_of_machine(each["Resources"]) for each in ray.nodes() if each["Alive"]]
+    machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
     problems = []
-    for stage, resources in wanted.items():
-        asked = {
-            name: amount
-            for name in _MACHINE
-            if (amount := getattr(resources, name)) is not None
+    for stage, amounts in wanted.items():
+        asked = {_NAMES[key]: amount for key, amount in amounts.items()}
+        most = {
+            name: max((each.get(name, 0) for each in machines), default=0) for name in asked
         }
-        if any(_has(machine, asked) for machine in machines):
-            continue
-        most = {name: max((machine[name] for machine in machines), default=0) for name in asked}
         scarce = [name for name, amount in asked.items() if amount > most[name]]
-        for name in scarce:
-            problems.append(
-                f"resources.{stage}.{name}: is {asked[name]:g}, but no machine of the cluster "
-                f"has more than {most[name]:.3g}; ask for less, or add a machine"
+        problems += [
+            f"resources.{stage}.{name.lower()}: is {_spoken(name, asked[name])}, but no machine "
+            f"of the cluster has more than {_spoken(name, most[name])}; ask for less, or add a "
+            "machine"
+            for name in scarce
+        ]
+        if not scarce and not any(_has(machine, asked) for machine in machines):
+            together = ", ".join(
+                f"{name.lower()} {_spoken(name, amount)}"
+                for name, amount in asked.items()
+                if amount
             )
-        if not scarce:
-            together = ", ".join(f"{name} {asked[name]:g}" for name in asked if asked[name])
             problems.append(
                 f"resources.{stage}: no single machine of the cluster has all of it "
                 f"({together}); ask for less, or add a machine"
@@ -128,10 +127,10 @@ def check_machines(ray: Any, wanted: Mapping[str, Resources]) -> None:
         raise UserError(joined(problems))
 
 
-def _of_machine(amounts: Mapping[str, float]) -> dict[str, float]:
-    found = {name: amounts.get(of_ray, 0) for name, of_ray in _MACHINE.items()}
-    return {**found, "memory": found["memory"] / _GIGABYTE}
-
-
 def _has(machine: Mapping[str, float], asked: Mapping[str, float]) -> bool:
-    return all(machine[name] >= amount for name, amount in asked.items())
+    return all(machine.get(name, 0) >= amount for name, amount in asked.items())
+
+
+def _spoken(name: str, amount: float) -> str:
+    """Say how much it is as a configuration does, whose unit of memory is a gigabyte."""
+    return f"{amount / (2**30 if name == 'memory' else 1):.4g}"

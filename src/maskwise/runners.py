@@ -64,7 +64,7 @@ class RayRunner(AbstractRunner):
         resources = parse(ResourcesConfig, block, "resources")
         with cluster(options) as ray:
             stages = {min(node.tags) for node in pipeline.nodes}
-            check_machines(ray, {stage: resources.of([stage]) for stage in stages})
+            check_machines(ray, {stage: resources.of([stage]).of_ray() for stage in stages})
             import cloudpickle  # which comes with Ray
 
             logging_config = dict(getattr(project.LOGGING, "data", {}))
