@@ -73,7 +73,7 @@ def test_a_job_that_is_pre_empted_goes_on_from_its_checkpoint(
 
     (task,) = psutil.Process(job._process.pid).children()
     task.send_signal(signal.SIGTERM)
-    wait_until(lambda: "SIGTERM: saving a checkpoint after this step, and go" in log_of(job))
+    wait_until(lambda: "SIGTERM: saving a checkpoint" in log_of(job))
     task.send_signal(signal.SIGUSR2)
 
     assert job.result() is None

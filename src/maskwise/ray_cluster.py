@@ -108,9 +108,9 @@ def check_machines(ray: Any, wanted: Mapping[str, Mapping[str, float]]) -> None:
         }
         scarce = [name for name, amount in asked.items() if amount > most[name]]
         problems += [
-            f"resources.{stage}.{name.lower()}: is {_spoken(name, asked[name])}, but no machine "
-            f"of the cluster has more than {_spoken(name, most[name])}; ask for less, or add a "
-            "machine"
+            f"resources.{stage}.{name.lower()}: is {_spoken(name, asked[name])}, but no "
+            f"machine of the cluster has more than {_spoken(name, most[name])}; ask for less, "
+            "or add a machine"
             for name in scarce
         ]
         if not scarce and not any(_has(machine, asked) for machine in machines):
