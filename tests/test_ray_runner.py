@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from kedro.pipeline import Node, Pipeline
 from maskwise.datasets import JsonDataset
 from maskwise.errors import UserError
 from maskwise.pipelines.standing import stands_alone
+from maskwise.ray_cluster import check_machines
 from maskwise.resources import Resources, ResourcesConfig
-from maskwise.runners import RayRunner
+from maskwise.runners import RayRunner, _left, _lost
 
 ray = pytest.importorskip("ray", reason="needs Ray, of the extra `ray`")
 pytestmark = [
@@ -97,9 +99,9 @@ def test_an_error_is_not_tried_again_and_costs_only_what_depends_on_it(
     with pytest.raises(UserError) as caught:
         run(cluster, tmp_path, nodes)
     assert str(caught.value) == (
-        "1 node of 3 failed (pretrain@s: the disk is full), and what needs them (pretrain@s) "
-        "was not begun; everything else is made: mend them, and run the same command with "
-        "--only-missing-outputs"
+        "1 of 3 nodes failed (pretrain@s: the disk is full). What depends on that (pretrain@s) "
+        "was not started; everything else was made. Mend what failed, and run the same command "
+        "with --only-missing-outputs"
     )
     assert tries.read_text() == "x"
     assert (tmp_path / "s.beside").exists()
@@ -196,6 +198,57 @@ def test_a_wrong_runner_param_and_an_unreachable_cluster_are_one_sentence(
     with pytest.raises(UserError, match=said) as caught:
         run(None, tmp_path, [node(process, [], "s.a")], **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_node_sees_the_cores_and_gpus_of_its_stage_alone(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def seen() -> dict[str, Any]:
+        import torch
+
+        return {
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+            "threads": torch.get_num_threads(),
+        }
+
+    nodes = [node(seen, [], "s.one", "ingest"), node(seen, [], "s.two", "tune")]
+    made = run(cluster, tmp_path, nodes, {"tune": {"cpu": 2}})
+    assert JsonDataset(str(made["s.one"])).load() == {"gpus": "", "threads": 1}
+    assert JsonDataset(str(made["s.two"])).load() == {"gpus": "", "threads": 2}
+
+
+@dataclass
+class Machines:
+    """Stands in for Ray, where only its machines are asked for."""
+
+    resources: list[dict[str, float]]
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Alive": True, "Resources": each} for each in self.resources]
+
+
+def test_one_machine_must_have_all_that_a_stage_asks_for() -> None:
+    machines = Machines([{"CPU": 8, "memory": 2**33}, {"CPU": 2, "GPU": 1, "memory": 2**33}])
+    wanted = {"pretrain": Resources(2, 1, 8).of_ray(), "ingest": Resources(8).of_ray()}
+    check_machines(machines, wanted)
+    with pytest.raises(UserError) as caught:
+        check_machines(machines, {"pretrain": Resources(4, 1).of_ray()})
+    assert str(caught.value) == (
+        "resources.pretrain: no single machine of the cluster has all of it (cpu 4, gpu 1); "
+        "ask for less, or add a machine"
+    )
+
+
+def test_the_time_left_is_that_of_what_can_still_run_once_a_node_has_ended() -> None:
+    first, second, third = (
+        node(joined, [before], after) for before, after in ("ab", "bc", "cd")
+    )
+    beside = node(joined, ["a"], "e")
+    assert _lost([second, third, beside], [first]) == [second, third]
+    assert _left(60, 0, 3) == ""
+    assert _left(60, 2, 1) == "; about 30 s left"
 
 
 def test_what_suffices_for_all_stages_of_a_node_is_asked_for() -> None:

@@ -3,13 +3,18 @@
 import shutil
 import signal
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from maskwise.errors import UserError
-from maskwise.resources import Resources
-from maskwise.slurm_command import Queue, Work, _options
+from maskwise.errors import Terminated, UserError
+from maskwise.replicates import Study
+from maskwise.resources import Resources, ResourcesConfig
+from maskwise.session import stoppable
+from maskwise.slurm_command import Jobs, Queue, Work, _cancelling, _options, make_replicates
 from maskwise.study_command import Asked
 from project import Finished, Project
 
@@ -54,22 +59,146 @@ def test_a_job_that_is_pre_empted_goes_on_from_its_checkpoint(
     work = Work(Asked(copy.root, None, params), "phantom", ("pretrain",), "random_box.s0")
     executor = Queue("local", tmp_path / "jobs", 1.0, {}).executor("x", Resources())
     job = executor.submit(work)
-    deadline = time.monotonic() + 120
-    while not list((models / "checkpoints/random_box").rglob("*.pt")):
-        assert time.monotonic() < deadline, job.stderr()
-        time.sleep(0.05)
+
+    def wait_until(holds: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 300
+        while not holds():
+            assert time.monotonic() < deadline, log_of(job)
+            assert not job.done(), log_of(job)
+            time.sleep(0.05)
+
+    wait_until(lambda: list((models / "checkpoints/random_box").rglob("*.pt")))
     # What Slurm sends before it takes the machine away; submitit's controller passes it on.
     import psutil
 
     (task,) = psutil.Process(job._process.pid).children()
+    task.send_signal(signal.SIGTERM)
+    wait_until(lambda: "SIGTERM: saving a checkpoint" in log_of(job))
     task.send_signal(signal.SIGUSR2)
 
     assert job.result() is None
-    streams = (job.paths.stdout, job.paths.stderr)
-    log = " ".join(Path(each).read_text(encoding="utf-8") for each in streams)
+    log = log_of(job)
     assert "Requeued job" in log
     assert "random_box seed 0: going on" in log
     assert (models / "encoders/random_box/s0/encoder.safetensors").exists()
+
+
+def log_of(job: Any) -> str:
+    streams = (job.paths.stdout, job.paths.stderr)
+    return " ".join(Path(each).read_text(encoding="utf-8") for each in streams)
+
+
+def test_a_job_that_is_pre_empted_in_fine_tuning_does_not_pre_train_again(
+    copy: Project,
+) -> None:
+    program = f"""
+from pathlib import Path
+from maskwise import slurm_command as slurm
+from maskwise.study_command import Asked
+slurm.run_stages = lambda asked, source, stages, namespace: print("ran", *stages)
+asked = Asked(Path({str(copy.root)!r}), None, "")
+work = slurm.Work(asked, "phantom", ("pretrain", "finetune"), "random_box.s0")
+Path("data/07_model_output/phantom/predictions/random_box/s0/predictions.parquet").unlink()
+work()
+Path("data/06_models/phantom/encoders/random_box/s0/encoder.safetensors").unlink()
+work()
+"""
+    lines = copy.run("python", "-c", program).splitlines()
+    assert [line for line in lines if line.startswith("ran")] == [
+        "ran finetune",
+        "ran pretrain finetune",
+    ]
+
+
+@dataclass
+class SmallQueue:
+    """Stands in for a queue that takes one job at a time, and of those ``most``."""
+
+    most: int = 100
+    cluster: str = "local"
+    folder: Path = Path("jobs")
+    job: Any = None
+    submitted: list[str] = field(default_factory=list)
+
+    def executor(self, name: str, resources: Resources) -> Any:
+        return Submitting(self, name)
+
+
+@dataclass
+class Submitting:
+    """Stands in for submitit's executor."""
+
+    queue: SmallQueue
+    name: str
+
+    def submit(self, work: Callable[[], Any]) -> Any:
+        queue = self.queue
+        if (queue.job is not None and queue.job.looks) or len(queue.submitted) == queue.most:
+            raise RuntimeError("QOSMaxSubmitJobPerUserLimit")
+        queue.submitted.append(self.name)
+        queue.job = Running()
+        return queue.job
+
+
+@dataclass
+class Running:
+    """Stands in for a job, which ends before the third look."""
+
+    looks: int = 2
+    was_cancelled: bool = False
+
+    def done(self) -> bool:
+        self.looks = max(0, self.looks - 1)
+        return self.looks == 0
+
+    def result(self) -> None:
+        return None
+
+    def cancel(self, check: bool) -> None:
+        self.was_cancelled = True
+
+
+STUDY = Study("s", True, ("a", "b", "c"), (0,), (), "params:fractions")
+
+
+def make_all(queue: SmallQueue) -> None:
+    lacking = {one: ["pretrain"] for one in STUDY.all_replicates}
+    asked = Asked(Path(), None, "")
+    make_replicates(asked, STUDY, lacking, Jobs(queue), 3, ResourcesConfig())  # type: ignore[arg-type]
+
+
+def test_what_the_queue_refuses_waits_while_others_are_in_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    queue = SmallQueue()
+    make_all(queue)
+    assert queue.submitted == ["a.s0", "b.s0", "c.s0"]
+    assert capsys.readouterr().out.count("was refused (QOSMaxSubmitJobPerUserLimit); it") == 1
+
+
+def test_what_the_queue_refuses_though_nothing_is_in_it_is_an_error() -> None:
+    queue = SmallQueue(most=2)
+    with pytest.raises(UserError, match=r"^kedro slurm: c\.s0 was refused \(QOSMax\w+\)$"):
+        make_all(queue)
+    assert queue.submitted == ["a.s0", "b.s0"]
+
+
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """Let the signal that a closed terminal sends do what it usually does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_jobs_are_cancelled_when_the_terminal_is_closed() -> None:
+    jobs, job = Jobs(SmallQueue()), Running()  # type: ignore[arg-type]
+    jobs.running["a.s0"] = (job, 0.0)
+    with pytest.raises(Terminated), stoppable(), _cancelling(jobs):
+        signal.raise_signal(signal.SIGHUP)
+    assert job.was_cancelled
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
 def test_what_a_job_cannot_do_is_one_sentence(copy: Project) -> None:
@@ -78,6 +207,9 @@ def test_what_a_job_cannot_do_is_one_sentence(copy: Project) -> None:
     assert said.splitlines()[-1].endswith("or try it out with --cluster local")
     said = copy.run("kedro", "slurm", "phantm", fails=True)
     assert "slurm: there is no source 'phantm'; did you mean 'phantom'?" in said
+    params = ("--cluster", "local", "--params", "resources.pretrain.cpu=0")
+    said = copy.run("kedro", "slurm", "phantom", *params, fails=True)
+    assert "resources.pretrain.cpu: is 0, but must lie between 1 and 1024" in said
     assert "Traceback" not in said
 
 

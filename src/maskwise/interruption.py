@@ -35,6 +35,8 @@ class Interruption:
     received: signal.Signals | None = None
     since: float = 0.0
     """When, in seconds of ``time.monotonic``."""
+    wants_checkpoint: bool = False
+    """Whether to save one and go on; whoever saves takes it back."""
 
 
 @dataclass
@@ -48,6 +50,7 @@ class _Process:
     runs: int | None = None
     """Which process runs pipelines: a forked one inherits what stands here."""
     has_parent_watched: bool = False
+    outlives_sigterm: bool = False
 
 
 _PROCESS = _Process()
@@ -69,7 +72,10 @@ def interruptions() -> Iterator[Interruption]:
     before = {number: signal.getsignal(number) for number in ASKED}
 
     def note(number: int, frame: FrameType | None) -> None:
-        if interruption.received is None:
+        if number == signal.SIGTERM and _PROCESS.outlives_sigterm:
+            interruption.wants_checkpoint = True
+            log.warning("SIGTERM: saving a checkpoint after this step, and going on.")
+        elif interruption.received is None:
             _note(interruption, signal.Signals(number))
         elif time.monotonic() - interruption.since >= SAME:
             _restore(before)
@@ -81,6 +87,16 @@ def interruptions() -> Iterator[Interruption]:
         yield interruption
     finally:
         _restore(before)
+
+
+@contextmanager
+def outliving_sigterm() -> Iterator[None]:
+    """Let work in the block save at SIGTERM and go on, where another signal will end it."""
+    before, _PROCESS.outlives_sigterm = _PROCESS.outlives_sigterm, True
+    try:
+        yield
+    finally:
+        _PROCESS.outlives_sigterm = before
 
 
 @contextmanager

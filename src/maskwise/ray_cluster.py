@@ -1,4 +1,4 @@
-"""Joins a Ray cluster, or begins one of this machine, and asks it whether it has enough."""
+"""Joins a Ray cluster, or starts one of this machine, and asks it whether it has enough."""
 
 import logging
 import os
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from maskwise.bounds import Within
 from maskwise.errors import UserError, joined
+from maskwise.side_by_side import THREADS
 
 _NAMES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
 """Ray's option of a task -> what it calls that of a machine."""
@@ -49,7 +50,10 @@ def cluster(options: RayOptions) -> Iterator[Any]:
         raise UserError(
             'RayRunner needs Ray, which is not installed: pip install "maskwise[ray]"'
         ) from None
-    passed = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    # Without the first, Ray lets a task that asked for no GPU see all of its machine's.
+    passed = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1", **threads(1)}
+    if "PYTHONPATH" in os.environ:
+        passed["PYTHONPATH"] = os.environ["PYTHONPATH"]
     handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
@@ -70,6 +74,11 @@ def cluster(options: RayOptions) -> Iterator[Any]:
         ray.shutdown()
 
 
+def threads(number: int) -> dict[str, str]:
+    """Return what a worker's environment says about threads, which libraries read at import."""
+    return dict.fromkeys(THREADS, str(number))
+
+
 def _explained(address: str | None, error: Exception) -> UserError:
     reason = (str(error).strip() or type(error).__name__).partition("\n")[0].rstrip(".")
     if address is None:
@@ -79,7 +88,7 @@ def _explained(address: str | None, error: Exception) -> UserError:
         )
     return UserError(
         f"--runner-params address={address}: no cluster of Ray can be joined there ({reason}); "
-        "begin one with `ray start --head`, or leave address out to take this machine alone"
+        "start one with `ray start --head`, or leave address out to take this machine alone"
     )
 
 
@@ -93,15 +102,35 @@ def check_machines(ray: Any, wanted: Mapping[str, Mapping[str, float]]) -> None:
     machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
     problems = []
     for stage, amounts in wanted.items():
-        for key, amount in amounts.items():
-            name = _NAMES[key]
-            most = max((machine.get(name, 0) for machine in machines), default=0)
-            if amount > most:
-                unit = 2**30 if key == "memory" else 1
-                problems.append(
-                    f"resources.{stage}.{name.lower()}: is {amount / unit:g}, but no machine "
-                    f"of the cluster has more than {most / unit:.3g}; ask for less, or add a "
-                    "machine"
-                )
+        asked = {_NAMES[key]: amount for key, amount in amounts.items()}
+        most = {
+            name: max((each.get(name, 0) for each in machines), default=0) for name in asked
+        }
+        scarce = [name for name, amount in asked.items() if amount > most[name]]
+        problems += [
+            f"resources.{stage}.{name.lower()}: is {_spoken(name, asked[name])}, but no "
+            f"machine of the cluster has more than {_spoken(name, most[name])}; ask for less, "
+            "or add a machine"
+            for name in scarce
+        ]
+        if not scarce and not any(_has(machine, asked) for machine in machines):
+            together = ", ".join(
+                f"{name.lower()} {_spoken(name, amount)}"
+                for name, amount in asked.items()
+                if amount
+            )
+            problems.append(
+                f"resources.{stage}: no single machine of the cluster has all of it "
+                f"({together}); ask for less, or add a machine"
+            )
     if problems:
         raise UserError(joined(problems))
+
+
+def _has(machine: Mapping[str, float], asked: Mapping[str, float]) -> bool:
+    return all(machine.get(name, 0) >= amount for name, amount in asked.items())
+
+
+def _spoken(name: str, amount: float) -> str:
+    """Say how much it is as a configuration does, whose unit of memory is a gigabyte."""
+    return f"{amount / (2**30 if name == 'memory' else 1):.4g}"

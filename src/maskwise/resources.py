@@ -10,7 +10,7 @@ from maskwise.errors import shown
 
 @dataclass(frozen=True)
 class Resources:
-    """Of one stage."""
+    """What a node of one stage may take."""
 
     cpu: Annotated[int, Within(1, 1_024)] = 1
     """Cores, and the threads that a node computes with."""
@@ -33,7 +33,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class ResourcesConfig:
-    """``conf/base/parameters_resources.yml``: of all stages, by their names."""
+    """``conf/base/parameters_resources.yml``: what each stage may take, by its name."""
 
     generate: Resources = Resources()
     ingest: Resources = Resources()
@@ -43,6 +43,7 @@ class ResourcesConfig:
     evaluate: Resources = Resources()
     report: Resources = Resources()
     predict: Resources = Resources()
+    tune: Resources = Resources()
 
     def of(self, stages: Collection[str]) -> Resources:
         """Return what suffices for each of ``stages``; names of none are let by."""

@@ -9,7 +9,7 @@ Ray's object store. Nothing passes through this process.
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from maskwise.config import parse
 from maskwise.errors import UserError, listed
 from maskwise.pipelines.standing import abandon, address_of
 from maskwise.progress import SECONDS_BETWEEN_LINES, spoken
-from maskwise.ray_cluster import RayOptions, check_machines, cluster
+from maskwise.ray_cluster import RayOptions, check_machines, cluster, threads
 from maskwise.resources import ResourcesConfig
 from maskwise.session import mendable
 from maskwise.side_by_side import FAREWELL
@@ -36,8 +36,8 @@ MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What a worker needs to be as this process is, but for the catalog."""
+class WorkerSetup:
+    """How a worker becomes like this process; the catalog goes to it beside this."""
 
     folder: Path
     """Where paths in options begin."""
@@ -68,21 +68,27 @@ class RayRunner(AbstractRunner):
             import cloudpickle  # which comes with Ray
 
             logging_config = dict(getattr(project.LOGGING, "data", {}))
-            alike = Surroundings(Path.cwd(), project.PACKAGE_NAME, logging_config, run_id)
+            setup = WorkerSetup(Path.cwd(), project.PACKAGE_NAME, logging_config, run_id)
             # The catalog knows environment and runtime parameters.
-            shared = ray.put((alike, cloudpickle.dumps(catalog)))
+            shared = ray.put((setup, cloudpickle.dumps(catalog)))
             work = ray.remote(_work)
+            # A process that has used one GPU cannot move to another, and keeps its memory.
+            work_on_gpu = ray.remote(max_calls=1)(_work)
             kept: dict[str, Any] = {}  # references to what stays in memory, by name
 
             def submit(node: Node) -> Any:
                 given = [name for name in node.inputs if name in kept]
                 memory = [name for name in node.outputs if catalog.get(name)._EPHEMERAL]
-                task = work.options(
+                wanted = resources.of(node.tags)
+                asked: dict[str, Any] = dict(
                     name=address_of(node),
                     max_retries=options.retries,
                     num_returns=1 + len(memory),
-                    **resources.of(node.tags).of_ray(),
+                    **wanted.of_ray(),
                 )
+                if wanted.cpu > 1:  # others have one thread: Ray starts workers for this node
+                    asked["runtime_env"] = {"env_vars": threads(wanted.cpu)}
+                task = (work_on_gpu if wanted.gpu else work).options(**asked)
                 pickled = cloudpickle.dumps(node)
                 found = task.remote(shared, pickled, memory, given, *map(kept.get, given))
                 first, *others = found if memory else [found]
@@ -97,6 +103,7 @@ def _follow(ray: Any, pipeline: Pipeline, submit: Callable[[Node], Any]) -> None
     waiting, made = list(pipeline.nodes), set(pipeline.inputs())
     running: dict[Any, Node] = {}
     failed: dict[Node, str] = {}
+    lost: list[Node] = []
     begun = time.monotonic()
     try:
         while True:
@@ -112,14 +119,16 @@ def _follow(ray: Any, pipeline: Pipeline, submit: Callable[[Node], Any]) -> None
                     made.update(node.outputs)
                 else:
                     failed[node] = said
-            done = len(pipeline.nodes) - len(waiting) - len(running)
-            left = (time.monotonic() - begun) / max(done, 1) * (len(waiting) + len(running))
+            lost += _lost(waiting, [*failed, *lost])
+            waiting = [node for node in waiting if node not in lost]
+            to_come = len(waiting) + len(running)
+            ended = len(pipeline.nodes) - len(lost) - to_come
             log.info(
-                "%d of %s ended; at work or in the queue: %s; about %s left",
-                done,
+                "%d of %s ended; at work or in the queue: %s%s",
+                ended,
                 count(len(pipeline.nodes), "node"),
                 _names(running.values()) or "none",
-                spoken(left),
+                _left(time.monotonic() - begun, ended, to_come),
             )
     except KeyboardInterrupt:  # SIGTERM as well
         for reference in running:
@@ -129,12 +138,28 @@ def _follow(ray: Any, pipeline: Pipeline, submit: Callable[[Node], Any]) -> None
         raise
     if failed:
         names = "; ".join(f"{address_of(node)}: {said}" for node, said in failed.items())
-        unbegun = f", and what needs them ({_names(waiting)}) was not begun" if waiting else ""
+        unbegun = f"What depends on that ({_names(lost)}) was not started; e" if lost else "E"
         raise UserError(
-            f"{count(len(failed), 'node')} of {len(pipeline.nodes)} failed ({names}){unbegun}; "
-            "everything else is made: mend them, and run the same command with "
+            f"{len(failed)} of {count(len(pipeline.nodes), 'node')} failed ({names}). {unbegun}"
+            "verything else was made. Mend what failed, and run the same command with "
             "--only-missing-outputs"
         )
+
+
+def _lost(waiting: Iterable[Node], unmade: Iterable[Node]) -> list[Node]:
+    """Return which nodes, in the order in which they run, need outputs of ``unmade``."""
+    lacking = {name for node in unmade for name in node.outputs}
+    found = []
+    for node in waiting:
+        if not lacking.isdisjoint(node.inputs):
+            lacking.update(node.outputs)
+            found.append(node)
+    return found
+
+
+def _left(seconds: float, ended: int, to_come: int) -> str:
+    """Say how long the rest takes at the speed so far, once there is one."""
+    return f"; about {spoken(seconds / ended * to_come)} left" if ended and to_come else ""
 
 
 def _names(nodes: Any) -> str:
@@ -158,7 +183,7 @@ def _said(ray: Any, reference: Any, name: str) -> str | None:
 
 
 def _work(
-    shared: tuple[Surroundings, bytes],
+    shared: tuple[WorkerSetup, bytes],
     node: bytes,
     memory: list[str],
     given: list[str],
@@ -167,25 +192,25 @@ def _work(
     """Run one node in a worker; return None, and what of its outputs stays in memory."""
     import cloudpickle
 
-    alike, pickled = shared
-    if not alike.folder.is_dir():
+    setup, pickled = shared
+    if not setup.folder.is_dir():
         raise UserError(
-            f"{os.uname().nodename}: there is no {alike.folder}; the project's folder must lie "
+            f"{os.uname().nodename}: there is no {setup.folder}; the project's folder must lie "
             "where all machines of the cluster see it, under the same path"
         )
-    os.chdir(alike.folder)
-    if alike.package is not None:
-        Task._bootstrap_subprocess(alike.package, alike.logging)
+    os.chdir(setup.folder)
+    if setup.package is not None:
+        Task._bootstrap_subprocess(setup.package, setup.logging)
     catalog = cloudpickle.loads(pickled)
     for name, value in zip(given, values, strict=True):
         catalog.save(name, value)
     hooks = Task._run_node_synchronization()
     try:
-        Task(cloudpickle.loads(node), catalog, False, hooks, alike.run_id).execute()
+        Task(cloudpickle.loads(node), catalog, False, hooks, setup.run_id).execute()
     except BaseException as error:
         abandon(error)
-        told = mendable(error)  # now: of an error's causes nothing would arrive
-        if told is None:
+        mended = mendable(error)  # now: of an error's causes nothing would arrive
+        if mended is None:
             raise
-        raise told from None
+        raise mended from None
     return (None, *map(catalog.load, memory)) if memory else None

@@ -7,19 +7,22 @@ which all machines share.
 """
 
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
 from kedro.framework.startup import ProjectMetadata, bootstrap_project
 
 from maskwise.errors import UserError, listed
-from maskwise.replicates import Study
+from maskwise.interruption import outliving_sigterm
+from maskwise.replicates import Replicate, Study, read_studies
 from maskwise.resources import Resources, ResourcesConfig
 from maskwise.session import telling
 from maskwise.side_by_side import FAREWELL, share_threads
@@ -51,15 +54,33 @@ class Work:
     threads: int = 1
 
     def __call__(self) -> str | None:
-        """Run them; return what a user can put right, or None if all went well."""
+        """Run what is missing of them; return what a user can put right, or None."""
         share_threads(self.threads)
         os.chdir(self.asked.project)
         bootstrap_project(self.asked.project)
         try:
-            run_stages(self.asked, self.source, self.stages, self.namespace)
+            stages = self._left()
+            if stages:
+                # Slurm sends it before the signal at which submitit puts the job back.
+                with outliving_sigterm():
+                    run_stages(self.asked, self.source, stages, self.namespace)
         except UserError as error:
             return str(error)
         return None
+
+    def _left(self) -> tuple[str, ...]:
+        """Return the stages still to be run: some may have ended before the job was put back.
+
+        Pre-training would otherwise begin anew, since its checkpoint goes when it has ended.
+        """
+        if self.namespace is None:
+            return self.stages
+        study = read_studies(self.asked.project)[self.source]
+        lacking = missing(study, context_of(self.asked).catalog.exists)
+        of_this = next(
+            (lacks for one, lacks in lacking.items() if one.namespace == self.namespace), []
+        )
+        return tuple(stage for stage in self.stages if stage in of_this)
 
     def checkpoint(self) -> Any:
         """Return what submitit puts back into the queue: the same, since the stages go on."""
@@ -68,6 +89,10 @@ class Work:
         return DelayedSubmission(self)
 
     __submitit_checkpoint__ = checkpoint
+
+
+class RefusedError(UserError):
+    """The queue takes no such job, or no more jobs at this time."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +107,7 @@ class Queue:
     """Further options of Slurm's."""
 
     def executor(self, name: str, resources: Resources) -> Any:
-        """Return submitit's door to Slurm for jobs that take ``resources``.
+        """Return what submits jobs that take ``resources`` each.
 
         Raises:
             UserError: if submitit is not installed, or this machine knows of no Slurm.
@@ -113,7 +138,7 @@ class Queue:
 
 
 @dataclass
-class _Jobs:
+class Jobs:
     """What was submitted, and how it ended."""
 
     queue: Queue
@@ -126,7 +151,7 @@ class _Jobs:
         try:
             job = executor.submit(work)
         except Exception as error:  # submitit's own, or that of the command it calls
-            raise UserError(f"kedro slurm: {name} was refused ({error})") from None
+            raise RefusedError(f"kedro slurm: {name} was refused ({error})") from None
         self.running[name] = (job, time.monotonic())
 
     def wait(self) -> Iterator[tuple[str, float]]:
@@ -198,7 +223,8 @@ def slurm(
 ) -> None:
     """Make what is missing of a source, each replicate as a job of Slurm.
 
-    It waits for the jobs and says how each ended; Ctrl-C cancels them. Given again, it makes
+    It waits for the jobs and says how each ended; Ctrl-C, or the end of the terminal, cancels
+    them. Given again, it makes
     what is missing then, and what was in the middle goes on from its checkpoint. What a job may
     take stands in conf/base/parameters_resources.yml.
     """
@@ -207,7 +233,7 @@ def slurm(
         chosen = chosen_study(asked, source, "slurm")
         folder = asked.project / "data/study" / source / "jobs"
         queue = Queue(cluster, folder, hours, _options(sbatch))
-        with _cancelling(_Jobs(queue)) as jobs:
+        with _cancelling(Jobs(queue)) as jobs:
             _make(asked, chosen, jobs, at_once)
 
 
@@ -222,15 +248,26 @@ def _options(given: Sequence[str]) -> dict[str, str]:
 
 
 @contextmanager
-def _cancelling(jobs: _Jobs) -> Iterator[_Jobs]:
+def _cancelling(jobs: Jobs) -> Iterator[Jobs]:
+    """Cancel all that runs if the block does not end well, or its terminal is closed."""
+    before = signal.getsignal(signal.SIGHUP)
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # shell and system may both send it
+        signal.raise_signal(signal.SIGTERM)
+
+    if before is signal.SIG_DFL:  # not under nohup, which goes on without a terminal
+        signal.signal(signal.SIGHUP, terminate)
     try:
         yield jobs
     except BaseException:
         jobs.cancel()
         raise
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
-def _make(asked: Asked, chosen: Study, jobs: _Jobs, at_once: int) -> None:
+def _make(asked: Asked, chosen: Study, jobs: Jobs, at_once: int) -> None:
     from maskwise.pipelines import parsing
 
     context = context_of(asked)
@@ -241,25 +278,7 @@ def _make(asked: Asked, chosen: Study, jobs: _Jobs, at_once: int) -> None:
     lacking = missing(chosen, context_of(asked).catalog.exists)
     there = len(chosen.all_replicates) - len(lacking)
     click.echo(f"{count(len(lacking), 'replicate')} to make, {there} there already.")
-    waiting = dict(lacking)
-    names = {one.namespace for one in lacking}
-    while waiting or jobs.running:
-        for one, stages in list(waiting.items()):
-            before = chosen.before(one)
-            first = None if before is None else before.namespace
-            if first in jobs.failed:
-                del waiting[one]
-                jobs.failed[one.namespace] = f"was not begun, because {first} failed"
-            elif len(jobs.running) < at_once and (first not in names or first in jobs.ended):
-                del waiting[one]
-                wanted = resources.of(stages)
-                work = Work(asked, one.source, tuple(stages), one.namespace, wanted.cpu)
-                jobs.submit(one.namespace, work, wanted)
-        for name, seconds in jobs.wait() if jobs.running else ():
-            said = jobs.failed.get(name)
-            what = f"FAILED ({said})" if said else f"took {minutes(seconds)}"
-            over = len(jobs.ended & names) + len(jobs.failed)
-            click.echo(f"{over} of {len(lacking)}: {name} {what}")
+    make_replicates(asked, chosen, lacking, jobs, at_once, resources)
     if jobs.failed:
         raise UserError(
             f"slurm {chosen.source}: {count(len(jobs.failed), 'replicate')} failed "
@@ -269,8 +288,51 @@ def _make(asked: Asked, chosen: Study, jobs: _Jobs, at_once: int) -> None:
     _one(jobs, asked, chosen, AFTER if chosen.finetunes else AFTER[1:], resources)
 
 
+def make_replicates(
+    asked: Asked,
+    chosen: Study,
+    lacking: Mapping[Replicate, Sequence[str]],
+    jobs: Jobs,
+    at_once: int,
+    resources: ResourcesConfig,
+) -> None:
+    """Submit a job for each replicate that lacks something, and wait until all have ended.
+
+    Raises:
+        RefusedError: if the queue takes no job although none of these is in it.
+    """
+    waiting = dict(lacking)
+    names = {one.namespace for one in lacking}
+    is_full = False  # the queue, by its own rules; said once
+    while waiting or jobs.running:
+        for one, stages in list(waiting.items()):
+            before = chosen.before(one)
+            first = None if before is None else before.namespace
+            if first in jobs.failed:
+                del waiting[one]
+                jobs.failed[one.namespace] = f"was not begun, because {first} failed"
+            elif len(jobs.running) < at_once and (first not in names or first in jobs.ended):
+                wanted = resources.of(stages)
+                work = Work(asked, one.source, tuple(stages), one.namespace, wanted.cpu)
+                try:
+                    jobs.submit(one.namespace, work, wanted)
+                except RefusedError as refused:
+                    if not jobs.running:
+                        raise
+                    if not is_full:
+                        click.echo(f"{refused}; it waits until another job has ended.")
+                    is_full = True
+                    break
+                del waiting[one]
+        for name, seconds in jobs.wait() if jobs.running else ():
+            said = jobs.failed.get(name)
+            what = f"FAILED ({said})" if said else f"took {minutes(seconds)}"
+            over = len(jobs.ended & names) + len(jobs.failed)
+            click.echo(f"{over} of {len(lacking)}: {name} {what}")
+
+
 def _one(
-    jobs: _Jobs, asked: Asked, chosen: Study, stages: tuple[str, ...], config: ResourcesConfig
+    jobs: Jobs, asked: Asked, chosen: Study, stages: tuple[str, ...], config: ResourcesConfig
 ) -> None:
     """Submit stages that all replicates share as one job, and wait for it."""
     name, wanted = f"{stages[-1]}@{chosen.source}", config.of(stages)

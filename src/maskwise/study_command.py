@@ -211,7 +211,9 @@ def lacks_images(chosen: Study, catalog: Any) -> bool:
 
 def context_of(asked: Asked) -> Any:
     """Return Kedro's context of the project, with parameters and catalog."""
-    with KedroSession.create(asked.project, env=asked.env) as session:
+    with KedroSession.create(
+        asked.project, env=asked.env, runtime_params=read_params(asked.params)
+    ) as session:
         return cast(KedroSession, session).load_context()
 
 

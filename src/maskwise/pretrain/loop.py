@@ -181,7 +181,9 @@ class Loop:
                 self._end_epoch(shown)
             stop = interruption.received is not None
             last = self.step == self.steps  # of use when what comes out cannot be saved
-            if stop or last or self.step % self.plan.checkpoint_every == 0:
+            due = last or self.step % self.plan.checkpoint_every == 0
+            if stop or due or interruption.wants_checkpoint:
+                interruption.wants_checkpoint = False
                 self._check_finite()
                 checkpoint.save(self._state())
             if stop:
