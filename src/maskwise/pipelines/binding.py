@@ -21,8 +21,9 @@ class _Bound(partial[Any]):
 def _introduce() -> None:
     """Tell Kedro in a worker that was spawned whose hooks to call: it is not told by itself.
 
-    The hooks tell a node where it writes. Not by ``configure_project``: where the package's name
-    is known, Kedro 1.7 configures logging before each node, and at the second recurses for ever.
+    The hooks tell a node where it writes. Not by ``configure_project``: where the package's
+    name is known, Kedro 1.7 configures logging before each node, and at the second recurses
+    for ever.
     """
     if multiprocessing.parent_process() is not None and project.PACKAGE_NAME is None:
         project.settings.configure(f"{__name__.partition('.')[0]}.settings")
