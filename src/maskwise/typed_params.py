@@ -23,7 +23,8 @@ _TEXT = re.compile(
 _TEXT_OR_NULL = re.compile(
     r"predict\.(root|modality|sort_by)|evaluate\.primary\.[^.]+\.metric|report\.metric|"
     r"[^.]+\.ingest\.(patient|masks|split|mask_suffix|file|task)|[^.]+\.preprocess\.label|"
-    r"[^.]+\.preprocess\.separator|[^.]+\.encoder\.weights|[^.]+\.finetune\.task\.none"
+    r"[^.]+\.preprocess\.separator|[^.]+\.encoder\.weights|[^.]+\.finetune\.task\.none|"
+    r"pretrain\.processes\.address|tune\.(objective\.metric|storage|study)"
 )
 """Options that are text or, where `null` is typed, nothing."""
 _ITEM = re.compile(

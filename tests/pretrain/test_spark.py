@@ -417,7 +417,7 @@ def test_a_finer_head_is_scored_on_what_the_scan_shows_at_twice_the_size(region:
     outcome = objective(shown, mask)
     visible = Visible(mask)
     features = objective._sparse(shown.images, visible, "masked")
-    fine = objective.light_decoder.drawn(features, visible)[2].detach()
+    fine = objective.light_decoder.drawn(features, visible, [2])[2].detach()
     assert fine.shape == (3, 1, 64, 64)
     assert shown.fine is not None
     errors = []
