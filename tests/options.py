@@ -21,6 +21,7 @@ from maskwise.prediction.stage import PredictConfig
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
 from maskwise.report.inputs import ReportConfig
+from maskwise.resources import ResourcesConfig
 from maskwise.tune.config import TuneConfig
 
 Step = str | int
@@ -35,6 +36,7 @@ ROOTS: dict[Parse, type[Any] | Registry] = {
     parsing.evaluate: EvaluateConfig,
     parsing.report: ReportConfig,
     parsing.predict: PredictConfig,
+    parsing.resources: ResourcesConfig,
     parsing.tune: TuneConfig,
     parsing.ingest_source: SOURCES,
     parsing.preprocess_source: SourcePreprocessConfig,

@@ -30,6 +30,7 @@ GLUE = {
     "replicates.py",
     "config.py",
     "description.py",
+    "interruption.py",
     "device.py",
     "errors.py",
     "pipelines",

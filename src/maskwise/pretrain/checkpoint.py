@@ -19,7 +19,16 @@ from maskwise.errors import HinderedError, UserError
 log = logging.getLogger(__name__)
 
 SecondRun = Literal["leave", "wait"]
-CODE = ("pretrain", "encoders", "artefacts", "preparation", "decay.py", "masks.py", "seeds.py")
+CODE = (
+    "pretrain",
+    "encoders",
+    "artefacts",
+    "preparation",
+    "decay.py",
+    "masks.py",
+    "ranks.py",
+    "seeds.py",
+)
 """Whatever of the package shapes the weights."""
 
 
