@@ -48,17 +48,29 @@ def test_what_is_missing_is_made_by_jobs_and_scored(copy: Project) -> None:
 
 
 def test_a_job_that_is_pre_empted_goes_on_from_its_checkpoint(
-    copy: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    copy: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     for name, value in copy.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PYTHONPATH", str(copy.root / "src"))
     models = copy.root / "data/06_models/phantom"
     shutil.rmtree(models / "encoders/random_box")
+    # One that an earlier test left would say that this job is at work.
+    shutil.rmtree(models / "checkpoints/random_box", ignore_errors=True)
     params = "phantom.pretrain.steps=200,pretrain.checkpoint_every=5"
     work = Work(Asked(copy.root, None, params), "phantom", ("pretrain",), "random_box.s0")
     executor = Queue("local", tmp_path / "jobs", 1.0, {}).executor("x", Resources())
     job = executor.submit(work)
+
+    def end() -> None:
+        if job._process.poll() is None:
+            job.cancel(check=False)
+        job._process.wait(60)
+
+    request.addfinalizer(end)
 
     def wait_until(holds: Callable[[], object]) -> None:
         deadline = time.monotonic() + 300
