@@ -20,8 +20,8 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 
 ALLOWED = frozenset(
     {
-        "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC",
-        "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Python-2.0",
+        "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0",
+        "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0", "PSF-2.0", "Python-2.0",
         "Unlicense", "Zlib", "ZPL-2.1",
     }
 )  # fmt: skip
@@ -43,6 +43,7 @@ SPELLINGS = {
     "ISC License (ISCL)": "ISC",
     "ISC license": "ISC",
     "MIT License": "MIT",
+    "MIT license": "MIT",
     "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
     "New BSD": "BSD-3-Clause",
     "Python Software Foundation License": "PSF-2.0",

@@ -37,7 +37,11 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers know no tests
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    # A dead machine is noticed in seconds, where Ray waits for half a minute by default.
+    soon = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "_system_config": soon}
+    )
     yield cluster
     cluster.shutdown()
 
@@ -67,6 +71,28 @@ def process() -> dict[str, int]:
 
 def joined(*found: Any) -> dict[str, Any]:
     return {"of": found, "process": os.getpid()}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"adress": "auto"}, "--runner-params.adress: .* did you mean 'address'"),
+        ({"retries": -1}, "--runner-params.retries: is -1, but must lie between 0 and 100"),
+        ({"address": "auto", "num_cpus": 2}, "num_cpus is for a cluster of this machine alone"),
+        ({"address": "auto"}, "address=auto: no cluster of Ray can be joined there"),
+        (
+            {"address": "127.0.0.1:9"},
+            r"address=127\.0\.0\.1:9: no cluster of Ray can be joined",
+        ),
+    ],
+)
+def test_a_wrong_runner_param_and_an_unreachable_cluster_are_one_sentence(
+    tmp_path: Path, options: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # what `auto` means, whatever runs here
+    with pytest.raises(UserError, match=said) as caught:
+        run(None, tmp_path, [node(process, [], "s.a")], **options)
+    assert "\n" not in str(caught.value)
 
 
 def test_files_and_what_stays_in_memory_go_from_worker_to_worker(
@@ -140,18 +166,20 @@ def test_a_node_whose_machine_dies_is_tried_on_another(cluster: Any, tmp_path: P
             time.sleep(600)
         return {"machine": machine}
 
-    first = cluster.add_node(num_cpus=3)
+    # Both before the run: Ray starts a machine in the main thread alone.
+    machines = {
+        machine.node_id: machine for machine in (cluster.add_node(num_cpus=3) for _ in range(2))
+    }
 
-    def replace() -> None:
-        while not begun.exists():
+    def kill() -> None:
+        while not begun.exists() or not begun.read_text():
             time.sleep(0.1)
-        cluster.remove_node(first, allow_graceful=False)
-        cluster.add_node(num_cpus=3)
+        cluster.remove_node(machines[begun.read_text()], allow_graceful=False)
 
-    replacing = threading.Thread(target=replace)
-    replacing.start()
+    killing = threading.Thread(target=kill)
+    killing.start()
     made = run(cluster, tmp_path, [node(long, [], "s.a")], {"pretrain": {"cpu": 3}})
-    replacing.join()
+    killing.join()
     assert JsonDataset(str(made["s.a"])).load()["machine"] != begun.read_text()
 
 
@@ -176,28 +204,6 @@ def test_what_no_machine_has_is_refused_before_anything_runs(
     with pytest.raises(UserError, match=said):
         run(cluster, tmp_path, nodes, {"pretrain": asked})
     assert not (tmp_path / "s.a").exists()
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"adress": "auto"}, "--runner-params.adress: .* did you mean 'address'"),
-        ({"retries": -1}, "--runner-params.retries: is -1, but must lie between 0 and 100"),
-        ({"address": "auto", "num_cpus": 2}, "num_cpus is for a cluster of this machine alone"),
-        ({"address": "auto"}, "address=auto: no cluster of Ray can be joined there"),
-        (
-            {"address": "127.0.0.1:9"},
-            r"address=127\.0\.0\.1:9: no cluster of Ray can be joined",
-        ),
-    ],
-)
-def test_a_wrong_runner_param_and_an_unreachable_cluster_are_one_sentence(
-    tmp_path: Path, options: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(UserError, match=said) as caught:
-        run(None, tmp_path, [node(process, [], "s.a")], **options)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_node_sees_the_cores_and_gpus_of_its_stage_alone(

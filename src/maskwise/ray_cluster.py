@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from maskwise.bounds import Within
 from maskwise.errors import UserError, joined
 from maskwise.side_by_side import THREADS
 
+SECONDS_TO_ANSWER = 30
+"""How long the head of a cluster may take to accept a connection."""
 _NAMES = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
 """Ray's option of a task -> what it calls that of a machine."""
 
@@ -56,6 +59,8 @@ def cluster(options: RayOptions) -> Iterator[Any]:
         passed["PYTHONPATH"] = os.environ["PYTHONPATH"]
     handler = signal.getsignal(signal.SIGTERM)
     try:
+        if options.address is not None:
+            _knock(ray, options.address)
         ray.init(
             address=options.address or "local",
             num_cpus=options.num_cpus,
@@ -72,6 +77,15 @@ def cluster(options: RayOptions) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(ray: Any, address: str) -> None:
+    """Raise ``OSError`` if nobody answers; Ray itself would try for a quarter of an hour."""
+    if "://" in address:  # of Ray's client, which gives up by itself
+        return
+    resolved = ray._private.services.canonicalize_bootstrap_address_or_die(address)
+    host, _, port = resolved.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_ANSWER).close()
 
 
 def threads(number: int) -> dict[str, str]:

@@ -145,26 +145,28 @@ def test_a_teacher_goes_on_where_it_was_saved() -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "encoder", "finer"),
+    ("block", "encoder", "grid", "finer"),
     [
         (
             {"name": "multiscale", "width": 16, "heads": 4, "fine_width": 8, "fine_heads": 2},
             VitConfig(patch=4),
+            (8, 8),
             "decoders.2",
         ),
         (
             {"name": "spark", "width": 16, "scales": [1, 2], "loss_weights": [1, 1]},
             ContextCnnConfig(widths=(8, 8), convolutions=(1, 1)),
+            (4, 4),
             "light_decoder.finer.2",
         ),
     ],
 )
 def test_the_teacher_draws_no_finer_image_which_nobody_asks_it_for(
-    block: dict[str, Any], encoder: Any, finer: str
+    block: dict[str, Any], encoder: Any, grid: tuple[int, int], finer: str
 ) -> None:
     chosen = choose(OBJECTIVES, {**block, "hi_target": "upsampled"}, "objective")
-    network = chosen.build(make_setting(grid=GRID), encoder.build(1)).eval()
-    setting = make_setting(grid=GRID, objective=network)
+    network = chosen.build(make_setting(grid=grid), encoder.build(1)).eval()
+    setting = make_setting(grid=grid, objective=network)
     policy = HardestConfig(order="constant").build(setting)
     images = noisy().repeat(1, 1, 2, 2)
     batch, drawn = a_batch(images), list[str]()
@@ -172,9 +174,9 @@ def test_the_teacher_draws_no_finer_image_which_nobody_asks_it_for(
         each.get_submodule(finer).register_forward_hook(
             lambda *_, name=name: drawn.append(name)
         )
-    tests = torch.rand(8, 64, generator=Generator().manual_seed(0))
-    answer = teacher_of(policy).difficulty(batch, tests, GRID)
-    errors = network(batch, highest(tests, policy.number, GRID)).error_map.flatten(1)
+    tests = torch.rand(8, grid[0] * grid[1], generator=Generator().manual_seed(0))
+    answer = teacher_of(policy).difficulty(batch, tests, grid)
+    errors = network(batch, highest(tests, policy.number, grid)).error_map.flatten(1)
     torch.testing.assert_close(answer[answer.isfinite()], errors[errors.isfinite()])
     assert drawn == ["student"]
 

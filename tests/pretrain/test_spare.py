@@ -162,7 +162,7 @@ def test_an_agent_is_written_and_thinks_the_same_when_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     made: list[Any] = []
-    kind = {"a3c": "a3c.policy.A3c", "dqn": "dqn.policy.Dqn"}[name]
+    kind = {"a3c": "a3c.config.A3c", "dqn": "dqn.config.Dqn"}[name]
     module, _, last = f"maskwise.pretrain.policies.{kind}".rpartition(".")
     original = getattr(__import__(module, fromlist=[last]), last)
 
