@@ -7,25 +7,22 @@ Ray's object store. Nothing passes through this process.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kedro.framework import project
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import AbstractRunner
-from kedro.runner.task import Task
 
 from maskwise.config import parse
 from maskwise.errors import UserError, listed
-from maskwise.pipelines.standing import abandon, address_of
+from maskwise.pipelines.standing import address_of
 from maskwise.progress import SECONDS_BETWEEN_LINES, spoken
 from maskwise.ray_cluster import RayOptions, check_machines, cluster, threads
+from maskwise.ray_worker import WorkerSetup, run_node
 from maskwise.resources import ResourcesConfig
-from maskwise.session import mendable
 from maskwise.side_by_side import FAREWELL
 from maskwise.wording import count
 
@@ -33,17 +30,6 @@ log = logging.getLogger(__name__)
 
 MOST_NAMED = 8
 """Nodes in one line of the log."""
-
-
-@dataclass(frozen=True)
-class WorkerSetup:
-    """How a worker becomes like this process; the catalog goes to it beside this."""
-
-    folder: Path
-    """Where paths in options begin."""
-    package: str | None
-    logging: dict[str, Any]
-    run_id: Any
 
 
 class RayRunner(AbstractRunner):
@@ -71,9 +57,9 @@ class RayRunner(AbstractRunner):
             setup = WorkerSetup(Path.cwd(), project.PACKAGE_NAME, logging_config, run_id)
             # The catalog knows environment and runtime parameters.
             shared = ray.put((setup, cloudpickle.dumps(catalog)))
-            work = ray.remote(_work)
+            work = ray.remote(run_node)
             # A process that has used one GPU cannot move to another, and keeps its memory.
-            work_on_gpu = ray.remote(max_calls=1)(_work)
+            work_on_gpu = ray.remote(max_calls=1)(run_node)
             kept: dict[str, Any] = {}  # references to what stays in memory, by name
 
             def submit(node: Node) -> Any:
@@ -180,37 +166,3 @@ def _said(ray: Any, reference: Any, name: str) -> str | None:
         said = f"its worker or machine died, again and again ({reason}); is there memory left?"
         log.error("%s failed: %s", name, said)
     return said
-
-
-def _work(
-    shared: tuple[WorkerSetup, bytes],
-    node: bytes,
-    memory: list[str],
-    given: list[str],
-    *values: Any,
-) -> Any:
-    """Run one node in a worker; return None, and what of its outputs stays in memory."""
-    import cloudpickle
-
-    setup, pickled = shared
-    if not setup.folder.is_dir():
-        raise UserError(
-            f"{os.uname().nodename}: there is no {setup.folder}; the project's folder must lie "
-            "where all machines of the cluster see it, under the same path"
-        )
-    os.chdir(setup.folder)
-    if setup.package is not None:
-        Task._bootstrap_subprocess(setup.package, setup.logging)
-    catalog = cloudpickle.loads(pickled)
-    for name, value in zip(given, values, strict=True):
-        catalog.save(name, value)
-    hooks = Task._run_node_synchronization()
-    try:
-        Task(cloudpickle.loads(node), catalog, False, hooks, setup.run_id).execute()
-    except BaseException as error:
-        abandon(error)
-        mended = mendable(error)  # now: of an error's causes nothing would arrive
-        if mended is None:
-            raise
-        raise mended from None
-    return (None, *map(catalog.load, memory)) if memory else None
