@@ -29,6 +29,9 @@ ALLOWED = frozenset(
 MORE_RIGHTS = frozenset({"LLVM-exception", "GCC-exception-3.1"})
 """What may stand behind `WITH`, and only adds to what a licence permits."""
 
+APPROVALS = ("OSI Approved", "DFSG approved")
+"""Classifiers that say who approved of a licence, and not which it is."""
+
 SPELLINGS = {
     "2-clause BSD License": "BSD-2-Clause",
     "3-Clause BSD License": "BSD-3-Clause",
@@ -123,7 +126,7 @@ def _said(package: Distribution) -> Iterator[str]:
         yield first
     for classifier in metadata.get_all("Classifier") or []:
         kind, *_, leaf = classifier.split(" :: ")
-        if kind == "License" and leaf != "OSI Approved":
+        if kind == "License" and leaf not in APPROVALS:
             yield leaf
 
 
