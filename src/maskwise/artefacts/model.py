@@ -20,9 +20,11 @@ from maskwise.artefacts.encoder import (
     encoder_metadata,
     read_tensors,
     rebuild,
+    sha256_of,
     usable,
     write_tensors,
 )
+from maskwise.artefacts.limits import BLOCK, PREFIX, from_file, to_file
 from maskwise.bounds import Length, Positive, Share, Within
 from maskwise.description import from_json
 from maskwise.encoders.classifier import Classifier
@@ -31,6 +33,7 @@ from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.encoders.unet import LEAN, DecoderConfig
 from maskwise.errors import UserError, shown
+from maskwise.limits.record import Limits
 from maskwise.preparation import upgraded
 
 log = logging.getLogger(__name__)
@@ -130,9 +133,15 @@ class SegmenterMetadata(_OfAnyModel):
 Metadata = ClassifierMetadata | SegmenterMetadata
 
 
-def write_model(model: nn.Module, metadata: Metadata, path: Path) -> None:
-    """Write the model's parameters and buffers with their metadata."""
-    write_tensors(model.state_dict(), {metadata.block: asdict(metadata)}, path)
+def write_model(
+    model: nn.Module, metadata: Metadata, path: Path, limits: Limits | None = None
+) -> None:
+    """Write the model's parameters and buffers with their metadata, and its limits."""
+    tensors, blocks = dict(model.state_dict()), {metadata.block: asdict(metadata)}
+    if limits is not None:
+        beside, blocks[BLOCK] = to_file(limits)
+        tensors |= beside
+    write_tensors(tensors, blocks, path)
 
 
 def load_model(path: str | Path) -> Classifier | Segmenter:
@@ -142,7 +151,8 @@ def load_model(path: str | Path) -> Classifier | Segmenter:
     ``probabilities(images)`` returns calibrated probabilities, which add to 1, or where an
     image may have several labels are each by itself. A segmenter returns them per
     pixel, the background first, and ``outline(images)`` the class of each pixel, of images of
-    any size.
+    any size. ``limits`` is what its sets of answers and its flag of scans unlike those of
+    training rest on; None where an earlier version wrote the file.
 
     Raises:
         UserError: if the file is not a model, or a tensor is missing, unexpected or misshapen.
@@ -160,11 +170,21 @@ def load_model(path: str | Path) -> Classifier | Segmenter:
     with usable(path):
         metadata = _metadata(_KINDS[kind], blocks[kind])
         seen = metadata.encoder.preparation
-        model = rebuild(lambda: _build(metadata, str(path)), tensors, seen, str(path))
+        beside = {name for name in tensors if BLOCK in blocks and name.startswith(PREFIX)}
+        own = {name: each for name, each in tensors.items() if name not in beside}
+        model = rebuild(lambda: _build(metadata, str(path)), own, seen, str(path))
+        if BLOCK in blocks:
+            found = {name.removeprefix(PREFIX): tensors[name] for name in beside}
+            model.limits = from_file(found, blocks[BLOCK], _features(model))
+    model.sha256 = sha256_of(path)
     log.info("%s: loaded %s", path, account(model))
     model.encoder.metadata = metadata.encoder
     model.metadata = metadata
     return model
+
+
+def _features(model: Classifier | Segmenter) -> int:
+    return model.features if isinstance(model, Classifier) else model.encoder.width
 
 
 def _build(metadata: Metadata, where: str) -> Classifier | Segmenter:

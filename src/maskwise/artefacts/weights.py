@@ -3,7 +3,6 @@
 Needs torch and safetensors only. All or nothing, as with the project's own files.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -12,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from maskwise.artefacts.encoder import DECODER, check_fit, origin, read_checkpoint
+from maskwise.artefacts.encoder import DECODER, check_fit, origin, read_checkpoint, sha256_of
 from maskwise.encoders.contract import Adapted, EncoderConfig, Package
 from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError, cut
@@ -76,7 +75,7 @@ def _of_package(architecture: EncoderConfig, name: str, channels: int, where: st
     said = f"{package.distribution} {version}"
     tensors = read_checkpoint(path, f"{where}: {said}")
     adapted = _adapted(architecture, tensors, channels, f"{where}: {said}")
-    record = WeightsOrigin(said, package.origin, package.licence, _sha256(path))
+    record = WeightsOrigin(said, package.origin, package.licence, sha256_of(path))
     return Weights(adapted.tensors, record, adapted.mean, adapted.std, None)
 
 
@@ -103,7 +102,7 @@ def _of_file(
 ) -> Weights:
     tensors = read_checkpoint(path, where)
     trained = origin(path)
-    sha256 = _sha256(path)
+    sha256 = sha256_of(path)
     if trained is None:
         adapted = _adapted(architecture, tensors, channels, where)
         record = WeightsOrigin(str(path), "not made by maskwise", "", sha256)
@@ -144,8 +143,3 @@ def _told(trained: EncoderMetadata) -> str:
 
 def _licence(trained: EncoderMetadata) -> str:
     return trained.weights.licence if trained.weights else ""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

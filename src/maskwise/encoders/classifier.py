@@ -30,6 +30,10 @@ class Classifier(nn.Module):
 
     metadata: Any
     """Of one that was loaded: ``maskwise.artefacts.model.ModelMetadata``."""
+    limits: Any = None
+    """Of one that was loaded: ``maskwise.limits.record.Limits``; None = its file has none."""
+    sha256: str = ""
+    """Of the file that it was loaded from."""
 
     def __init__(
         self,
@@ -52,16 +56,20 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn normalised images ``(B, C, H, W)`` into logits ``(B, classes)``."""
-        features = torch.cat(self._pooled(images), dim=1)
+        return cast(Tensor, self.head(self.pooled(images)))
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """Turn normalised images into what the linear layer weighs up, ``(B, F)``."""
+        features = torch.cat(self._pooled_stages(images), dim=1)
         if features.shape[1] != self.features:
             raise UserError(
                 f"images: {images.shape[2]} x {images.shape[3]} pixels were given, of which "
                 f"the encoder makes {features.shape[1]} features, but the last layer takes "
                 f"{self.features}; give images of the size in metadata.encoder.preparation"
             )
-        return cast(Tensor, self.head(features))
+        return features
 
-    def _pooled(self, images: Tensor) -> list[Tensor]:
+    def _pooled_stages(self, images: Tensor) -> list[Tensor]:
         """Return the features of the stages that are looked at, ``[(B, F_i), ...]``."""
         if self.attention is not None:
             maps = self.encoder(images)

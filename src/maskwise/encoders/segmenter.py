@@ -35,6 +35,10 @@ class Segmenter(nn.Module):
     encoder: Encoder
     metadata: Any
     """Of one that was loaded: ``maskwise.artefacts.model.SegmenterMetadata``."""
+    limits: Any = None
+    """Of one that was loaded: ``maskwise.limits.record.Limits``; None = its file has none."""
+    sha256: str = ""
+    """Of the file that it was loaded from."""
 
     def __init__(
         self,

@@ -61,6 +61,8 @@ class EvaluateConfig:
     patient with many images counts no more than another), or every ``image``."""
     calibration_bins: Annotated[int, Within(2, 1_000)] = 15
     """Bins of equal width of the calibration error."""
+    coverage: Annotated[float, Within(0, 1, above=True, below=True)] = 0.9
+    """Share of the patients of each class whose set of answers is to hold the truth."""
     empty_masks: EmptyMasks = "one"
     """What Dice and IoU are where neither truth nor prediction outlines anything: 1, left out
     of the mean, or 0. Where one of the two does they are 0."""

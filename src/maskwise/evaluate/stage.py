@@ -10,7 +10,7 @@ import pandas as pd
 
 from maskwise.artefacts.tables import PAIRED, SUBSETS, check_columns
 from maskwise.errors import UserError, hint
-from maskwise.evaluate import scales, shrinkage
+from maskwise.evaluate import coverage, scales, shrinkage
 from maskwise.evaluate.arrangement import arrange
 from maskwise.evaluate.comparisons import COVERS, adjust, chosen_pairs, sign_flip
 from maskwise.evaluate.config import EvaluateConfig, Primary
@@ -37,6 +37,7 @@ class Evaluated:
     get on so few images, of outlines ``left_out``, how many images x classes a metric is not
     defined for; ``covers``, what chance ``low`` and ``high`` hold; ``primary``, what was named
     beforehand, or null; ``shrinkage``, what ``evaluate.shrinkage`` makes of several fractions;
+    ``sets``, how often sets of answers hold the truth, null where none are made;
     ``stuck``, what nearly all images got alike; ``task``, ``leading``, the
     metric to speak of first, and ``smaller_is_better``; numbers of everything; ``notes``."""
     paired: pd.DataFrame
@@ -62,7 +63,8 @@ def evaluate(
     enough.
 
     Args:
-        predictions: ``tables.PREDICTIONS`` of all replicates; only the test part is read.
+        predictions: ``tables.PREDICTIONS`` of all replicates; scores read the test part, and
+            sets of answers are calibrated on the validation part.
         subsets: ``tables.SUBSETS`` of all replicates.
         config: the options.
         source: its name, for messages.
@@ -102,8 +104,10 @@ def evaluate(
     scores = scores_of(results, figures, config, source, validation)
     left = shrinkage.summarise(results, subsets)
     notes = [*scores["notes"], *shrinkage.notes(left)]
+    names = arrangement.measures.classes
+    sets = coverage.measure(predictions, subsets, names, config.coverage)
     return Evaluated(
-        scores={**scores, "shrinkage": left, "notes": notes},
+        scores={**scores, "shrinkage": left, "sets": sets, "notes": notes},
         paired=paired,
         label_efficiency=label_efficiency(figures, subsets),
     )

@@ -8,7 +8,7 @@ from maskwise.pipelines.standing import stands_alone
 
 
 @stands_alone
-def predict(request: dict[str, Any], pages: dict[str, Any]) -> tuple[Any, Any, str]:
+def predict(request: dict[str, Any], pages: dict[str, Any]) -> tuple[Any, ...]:
     """Let the model look at every scan; ``pages`` says whether pages name files."""
     from maskwise.pipelines import parsing
     from maskwise.prediction import stage
@@ -16,12 +16,13 @@ def predict(request: dict[str, Any], pages: dict[str, Any]) -> tuple[Any, Any, s
     model, scans, config = stage.parse_request(request, "predict")
     names = parsing.report(pages, "report").names
     result = stage.predict(model, scans, config, names)
-    return result.outlines, result.table, result.page
+    return result.outlines, result.table, result.aggregated, result.header, result.page
 
 
 def create_pipeline() -> Pipeline:
     """The stage; it belongs to no source."""
     # Saved in this order: no earlier run's outlines ever stand beside a new table.
-    outputs = ["predict.outlines", "predict.predictions", "predict.page"]
+    kinds = ("outlines", "predictions", "aggregated", "header", "page")
+    outputs = [f"predict.{kind}" for kind in kinds]
     inputs = ["params:predict", "params:report"]
     return Pipeline([Node(predict, inputs, outputs, name="predict", tags="predict")])

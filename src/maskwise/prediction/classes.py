@@ -11,6 +11,7 @@ from torch import Tensor
 from maskwise.artefacts.model import ModelMetadata
 from maskwise.encoders.classifier import Classifier
 from maskwise.prediction.contracts import Answers, Figure, Look
+from maskwise.prediction.limits import Told
 
 
 @dataclass(frozen=True)
@@ -19,26 +20,55 @@ class Classes:
 
     network: Classifier
     metadata: ModelMetadata
+    told: Told
     template: ClassVar[str] = "classes.html.jinja"
     texts: ClassVar[tuple[str, ...]] = ()
 
     @property
-    def numbers(self) -> tuple[str, ...]:
+    def chances(self) -> tuple[str, ...]:
+        """Columns of calibrated probabilities."""
         return tuple(f"p_{name}" for name in self.metadata.classes)
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return (*self.chances, *self.told.worst)
+
+    @property
+    def worst(self) -> tuple[str, ...]:
+        return self.told.worst
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        return (*self.chances, *self.told.numbers)
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        return () if self.told.calibration is None else ("set",)
+
     def answer(self, images: Tensor, looks: Sequence[Look], rows: Sequence[int]) -> Answers:
-        chances = self.network.probabilities(images).double().cpu().numpy()
+        features = self.network.pooled(images)
+        logits = self.network.head(features)
+        chances = self.network.activated(logits).double().cpu().numpy()
+        before = logits.double().softmax(dim=1).cpu().numpy()
+        table = pd.DataFrame(chances, columns=list(self.chances))
+        return Answers(self.judge(table.join(self.told.measured(before, features))), {})
+
+    def judge(self, measured: pd.DataFrame) -> pd.DataFrame:
+        chances = measured[list(self.chances)].to_numpy(np.float64)
         names = np.asarray(self.metadata.classes, dtype=object)
         finite = np.isfinite(chances).all(axis=1)
         prediction = np.where(finite, names[np.nan_to_num(chances).argmax(axis=1)], "")
-        table = pd.DataFrame(chances, columns=list(self.numbers))
-        return Answers(table.assign(prediction=prediction), {})
+        judged = self.told.flagged(measured.assign(prediction=prediction))
+        if not self.sets:
+            return judged
+        answers = [(name, name) for name in self.metadata.classes]
+        return judged.assign(set=self.told.sets(judged, answers))
 
     def order(self, table: pd.DataFrame, sort_by: str | None) -> pd.DataFrame:
         """Order by the probability of ``sort_by``, or of the prediction within its class."""
         if sort_by is not None:
             return table.sort_values(f"p_{sort_by}", ascending=False, kind="stable")
-        top = table[list(self.numbers)].max(axis=1)
+        top = table[list(self.chances)].max(axis=1)
         order = table.assign(_top=top).sort_values(
             ["prediction", "_top"], ascending=[True, False], kind="stable"
         )
@@ -52,5 +82,5 @@ class Classes:
     def figures(
         self, row: "pd.Series[float]", files: Mapping[str, bytes]
     ) -> tuple[Figure, ...]:
-        names = zip(self.metadata.classes, self.numbers, strict=True)
+        names = zip(self.metadata.classes, self.chances, strict=True)
         return tuple(Figure(name, float(row[column])) for name, column in names)

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # a process that only reads scans must not wait for either
+if TYPE_CHECKING:  # a process that only reads scans must not wait for any
     import pandas as pd
     from torch import Tensor
+
+    from maskwise.prediction.limits import Told
+    from maskwise.prediction.occlusion import Place
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,10 @@ class Scan:
     """Relative to the root."""
     frame: int
     modality: str | None
+    """As the table says, or None."""
+    volume: str | None = None
+    """As the table says, or None."""
+    patient: str | None = None
     """As the table says, or None."""
 
 
@@ -80,22 +87,54 @@ class Card:
     figures: tuple[Figure, ...]
     picture: str
     """Data URI of what the model saw."""
+    unlike: bool = False
+    """Whether the scan is flagged as unlike those of training."""
+    notes: tuple[str, ...] = ()
+    """Further lines."""
+    places: "tuple[Place, ...]" = ()
+    """Where hiding a place changed the answer."""
 
 
 class ModelKind(Protocol):
-    """One kind of model, around a network that is loaded."""
+    """One kind of model, around a network that is loaded.
+
+    ``measured`` is what it says of scans by itself, and ``judge`` makes of these columns the
+    others, for a scan or for several of one patient.
+    """
 
     @property
     def template(self) -> str:
         """Name of the page's template."""
 
     @property
+    def told(self) -> "Told":
+        """What is said of the model's limits."""
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Columns of numbers that come from the scan."""
+
+    @property
+    def worst(self) -> tuple[str, ...]:
+        """Those of which the smallest speaks for several scans."""
+
+    @property
     def numbers(self) -> tuple[str, ...]:
         """Columns of the table that are NaN where a scan was refused."""
 
     @property
+    def sets(self) -> tuple[str, ...]:
+        """Columns of sets of answers, behind those; empty where a scan was refused."""
+
+    @property
     def texts(self) -> tuple[str, ...]:
-        """Columns behind those, empty where a scan was refused."""
+        """Columns behind the sets, empty where a scan was refused."""
+
+    def judge(self, measured: "pd.DataFrame") -> "pd.DataFrame":
+        """Add to the columns ``measured`` the others that are no ``texts``.
+
+        ``prediction`` is "" where the numbers are not finite.
+        """
 
     def answer(self, images: "Tensor", looks: Sequence[Look], rows: Sequence[int]) -> Answers:
         """Look at normalised images ``(B, C, H, W)``; ``rows`` are theirs in the table."""

@@ -12,7 +12,9 @@ from torch import Tensor
 from maskwise.artefacts.model import MultilabelMetadata
 from maskwise.combinations import BETWEEN, NONE
 from maskwise.encoders.classifier import Classifier
+from maskwise.limits.conformal import chances_of_labels
 from maskwise.prediction.contracts import Answers, Figure, Look
+from maskwise.prediction.limits import Told
 
 
 @dataclass(frozen=True)
@@ -25,29 +27,59 @@ class Labels:
 
     network: Classifier
     metadata: MultilabelMetadata
+    told: Told
     template: ClassVar[str] = "labels.html.jinja"
     texts: ClassVar[tuple[str, ...]] = ()
 
+    def _columns(self, kind: str) -> tuple[str, ...]:
+        return tuple(f"{kind}_{name}" for name in self.metadata.classes)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return (*self._columns("p"), *self.told.worst)
+
+    @property
+    def worst(self) -> tuple[str, ...]:
+        return self.told.worst
+
     @property
     def numbers(self) -> tuple[str, ...]:
-        kinds = ("p", "called")
-        return tuple(f"{kind}_{name}" for kind in kinds for name in self.metadata.classes)
+        return (*self._columns("p"), *self._columns("called"), *self.told.numbers)
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        return () if self.told.calibration is None else self._columns("set")
 
     def answer(self, images: Tensor, looks: Sequence[Look], rows: Sequence[int]) -> Answers:
-        logits = self.network(images)
+        features = self.network.pooled(images)
+        logits = self.network.head(features)
         chances = self.network.activated(logits).double().cpu().numpy()
         # A sigmoid would turn infinity into certainty.
         finite = torch.isfinite(logits).all(dim=1).cpu().numpy()
         chances[~finite] = np.nan
+        before = chances_of_labels(logits.double().sigmoid().cpu().numpy())
+        table = pd.DataFrame(chances, columns=list(self._columns("p")))
+        return Answers(self.judge(table.join(self.told.measured(before, features))), {})
+
+    def judge(self, measured: pd.DataFrame) -> pd.DataFrame:
+        chances = measured[list(self._columns("p"))].to_numpy(np.float64)
         called = chances >= np.asarray(self.metadata.thresholds)
         names = np.asarray(self.metadata.classes, dtype=object)
         prediction = [
             (BETWEEN.join(names[calls]) or NONE) if known else ""
-            for calls, known in zip(called, finite, strict=True)
+            for calls, known in zip(called, np.isfinite(chances).all(axis=1), strict=True)
         ]
-        values = np.concatenate([chances, called.astype(np.float64)], axis=1)
-        table = pd.DataFrame(values, columns=list(self.numbers))
-        return Answers(table.assign(prediction=prediction), {})
+        calls = pd.DataFrame(
+            called.astype(float), measured.index, list(self._columns("called"))
+        )
+        judged = self.told.flagged(measured.join(calls).assign(prediction=prediction))
+        if not self.sets:
+            return judged
+        sets = {
+            f"set_{name}": self.told.sets(judged, [(name, "yes"), (f"not {name}", "no")])
+            for name in self.metadata.classes
+        }
+        return judged.assign(**sets)
 
     def order(self, table: pd.DataFrame, sort_by: str | None) -> pd.DataFrame:
         """Order by the probability of ``sort_by``, or of whatever is likeliest."""

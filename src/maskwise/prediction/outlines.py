@@ -13,6 +13,7 @@ from maskwise.artefacts.model import SegmenterMetadata
 from maskwise.artefacts.outlines import NOTHING, from_png, to_png
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.prediction.contracts import Answers, Figure, Look
+from maskwise.prediction.limits import Told
 
 COLOURS = ("#56b4e9", "#e69f00", "#f0e442", "#cc79a7", "#d55e00", "#009e73")
 """Of Okabe and Ito, those that stand out from black."""
@@ -24,31 +25,53 @@ class Outlines:
 
     network: Segmenter
     metadata: SegmenterMetadata
+    told: Told
     template: ClassVar[str] = "outlines.html.jinja"
     texts: ClassVar[tuple[str, ...]] = ("outline",)
 
+    sets: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def areas(self) -> tuple[str, ...]:
+        """Columns of the outlined shares."""
+        return tuple(f"area_{name}" for name in self.metadata.classes)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return (*self.areas, *self.told.worst)
+
+    @property
+    def worst(self) -> tuple[str, ...]:
+        return self.told.worst
+
     @property
     def numbers(self) -> tuple[str, ...]:
-        return tuple(f"area_{name}" for name in self.metadata.classes)
+        return (*self.areas, *self.told.numbers)
 
     def answer(self, images: Tensor, looks: Sequence[Look], rows: Sequence[int]) -> Answers:
         answers = self.network.probabilities(images).float().cpu().numpy()
+        features = None if self.told.limits is None else self.network.encoder.pooled(images)
         table: list[dict[str, str | float]] = []
         files: dict[str, bytes] = {}
         for probabilities, look, row in zip(answers, looks, rows, strict=True):
             if not np.isfinite(probabilities).all():
-                table.append({"prediction": "", "outline": ""})
+                table.append({**dict.fromkeys(self.areas, float("nan")), "outline": ""})
                 continue
             classes, areas = self._restored(probabilities, look.shape)
             # Paths may hold what no file name can; a row's number cannot.
             name = f"{row:06d}.png"
             files[name] = to_png(classes)
-            table.append({"prediction": self._kind(areas), **areas, "outline": name})
-        return Answers(pd.DataFrame(table), files)
+            table.append({**areas, "outline": name})
+        measured = pd.DataFrame(table).join(self.told.measured(None, features))
+        return Answers(self.judge(measured), files)
+
+    def judge(self, measured: pd.DataFrame) -> pd.DataFrame:
+        prediction = [self._kind(row) for row in measured[list(self.areas)].to_numpy()]
+        return self.told.flagged(measured.assign(prediction=prediction))
 
     def order(self, table: pd.DataFrame, sort_by: str | None) -> pd.DataFrame:
         """Order by the area of ``sort_by``, or of all that is outlined: the largest first."""
-        columns = list(self.numbers) if sort_by is None else [f"area_{sort_by}"]
+        columns = list(self.areas) if sort_by is None else [f"area_{sort_by}"]
         areas = table[columns].sum(axis=1)
         return table.loc[areas.sort_values(ascending=False, kind="stable").index]
 
@@ -86,12 +109,14 @@ class Outlines:
             np.maximum(highest, chance, out=highest)
         classes[1 - total >= highest] = 0
         seen = preparation.restored(np.ones_like(probabilities[0]), shape) > 0
-        counts = np.bincount(classes.ravel(), minlength=1 + len(self.numbers))[1:]
+        counts = np.bincount(classes.ravel(), minlength=1 + len(self.areas))[1:]
         shares = counts / np.count_nonzero(seen)
-        return classes, dict(zip(self.numbers, shares.tolist(), strict=True))
+        return classes, dict(zip(self.areas, shares.tolist(), strict=True))
 
-    def _kind(self, areas: Mapping[str, float]) -> str:
-        found = zip(self.metadata.classes, areas.values(), strict=True)
+    def _kind(self, areas: NDArray[np.float64]) -> str:
+        if not np.isfinite(areas).all():
+            return ""
+        found = zip(self.metadata.classes, areas, strict=True)
         return " + ".join(name for name, area in found if area > 0) or NOTHING
 
 

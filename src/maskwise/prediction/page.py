@@ -13,6 +13,7 @@ from PIL import Image
 
 from maskwise.artefacts.model import Metadata
 from maskwise.prediction.contracts import Card, ModelKind, Refused
+from maskwise.prediction.limits import NO_LIMITS, Told
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Summary:
     sort_by: str | None
     names: bool
     """Whether the page prints names of files and folders, in which a patient's may be."""
+    told: Told
 
 
 def called(table: pd.DataFrame, names: bool) -> pd.Series:
@@ -82,6 +84,9 @@ def render(kind: ModelKind, summary: Summary, cards: list[Card]) -> str:
         predicted=len(predicted),
         counts=kind.tally(predicted["prediction"]),
         refused=list(_refusals(summary)),
+        unlike=int(predicted["unlike"].sum()) if "unlike" in predicted else 0,
+        no_limits=NO_LIMITS,
+        occluded=any(card.places for card in cards),
     )
 
 

@@ -44,7 +44,8 @@ def find_scans(
 
     Args:
         place: the folder or the table.
-        column: the table's column of paths; ``frame`` and ``modality`` are read where present.
+        column: the table's column of paths; ``frame``, ``modality``, ``volume`` and
+            ``patient`` are read where present.
         root: what the table's paths are relative to; its own folder by default.
         reading: how ambiguous files are read.
         pool: whose processes look into the files of a folder; null = this one.
@@ -139,8 +140,11 @@ def _of_table(place: Path, column: str, root: Path) -> Scans:
     folder = Folder(root)
     paths = [folder.spelt(path) for path in table[column]]
     frames = _frames(table["frame"], place) if "frame" in table.columns else [0] * len(table)
-    modalities = table["modality"] if "modality" in table.columns else [""] * len(table)
-    rows = zip(paths, frames, (cell or None for cell in modalities), strict=True)
+    told = [
+        [cell or None for cell in (table[name] if name in table.columns else [""] * len(table))]
+        for name in ("modality", "volume", "patient")
+    ]
+    rows = zip(paths, frames, *told, strict=True)
     return Scans(root, tuple(Scan(*row) for row in rows), ())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -20,20 +20,23 @@ from maskwise.artefacts.model import (
     SegmenterMetadata,
     load_model,
 )
-from maskwise.bounds import Within
 from maskwise.config import parse
 from maskwise.device import choose_device
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, shown
+from maskwise.prediction.aggregation import RULES, Units, aggregate, units_of
 from maskwise.prediction.classes import Classes
+from maskwise.prediction.config import PredictConfig, options_of, parse_request
 from maskwise.prediction.contracts import Answers, Card, Look, ModelKind, Refused, Scan
+from maskwise.prediction.header import HASH_DIGITS, describe
 from maskwise.prediction.labels import Labels
+from maskwise.prediction.limits import Told
+from maskwise.prediction.occlusion import Place, occlude, places
 from maskwise.prediction.outlines import Outlines
 from maskwise.prediction.page import Summary, called, render, thumbnail
 from maskwise.prediction.reading import (
     AT_ONCE,
-    Colour,
     RefusedError,
     Way,
     check_modality,
@@ -45,41 +48,29 @@ from maskwise.progress import bar, note
 from maskwise.scans.one import below_root
 from maskwise.scans.reading import SEEN, Reading
 from maskwise.wording import count
-from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
+from maskwise.workers import Pool
+
+__all__ = [
+    "MODEL_KINDS",
+    "Network",
+    "PredictConfig",
+    "Predicted",
+    "options_of",
+    "parse_request",
+    "predict",
+    "tabulate",
+]
 
 log = logging.getLogger(__name__)
 
 SCANS_AT_ONCE = 64
 Network = Classifier | Segmenter
-MODEL_KINDS: dict[str, Callable[[Any, Any], ModelKind]] = {
+MODEL_KINDS: dict[str, Callable[[Any, Any, Told], ModelKind]] = {
     ModelMetadata.block: Classes,
     MultilabelMetadata.block: Labels,
     SegmenterMetadata.block: Outlines,
 }
-"""Block of a model's metadata -> what it answers, of the network and its metadata."""
-
-
-@dataclass(frozen=True)
-class PredictConfig:
-    """How scans are found, read and shown."""
-
-    modality: str | None = None
-    """What the scans are, where you know it; refused unless it is the model's."""
-    column: str = "path"
-    """The table's column of paths."""
-    root: Path | None = None
-    """What a table's paths are relative to; its own folder by default."""
-    colour: Colour = "refuse"
-    """What becomes of coloured scans that a model for grey ones is to look at."""
-    sort_by: str | None = None
-    """The class whose probability, or outlined area, orders the page; by default the
-    probability of each scan's prediction, class by class, or the area of all outlines."""
-    shown: Annotated[int, Within(1, 10_000)] = 200
-    """Scans on the page at most; the table holds all."""
-    reading: Reading | None = None
-    """How files are read that leave a choice; by default as the model's images were."""
-    seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
-    """A scan that takes longer to read is refused."""
+"""Block of a model's metadata -> what it answers, of the network, its metadata and limits."""
 
 
 @dataclass(frozen=True)
@@ -89,33 +80,18 @@ class Predicted:
     table: pd.DataFrame
     """One row per scan or file: ``path, frame, prediction``, then of a classifier ``p_<class>``
     (calibrated), where a scan may have several labels ``called_<label>`` as well, of a
-    segmenter ``area_<class>`` and ``outline``, and ``refused``, the reason why there is no
-    prediction."""
+    segmenter ``area_<class>`` and ``outline``; where a coverage is asked for
+    ``conformal_p_<answer>`` and ``set``, or ``set_<label>``; ``typicality`` and ``unlike``;
+    ``model`` and ``data_hash``, the first digits of what the header says in full; and
+    ``refused``, the reason why there is no prediction."""
     outlines: dict[str, bytes]
     """PNG files by the names in the column ``outline``; none of a classifier."""
     page: str
     """HTML, needs no other file."""
-
-
-def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
-    """Parse the block ``predict``: ``model``, ``scans``, and a ``PredictConfig``'s options."""
-    config = parse(PredictConfig, options_of(block, where), where)
-    for key, what in (("model", "a model file"), ("scans", "a folder or table of scans")):
-        if block.get(key) in (None, ""):
-            raise UserError(f"{where}.{key}: missing; name {what}: --params {where}.{key}=PATH")
-        if not isinstance(block[key], str):  # 007 is 7 to YAML, and cannot be had back
-            raise UserError(
-                f"{where}.{key}: should be {what}, but is {shown(block[key])}; in a file, a "
-                "name that looks like a number needs quotation marks"
-            )
-    return Path(block["model"]), Path(block["scans"]), config
-
-
-def options_of(block: Any, where: str) -> dict[str, Any]:
-    """Return the ``PredictConfig`` part of the block ``predict``."""
-    if not isinstance(block, Mapping):
-        raise UserError(f"{where}: should be a block of options, but is {shown(block)}")
-    return {key: value for key, value in block.items() if key not in ("model", "scans")}
+    aggregated: pd.DataFrame
+    """One row per patient or volume; without rows where ``per`` asks for neither."""
+    header: dict[str, Any]
+    """What the table was made with: model, data, thresholds."""
 
 
 def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False) -> Predicted:
@@ -131,17 +107,24 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
     network = load_model(model).to(choose_device())
     metadata: Metadata = network.metadata
     _check(config, metadata, str(model))
+    told = Told.of(network.limits, config.coverage, config.false_alarms)
     reading = _reading(config, metadata, str(model))
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         found = find_scans(scans, config.column, config.root, reading, pool)
-        run = _Run.of(network, found, config, reading, pool)
+        units = None if config.per is None else units_of(found, config.per)
+        run = _Run.of(network, told, found, config, reading, pool)
         table, refused, outlines = _answers(run)
         _check_answers(table, len(found.scans), scans, str(model))
         kind = run.kind
         seen = kind.order(table[table["refused"].eq("")], config.sort_by)
         cards = _cards(run, seen.assign(called=called(seen, names)), outlines)
-    summary = Summary(metadata, model.name, scans.name, table, refused, config.sort_by, names)
-    return Predicted(table, outlines, render(kind, summary, cards))
+    summary = Summary(
+        metadata, model.name, scans.name, table, refused, config.sort_by, names, told
+    )
+    aggregated = table.iloc[:0] if units is None else _aggregated(run, table, units)
+    page = render(kind, summary, cards)
+    header = describe(network, model.name, told, config.per, config.aggregate)
+    return Predicted(table, outlines, page, aggregated, header)
 
 
 def tabulate(
@@ -149,22 +132,29 @@ def tabulate(
 ) -> pd.DataFrame:
     """Return the table alone: of a folder, a table or a file of scans, or of several files.
 
-    ``network`` is looked through where it is; ``name`` is what messages call it. Raises what
-    ``predict`` does.
+    With ``config.per`` it is that of patients or volumes. ``network`` is looked through where
+    it is; ``name`` is what messages call it. Raises what ``predict`` does.
     """
     _check(config, network.metadata, name)
+    told = Told.of(network.limits, config.coverage, config.false_alarms)
     reading = _reading(config, network.metadata, name)
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         if len(places) == 1 and not is_scan(places[0]):
             found = find_scans(places[0], config.column, config.root, reading, pool)
-            table = _answers(_Run.of(network, found, config, reading, pool))[0]
+            named = None
         else:
             found = list_scans(places, reading, pool)
-            table = _answers(_Run.of(network, found, config, reading, pool))[0]
             named = {below_root(place): str(place) for place in places}
-            table["path"] = table["path"].map(named)
+        units = None if config.per is None else units_of(found, config.per)
+        run = _Run.of(network, told, found, config, reading, pool)
+        table = _answers(run)[0]
+    if named is not None:
+        table["path"] = table["path"].map(named)
     _check_answers(table, len(found.scans), places[0], name)
-    return table
+    if units is None:
+        return table
+    units = units if named is None else replace(units, names=units.names.replace(named))
+    return _aggregated(run, table, units)
 
 
 def _check_answers(table: pd.DataFrame, looked_at: int, scans: Path, model: str) -> None:
@@ -194,6 +184,11 @@ def _check(config: PredictConfig, metadata: Metadata, model: str) -> None:
         check_modality(config.modality, metadata.encoder.preparation.modality)
     except RefusedError as error:
         raise UserError(f"predict.modality: {error} ({model})") from None
+    if config.occlusion is not None and isinstance(metadata, SegmenterMetadata):
+        raise UserError(
+            "predict.occlusion: the model outlines, and its page draws the outlines; leave it "
+            "out"
+        )
     if config.sort_by is not None and config.sort_by not in metadata.classes:
         raise UserError(
             f"predict.sort_by: the model has no class {shown(config.sort_by)}; "
@@ -221,10 +216,21 @@ def _reading(config: PredictConfig, metadata: Metadata, model: str) -> Reading:
     return config.reading
 
 
+def _aggregated(run: "_Run", table: pd.DataFrame, units: Units) -> pd.DataFrame:
+    found = aggregate(run.kind, table, units, run.config.aggregate)
+    log.info(
+        "One answer for each of %s: probabilities are %s.",
+        count(len(found), units.per),
+        RULES[run.config.aggregate],
+    )
+    return found
+
+
 @dataclass(frozen=True)
 class _Run:
     """What all scans share."""
 
+    network: Network
     kind: ModelKind
     metadata: Metadata
     device: torch.device
@@ -237,6 +243,7 @@ class _Run:
     def of(
         cls,
         network: Network,
+        told: Told,
         found: Scans,
         config: PredictConfig,
         reading: Reading,
@@ -244,8 +251,8 @@ class _Run:
     ) -> "_Run":
         metadata: Metadata = network.metadata
         weight = next(network.parameters())  # a head or a decoder has some
-        kind = MODEL_KINDS[metadata.block](network, metadata)
-        return cls(kind, metadata, weight.device, found, config, reading, pool)
+        kind = MODEL_KINDS[metadata.block](network, metadata, told)
+        return cls(network, kind, metadata, weight.device, found, config, reading, pool)
 
     def read(self, chunks: Iterable[Sequence[Scan]]) -> Iterator[Look | Refused]:
         """Yield what the network sees of each scan, or the reason why it sees nothing."""
@@ -302,10 +309,14 @@ def _table(
     table["refused"] = [refused[row].detail if row in refused else "" for row in table.index]
     if answers:
         table = table.join(pd.concat(answers))
-    texts = ["prediction", *run.kind.texts]
-    columns = ["path", "frame", "prediction", *run.kind.numbers, *run.kind.texts, "refused"]
+    beside = [*run.kind.sets, *run.kind.texts]
+    texts, made_by = ["prediction", *beside], ["model", "data_hash"]
+    front = ["path", "frame", "prediction", *run.kind.numbers]
+    columns = [*front, *beside, *made_by, "refused"]
     # Where all were refused there is no text yet, and a column of numbers takes none.
-    table = table.reindex(columns=columns).astype(dict.fromkeys(texts, object))
+    table = table.reindex(columns=columns).astype(dict.fromkeys([*texts, *made_by], object))
+    hashes = (run.network.sha256, run.metadata.encoder.data_hash)
+    table[made_by] = [each[:HASH_DIGITS] for each in hashes]
     return table.fillna(dict.fromkeys(texts, ""))
 
 
@@ -319,6 +330,24 @@ def _cards(run: _Run, table: pd.DataFrame, outlines: Mapping[str, bytes]) -> lis
         if isinstance(look, Refused):
             continue  # It was there a moment ago; the table keeps its prediction.
         figures = run.kind.figures(row, outlines)
-        picture = thumbnail(look.intensities)
-        cards.append(Card(row["called"], row["prediction"], figures, picture))
+        cards.append(
+            Card(
+                name=row["called"],
+                prediction=row["prediction"],
+                figures=figures,
+                picture=thumbnail(look.intensities),
+                unlike=bool(row.get("unlike", 0)),
+                notes=tuple(run.kind.told.notes(row)),
+                places=_places(run, look),
+            )
+        )
     return cards
+
+
+def _places(run: _Run, look: Look) -> tuple[Place, ...]:
+    if run.config.occlusion is None or not isinstance(run.network, Classifier):
+        return ()
+    preparation = run.metadata.encoder.preparation
+    image = torch.from_numpy(preparation.normalised(look.intensities[None]))[0].to(run.device)
+    changes = occlude(run.network, image, run.config.occlusion)
+    return places(changes, preparation.height, preparation.width)

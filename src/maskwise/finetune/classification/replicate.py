@@ -1,8 +1,9 @@
 """One replicate of a classification, and the ways to learn from a fraction of its labels."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -23,18 +24,28 @@ from maskwise.finetune.classification.features import Features, extract
 from maskwise.finetune.classification.folds import Folds, deal_folds, hold_out
 from maskwise.finetune.classification.heads import LinearHead
 from maskwise.finetune.classification.temperature import fit_temperature
-from maskwise.finetune.classification.training import Lesson, fine_tune, predict_logits
+from maskwise.finetune.classification.training import (
+    Lesson,
+    fine_tune,
+    predict_features,
+    predict_logits,
+)
 from maskwise.finetune.contracts import Finetuned, Mode
 from maskwise.finetune.inputs import as_seen, learns, split_rows
+from maskwise.finetune.limits import calibrate
 from maskwise.finetune.models import Models
 from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.training import at_every_rate, refuse_infinite
+from maskwise.limits.record import Limits
+from maskwise.limits.typical import Space
 from maskwise.progress import Bar
 
 log = logging.getLogger(__name__)
 
 Logits = NDArray[np.float64]
 """``(N, K)``, of the rows of ``Replicate.labelled``."""
+Positions = NDArray[np.int64]
+"""Rows of ``Replicate.labelled``."""
 
 
 @runtime_checkable
@@ -117,6 +128,8 @@ class Learnt:
     logits: Logits
     choice: dict[str, float]
     """What was chosen for it, beside what the metadata say."""
+    features: Callable[[Positions], NDArray[np.float32]] | None = None
+    """What its linear layer sees of some rows of ``Replicate.labelled``; None without one."""
 
 
 def learn(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun) -> Finetuned:
@@ -128,7 +141,8 @@ def learn(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun
         labels = replicate.labels(fraction)
         for mode in replicate.modes:
             learnt = learners[mode](replicate, labels)
-            models.add(learnt.model, learnt.metadata, learnt.choice)
+            limits = partial(limits_of, replicate, labels, learnt)
+            models.add(learnt.model, learnt.metadata, learnt.choice, limits)
             tables.append(predictions(replicate, learnt))
     return Finetuned(replicate.subsets, pd.concat(tables, ignore_index=True), models.write)
 
@@ -168,7 +182,8 @@ def learn_probe(replicate: Replicate, labels: Labels) -> Learnt:
     """Fit the linear layer alone, on the stages that held-out images prefer."""
     choice = min(labels.choices, key=lambda one: one.loss)
     head = _fit(replicate, labels, choice)
-    logits = head.logits(probe.select(replicate.features, choice.stages))
+    seen = probe.select(replicate.features, choice.stages)
+    logits = head.logits(seen)
     likelihood = replicate.question.likelihood
     temperature = fit_temperature(likelihood, choice.logits, choice.targets)
     fitted = (temperature, len(choice.targets))
@@ -179,7 +194,7 @@ def learn_probe(replicate: Replicate, labels: Labels) -> Learnt:
         "probe, %.0f %% of the labels: stages %s, C %g, held-out log loss %.3f nats",
         100 * labels.fraction, _counted(choice.stages), choice.strength, choice.loss,
     )  # fmt: skip
-    return Learnt(model, metadata, logits, {"strength": choice.strength})
+    return Learnt(model, metadata, logits, {"strength": choice.strength}, seen.__getitem__)
 
 
 def learn_knn(replicate: Replicate, labels: Labels) -> Learnt:
@@ -235,7 +250,31 @@ def learn_full(replicate: Replicate, labels: Labels) -> Learnt:
         "full, %.0f %% of the labels: rate %g (%d tried), held-out log loss %.3f nats",
         100 * labels.fraction, rate, len(tried), loss,
     )  # fmt: skip
-    return Learnt(model, metadata, logits, {"learning_rate": rate})
+    rows = replicate.labelled["row"].to_numpy()
+
+    def features(at: Positions) -> NDArray[np.float32]:
+        return predict_features(model, replicate.store, rows[at], replicate.device)
+
+    return Learnt(model, metadata, logits, {"learning_rate": rate}, features)
+
+
+def limits_of(replicate: Replicate, labels: Labels, learnt: Learnt) -> Limits | None:
+    """Return what the model's file says of its limits, by the fraction's held-out images."""
+    if learnt.features is None:
+        return None
+    held_out = labels.part("validation")["position"].to_numpy()
+    patients = replicate.labelled["group"].to_numpy(dtype=object)[held_out]
+    question = replicate.question
+    calibration = calibrate(
+        question.likelihood,
+        question.classes,
+        learnt.logits[held_out],
+        replicate.targets[held_out],
+        patients,
+    )
+    train = labels.part("train")["position"].to_numpy()
+    seen = Space.of(learnt.features(train), learnt.features(held_out), patients)
+    return Limits(calibration, seen)
 
 
 def predictions(replicate: Replicate, learnt: Learnt) -> pd.DataFrame:

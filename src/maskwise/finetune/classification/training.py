@@ -1,6 +1,7 @@
 """Full fine-tuning: a constant number of steps, however few the labels."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,11 +57,28 @@ def predict_logits(
     model: Classifier, store: Store, rows: NDArray[np.int64], device: torch.device
 ) -> NDArray[np.float64]:
     """Return the logits ``(N, K)`` of rows of the store, in eval mode."""
+    return _looked_at(model, model, store, rows, device).double().numpy()
+
+
+def predict_features(
+    model: Classifier, store: Store, rows: NDArray[np.int64], device: torch.device
+) -> NDArray[np.float32]:
+    """Return the features ``(N, F)`` that the linear layer weighs up, in eval mode."""
+    return _looked_at(model, model.pooled, store, rows, device).numpy()
+
+
+def _looked_at(
+    model: Classifier,
+    ask: Callable[[Tensor], Tensor],
+    store: Store,
+    rows: NDArray[np.int64],
+    device: torch.device,
+) -> Tensor:
     model = model.to(device).eval()
     found: list[Tensor] = []
     with torch.inference_mode():
         for start in range(0, len(rows), IMAGES_AT_ONCE):
             images = torch.from_numpy(store.normalised(rows[start : start + IMAGES_AT_ONCE]))
-            found.append(model(images.to(device)).cpu())
+            found.append(ask(images.to(device)).cpu())
     model.cpu()
-    return torch.cat(found).double().numpy()
+    return torch.cat(found)

@@ -1,0 +1,69 @@
+"""What a run of the stage is asked to do: YAML becomes these."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from maskwise.bounds import Within
+from maskwise.config import parse
+from maskwise.errors import UserError, shown
+from maskwise.prediction.aggregation import Per, Rule
+from maskwise.prediction.reading import Colour
+from maskwise.scans.reading import Reading
+from maskwise.workers import LONGEST, SECONDS_PER_FILE
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """How scans are found, read and shown."""
+
+    modality: str | None = None
+    """What the scans are, where you know it; refused unless it is the model's."""
+    column: str = "path"
+    """The table's column of paths."""
+    root: Path | None = None
+    """What a table's paths are relative to; its own folder by default."""
+    colour: Colour = "refuse"
+    """What becomes of coloured scans that a model for grey ones is to look at."""
+    sort_by: str | None = None
+    """The class whose probability, or outlined area, orders the page; by default the
+    probability of each scan's prediction, class by class, or the area of all outlines."""
+    shown: Annotated[int, Within(1, 10_000)] = 200
+    """Scans on the page at most; the table holds all."""
+    reading: Reading | None = None
+    """How files are read that leave a choice; by default as the model's images were."""
+    seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
+    """A scan that takes longer to read is refused."""
+    coverage: Annotated[float, Within(0, 1, above=True, below=True)] | None = None
+    """Share of the patients of each class whose set of answers is to hold the truth."""
+    false_alarms: Annotated[float, Within(0, 1, above=True, below=True)] | None = None
+    """Share of the patients like those of training who may be flagged as unlike them; by
+    default 0.05, or where fewer than 19 patients were held out 1 / (1 + these)."""
+    per: Per | None = None
+    """What several scans are joined to one answer of: a ``patient`` or a ``volume``."""
+    aggregate: Rule = "mean"
+    """How: a name in ``aggregation.RULES``."""
+    occlusion: Annotated[int, Within(2, 32)] | None = None
+    """Cells along each side of the network's image, which are hidden one after the other."""
+
+
+def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
+    """Parse the block ``predict``: ``model``, ``scans``, and a ``PredictConfig``'s options."""
+    config = parse(PredictConfig, options_of(block, where), where)
+    for key, what in (("model", "a model file"), ("scans", "a folder or table of scans")):
+        if block.get(key) in (None, ""):
+            raise UserError(f"{where}.{key}: missing; name {what}: --params {where}.{key}=PATH")
+        if not isinstance(block[key], str):  # 007 is 7 to YAML, and cannot be had back
+            raise UserError(
+                f"{where}.{key}: should be {what}, but is {shown(block[key])}; in a file, a "
+                "name that looks like a number needs quotation marks"
+            )
+    return Path(block["model"]), Path(block["scans"]), config
+
+
+def options_of(block: Any, where: str) -> dict[str, Any]:
+    """Return the ``PredictConfig`` part of the block ``predict``."""
+    if not isinstance(block, Mapping):
+        raise UserError(f"{where}: should be a block of options, but is {shown(block)}")
+    return {key: value for key, value in block.items() if key not in ("model", "scans")}
