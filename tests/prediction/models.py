@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from finetune.patches import SMALL, metadata, small_encoder
@@ -19,6 +20,9 @@ from maskwise.artefacts.model import (
 )
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.metadata import EncoderMetadata
+from maskwise.limits.conformal import Calibration
+from maskwise.limits.record import Limits
+from maskwise.limits.typical import Space
 
 SIDE = 16
 """Of the images that they take, pixels."""
@@ -70,33 +74,47 @@ def random_classifier(described: ModelMetadata, channels: int = 1) -> Classifier
     return Classifier(encoder, (0, 1), "mean", 24, 2, described.temperature)
 
 
-def save_classifier(described: ModelMetadata, path: Path, channels: int = 1) -> Path:
+def limits(features: int, answers: tuple[str, ...], patients: int = 40) -> Limits:
+    """Make limits of random held-out patients; none of a calibration without answers."""
+    generator = np.random.default_rng(0)
+    scores = tuple(np.sort(generator.uniform(0, 1, patients)) for _ in answers)
+    learnt, held_out = generator.normal(size=(2, max(patients, 8), features))
+    names = np.array([f"patient {n}" for n in range(len(held_out))], dtype=object)
+    space = Space.of(learnt, held_out[:patients], names[:patients])
+    return Limits(Calibration(answers, scores) if answers else None, space)
+
+
+def save_classifier(
+    described: ModelMetadata, path: Path, channels: int = 1, limits: Limits | None = None
+) -> Path:
     """Write a classifier of two classes whose answers differ from scan to scan."""
     classifier = random_classifier(described, channels)
     with torch.no_grad():
         classifier.head.weight.mul_(20)  # type: ignore[operator]
-    write_model(classifier, described, path)
+    write_model(classifier, described, path, limits)
     return path
 
 
-def save_multilabel(path: Path, described: MultilabelMetadata = MULTILABEL) -> Path:
+def save_multilabel(
+    path: Path, described: MultilabelMetadata = MULTILABEL, limits: Limits | None = None
+) -> Path:
     """Write a classifier of three labels whose answers differ from scan to scan."""
     torch.manual_seed(0)
     classifier = build_classifier(small_encoder(), described)
     with torch.no_grad():
         classifier.head.weight.mul_(20)  # type: ignore[operator]
-    write_model(classifier, described, path)
+    write_model(classifier, described, path, limits)
     return path
 
 
-def save_segmenter(path: Path) -> Path:
+def save_segmenter(path: Path, limits: Limits | None = None) -> Path:
     """Write a segmenter that outlines something of every class in noise."""
     torch.manual_seed(0)
     segmenter = build_segmenter(small_encoder(), SEGMENTER)
     last: Any = segmenter.decoder.head[0]
     with torch.no_grad():
         last.weight.mul_(20)
-    write_model(segmenter, SEGMENTER, path)
+    write_model(segmenter, SEGMENTER, path, limits)
     return path
 
 

@@ -9,7 +9,7 @@ from kedro.runner import SequentialRunner
 
 from maskwise import load_model
 from maskwise.artefacts.encoder import read_tensors, write_tensors
-from maskwise.datasets import OutlinesDataset, TableDataset, TextDataset
+from maskwise.datasets import JsonDataset, OutlinesDataset, TableDataset, TextDataset
 from maskwise.errors import UserError
 from maskwise.pipeline_registry import register_pipelines
 from maskwise.prediction.stage import MODEL_KINDS, PredictConfig, predict
@@ -90,6 +90,8 @@ def run(model: Path, scans: Path, outlines: Path, table: Path) -> None:
         {
             "predict.outlines": OutlinesDataset(str(outlines)),
             "predict.predictions": TableDataset(str(table)),
+            "predict.aggregated": TableDataset(str(table.with_name("aggregated.csv"))),
+            "predict.header": JsonDataset(str(table.with_suffix(".json"))),
             "predict.page": TextDataset(str(table.with_suffix(".html"))),
         }
     )

@@ -39,7 +39,8 @@ def test_every_scan_of_a_folder_and_its_subfolders_has_calibrated_probabilities(
 ) -> None:
     table = predict(model, scans, PredictConfig()).table
     assert list(table.columns) == [
-        "path", "frame", "prediction", "p_benign", "p_malignant", "refused",
+        "path", "frame", "prediction", "p_benign", "p_malignant",
+        "model", "data_hash", "refused",
     ]  # fmt: skip
     assert len(table) == 6
     network = load_model(model)

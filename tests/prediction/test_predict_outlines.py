@@ -67,7 +67,8 @@ def test_every_scan_has_an_outline_and_the_share_of_each_class(
 ) -> None:
     result = predict(model, scans, PredictConfig())
     assert list(result.table.columns) == [
-        "path", "frame", "prediction", "area_mass", "area_cyst", "outline", "refused",
+        "path", "frame", "prediction", "area_mass", "area_cyst", "outline",
+        "model", "data_hash", "refused",
     ]  # fmt: skip
     assert len(result.outlines) == 6
     for row in result.table.itertuples():

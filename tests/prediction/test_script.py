@@ -80,7 +80,8 @@ def test_a_loaded_model_looks_without_learning_and_stays_as_it_is(
     network = maskwise.load_model(model).train()
     before = {name: each.clone() for name, each in network.state_dict().items()}
     learning: list[bool] = []
-    network.register_forward_pre_hook(lambda module, _: learning.append(module.training))
+    watched = network.encoder
+    watched.register_forward_pre_hook(lambda module, _: learning.append(module.training))
     table = maskwise.predict(scans, network)
     assert learning
     assert not any(learning)
@@ -92,7 +93,7 @@ def test_a_loaded_model_looks_without_learning_and_stays_as_it_is(
 def test_of_a_model_that_outlines_there_are_the_areas(scans: Path, tmp_path: Path) -> None:
     table = maskwise.predict(scans, save_segmenter(tmp_path / "segmenter.safetensors"))
     assert list(table.columns) == [
-        "path", "frame", "prediction", "area_mass", "area_cyst", "refused"
+        "path", "frame", "prediction", "area_mass", "area_cyst", "model", "data_hash", "refused"
     ]  # fmt: skip
 
 

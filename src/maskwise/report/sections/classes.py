@@ -8,6 +8,7 @@ from maskwise.report.facts import Facts
 from maskwise.report.figures import roc
 from maskwise.report.formatting import share
 from maskwise.report.pictures import Picture, as_svg
+from maskwise.report.sections import sets
 from maskwise.wording import count
 
 
@@ -27,6 +28,7 @@ def build(facts: Facts) -> Section:
     elements += [
         _confusion(facts, test, recipe) for recipe in facts.compared(facts.mode, facts.fraction)
     ]
+    elements += sets.elements(facts)
     return Section("classes", "ROC and confusion", elements)
 
 

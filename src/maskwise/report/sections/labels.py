@@ -9,6 +9,7 @@ from maskwise.report.figures import roc
 from maskwise.report.formatting import number, share, with_interval
 from maskwise.report.pictures import Picture, as_svg
 from maskwise.report.scores import OF_LABEL
+from maskwise.report.sections import sets
 from maskwise.wording import count
 
 
@@ -32,6 +33,7 @@ def build(facts: Facts) -> Section:
     if folded:
         elements.append(Fold("The other recipes", folded))
     elements.append(Fold("ROC curves", [Pictures(_curves(facts, test, where))]))
+    elements += sets.elements(facts)
     return Section("labels", "Label by label", elements)
 
 
