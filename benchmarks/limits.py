@@ -14,7 +14,7 @@ there already are passed over. `--summary` prints the tables of the page from bo
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,8 @@ import yaml
 from numpy.typing import NDArray
 from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
 
 from maskwise.artefacts.store import open_store
 from maskwise.artefacts.weights import read_weights
@@ -33,7 +35,6 @@ from maskwise.encoders.contract import Encoder
 from maskwise.encoders.efficientnet_lite0 import EfficientnetLite0Config
 from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.evaluate.coverage import measure
-from maskwise.finetune.classification.probe import ProbeConfig
 from maskwise.finetune.classification.replicate import (
     Learnt,
     Replicate,
@@ -69,6 +70,13 @@ MOST = 200
 NEIGHBOURS = 10
 """k of the distance that is compared: the k-th nearest training scan's."""
 Features = list[NDArray[np.float32]]
+CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "its own test images upside down": lambda images: images.flip(2),
+    "its own test images blurred": lambda images: interpolate(
+        avg_pool2d(images, 4), images.shape[2:], mode="bilinear"
+    ),
+}
+"""Name -> what is done to normalised images ``(B, C, H, W)``: strangers hard to tell."""
 
 
 def main() -> None:
@@ -127,9 +135,7 @@ class Study:
                 {**settings["finetune"], "steps": arguments.full or 1, "batch_size": 16},
                 f"{source}.finetune",
             ),
-            config=FinetuneConfig(
-                modes=("probe",), probe=ProbeConfig(strengths=(0.001, 0.01), folds=3)
-            ),
+            config=FinetuneConfig(modes=("probe",)),
             fractions=(1.0,),
             source=source,
             recipe="imagenet_lite0",
@@ -148,7 +154,7 @@ class Study:
 
     def replicate(self, split: int) -> Replicate:
         """Return the base with its images split anew, whole groups at a time."""
-        block = {"height": 1, "width": 1, "modality": "ultrasound", "laterality": "free"}
+        block = {"height": 8, "width": 8, "modality": "ultrasound", "laterality": "free"}
         asked = parsing.preprocess_source(
             {**block, "label": "diagnosis", "split": "own", "split_seed": split}, self.source
         )
@@ -221,8 +227,15 @@ class Study:
             "test_patients": len(patients), "false_alarms": patients.mean(),
             "false_alarms_scans": flagged.mean(), "features": test.shape[1],
         }  # fmt: skip
-        for name, (images, pooled) in self.strangers.items():
-            features = self.of_strangers(replicate, learnt, images, pooled)
+        rows = replicate.labelled["row"].to_numpy()[positions]
+        normalised = torch.from_numpy(replicate.store.normalised(rows))
+        strangers = {
+            name: self.of_strangers(replicate, learnt, images, pooled)
+            for name, (images, pooled) in self.strangers.items()
+        }
+        for name, change in CHANGES.items():
+            strangers[name] = self.seen(replicate, learnt, change(normalised))
+        for name, features in strangers.items():
             apart = space.distances(features)
             yield {
                 **fixed, "stranger": name, "scans": len(features),
@@ -241,10 +254,14 @@ class Study:
         """Return what the model sees of strangers."""
         if learnt.metadata.mode == "probe":
             return np.concatenate([pooled[stage] for stage in learnt.metadata.stages], axis=1)
-        assert learnt.model is not None
         seen = torch.from_numpy(replicate.metadata.preparation.normalised(images))
+        return self.seen(replicate, learnt, seen)
+
+    def seen(self, replicate: Replicate, learnt: Learnt, images: Tensor) -> NDArray[np.float32]:
+        """Return what the model sees of normalised images."""
+        assert learnt.model is not None
         with torch.inference_mode():
-            return np.asarray(learnt.model.pooled(seen).numpy())
+            return np.asarray(learnt.model.eval().pooled(images).numpy())
 
 
 def frozen(preparation: Preparation, data_hash: str, source: str) -> Encoder:
@@ -286,7 +303,7 @@ def noise(encoder: Encoder) -> Iterator[tuple[str, NDArray[np.float32]]]:
     white = generator.uniform(0, 1, shape).astype(np.float32)
     yield "white noise", white
     coarse = torch.from_numpy(white)[:, :, : shape[2] // 8, : shape[3] // 8]
-    smooth = torch.nn.functional.interpolate(coarse, shape[2:], mode="bilinear")
+    smooth = interpolate(coarse, shape[2:], mode="bilinear")
     yield "smooth noise", smooth.numpy()
 
 

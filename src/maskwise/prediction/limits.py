@@ -114,12 +114,14 @@ class Told:
 
     def notes(self, row: "pd.Series[Any]") -> Iterator[str]:
         """Yield what a card says of its scan."""
-        if self.coverage is not None:
-            for column in row.index:
-                if str(column) == "set":
-                    yield f"{self.coverage:.0%} set: {row[column]}"
-                elif str(column).startswith("set_"):
-                    yield f"{self.coverage:.0%} set of {str(column)[4:]}: {row[column]}"
+        if self.coverage is None:
+            return
+        level = f"{100 * self.coverage:.3g} %"
+        for column in map(str, row.index):
+            if column == "set":
+                yield f"{level} set: {row[column]}"
+            elif column.startswith("set_"):
+                yield f"{level} set of {column.removeprefix('set_')}: {row[column]}"
 
     def described(self) -> dict[str, Any]:
         """Return what stands beside the table: the bounds, and what they rest on."""
