@@ -13,7 +13,6 @@ there already are passed over. `--summary` prints the tables of the page from bo
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice
@@ -395,4 +394,4 @@ def _mean(values: "pd.Series[float]") -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -18,6 +18,7 @@ def test_a_model_comes_back_with_its_limits(tmp_path: Path) -> None:
     written = limits(24, ("benign", "malignant"))
     path = save_classifier(CLASSIFIER, tmp_path / "m.safetensors", limits=written)
     found = load_model(path).limits
+    assert written.calibration is not None
     assert found.calibration.answers == ("benign", "malignant")
     for one, other in zip(found.calibration.scores, written.calibration.scores, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -71,8 +71,8 @@ def test_of_several_labels_presence_and_absence_are_covered_each() -> None:
 
 def test_seeds_are_averaged_and_each_is_calibrated_by_itself() -> None:
     tables = [halves(replicate("dqn", seed, images=240)) for seed in (0, 1)]
-    both = [pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True)]
-    found = measure(*both, CLASSES, LEVEL)
+    both, used = (pd.concat(parts, ignore_index=True) for parts in zip(*tables, strict=True))
+    found = measure(both, used, CLASSES, LEVEL)
     alone = [measure(*each, CLASSES, LEVEL) for each in tables]
 
     def value(scores: dict[str, Any] | None) -> float:

@@ -249,6 +249,19 @@ def test_a_model_outlines_as_its_row_says(
     assert list(called.sum(axis=(1, 2))) == (table["tp_lesion"] + table["fp_lesion"]).tolist()
 
 
+def test_a_model_keeps_how_far_its_validation_patients_lie_and_no_scores(
+    blobs: Blobs, replicate: Finetuned, models: Path
+) -> None:
+    store, model = blobs[0], load_model(models / "full_0.3.safetensors")
+    used = replicate.subsets.query("role == 'validation' and fraction == 0.3")
+    images = torch.from_numpy(store.normalised(store.rows(used["image_id"])))
+    with torch.inference_mode():
+        distances = model.limits.space.distances(model.encoder.pooled(images).numpy())
+    farthest = [distances[used["group"] == name].max() for name in used["group"].unique()]
+    np.testing.assert_allclose(model.limits.space.held_out, sorted(farthest), rtol=1e-4)
+    assert model.limits.calibration is None
+
+
 def test_the_outlines_are_those_of_the_test_images_at_the_largest_fraction(
     blobs: Blobs, replicate: Finetuned, models: Path
 ) -> None:

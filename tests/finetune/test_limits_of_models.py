@@ -9,8 +9,9 @@ import torch
 
 from finetune.patches import small_encoder, write_patches
 from finetune.test_stage import GROUPS, RUN
-from maskwise import load_model
+from maskwise.artefacts.model import load_model
 from maskwise.artefacts.store import Store
+from maskwise.encoders.classifier import Classifier
 from maskwise.finetune.stage import Finetuned, finetune
 
 
@@ -47,6 +48,7 @@ def test_a_model_keeps_how_far_its_validation_patients_lie(
 ) -> None:
     store, found, folder = written
     model = load_model(folder / f"{mode}_1.safetensors")
+    assert isinstance(model, Classifier)
     used = found.subsets.query("role == 'validation' and fraction == 1")
     seen = model.metadata.encoder.preparation
     images = store.normalised_by(seen.mean, seen.std).normalised(store.rows(used["image_id"]))

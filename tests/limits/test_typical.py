@@ -62,17 +62,22 @@ def test_few_scans_and_features_that_never_vary_give_finite_distances(
     assert np.isfinite(space.distances(np.zeros((1, width)))).all()
 
 
+def of_patients(count: int) -> Space:
+    one = np.ones(1)
+    return Space(one, one, np.ones((1, 1)), one, 1.0, np.arange(count, dtype=float))
+
+
 @pytest.mark.parametrize(("patients", "share"), [(30, 0.05), (19, 0.05), (9, 0.1), (1, 0.5)])
 def test_unasked_the_flag_takes_five_per_cent_or_what_few_patients_allow(
     patients: int, share: float
 ) -> None:
-    space = Space(*[np.ones(1)] * 4, 1.0, np.arange(patients, dtype=float))  # type: ignore[arg-type]
+    space = of_patients(patients)
     assert space.false_alarms(None, "predict.false_alarms") == pytest.approx(share)
     assert unlike(np.array([1 / (1 + patients)]), share).all()
 
 
 def test_a_share_that_so_few_patients_cannot_show_is_refused_with_how_many_can() -> None:
-    space = Space(*[np.ones(1)] * 4, 1.0, np.arange(9, dtype=float))  # type: ignore[arg-type]
+    space = of_patients(9)
     with pytest.raises(UserError) as error:
         space.false_alarms(0.05, "predict.false_alarms")
     assert str(error.value) == (

@@ -13,7 +13,9 @@ from PIL import Image
 
 import maskwise
 from finetune.patches import MEAN, STD
-from maskwise.artefacts.model import write_model
+from maskwise.artefacts.model import load_model, write_model
+from maskwise.encoders.classifier import Classifier
+from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
 from maskwise.limits.conformal import Calibration
 from maskwise.limits.record import Limits
@@ -55,7 +57,8 @@ def logits(model: Path, scan: Path) -> np.ndarray:
     pixels = np.asarray(Image.open(scan), np.float32) / 255
     image = torch.from_numpy((pixels - MEAN) / STD)[None, None]
     with torch.inference_mode():
-        return maskwise.load_model(model)(image).double().numpy()[0]
+        found: np.ndarray = maskwise.load_model(model)(image).double().numpy()[0]
+    return found
 
 
 def test_a_set_holds_the_classes_that_held_out_patients_got_as_wrong(
@@ -139,15 +142,15 @@ def flagging(save: str, scans: Path, folder: Path) -> Predicted:
             return save_segmenter(path, limits)
         return save_classifier(CLASSIFIER, path, limits=limits)
 
-    network = maskwise.load_model(saved(None))
+    network = load_model(saved(None))
     dot = np.zeros((SIDE, SIDE), np.uint8)
     dot[7, 7] = 255
     Image.fromarray(dot).save(scans / "scan 9 dot.png")
     pixels = np.random.default_rng(0).integers(0, 256, (200, 1, SIDE, SIDE), dtype=np.uint8)
     images = torch.from_numpy((pixels.astype(np.float32) / 255 - MEAN) / STD)
     with torch.inference_mode():
-        pooled = network.encoder.pooled if save == "segmenter" else network.pooled
-        features = pooled(images).numpy()
+        outlines = isinstance(network, Segmenter)
+        features = (network.encoder if outlines else network).pooled(images).numpy()
     names = np.arange(15).astype(str).astype(object)
     space = Space.of(features[15:], features[:15], names)
     calibration = None if save == "segmenter" else spread(CLASSES).calibration
@@ -223,8 +226,8 @@ def test_one_answer_per_patient_is_the_mean_or_maximum_and_the_worst_scan_bounds
     for row in found.aggregated.to_dict("records"):
         own = table[(table["patient"] == row["patient"]) & (table["refused"] == "")]
         assert row["scans"] == len(own) == 3
-        joined = {"mean": np.mean, "maximum": np.max}[rule]
-        chances = [joined(own[f"p_{name}"]) for name in CLASSES]
+        numbers = own[[f"p_{name}" for name in CLASSES]].to_numpy()
+        chances = numbers.mean(axis=0) if rule == "mean" else numbers.max(axis=0)
         assert [row[f"p_{name}"] for name in CLASSES] == pytest.approx(chances)
         assert row["prediction"] == CLASSES[int(np.argmax(chances))]
         in_all = [n for n in CLASSES if all(n in s.split(" | ") for s in own["set"])]
@@ -293,7 +296,8 @@ def test_without_patients_asked_for_the_table_of_them_is_empty(
 
 @pytest.mark.parametrize("cells", [3, 8])
 def test_hiding_places_one_by_one_is_what_occlusion_does(cells: int, model: Path) -> None:
-    network = maskwise.load_model(model)
+    network = load_model(model)
+    assert isinstance(network, Classifier)
     image = torch.from_numpy(np.random.default_rng(0).normal(size=(1, SIDE, SIDE))).float()
     found = occlude(network, image, cells)
     borders = edges(SIDE, cells)

@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 MOST_AXES = 32
 SCANS_AN_AXIS = 4
 """Training scans for each axis at least: those of fewer are noise."""
-MOST_SCANS = 4_096
+MOST_SCANS = 2_048
 """Training scans that are looked at; of more, evenly spaced ones."""
 FALSE_ALARMS = 0.05
 CONSTANT = 1e-6
@@ -57,12 +57,11 @@ class Space:
         """Describe the training scans ``learnt`` ``(N, F)``.
 
         Args:
-            learnt: features of the scans that the model learnt from.
+            learnt: features of the scans that the model learnt from, or of ``evenly`` many.
             held_out: features of others, ``(M, F)``.
             patients: of those, ``(M,)``.
         """
-        step = -(-len(learnt) // MOST_SCANS)
-        exact = learnt[::step].astype(np.float64)
+        exact = learnt.astype(np.float64)
         mean, std = exact.mean(axis=0), exact.std(axis=0)
         std[std < CONSTANT * (1 + np.abs(mean))] = 1.0
         axes, variances, rest = _components((exact - mean) / std)
@@ -101,6 +100,11 @@ class Space:
                 f"{np.ceil(1000 * least - NEAR) / 1000:g} or more"
             )
         return asked
+
+
+def evenly(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return ``MOST_SCANS`` of the rows at most, evenly spaced."""
+    return rows[:: max(1, -(-len(rows) // MOST_SCANS))]
 
 
 def unlike(p: Floats, false_alarms: float) -> NDArray[np.bool_]:

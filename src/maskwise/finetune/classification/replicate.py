@@ -37,7 +37,7 @@ from maskwise.finetune.models import Models
 from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.training import at_every_rate, refuse_infinite
 from maskwise.limits.record import Limits
-from maskwise.limits.typical import Space
+from maskwise.limits.typical import Space, evenly
 from maskwise.progress import Bar
 
 log = logging.getLogger(__name__)
@@ -272,7 +272,7 @@ def limits_of(replicate: Replicate, labels: Labels, learnt: Learnt) -> Limits | 
         replicate.targets[held_out],
         patients,
     )
-    train = labels.part("train")["position"].to_numpy()
+    train = evenly(labels.part("train")["position"].to_numpy())
     seen = Space.of(learnt.features(train), learnt.features(held_out), patients)
     return Limits(calibration, seen)
 

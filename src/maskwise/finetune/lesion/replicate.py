@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from maskwise.device import choose_device
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.encoders.segmenter import Segmenter
+from maskwise.finetune.classification.features import extract
 from maskwise.finetune.contracts import Finetuned, Mode
 from maskwise.finetune.inputs import as_seen, learns, split_rows
 from maskwise.finetune.lesion.config import LesionConfig
@@ -36,6 +38,8 @@ from maskwise.finetune.lesion.training import Lesson, Trained, predict, train
 from maskwise.finetune.models import Models
 from maskwise.finetune.run import FinetuneRun
 from maskwise.finetune.training import at_every_rate, refuse_infinite
+from maskwise.limits.record import Limits
+from maskwise.limits.typical import Space, evenly
 from maskwise.progress import Bar
 
 log = logging.getLogger(__name__)
@@ -96,7 +100,8 @@ def learn(encoder: Encoder, store: Store, splits: pd.DataFrame, run: FinetuneRun
     for fraction in replicate.fractions:
         for mode in replicate.modes:
             learnt = learn_one(replicate, fraction, mode)
-            models.add(learnt.model, learnt.metadata, learnt.choice)
+            limits = partial(limits_of, replicate, learnt)
+            models.add(learnt.model, learnt.metadata, learnt.choice, limits)
             table, called = predictions(replicate, learnt)
             tables.append(table)
             if fraction == largest and mode == replicate.modes[-1]:
@@ -165,6 +170,17 @@ def learn_one(replicate: Replicate, fraction: float, mode: Mode) -> Learnt:
         "validation_dice": best.dice,
     }
     return Learnt(best.model, metadata, choice)
+
+
+def limits_of(replicate: Replicate, learnt: Learnt) -> Limits:
+    """Return where the encoder puts the training images, and how far held-out ones lie."""
+    fraction, groups = learnt.metadata.fraction, replicate.store.index["group"].to_numpy(object)
+    held_out = replicate.rows(fraction, "validation")
+    learnt_from, others = (
+        extract(learnt.model.encoder, replicate.store, rows, "mean", replicate.device)[-1]
+        for rows in (evenly(replicate.rows(fraction, "train")), held_out)
+    )
+    return Limits(None, Space.of(learnt_from, others, groups[held_out]))
 
 
 def predictions(replicate: Replicate, learnt: Learnt) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
