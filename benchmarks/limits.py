@@ -33,7 +33,7 @@ from maskwise.artefacts.weights import read_weights
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.efficientnet_lite0 import EfficientnetLite0Config
 from maskwise.encoders.metadata import EncoderMetadata
-from maskwise.evaluate.coverage import measure
+from maskwise.evaluate.coverage import measure, wilson
 from maskwise.finetune.classification.replicate import (
     Learnt,
     Replicate,
@@ -360,14 +360,15 @@ def summary(folder: Path) -> str:
     strangers = pd.read_csv(folder / UNLIKE)
     lines += [
         "",
-        "| source | model | stranger | scans | AUROC | AUROC, k-NN | flagged at 5 % |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| source | model | stranger | scans | AUROC | AUROC, k-NN | flagged at 5 % "
+        "| of so many scans |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     keys = ["source", "mode", "stranger"]
     for (source, mode, name), rows in strangers.groupby(keys, sort=False):
         lines.append(
             f"| {source} | {mode} | {name} | {_ends(rows['scans'])} | {_mean(rows['auroc'])} "
-            f"| {_mean(rows['auroc_knn'])} | {_mean(rows['flagged'])} |"
+            f"| {_mean(rows['auroc_knn'])} | {_mean(rows['flagged'])} | {_of(rows)} |"
         )
     for (source, mode), rows in strangers.groupby(["source", "mode"], sort=False):
         one = rows.drop_duplicates("split")
@@ -384,13 +385,20 @@ def _ends(values: "pd.Series[int]") -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
+def _of(rows: pd.DataFrame) -> str:
+    """Return Wilson's 95 % interval of the mean share that is flagged, of so many scans."""
+    low, high = wilson(float(rows["flagged"].mean()), int(rows["scans"].min()))
+    return f"[{low:.2f}, {high:.2f}]"
+
+
 def _mean(values: "pd.Series[float]") -> str:
     """Return the mean over splits, with Student's 95 % interval of it."""
     count = len(values)
     if count < 2:
         return f"{values.mean():.3f}"
     half = student.ppf(0.975, count - 1) * values.std() / np.sqrt(count)
-    return f"{values.mean():.3f} [{values.mean() - half:.3f}, {values.mean() + half:.3f}]"
+    low, high = max(0.0, values.mean() - half), min(1.0, values.mean() + half)
+    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 
 if __name__ == "__main__":
