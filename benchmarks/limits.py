@@ -62,6 +62,8 @@ COVERAGE, UNLIKE = "limits_coverage.csv", "limits_unlike.csv"
 LEVELS = (0.8, 0.9, 0.95)
 SIDES = {"busi": 128, "breastmnist": 64}
 """Of the network's image, pixels."""
+FEW = 5
+"""Splits, below which no interval is computed."""
 NOISE = 100
 """Images of each kind of noise."""
 MOST = 200
@@ -392,10 +394,10 @@ def _of(rows: pd.DataFrame) -> str:
 
 
 def _mean(values: "pd.Series[float]") -> str:
-    """Return the mean over splits, with Student's 95 % interval of it."""
+    """Return the mean over splits, with Student's 95 % interval; of few splits the ends."""
     count = len(values)
-    if count < 2:
-        return f"{values.mean():.3f}"
+    if count < FEW:
+        return f"{values.mean():.3f} ({values.min():.3f} to {values.max():.3f})"
     half = student.ppf(0.975, count - 1) * values.std() / np.sqrt(count)
     low, high = max(0.0, values.mean() - half), min(1.0, values.mean() + half)
     return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
