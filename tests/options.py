@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 from maskwise.annotations import members, option_kinds, plain, stated
 from maskwise.bounds import Within
 from maskwise.config import Choice
+from maskwise.embedding.config import EmbedConfig
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.finetune.run import Budget as FinetuneBudget
 from maskwise.finetune.run import FinetuneConfig
@@ -36,6 +37,7 @@ ROOTS: dict[Parse, type[Any] | Registry] = {
     parsing.evaluate: EvaluateConfig,
     parsing.report: ReportConfig,
     parsing.predict: PredictConfig,
+    parsing.embed: EmbedConfig,
     parsing.resources: ResourcesConfig,
     parsing.tune: TuneConfig,
     parsing.ingest_source: SOURCES,

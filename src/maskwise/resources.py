@@ -43,6 +43,7 @@ class ResourcesConfig:
     evaluate: Resources = Resources()
     report: Resources = Resources()
     predict: Resources = Resources()
+    embed: Resources = Resources()
     tune: Resources = Resources()
 
     def of(self, stages: Collection[str]) -> Resources:

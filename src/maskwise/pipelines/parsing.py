@@ -15,6 +15,8 @@ import torch
 from maskwise.artefacts.policy import LearntPolicy
 from maskwise.artefacts.weights import weights_path
 from maskwise.config import choose, parse
+from maskwise.embedding import stage as embedding
+from maskwise.embedding.config import EmbedConfig
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, joined, shown
 from maskwise.evaluate.config import EvaluateConfig
@@ -59,6 +61,11 @@ def predict(block: Any, where: str) -> PredictConfig:
     return parse(PredictConfig, options_of(block, where), where)
 
 
+def embed(block: Any, where: str) -> EmbedConfig:
+    """Options of embed; which encoder and which scans, only a run of it must say."""
+    return parse(EmbedConfig, embedding.options_of(block, where), where)
+
+
 STAGE_BLOCKS: dict[str, Parse] = {
     "ingest": ingest,
     "preprocess": preprocess,
@@ -67,6 +74,7 @@ STAGE_BLOCKS: dict[str, Parse] = {
     "evaluate": evaluate,
     "report": report,
     "predict": predict,
+    "embed": embed,
     "resources": resources,
     "tune": tune,
 }
