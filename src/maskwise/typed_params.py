@@ -21,7 +21,7 @@ _TEXT = re.compile(
 )
 """Options that are text, whatever it looks like; ``tests/test_cli.py`` asks the types."""
 _TEXT_OR_NULL = re.compile(
-    r"predict\.sort_by|(predict|embed)\.(root|modality)|embed\.(patient|colour_by|label)|evaluate\.primary\.[^.]+\.metric|report\.metric|"
+    r"predict\.sort_by|(predict|embed)\.(root|modality)|predict\.embeddings|embed\.(patient|colour_by|label)|evaluate\.primary\.[^.]+\.metric|report\.metric|"
     r"[^.]+\.ingest\.(patient|masks|split|mask_suffix|file|task)|[^.]+\.preprocess\.label|"
     r"[^.]+\.preprocess\.separator|[^.]+\.encoder\.weights|[^.]+\.finetune\.task\.none|"
     r"pretrain\.processes\.address|tune\.(objective\.metric|storage|study)"

@@ -7,30 +7,32 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
 import maskwise
-from finetune.patches import MEAN, STD, small_encoder, write_patches
+from finetune.patches import MEAN, STD, small_encoder
 from maskwise.artefacts.embeddings import (
     Embeddings,
     check_same,
     fingerprint,
     joined,
     read_embeddings,
+    unit,
     write_embeddings,
 )
 from maskwise.artefacts.encoder import write_encoder
 from maskwise.artefacts.prepared import PreparedSources
 from maskwise.embedding.config import EmbedConfig
-from maskwise.embedding.maps import project, unit
+from maskwise.embedding.maps import project
 from maskwise.embedding.scoring import score_by_neighbours
 from maskwise.embedding.stage import Request, embed, parse_request
 from maskwise.errors import UserError
 from prediction.drawn import draw
-from prediction.models import CLASSIFIER, SIDE, save_classifier
+from prediction.models import CLASSIFIER, save_classifier
 
 NOWHERE = PreparedSources("data/{source}/store", "{source}", "{source}")
 
@@ -126,9 +128,7 @@ def test_the_encoder_of_a_probe_s_model_has_the_fingerprint_of_the_encoder(
     of_model = maskwise.embed(scans, model)
     of_encoder = maskwise.embed(scans, tmp_path / "encoder.safetensors")
     assert of_model.attrs["encoder"] == of_encoder.attrs["encoder"]
-    np.testing.assert_array_equal(
-        np.stack(of_model["vector"]), np.stack(of_encoder["vector"])
-    )
+    np.testing.assert_array_equal(np.stack(of_model["vector"]), np.stack(of_encoder["vector"]))
 
 
 def test_whatever_changes_vectors_changes_the_fingerprint() -> None:
@@ -171,8 +171,6 @@ def test_rows_of_another_encoder_inside_a_file_are_counted_and_refused(
     one, other = tmp_path / "one", tmp_path / "other"
     write_embeddings(embedded(encoder, scans), one)
     write_embeddings(other_encoder(scans, tmp_path), other)
-    import pyarrow as pa
-
     parts = [pq.read_table(one), pq.read_table(other).slice(0, 2)]
     mixed = pa.concat_tables([part.unify_dictionaries() for part in parts])
     pq.write_table(mixed, tmp_path / "mixed")
@@ -202,7 +200,9 @@ def test_the_principal_components_are_those_of_the_directions_of_features() -> N
         expected = centred @ axes[:, -1 - axis]
         found = made.places[:, axis]
         np.testing.assert_allclose(found, expected * np.sign(expected @ found), atol=1e-10)
-    assert made.explained == pytest.approx((values[-1] / values.sum(), values[-2] / values.sum()))
+    assert made.explained == pytest.approx(
+        (values[-1] / values.sum(), values[-2] / values.sum())
+    )
 
 
 @pytest.mark.parametrize("vectors", [np.ones((1, 4)), np.ones((5, 4)), np.ones((5, 1))])
@@ -276,25 +276,6 @@ def test_a_column_that_is_no_label_is_one_sentence() -> None:
         score_by_neighbours(made, EmbedConfig(label="id"))
 
 
-@pytest.fixture
-def prepared(tmp_path: Path) -> PreparedSources:
-    """A source of 24 images of 12 groups, as ingest and preprocess leave it."""
-    from maskwise.artefacts.splits import write_splits
-
-    root = tmp_path / "data"
-    (root / "patches").mkdir(parents=True)
-    store, splits = write_patches(root / "patches/store", {"benign": 6, "malignant": 6})
-    write_splits(splits, root / "patches/splits.parquet")
-    from sources.drawing import manifest_of
-
-    manifest_of(store.index["image_id"], root / "patches/manifest.parquet")
-    return PreparedSources(
-        str(root / "{source}/store"),
-        str(root / "{source}/splits.parquet"),
-        str(root / "{source}/manifest.parquet"),
-    )
-
-
 def test_options_and_places_that_are_wrong_are_one_sentence_each(
     encoder: Path, scans: Path
 ) -> None:
@@ -308,11 +289,15 @@ def test_options_and_places_that_are_wrong_are_one_sentence_each(
     for block, said in wrong:
         with pytest.raises(UserError, match=said):
             parse_request(block, "embed")
-    with pytest.raises(UserError, match=r"embed\.stage: is 2, but the encoder has the stages 0"):
+    with pytest.raises(
+        UserError, match=r"embed\.stage: is 2, but the encoder has the stages 0"
+    ):
         embedded(encoder, scans, stage=2)
     with pytest.raises(UserError, match=r"embed\.colour_by: there is no column 'foldr'"):
         embedded(encoder, scans, colour_by="foldr")
-    with pytest.raises(UserError, match=r"gone: there is no such folder or table; set embed\.s"):
+    with pytest.raises(
+        UserError, match=r"gone: there is no such folder or table; set embed\.s"
+    ):
         embedded(encoder, scans / "gone")
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwise.artefacts.embeddings import unit
 from maskwise.embedding.config import Projection
 from maskwise.errors import UserError
 
@@ -23,13 +24,6 @@ class Map:
     method: Projection
     explained: tuple[float, float] | None
     """Shares of the variance along each axis; of the principal components alone."""
-
-
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Divide each row by its length; one of nothing but zeros stays."""
-    exact = vectors.astype(np.float64)
-    length = np.linalg.norm(exact, axis=1, keepdims=True)
-    return exact / np.where(length > 0, length, 1.0)
 
 
 def project(vectors: NDArray[np.float32], method: Projection, seed: int) -> Map:

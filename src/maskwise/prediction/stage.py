@@ -17,6 +17,7 @@ from maskwise.artefacts.model import (
     SegmenterMetadata,
     load_model,
 )
+from maskwise.artefacts.prepared import PreparedSources
 from maskwise.bounds import Within
 from maskwise.config import parse
 from maskwise.device import choose_device
@@ -27,12 +28,14 @@ from maskwise.prediction.classes import Classes
 from maskwise.prediction.contracts import Answers, Card, Look, ModelKind, Refused
 from maskwise.prediction.labels import Labels
 from maskwise.prediction.looking import (
+    SCANS_AT_ONCE,
     LookConfig,
     Looking,
     check_known_modality,
     find,
     reading_of,
 )
+from maskwise.prediction.neighbours import TrainingScans, nearest_to
 from maskwise.prediction.outlines import Outlines
 from maskwise.prediction.page import Summary, called, render, thumbnail
 from maskwise.prediction.scans import Scans, find_scans
@@ -60,6 +63,11 @@ class PredictConfig(LookConfig):
     probability of each scan's prediction, class by class, or the area of all outlines."""
     shown: Annotated[int, Within(1, 10_000)] = 200
     """Scans on the page at most; the table holds all."""
+    embeddings: Path | None = None
+    """What embed made of the model's source with the model's own file: the page then shows
+    beside each scan the training scans most like it."""
+    neighbours: Annotated[int, Within(1, 20)] = 3
+    """How many of them."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +106,18 @@ def options_of(block: Any, where: str) -> dict[str, Any]:
     return {key: value for key, value in block.items() if key not in ("model", "scans")}
 
 
-def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False) -> Predicted:
+def predict(
+    model: Path,
+    scans: Path,
+    config: PredictConfig,
+    names: bool = False,
+    sources: PreparedSources | None = None,
+) -> Predicted:
     """Let the model in ``model`` look at every scan; ``names`` prints files' on the page.
 
     A scan that cannot be read, or is not like the model's training images, costs its own
-    prediction only; it stays in the table with the reason.
+    prediction only; it stays in the table with the reason. Pictures of training scans come out
+    of the store that ``sources`` knows.
 
     Raises:
         UserError: if there is no model or no scan, if the modality is another, if all scans
@@ -112,6 +127,7 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
     metadata: Metadata = network.metadata
     _check(config, metadata, str(model))
     reading = reading_of(config, metadata.encoder.preparation, str(model), "predict")
+    alike = TrainingScans.of(config.embeddings, network, str(model), sources)
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         found = find_scans(scans, config.column, config.root, reading, pool)
         run = _Run.of(network, found, config, reading, pool)
@@ -119,7 +135,7 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
         _check_answers(table, len(found.scans), scans, str(model))
         kind = run.kind
         seen = kind.order(table[table["refused"].eq("")], config.sort_by)
-        cards = _cards(run, seen.assign(called=called(seen, names)), outlines)
+        cards = _cards(run, seen.assign(called=called(seen, names)), outlines, alike)
     summary = Summary(metadata, model.name, scans.name, table, refused, config.sort_by, names)
     return Predicted(table, outlines, render(kind, summary, cards))
 
@@ -238,15 +254,28 @@ def _table(
     return table.fillna(dict.fromkeys(texts, ""))
 
 
-def _cards(run: _Run, table: pd.DataFrame, outlines: Mapping[str, bytes]) -> list[Card]:
+def _cards(
+    run: _Run,
+    table: pd.DataFrame,
+    outlines: Mapping[str, bytes],
+    alike: TrainingScans | None,
+) -> list[Card]:
     """Read what the page shows once more: memory stays flat however many scans there are."""
-    cards, shown = [], table.head(run.config.shown)
-    scans = run.looking.found.scans
+    cards: list[Card] = []
+    shown, scans = table.head(run.config.shown), run.looking.found.scans
     looks = run.looking.read([scans[cast(int, position)] for position in shown.index])
-    for look, (_, row) in zip(looks, shown.iterrows(), strict=True):
-        if isinstance(look, Refused):
-            continue  # It was there a moment ago; the table keeps its prediction.
-        figures = run.kind.figures(row, outlines)
-        picture = thumbnail(look.intensities)
-        cards.append(Card(row["called"], row["prediction"], figures, picture))
+    for start in range(0, len(shown), SCANS_AT_ONCE):
+        rows = [row for _, row in shown.iloc[start : start + SCANS_AT_ONCE].iterrows()]
+        # One that is refused was there a moment ago; the table keeps its prediction.
+        read = [
+            (row, look)
+            for row, look in zip(rows, looks, strict=False)
+            if isinstance(look, Look)
+        ]
+        seen = [look for _, look in read]
+        nearest = nearest_to(run.looking, alike, seen, run.config.neighbours)
+        for (row, look), neighbours in zip(read, nearest, strict=True):
+            figures = run.kind.figures(row, outlines)
+            picture = thumbnail(look.intensities)
+            cards.append(Card(row["called"], row["prediction"], figures, picture, neighbours))
     return cards
