@@ -23,6 +23,7 @@ from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
 from maskwise.report.inputs import ReportConfig
 from maskwise.resources import ResourcesConfig
+from maskwise.selection.stage import SelectConfig
 from maskwise.tune.config import TuneConfig
 
 Step = str | int
@@ -38,6 +39,7 @@ ROOTS: dict[Parse, type[Any] | Registry] = {
     parsing.report: ReportConfig,
     parsing.predict: PredictConfig,
     parsing.embed: EmbedConfig,
+    parsing.select: SelectConfig,
     parsing.resources: ResourcesConfig,
     parsing.tune: TuneConfig,
     parsing.ingest_source: SOURCES,

@@ -110,7 +110,7 @@ class MaskwiseHooks:
             name.removeprefix(PARAMETERS): value
             for name, value in inputs.items()
             # What these are asked for names scans, and so perhaps patients.
-            if name.startswith(PARAMETERS) and not node.tags & {"predict", "embed"}
+            if name.startswith(PARAMETERS) and not node.tags & {"predict", "embed", "select"}
         }
         if "tune" in options:
             from maskwise.pipelines import tuning

@@ -19,6 +19,7 @@ from maskwise.pipelines import (
     preprocess,
     pretrain,
     report,
+    select,
     tune,
 )
 from maskwise.replicates import Study, read_studies
@@ -42,6 +43,7 @@ def register_pipelines() -> dict[str, Pipeline]:
             **sources,
             "predict": predict.create_pipeline(),
             "embed": embed.create_pipeline(),
+            "select": select.create_pipeline(),
             "tune": tune.create_pipeline(studies, PROJECT),
         }
 

@@ -44,6 +44,7 @@ class ResourcesConfig:
     report: Resources = Resources()
     predict: Resources = Resources()
     embed: Resources = Resources()
+    select: Resources = Resources()
     tune: Resources = Resources()
 
     def of(self, stages: Collection[str]) -> Resources:

@@ -113,7 +113,7 @@ def fingerprint(encoder: Encoder, stage: int, pooling: str) -> str:
     return digest.hexdigest()
 
 
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+def unit(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Divide each row by its length; one of nothing but zeros stays."""
     exact = vectors.astype(np.float64)
     length = np.linalg.norm(exact, axis=1, keepdims=True)

@@ -37,6 +37,8 @@ from maskwise.replicates import Replicate, Study, needed, recipe_file
 from maskwise.report.inputs import ReportConfig
 from maskwise.resources import ResourcesConfig
 from maskwise.scans.modality import our_word
+from maskwise.selection import stage as selection
+from maskwise.selection.stage import SelectConfig
 from maskwise.tune.config import TuneConfig
 
 Parse = Callable[[Any, str], Any]
@@ -66,6 +68,11 @@ def embed(block: Any, where: str) -> EmbedConfig:
     return parse(EmbedConfig, embedding.options_of(block, where), where)
 
 
+def select(block: Any, where: str) -> SelectConfig:
+    """Options of select; out of which embeddings, only a run of it must say."""
+    return parse(SelectConfig, selection.options_of(block, where), where)
+
+
 STAGE_BLOCKS: dict[str, Parse] = {
     "ingest": ingest,
     "preprocess": preprocess,
@@ -75,6 +82,7 @@ STAGE_BLOCKS: dict[str, Parse] = {
     "report": report,
     "predict": predict,
     "embed": embed,
+    "select": select,
     "resources": resources,
     "tune": tune,
 }
