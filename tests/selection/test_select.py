@@ -223,6 +223,7 @@ def test_what_is_labelled_or_held_out_is_never_chosen(tmp_path: Path) -> None:
 
 def test_an_earlier_selection_filled_in_is_not_chosen_again(tmp_path: Path) -> None:
     pool = scans([f"p{i}" for i in range(12)])
+    pool.table["id"] = "-" + pool.table["id"]  # which a spreadsheet takes for a formula
     first = select(pool, SelectConfig(budget=5)).selection
     write_csv(first.assign(label="benign"), tmp_path / "selection.csv")
     config = SelectConfig(budget=7, labelled=tmp_path / "selection.csv")

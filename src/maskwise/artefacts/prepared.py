@@ -39,7 +39,7 @@ class PreparedSources:
                 f"{where}: the source {shown(source)} has no prepared images{known}; make "
                 f"them: kedro run --pipelines {source} --tags generate,ingest,preprocess"
             )
-        return open_store(Path(self.store.format(source=source)))
+        return open_store(_place(self.store, source))
 
     def rows(self, source: str, seed: int, store: Store) -> pd.DataFrame:
         """Return what is known of each image of ``store``, in its order.
@@ -47,8 +47,8 @@ class PreparedSources:
         ``id, path, frame, patient, group, split`` (of ``seed``, where there are folds), then
         the labels, prefix included.
         """
-        manifest = read_manifest(Path(self.manifest.format(source=source)))
-        splits = for_seed(read_splits(Path(self.splits.format(source=source))), seed)
+        manifest = read_manifest(_place(self.manifest, source))
+        splits = for_seed(read_splits(_place(self.splits, source)), seed)
         index = store.index.reset_index(drop=True)
         known = index[["image_id"]].merge(
             manifest[["image_id", "path", "frame", "patient"]], on="image_id", how="left"
@@ -62,3 +62,7 @@ class PreparedSources:
         table = pd.concat([known, index[["group", *labels]]], axis=1)
         table = table.rename(columns={"image_id": "id"})
         return table[["id", "path", "frame", "patient", "group", "split", *labels]]
+
+
+def _place(template: str, source: str) -> Path:
+    return Path(template.replace("{source}", source))  # a folder's own name may hold braces

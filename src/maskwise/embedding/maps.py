@@ -1,6 +1,7 @@
 """Features become places in the plane: equal features, method and seed give equal places."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,15 @@ class Map:
     """Shares of the variance along each axis; of the principal components alone."""
 
 
+def check_installed(method: Projection) -> None:
+    """Raise ``UserError`` where UMAP is asked for and not installed."""
+    if method == "umap" and find_spec("umap") is None:
+        raise UserError(
+            "embed.map: umap needs umap-learn, which is not installed: pip install "
+            '"maskwise[umap]", or take pca'
+        )
+
+
 def project(vectors: NDArray[np.float32], method: Projection, seed: int) -> Map:
     """Lay features ``(N, F)`` out in the plane.
 
@@ -33,7 +43,7 @@ def project(vectors: NDArray[np.float32], method: Projection, seed: int) -> Map:
     angle between features.
 
     Raises:
-        UserError: if UMAP is asked for and is not installed, or there are too few scans for it.
+        UserError: if UMAP is asked for, and is not installed or there are too few scans.
     """
     if method == "umap":
         return Map(_umap(unit(vectors), seed), method, None)
@@ -57,13 +67,9 @@ def _umap(rows: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
         raise UserError(
             f"embed.map: umap needs {LEAST} scans or more, but there are {len(rows)}; take pca"
         )
-    try:
-        from umap import UMAP
-    except ModuleNotFoundError:
-        raise UserError(
-            "embed.map: umap needs umap-learn, which is not installed: pip install "
-            '"maskwise[umap]", or take pca'
-        ) from None
+    check_installed("umap")
+    from umap import UMAP  # which compiles for seconds
+
     neighbours = min(UMAP_NEIGHBOURS, len(rows) - 1)
     # One thread: only then do equal seeds give equal places.
     model = UMAP(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1)

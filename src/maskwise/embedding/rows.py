@@ -19,28 +19,25 @@ _TAKEN = {*COLUMNS, ENCODER, VECTOR}
 def rows_of(
     keys: Sequence[tuple[str, int]],
     given: pd.DataFrame | None,
-    rows: Sequence[int],
     config: EmbedConfig,
 ) -> pd.DataFrame:
     """Return ``COLUMNS`` and whatever else is known of scans.
 
     Args:
         keys: path and frame of each.
-        given: the user's own table, if there is one.
-        rows: those of ``given`` that the scans are.
+        given: the user's own table, if there is one: row i is scan i.
         config: which of its columns names patients, and which paths.
     """
     table = pd.DataFrame(keys, columns=["path", "frame"])
     table.insert(0, "id", _ids(keys))
-    table["patient"] = _patients(given, rows, config)
+    table["patient"] = _patients(given, len(keys), config)
     # Of an unknown patient each scan stands for itself.
     table["group"] = table["patient"].where(table["patient"].notna(), table["id"])
     table["split"] = pd.Series([None] * len(table), dtype=object)
     if given is None:
         folders = [str(PurePosixPath(path).parent) for path, _ in keys]
         return table.assign(**{FOLDER: folders})
-    own = given.iloc[list(rows)].reset_index(drop=True)
-    own = own.drop(columns=["path", "frame", "patient", config.column], errors="ignore")
+    own = given.drop(columns=["path", "frame", "patient", config.column], errors="ignore")
     own = own.rename(columns={name: f"own_{name}" for name in own.columns if name in _TAKEN})
     return pd.concat([table, own.replace("", None)], axis=1)
 
@@ -55,15 +52,13 @@ def _ids(keys: Sequence[tuple[str, int]]) -> list[str]:
     return names
 
 
-def _patients(
-    given: pd.DataFrame | None, rows: Sequence[int], config: EmbedConfig
-) -> "pd.Series[Any]":
+def _patients(given: pd.DataFrame | None, scans: int, config: EmbedConfig) -> "pd.Series[Any]":
     known = pd.DataFrame() if given is None else given
     if config.patient is not None:
         column = column_of(known, config.patient, "embed.patient")
     elif "patient" in known.columns:
         column = "patient"
     else:
-        return pd.Series([None] * len(rows), dtype=object)
-    cells = known[column].iloc[list(rows)].reset_index(drop=True).astype(object)
+        return pd.Series([None] * scans, dtype=object)
+    cells = known[column].astype(object)
     return cells.where(cells != "", None)

@@ -103,6 +103,14 @@ def score_by_neighbours(embeddings: Embeddings, config: EmbedConfig) -> KnnScore
     )
 
 
+def check_columns(table: pd.DataFrame, config: EmbedConfig) -> None:
+    """Raise ``UserError`` where an option names a column that ``table`` has not."""
+    for option in ("label", "colour_by"):
+        name = getattr(config, option)
+        if name is not None:
+            column_of(table, name, f"embed.{option}")
+
+
 def column_of(table: pd.DataFrame, name: str, where: str) -> str:
     """Return the column that ``name`` means: itself, or ``label_<name>`` of a source.
 

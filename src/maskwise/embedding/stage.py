@@ -24,9 +24,9 @@ from maskwise.artefacts.prepared import PreparedSources
 from maskwise.config import parse
 from maskwise.device import choose_device
 from maskwise.embedding.config import EmbedConfig
-from maskwise.embedding.maps import project
+from maskwise.embedding.maps import check_installed, project
 from maskwise.embedding.rows import FOLDER, rows_of
-from maskwise.embedding.scoring import KnnScore, column_of, score_by_neighbours
+from maskwise.embedding.scoring import KnnScore, check_columns, column_of, score_by_neighbours
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError, shown
 from maskwise.finetune.classification.features import extract
@@ -111,6 +111,7 @@ def embed(
     """
     encoder = load(request.encoder).to(choose_device())
     name = str(request.encoder)
+    check_installed(config.map)
     refused: dict[tuple[str, int], Refused] = {}
     if request.source is not None:
         embeddings = of_source(encoder, request.source, sources, config)
@@ -153,6 +154,9 @@ def of_files(
     refused: dict[int, Refused] = {}
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         found, named = find(places, config, reading, pool, "embed")
+        keys = [(named.get(scan.path, scan.path), scan.frame) for scan in found.scans]
+        table = rows_of(keys, found.table, config)
+        check_columns(table, config)  # before anything is computed
         device = _device(encoder)
         looking = Looking(found, seen, device, config, reading, pool, "embed")
         for batch in looking.batches():
@@ -171,9 +175,8 @@ def of_files(
     refused |= looking.passed_over()
     vectors = np.concatenate(parts)
     _check_finite(vectors, name)
-    keys = [(named.get(scan.path, scan.path), scan.frame) for scan in found.scans]
     keys += [(path, 0) for path, _ in found.passed_over]
-    table = rows_of([keys[row] for row in rows], found.table, rows, config)
+    table = table.iloc[rows].reset_index(drop=True)
     log.info(
         "%s: features of %s, none of %s",
         places[0],
@@ -197,10 +200,11 @@ def of_source(
     seen = encoder.metadata.preparation
     _check_alike(store.header.preparation, seen, source)
     store = store.normalised_by(seen.mean, seen.std)
+    table = sources.rows(source, encoder.metadata.seed, store)
+    check_columns(table, config)
     rows = np.arange(len(store), dtype=np.int64)
     features = extract(encoder, store, rows, config.pooling, _device(encoder))[config.stage]
     _check_finite(features, "the encoder")
-    table = sources.rows(source, encoder.metadata.seed, store)
     log.info("%s: features of %s", source, count(len(table), "image"))
     described = replace(header, source=source, data_hash=store.header.data_hash)
     return Embeddings(table, features, described)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.embeddings import Embeddings, joined, read_embeddings
-from maskwise.artefacts.tables import read_table
+from maskwise.artefacts.tables import read_table, rearmed
 from maskwise.bounds import Seed, Within
 from maskwise.config import Choice, parse
 from maskwise.errors import UserError, cut, hint, listed, shown
@@ -207,7 +207,7 @@ def _typed(path: Path) -> pd.DataFrame:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"select.labelled: {path}: {error.strerror}") from None
-    return parse_table(data, f"select.labelled: {path}")
+    return rearmed(parse_table(data, f"select.labelled: {path}"))
 
 
 def _read(path: Path, where: str) -> pd.DataFrame:
