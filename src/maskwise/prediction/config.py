@@ -9,32 +9,23 @@ from maskwise.bounds import Within
 from maskwise.config import parse
 from maskwise.errors import UserError, shown
 from maskwise.prediction.aggregation import Per, Rule
-from maskwise.prediction.reading import Colour
-from maskwise.scans.reading import Reading
-from maskwise.workers import LONGEST, SECONDS_PER_FILE
+from maskwise.prediction.looking import LookConfig
 
 
 @dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(LookConfig):
     """How scans are found, read and shown."""
 
-    modality: str | None = None
-    """What the scans are, where you know it; refused unless it is the model's."""
-    column: str = "path"
-    """The table's column of paths."""
-    root: Path | None = None
-    """What a table's paths are relative to; its own folder by default."""
-    colour: Colour = "refuse"
-    """What becomes of coloured scans that a model for grey ones is to look at."""
     sort_by: str | None = None
     """The class whose probability, or outlined area, orders the page; by default the
     probability of each scan's prediction, class by class, or the area of all outlines."""
     shown: Annotated[int, Within(1, 10_000)] = 200
     """Scans on the page at most; the table holds all."""
-    reading: Reading | None = None
-    """How files are read that leave a choice; by default as the model's images were."""
-    seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
-    """A scan that takes longer to read is refused."""
+    embeddings: Path | None = None
+    """What embed made of the model's source with the model's own file: the page then shows
+    beside each scan the training scans most like it."""
+    neighbours: Annotated[int, Within(1, 20)] = 3
+    """How many of them."""
     coverage: Annotated[float, Within(0, 1, above=True, below=True)] | None = None
     """Share of the patients of each class whose set of answers is to hold the truth."""
     false_alarms: Annotated[float, Within(0, 1, above=True, below=True)] | None = None

@@ -79,6 +79,18 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """A training scan beside a prediction."""
+
+    label: str
+    """What it shows; "" where nobody said."""
+    similarity: float
+    """Cosine of the angle between its features and the scan's: 1 = the same."""
+    picture: str
+    """Data URI, out of the store: as the encoder saw it in training."""
+
+
+@dataclass(frozen=True)
 class Card:
     """One scan on the page."""
 
@@ -93,6 +105,8 @@ class Card:
     """Further lines."""
     places: "tuple[Place, ...]" = ()
     """Where hiding a place changed the answer."""
+    neighbours: tuple[Neighbour, ...] = ()
+    """The training scans most like it, the nearest first."""
 
 
 class ModelKind(Protocol):

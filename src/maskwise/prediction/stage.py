@@ -2,14 +2,11 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -20,7 +17,7 @@ from maskwise.artefacts.model import (
     SegmenterMetadata,
     load_model,
 )
-from maskwise.config import parse
+from maskwise.artefacts.prepared import PreparedSources
 from maskwise.device import choose_device
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.segmenter import Segmenter
@@ -28,25 +25,23 @@ from maskwise.errors import UserError, hint, shown
 from maskwise.prediction.aggregation import RULES, Units, aggregate, units_of
 from maskwise.prediction.classes import Classes
 from maskwise.prediction.config import PredictConfig, options_of, parse_request
-from maskwise.prediction.contracts import Answers, Card, Look, ModelKind, Refused, Scan
+from maskwise.prediction.contracts import Answers, Card, Look, ModelKind, Refused
 from maskwise.prediction.header import HASH_DIGITS, describe
 from maskwise.prediction.labels import Labels
 from maskwise.prediction.limits import Told
+from maskwise.prediction.looking import (
+    SCANS_AT_ONCE,
+    Looking,
+    check_known_modality,
+    find,
+    reading_of,
+)
+from maskwise.prediction.neighbours import TrainingScans, nearest_to
 from maskwise.prediction.occlusion import Place, occlude, places
 from maskwise.prediction.outlines import Outlines
 from maskwise.prediction.page import Summary, called, render, thumbnail
-from maskwise.prediction.reading import (
-    AT_ONCE,
-    RefusedError,
-    Way,
-    check_modality,
-    see,
-    unseen,
-)
-from maskwise.prediction.scans import Scans, find_scans, is_scan, list_scans
-from maskwise.progress import bar, note
-from maskwise.scans.one import below_root
-from maskwise.scans.reading import SEEN, Reading
+from maskwise.prediction.scans import Scans, find_scans
+from maskwise.scans.reading import Reading
 from maskwise.wording import count
 from maskwise.workers import Pool
 
@@ -63,7 +58,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-SCANS_AT_ONCE = 64
 Network = Classifier | Segmenter
 MODEL_KINDS: dict[str, Callable[[Any, Any, Told], ModelKind]] = {
     ModelMetadata.block: Classes,
@@ -94,11 +88,18 @@ class Predicted:
     """What the table was made with: model, data, thresholds."""
 
 
-def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False) -> Predicted:
+def predict(
+    model: Path,
+    scans: Path,
+    config: PredictConfig,
+    names: bool = False,
+    sources: PreparedSources | None = None,
+) -> Predicted:
     """Let the model in ``model`` look at every scan; ``names`` prints files' on the page.
 
     A scan that cannot be read, or is not like the model's training images, costs its own
-    prediction only; it stays in the table with the reason.
+    prediction only; it stays in the table with the reason. Pictures of training scans come out
+    of the store that ``sources`` knows.
 
     Raises:
         UserError: if there is no model or no scan, if the modality is another, if all scans
@@ -108,7 +109,8 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
     metadata: Metadata = network.metadata
     _check(config, metadata, str(model))
     told = Told.of(network.limits, config.coverage, config.false_alarms)
-    reading = _reading(config, metadata, str(model))
+    reading = reading_of(config, metadata.encoder.preparation, str(model), "predict")
+    alike = TrainingScans.of(config.embeddings, network, str(model), sources)
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         found = find_scans(scans, config.column, config.root, reading, pool)
         units = None if config.per is None else units_of(found, config.per)
@@ -117,7 +119,7 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
         _check_answers(table, len(found.scans), scans, str(model))
         kind = run.kind
         seen = kind.order(table[table["refused"].eq("")], config.sort_by)
-        cards = _cards(run, seen.assign(called=called(seen, names)), outlines)
+        cards = _cards(run, seen.assign(called=called(seen, names)), outlines, alike)
     summary = Summary(
         metadata, model.name, scans.name, table, refused, config.sort_by, names, told
     )
@@ -137,23 +139,17 @@ def tabulate(
     """
     _check(config, network.metadata, name)
     told = Told.of(network.limits, config.coverage, config.false_alarms)
-    reading = _reading(config, network.metadata, name)
+    reading = reading_of(config, network.metadata.encoder.preparation, name, "predict")
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
-        if len(places) == 1 and not is_scan(places[0]):
-            found = find_scans(places[0], config.column, config.root, reading, pool)
-            named = None
-        else:
-            found = list_scans(places, reading, pool)
-            named = {below_root(place): str(place) for place in places}
+        found, named = find(places, config, reading, pool, "predict")
         units = None if config.per is None else units_of(found, config.per)
         run = _Run.of(network, told, found, config, reading, pool)
         table = _answers(run)[0]
-    if named is not None:
-        table["path"] = table["path"].map(named)
+    table["path"] = table["path"].map(lambda path: named.get(path, path))
     _check_answers(table, len(found.scans), places[0], name)
     if units is None:
         return table
-    units = units if named is None else replace(units, names=units.names.replace(named))
+    units = replace(units, names=units.names.replace(named)) if named else units
     return _aggregated(run, table, units)
 
 
@@ -180,10 +176,7 @@ def _check_answers(table: pd.DataFrame, looked_at: int, scans: Path, model: str)
 
 
 def _check(config: PredictConfig, metadata: Metadata, model: str) -> None:
-    try:
-        check_modality(config.modality, metadata.encoder.preparation.modality)
-    except RefusedError as error:
-        raise UserError(f"predict.modality: {error} ({model})") from None
+    check_known_modality(config, metadata.encoder.preparation, model, "predict")
     if config.occlusion is not None and isinstance(metadata, SegmenterMetadata):
         raise UserError(
             "predict.occlusion: the model outlines, and its page draws the outlines; leave it "
@@ -194,26 +187,6 @@ def _check(config: PredictConfig, metadata: Metadata, model: str) -> None:
             f"predict.sort_by: the model has no class {shown(config.sort_by)}; "
             f"{hint(config.sort_by, metadata.classes)}"
         )
-
-
-def _reading(config: PredictConfig, metadata: Metadata, model: str) -> Reading:
-    """Return how files are read: as the model's images were, or as the user says.
-
-    Raises:
-        UserError: where the user says what would make images look unlike the model's.
-    """
-    learnt_from = parse(Reading, metadata.encoder.preparation.reading, f"{model}: reading")
-    if config.reading is None:
-        return learnt_from
-    for option in SEEN:
-        asked, had = getattr(config.reading, option), getattr(learnt_from, option)
-        if asked != had:
-            raise UserError(
-                f"predict.reading.{option}: is {asked}, but the images that the model learnt "
-                f"from were read with {had} ({model}); leave predict.reading out, or write "
-                f"{option}: {had}"
-            )
-    return config.reading
 
 
 def _aggregated(run: "_Run", table: pd.DataFrame, units: Units) -> pd.DataFrame:
@@ -232,12 +205,8 @@ class _Run:
 
     network: Network
     kind: ModelKind
-    metadata: Metadata
-    device: torch.device
-    found: Scans
     config: PredictConfig
-    reading: Reading
-    pool: Pool
+    looking: Looking
 
     @classmethod
     def of(
@@ -250,22 +219,16 @@ class _Run:
         pool: Pool,
     ) -> "_Run":
         metadata: Metadata = network.metadata
-        weight = next(network.parameters())  # a head or a decoder has some
+        device = next(network.parameters()).device  # a head or a decoder has some
         kind = MODEL_KINDS[metadata.block](network, metadata, told)
-        return cls(network, kind, metadata, weight.device, found, config, reading, pool)
-
-    def read(self, chunks: Iterable[Sequence[Scan]]) -> Iterator[Look | Refused]:
-        """Yield what the network sees of each scan, or the reason why it sees nothing."""
-        seen = self.metadata.encoder.preparation
-        way = Way(self.found.root, seen, self.config.colour, self.reading)
-        return chain.from_iterable(self.pool.map(partial(see, way), chunks, unseen))
+        seen = metadata.encoder.preparation
+        looking = Looking(found, seen, device, config, reading, pool, "predict")
+        return cls(network, kind, config, looking)
 
     def answer(self, seen: Mapping[int, Look]) -> Answers:
         """Let the model look at scans, by their row in the table, which the answers keep."""
         rows, looks = list(seen), list(seen.values())
-        intensities = np.stack([look.intensities for look in looks])
-        normalised = self.metadata.encoder.preparation.normalised(intensities)
-        images = torch.from_numpy(normalised).to(self.device)
+        images = self.looking.images(looks)
         with torch.inference_mode():
             answers = self.kind.answer(images, looks, rows)
         return replace(answers, table=answers.table.set_axis(rows))
@@ -273,38 +236,25 @@ class _Run:
 
 def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, bytes]]:
     """Return one row per scan as found, then one per file that is none; refusals; outlines."""
-    scans, name = run.found.scans, run.found.root.name
     refused: dict[int, Refused] = {}
     tables: list[pd.DataFrame] = []
     files: dict[str, bytes] = {}
-    batches = range(0, len(scans), SCANS_AT_ONCE)
-    with bar("predict", name, len(batches), SCANS_AT_ONCE, images=len(scans)) as shown:
-        looks = run.read(_chunks(scans))
-        for start in batches:
-            read = list(islice(looks, SCANS_AT_ONCE))
-            rows = dict(enumerate(read, start))
-            refused |= {row: e for row, e in rows.items() if isinstance(e, Refused)}
-            seen = {row: e for row, e in rows.items() if not isinstance(e, Refused)}
-            if seen:
-                answers = run.answer(seen)
-                tables.append(answers.table)
-                files.update(answers.files)
-            shown.step()
-        note(predict_images_per_second=shown.images_per_second)
-    for row, (_, why) in enumerate(run.found.passed_over, len(scans)):
-        refused[row] = Refused(f"no scan: {why.detail}", f"no scan: {why.nameless}")
+    for rows in run.looking.batches():
+        refused |= {row: e for row, e in rows.items() if isinstance(e, Refused)}
+        seen = {row: e for row, e in rows.items() if not isinstance(e, Refused)}
+        if seen:
+            answers = run.answer(seen)
+            tables.append(answers.table)
+            files.update(answers.files)
+    refused |= run.looking.passed_over()
     return _table(run, refused, tables), refused, files
-
-
-def _chunks(scans: Sequence[Scan]) -> Iterator[Sequence[Scan]]:
-    return (scans[start : start + AT_ONCE] for start in range(0, len(scans), AT_ONCE))
 
 
 def _table(
     run: _Run, refused: Mapping[int, Refused], answers: list[pd.DataFrame]
 ) -> pd.DataFrame:
-    rows = [(scan.path, scan.frame) for scan in run.found.scans]
-    rows += [(path, 0) for path, _ in run.found.passed_over]
+    rows = [(scan.path, scan.frame) for scan in run.looking.found.scans]
+    rows += [(path, 0) for path, _ in run.looking.found.passed_over]
     table = pd.DataFrame(rows, columns=["path", "frame"])
     table["refused"] = [refused[row].detail if row in refused else "" for row in table.index]
     if answers:
@@ -315,39 +265,51 @@ def _table(
     columns = [*front, *beside, *made_by, "refused"]
     # Where all were refused there is no text yet, and a column of numbers takes none.
     table = table.reindex(columns=columns).astype(dict.fromkeys([*texts, *made_by], object))
-    hashes = (run.network.sha256, run.metadata.encoder.data_hash)
+    hashes = (run.network.sha256, run.network.metadata.encoder.data_hash)
     table[made_by] = [each[:HASH_DIGITS] for each in hashes]
     return table.fillna(dict.fromkeys(texts, ""))
 
 
-def _cards(run: _Run, table: pd.DataFrame, outlines: Mapping[str, bytes]) -> list[Card]:
+def _cards(
+    run: _Run,
+    table: pd.DataFrame,
+    outlines: Mapping[str, bytes],
+    alike: TrainingScans | None,
+) -> list[Card]:
     """Read what the page shows once more: memory stays flat however many scans there are."""
-    cards, shown = [], table.head(run.config.shown)
-    looks = run.read(
-        _chunks([run.found.scans[cast(int, position)] for position in shown.index])
-    )
-    for look, (_, row) in zip(looks, shown.iterrows(), strict=True):
-        if isinstance(look, Refused):
-            continue  # It was there a moment ago; the table keeps its prediction.
-        figures = run.kind.figures(row, outlines)
-        cards.append(
-            Card(
-                name=row["called"],
-                prediction=row["prediction"],
-                figures=figures,
-                picture=thumbnail(look.intensities),
-                unlike=bool(row.get("unlike", 0)),
-                notes=tuple(run.kind.told.notes(row)),
-                places=_places(run, look),
+    cards: list[Card] = []
+    shown, scans = table.head(run.config.shown), run.looking.found.scans
+    looks = run.looking.read([scans[cast(int, position)] for position in shown.index])
+    for start in range(0, len(shown), SCANS_AT_ONCE):
+        rows = [row for _, row in shown.iloc[start : start + SCANS_AT_ONCE].iterrows()]
+        # One that is refused was there a moment ago; the table keeps its prediction.
+        read = [
+            (row, look)
+            for row, look in zip(rows, looks, strict=False)
+            if isinstance(look, Look)
+        ]
+        seen = [look for _, look in read]
+        nearest = nearest_to(run.looking, alike, seen, run.config.neighbours)
+        for (row, look), neighbours in zip(read, nearest, strict=True):
+            cards.append(
+                Card(
+                    name=row["called"],
+                    prediction=row["prediction"],
+                    figures=run.kind.figures(row, outlines),
+                    picture=thumbnail(look.intensities),
+                    unlike=bool(row.get("unlike", 0)),
+                    notes=tuple(run.kind.told.notes(row)),
+                    places=_places(run, look),
+                    neighbours=neighbours,
+                )
             )
-        )
     return cards
 
 
 def _places(run: _Run, look: Look) -> tuple[Place, ...]:
     if run.config.occlusion is None or not isinstance(run.network, Classifier):
         return ()
-    preparation = run.metadata.encoder.preparation
-    image = torch.from_numpy(preparation.normalised(look.intensities[None]))[0].to(run.device)
+    preparation = run.looking.preparation
+    image = run.looking.images([look])[0]
     changes = occlude(run.network, image, run.config.occlusion)
     return places(changes, preparation.height, preparation.width)
