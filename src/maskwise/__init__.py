@@ -93,8 +93,10 @@ def predict(
 
     The table is that of the stage ``predict``: ``path``, ``frame``, ``prediction``, then of a
     classifier ``p_<class>`` (calibrated), of one of several labels ``called_<label>`` as well,
-    of a segmenter ``area_<class>``, and ``refused``, the reason why there is no prediction.
-    Needs the extra ``pipeline``.
+    of a segmenter ``area_<class>``; with ``coverage`` sets of answers; ``typicality`` and
+    ``unlike``, whether the scan is unlike those of training; and ``refused``, the reason why
+    there is no prediction. With ``per`` it has one row per patient or volume. Needs the extra
+    ``pipeline``.
 
     Args:
         paths: a folder, a table with a column of paths, a file, or a list of files.

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maskwise.errors import UserError
@@ -16,6 +16,7 @@ from maskwise.limits.conformal import (
     worst,
 )
 
+CALM = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Few distinct values, so that there are ties.
 SCORES = st.lists(st.integers(0, 8).map(lambda n: n / 8), min_size=1, max_size=30)
 
@@ -29,6 +30,7 @@ def drawn(patients: int = 40, images: int = 3) -> tuple[np.ndarray, np.ndarray, 
     return chances, shows, np.repeat(names, images)
 
 
+@CALM
 @given(held_out=SCORES, scores=SCORES)
 def test_p_counts_the_held_out_scores_that_are_as_high(
     held_out: list[float], scores: list[float]
@@ -38,6 +40,7 @@ def test_p_counts_the_held_out_scores_that_are_as_high(
         assert p == (1 + sum(other >= score for other in held_out)) / (1 + len(held_out))
 
 
+@CALM
 @given(scores=SCORES, level=st.sampled_from([0.5, 0.8, 0.9, 0.95]))
 def test_whoever_of_a_group_is_left_out_the_set_misses_no_more_than_it_says(
     scores: list[float], level: float

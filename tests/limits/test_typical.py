@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from maskwise.errors import UserError
@@ -51,6 +51,7 @@ def test_what_is_far_away_is_flagged_and_what_is_alike_hardly_ever() -> None:
     assert unlike(space.p_values(alike), 0.05).mean() < 0.1
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 12), st.integers(1, 12))
 def test_few_scans_and_features_that_never_vary_give_finite_distances(
     scans: int, width: int

@@ -20,6 +20,7 @@ from maskwise.errors import UserError
 from maskwise.limits.conformal import Calibration
 from maskwise.limits.record import Limits
 from maskwise.limits.typical import Space
+from maskwise.prediction.aggregation import Rule
 from maskwise.prediction.config import PredictConfig
 from maskwise.prediction.occlusion import edges, occlude
 from maskwise.prediction.stage import Predicted, predict
@@ -41,10 +42,10 @@ ANSWERS = (*MULTILABEL.classes, *(f"not {name}" for name in MULTILABEL.classes))
 
 
 def spread(answers: tuple[str, ...]) -> Limits:
-    """Return limits of scores from 0 to 1, in whose space each scan is a typical one."""
+    """Return limits of scores and distances from 0 to 1."""
     each = np.linspace(0, 1, 40)
     calibration = Calibration(answers, tuple(each for _ in answers))
-    space = Space(np.zeros(24), np.ones(24), np.zeros((24, 0)), np.zeros(0), 1.0, each * 1e9)
+    space = Space(np.zeros(24), np.ones(24), np.zeros((24, 0)), np.zeros(0), 1.0, each)
     return Limits(calibration, space)
 
 
@@ -61,14 +62,24 @@ def logits(model: Path, scan: Path) -> np.ndarray:
     return found
 
 
+@pytest.fixture
+def unsure(tmp_path: Path) -> Path:
+    """Write a model whose sets hold one class or two."""
+    path = tmp_path / "unsure.safetensors"
+    write_model(random_classifier(CLASSIFIER), CLASSIFIER, path, spread(CLASSES))
+    return path
+
+
+def bound_of(model: Path, scans: Path) -> float:
+    """Return the p that leaves one class in half of the sets."""
+    table = predict(model, scans, PredictConfig(coverage=0.5)).table
+    return float(table[[f"conformal_p_{name}" for name in CLASSES]].min(axis=1).median())
+
+
 def test_a_set_holds_the_classes_that_held_out_patients_got_as_wrong(
-    scans: Path, tmp_path: Path
+    unsure: Path, scans: Path
 ) -> None:
-    model = tmp_path / "m.safetensors"  # of a head that is not sure
-    write_model(random_classifier(CLASSIFIER), CLASSIFIER, model, spread(CLASSES))
-    before = predict(model, scans, PredictConfig(coverage=0.5)).table
-    columns = [f"conformal_p_{name}" for name in CLASSES]
-    bound = float(before[columns].min(axis=1).median())
+    model, bound = unsure, bound_of(unsure, scans)
     table = predict(model, scans, PredictConfig(coverage=1 - bound)).table
     assert {len(each.split(" | ")) for each in table["set"]} == {1, 2}
     for row in table.itertuples():
@@ -149,8 +160,8 @@ def flagging(save: str, scans: Path, folder: Path) -> Predicted:
     pixels = np.random.default_rng(0).integers(0, 256, (200, 1, SIDE, SIDE), dtype=np.uint8)
     images = torch.from_numpy((pixels.astype(np.float32) / 255 - MEAN) / STD)
     with torch.inference_mode():
-        outlines = isinstance(network, Segmenter)
-        features = (network.encoder if outlines else network).pooled(images).numpy()
+        seeing = network.encoder if isinstance(network, Segmenter) else network
+        features = seeing.pooled(images).numpy()
     names = np.arange(15).astype(str).astype(object)
     space = Space.of(features[15:], features[:15], names)
     calibration = None if save == "segmenter" else spread(CLASSES).calibration
@@ -193,7 +204,7 @@ def test_the_table_names_its_model_and_data_and_a_document_beside_it_says_more(
         "held_out_patients": {"benign": 40, "malignant": 40},
     }
     # Of 40 held-out patients 3 may be as far away: (1 + 3) / 41 <= 0.1.
-    assert header["unlike"]["distance_above"] == np.linspace(0, 1e9, 40)[-4]
+    assert header["unlike"]["distance_above"] == np.linspace(0, 1, 40)[-4]
 
 
 def test_of_several_labels_the_document_holds_the_thresholds(
@@ -214,15 +225,18 @@ def listed(scans: Path, **columns: list[str]) -> Path:
 
 @pytest.mark.parametrize("rule", ["mean", "maximum"])
 def test_one_answer_per_patient_is_the_mean_or_maximum_and_the_worst_scan_bounds_it(
-    rule: str, model: Path, scans: Path
+    rule: Rule, unsure: Path, scans: Path
 ) -> None:
     draw(scans / "z doppler.png", (SIDE, SIDE, 3))
     patients = ["ann", "bob", "ann", "ann", "bob", "bob", "ann"]
-    config = PredictConfig(per="patient", aggregate=rule, coverage=0.6)  # type: ignore[arg-type]
-    found = predict(model, listed(scans, patient=patients), config)
+    coverage = 1 - bound_of(unsure, scans)
+    config = PredictConfig(per="patient", aggregate=rule, coverage=coverage)
+    found = predict(unsure, listed(scans, patient=patients), config)
     table = found.table.assign(patient=patients)
     assert list(found.aggregated["patient"]) == ["ann", "bob"]
     assert list(found.aggregated["refused"]) == [1, 0]
+    assert table["typicality"].nunique() > 1
+    assert table.loc[table["refused"] == "", "set"].nunique() > 1
     for row in found.aggregated.to_dict("records"):
         own = table[(table["patient"] == row["patient"]) & (table["refused"] == "")]
         assert row["scans"] == len(own) == 3
