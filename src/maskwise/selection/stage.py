@@ -187,7 +187,8 @@ def _named(table: pd.DataFrame, known: pd.DataFrame, path: Path) -> NDArray[np.b
             f"select.labelled: {path}: {cut(str(strange.iloc[0]))!r} is no {by} of the "
             "embeddings; name scans as embed does"
         )
-    return table[by].isin(names).to_numpy(bool)
+    named: NDArray[np.bool_] = table[by].isin(names).to_numpy(bool)
+    return named
 
 
 def _unsure(table: pd.DataFrame, config: SelectConfig) -> Floats:
