@@ -37,7 +37,7 @@ def draw_map(
     with drawing():
         figure = Figure(figsize=(8.4, 5.6), layout="constrained")
         panel: Any = figure.add_subplot()
-        size = float(np.clip(4_000 / max(1, len(places)), 4, 36))
+        size = float(np.clip(16_000 / max(1, len(places)), 8, 40))
         if values is None:
             panel.scatter(
                 places[:, 0], places[:, 1], s=size, color=LOOKS[0][0], alpha=0.75, linewidths=0
