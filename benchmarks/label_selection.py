@@ -24,9 +24,11 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -131,7 +133,7 @@ def read_study(embeddings: Embeddings, label: str) -> Study:
 
 def repetition(
     study: Study, name: str, seed: int, draws: Draws
-) -> list[tuple[int, Floats, Mapping[str, float]]]:
+) -> list[tuple[int, Floats, dict[str, float]]]:
     """Label round by round; return labels, metrics ``(2, 1 + B)`` and what was labelled."""
     names = np.unique(study.group)
     drawn = stream(seed, "select", "pool").permutation(names)[: round(SHARE * len(names))]
@@ -192,7 +194,7 @@ def summarise(
     counts = pd.DataFrame({"truth": study.judged_truth, "group": study.judged_group})
     rarest = int(counts.groupby("truth")["group"].nunique().min())
     groups = int(study.judged_group.max()) + 1
-    spans = {str(labels): (labels,) for labels in ROUNDS}
+    spans: dict[str, tuple[int, ...]] = {str(labels): (labels,) for labels in ROUNDS}
     spans[f"mean to {FEW}"] = tuple(labels for labels in ROUNDS if labels <= FEW)
     spans["mean of all"] = ROUNDS
     rows = []
@@ -210,7 +212,7 @@ def summarise(
             for rule, own in each.items():
                 found = resample(own, draws, rarest)
                 low, high = scales.interval(found.value, found.both, groups, "outcome")
-                row = {"metric": name, "labels": span, "rule": rule}
+                row: dict[str, Any] = {"metric": name, "labels": span, "rule": rule}
                 row |= {"value": found.value, "low": low, "high": high}
                 if rule != AGAINST:
                     gap = resample(own - each[AGAINST], draws, rarest)
@@ -230,10 +232,8 @@ def summarise(
     return table.round(6)
 
 
-def drawn(table: pd.DataFrame) -> object:
+def drawn(table: pd.DataFrame) -> Figure:
     """Draw the curves, and beside them the differences to random choice."""
-    from matplotlib.figure import Figure
-
     shown = table[table["metric"].eq(SHOWN[0]) & ~table["labels"].str.startswith("mean")]
     with drawing():
         figure = Figure(figsize=(10.4, 4.2), layout="constrained")

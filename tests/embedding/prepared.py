@@ -35,6 +35,9 @@ def prepare(root: Path, name: str = "patches") -> tuple[PreparedSources, Store, 
         phash="0" * 16,
     )
     write_manifest(manifest, folder / "manifest.parquet")
-    places = (str(root / "{source}" / file) for file in ("store", "splits.parquet"))
-    sources = PreparedSources(*places, str(root / "{source}" / "manifest.parquet"))
+    sources = PreparedSources(
+        str(root / "{source}/store"),
+        str(root / "{source}/splits.parquet"),
+        str(root / "{source}/manifest.parquet"),
+    )
     return sources, store, splits

@@ -26,10 +26,10 @@ from maskwise.artefacts.embeddings import (
 )
 from maskwise.artefacts.encoder import write_encoder
 from maskwise.artefacts.prepared import PreparedSources
-from maskwise.embedding.config import EmbedConfig
+from maskwise.embedding.config import EmbedConfig, Request, parse_request
 from maskwise.embedding.maps import project
 from maskwise.embedding.scoring import score_by_neighbours
-from maskwise.embedding.stage import Request, embed, parse_request
+from maskwise.embedding.stage import embed
 from maskwise.errors import UserError
 from prediction.drawn import draw
 from prediction.models import CLASSIFIER, save_classifier

@@ -15,8 +15,8 @@ from maskwise.artefacts.embeddings import Embeddings, write_embeddings
 from maskwise.artefacts.encoder import write_encoder
 from maskwise.artefacts.prepared import PreparedSources
 from maskwise.artefacts.store import Store
-from maskwise.embedding.config import EmbedConfig
-from maskwise.embedding.stage import Request, embed
+from maskwise.embedding.config import EmbedConfig, Request
+from maskwise.embedding.stage import embed
 from maskwise.errors import UserError
 from maskwise.prediction.neighbours import TrainingScans
 from maskwise.prediction.page import thumbnail

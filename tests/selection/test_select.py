@@ -86,7 +86,9 @@ def test_k_centre_takes_the_scan_farthest_from_all_that_are_labelled_or_taken() 
         distances = [
             -1.0
             if other in taken
-            else min(np.linalg.norm(there.vectors[other] - there.vectors[t]) for t in taken)
+            else min(
+                float(np.linalg.norm(there.vectors[other] - there.vectors[t])) for t in taken
+            )
             for other in range(30)
         ]
         assert row == int(np.argmax(distances))

@@ -126,7 +126,7 @@ def column_of(table: pd.DataFrame, name: str, where: str) -> str:
 
 
 def _text(value: object) -> str | None:
-    return None if pd.isna(value) or value == "" else str(value)  # type: ignore[call-overload]
+    return None if pd.isna(value) or value == "" else str(value)
 
 
 def _figures(

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +20,8 @@ from maskwise.artefacts.embeddings import (
 from maskwise.artefacts.encoder import load_encoder, read_tensors
 from maskwise.artefacts.model import load_model
 from maskwise.artefacts.prepared import PreparedSources
-from maskwise.config import parse
 from maskwise.device import choose_device
-from maskwise.embedding.config import EmbedConfig
+from maskwise.embedding.config import EmbedConfig, Request
 from maskwise.embedding.maps import check_installed, project
 from maskwise.embedding.rows import FOLDER, rows_of
 from maskwise.embedding.scoring import KnnScore, check_columns, column_of, score_by_neighbours
@@ -39,22 +37,10 @@ from maskwise.workers import Pool
 
 log = logging.getLogger(__name__)
 
-WHAT = ("encoder", "scans", "source")
-"""Keys of the block that are no options of ``EmbedConfig``."""
 ALIKE = ("height", "width", "channels", "geometry", "intensity", "modality")
 """What prepared images must have in common with those that an encoder takes."""
 NO_CLASSES = 30
 """More different texts than that colour nothing unless they are asked for."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be embedded."""
-
-    encoder: Path
-    scans: Path | None
-    source: str | None
-    """A source of the project, whose prepared images are taken instead of ``scans``."""
 
 
 @dataclass(frozen=True)
@@ -66,38 +52,6 @@ class Embedded:
     """``path, frame, refused``: one row per scan or file without features."""
     page: str
     """HTML, needs no other file."""
-
-
-def parse_request(block: Any, where: str) -> tuple[Request, EmbedConfig]:
-    """Parse the block ``embed``: ``encoder``, ``scans`` or ``source``, and the options."""
-    config = parse(EmbedConfig, options_of(block, where), where)
-    for key in WHAT:
-        value = block.get(key)
-        if value is not None and not isinstance(value, str):  # 007 is 7 to YAML
-            raise UserError(
-                f"{where}.{key}: should be text, but is {shown(value)}; in a file, a name that "
-                "looks like a number needs quotation marks"
-            )
-    encoder, scans, source = (block.get(key) or None for key in WHAT)
-    if encoder is None:
-        raise UserError(
-            f"{where}.encoder: missing; name an encoder's or a model's file: --params "
-            f"{where}.encoder=PATH"
-        )
-    if (scans is None) == (source is None):
-        said = "both are set" if scans else "missing"
-        raise UserError(
-            f"{where}.scans: {said}; name either a folder or table of scans ({where}.scans), "
-            f"or a source of the project ({where}.source)"
-        )
-    return Request(Path(encoder), None if scans is None else Path(scans), source), config
-
-
-def options_of(block: Any, where: str) -> dict[str, Any]:
-    """Return the ``EmbedConfig`` part of the block ``embed``."""
-    if not isinstance(block, Mapping):
-        raise UserError(f"{where}: should be a block of options, but is {shown(block)}")
-    return {key: value for key, value in block.items() if key not in WHAT}
 
 
 def embed(

@@ -13,9 +13,10 @@ def embed(
 ) -> tuple[Any, Any, str]:
     """Let the encoder look at every scan; ``pages`` says whether pages name files."""
     from maskwise.embedding import stage
+    from maskwise.embedding.config import parse_request
     from maskwise.pipelines import parsing
 
-    asked, config = stage.parse_request(request, "embed")
+    asked, config = parse_request(request, "embed")
     names = parsing.report(pages, "report").names
     result = stage.embed(asked, prepared, config, names)
     return result.embeddings, result.refused, result.page

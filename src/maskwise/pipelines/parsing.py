@@ -15,7 +15,7 @@ import torch
 from maskwise.artefacts.policy import LearntPolicy
 from maskwise.artefacts.weights import weights_path
 from maskwise.config import choose, parse
-from maskwise.embedding import stage as embedding
+from maskwise.embedding import config as embedding
 from maskwise.embedding.config import EmbedConfig
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, joined, shown

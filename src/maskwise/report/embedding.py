@@ -8,10 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.embeddings import EmbeddingsHeader
-from maskwise.report.elements import Element, Items, Paragraph, Pictures, Section, Table
+from maskwise.report.elements import Items, Paragraph, Section, Table
 from maskwise.report.figures.embedding import draw_map
 from maskwise.report.html import render_html
-from maskwise.report.pictures import as_png, as_svg
+from maskwise.report.pictures import Picture, as_png, as_svg
 from maskwise.wording import count
 
 MOST_IN_SVG = 3_000
@@ -62,12 +62,13 @@ def render(shown: Shown, facts: Facts) -> str:
         False,
         title="embeddings",
         sentence=facts.score[0] if facts.score else sentence,
-        first=list(_first(shown, facts, sentence)),
+        picture=_picture(shown),
+        beside=[Paragraph(sentence), Items(list(facts.score[1:]))] if facts.score else [],
         sections=list(_sections(facts)),
     )
 
 
-def _first(shown: Shown, facts: Facts, sentence: str) -> list[Element]:
+def _picture(shown: Shown) -> Picture:
     figure = draw_map(shown.places, shown.column, shown.values, shown.explained)
     encode = as_svg if len(shown.places) <= MOST_IN_SVG else as_png
     colour = "" if shown.column is None else f", coloured by {shown.column}"
@@ -77,11 +78,7 @@ def _first(shown: Shown, facts: Facts, sentence: str) -> list[Element]:
         else "UMAP: near is alike; sizes of clusters and distances between them say little"
     )
     caption = f"Each point is a scan{colour}. Axes: {axes}."
-    picture = encode(figure, f"Map of {len(shown.places)} scans{colour}", caption)
-    elements: list[Element] = [Pictures([picture])]
-    if facts.score:
-        elements = [Paragraph(sentence), *elements, Items(list(facts.score[1:]))]
-    return elements
+    return encode(figure, f"Map of {len(shown.places)} scans{colour}", caption)
 
 
 def _sections(facts: Facts) -> list[Section]:
@@ -102,7 +99,11 @@ def _sections(facts: Facts) -> list[Section]:
         "beside these."
     )
     sections = [
-        Section("encoder", "The encoder", [Table("The encoder", ["what", "value"], rows), told])
+        Section(
+            "encoder",
+            "The encoder",
+            [Table("What made the features", ["what", "value"], rows), told],
+        )
     ]
     if facts.refused:
         reasons = [[name, why] for name, why in facts.refused]

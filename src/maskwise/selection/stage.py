@@ -129,9 +129,9 @@ def select(embeddings: Embeddings, config: SelectConfig) -> Selected:
         made.append(_tabulated(pool, table, turns, rule.figure))
     left = int(free.sum())
     log.info(
-        "%s of %s chosen out of %s without a label",
+        "%s, %s, chosen out of %s without a label",
         count(len(made[0]), "scan"),
-        count(made[0]["order"].nunique(), config.unit),
+        count(made[0]["order"].nunique(), _noun(table, config)),
         count(left, "scan"),
     )
     if len(made[0]) < config.budget:
@@ -139,6 +139,12 @@ def select(embeddings: Embeddings, config: SelectConfig) -> Selected:
             "select.budget: %d, but only %s could be chosen", config.budget, len(made[0])
         )
     return Selected(*made)
+
+
+def _noun(table: pd.DataFrame, config: SelectConfig) -> str:
+    """Return what is chosen: where no patient is known, groups of near-duplicates are."""
+    whole = config.unit == "patient"
+    return "group" if whole and table["patient"].isna().any() else config.unit
 
 
 def _tabulated(pool: Pool, table: pd.DataFrame, turns: Turns, figure: str) -> pd.DataFrame:
@@ -187,7 +193,8 @@ def _named(table: pd.DataFrame, known: pd.DataFrame, path: Path) -> NDArray[np.b
             f"select.labelled: {path}: {cut(str(strange.iloc[0]))!r} is no {by} of the "
             "embeddings; name scans as embed does"
         )
-    return table[by].isin(names).to_numpy(bool)
+    named: NDArray[np.bool_] = table[by].isin(names).to_numpy(bool)
+    return named
 
 
 def _unsure(table: pd.DataFrame, config: SelectConfig) -> Floats:

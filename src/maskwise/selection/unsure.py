@@ -42,7 +42,7 @@ def uncertainty(chances: Floats, measure: Measure, alone: bool = False) -> Float
 
     ``alone`` says that each is of a label by itself: then the label that is least sure counts.
     """
-    known = np.isfinite(chances).all(axis=1)
+    known = np.asarray(np.isfinite(chances).all(axis=1))
     safe = np.where(known[:, None], chances, 1.0 / chances.shape[1])
     if alone:
         both = [MEASURES[measure](np.stack([p, 1.0 - p], axis=1)) for p in safe.T]

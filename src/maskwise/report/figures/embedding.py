@@ -36,10 +36,12 @@ def draw_map(
     """Draw points ``(N, 2)``; text is a colour each, numbers are a scale."""
     with drawing():
         figure = Figure(figsize=(8.4, 5.6), layout="constrained")
-        panel = figure.add_subplot()
-        size = float(np.clip(4_000 / max(1, len(places)), 4, 36))
+        panel: Any = figure.add_subplot()
+        size = float(np.clip(16_000 / max(1, len(places)), 8, 40))
         if values is None:
-            panel.scatter(*places.T, s=size, color=LOOKS[0][0], alpha=0.75, linewidths=0)
+            panel.scatter(
+                places[:, 0], places[:, 1], s=size, color=LOOKS[0][0], alpha=0.75, linewidths=0
+            )
         elif _is_scale(values):
             _draw_scale(figure, panel, places, values, column, size)
         else:

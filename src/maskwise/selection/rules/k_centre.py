@@ -27,8 +27,8 @@ class KCentre:
         rows: list[int] = []
         figures: list[float] = []
         nearest = np.full(len(vectors), np.inf)  # to any that is labelled or chosen, squared
-        for row in np.flatnonzero(candidates.labelled):
-            np.minimum(nearest, _squares(vectors, vectors[row]), out=nearest)
+        for known in np.flatnonzero(candidates.labelled):
+            np.minimum(nearest, _squares(vectors, vectors[known]), out=nearest)
         if not candidates.labelled.any() and free.any() and most:
             rows.append(int(generator.choice(np.flatnonzero(free))))
             figures.append(float("nan"))
