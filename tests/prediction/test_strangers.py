@@ -31,7 +31,8 @@ def copied(shared_data: Path, numbers: range, folder: Path) -> Path:
     for name in ("benign", "malignant", "normal"):
         (folder / name).mkdir(parents=True)
         for number in numbers:
-            shutil.copy(busi / name / f"{name} ({number}).png", folder / name)
+            for path in (busi / name).glob(f"{name} ({number})*.png"):  # and its masks
+                shutil.copy(path, folder / name)
     return folder
 
 
