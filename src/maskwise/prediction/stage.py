@@ -28,6 +28,7 @@ from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, shown
 from maskwise.prediction.classes import Classes
 from maskwise.prediction.contracts import Answers, Card, Look, ModelKind, Refused, Scan
+from maskwise.prediction.dicom import DicomOutlines, check_dicom
 from maskwise.prediction.labels import Labels
 from maskwise.prediction.outlines import Outlines
 from maskwise.prediction.page import Summary, called, render, thumbnail
@@ -80,6 +81,8 @@ class PredictConfig:
     """How files are read that leave a choice; by default as the model's images were."""
     seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
     """A scan that takes longer to read is refused."""
+    dicom: DicomOutlines = "none"
+    """Outlines of DICOM scans as DICOM, too: segmentations, pictures with outlines, or both."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,11 @@ class Predicted:
     table: pd.DataFrame
     """One row per scan or file: ``path, frame, prediction``, then of a classifier ``p_<class>``
     (calibrated), where a scan may have several labels ``called_<label>`` as well, of a
-    segmenter ``area_<class>`` and ``outline``, and ``refused``, the reason why there is no
-    prediction."""
+    segmenter ``area_<class>`` and ``outline`` (with ``dicom`` also ``segmentation``,
+    ``capture`` and ``no_dicom``), and ``refused``, the reason why there is no prediction."""
     outlines: dict[str, bytes]
-    """PNG files by the names in the column ``outline``; none of a classifier."""
+    """PNG files by the names in the column ``outline``, and DICOM files; none of a
+    classifier."""
     page: str
     """HTML, needs no other file."""
 
@@ -140,6 +144,7 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
         kind = run.kind
         seen = kind.order(table[table["refused"].eq("")], config.sort_by)
         cards = _cards(run, seen.assign(called=called(seen, names)), outlines)
+        table, outlines = _with_dicom(run, table, outlines)
     summary = Summary(metadata, model.name, scans.name, table, refused, config.sort_by, names)
     return Predicted(table, outlines, render(kind, summary, cards))
 
@@ -194,6 +199,8 @@ def _check(config: PredictConfig, metadata: Metadata, model: str) -> None:
         check_modality(config.modality, metadata.encoder.preparation.modality)
     except RefusedError as error:
         raise UserError(f"predict.modality: {error} ({model})") from None
+    if config.dicom != "none":
+        check_dicom(isinstance(metadata, SegmenterMetadata), model)
     if config.sort_by is not None and config.sort_by not in metadata.classes:
         raise UserError(
             f"predict.sort_by: the model has no class {shown(config.sort_by)}; "
@@ -287,6 +294,19 @@ def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, byt
     for row, (_, why) in enumerate(run.found.passed_over, len(scans)):
         refused[row] = Refused(f"no scan: {why.detail}", f"no scan: {why.nameless}")
     return _table(run, refused, tables), refused, files
+
+
+def _with_dicom(
+    run: _Run, table: pd.DataFrame, outlines: dict[str, bytes]
+) -> tuple[pd.DataFrame, dict[str, bytes]]:
+    """Add DICOM files to the outlines where they are asked for, and name them in the table."""
+    if run.config.dicom == "none" or not isinstance(run.metadata, SegmenterMetadata):
+        return table, outlines
+    from maskwise.prediction.dicom.writing import Source, write_dicom  # of the extra `dicom`
+
+    source = Source(run.found.root, run.found.scans, run.reading)
+    table, files = write_dicom(source, table, outlines, run.metadata, run.config.dicom)
+    return table, outlines | files
 
 
 def _chunks(scans: Sequence[Scan]) -> Iterator[Sequence[Scan]]:
