@@ -102,9 +102,7 @@ def test_highdicom_reads_each_outline_where_the_scan_has_it(
 ) -> None:
     folder, result = oblique
     found = hd.seg.segread(io.BytesIO(result.outlines["000000.seg.dcm"]))
-    sources = {
-        row: pydicom.dcmread(folder / path) for row, path in enumerate(result.table.path)
-    }
+    sources = [pydicom.dcmread(folder / path) for path in result.table.path]
     assert {s.segment_label for s in map(found.get_segment_description, (1, 2))} == {
         "mass", "cyst",
     }  # fmt: skip
