@@ -232,7 +232,7 @@ def test_files_of_images_are_read_and_checked_with(tmp_path: Path) -> None:
         ("a.bin", {}, "a.bin: a name that ends in .onnx or .pt2 is needed"),
         ("a.pt2", {"opset": 20}, "opset: is of ONNX, and a.pt2 is not; leave it out"),
         ("a.onnx", {"opset": 99}, "opset: is 99, but the installed onnx knows 1 to"),
-        ("a.pt2", {"preparation": "inner"}, "preparation: there is no 'inner'; did you mean"),
+        ("a.pt2", {"preparation": "insde"}, "there is no 'insde'; did you mean 'inside'?"),
         ("a.pt2", {"images": []}, "images: none were given to check with"),
         (
             "a.pt2",

@@ -273,7 +273,10 @@ def test_a_series_in_which_nothing_is_outlined_says_so_in_all_its_frames(
     ("elements", "said"),
     [
         ({"ImagePositionPatient": [0, 0, 0]}, "several images of one place"),
-        ({"StudyInstanceUID": ""}, "StudyInstanceUID is missing, by which an object would refer"),
+        (
+            {"StudyInstanceUID": ""},
+            "StudyInstanceUID is missing, by which an object would refer",
+        ),
     ],
 )
 def test_a_series_that_no_object_can_refer_to_says_why(

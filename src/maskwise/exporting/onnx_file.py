@@ -109,10 +109,10 @@ def _converted(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
         }
     )
     if lacking:
-        needed = max(onnx.defs.get_schema(name).since_version for name in lacking)
+        needed = max(map(_first_with, lacking))
         raise UserError(
             f"opset: ONNX's opset {opset} has no operator {listed(lacking)}, which this "
-            f"network needs; choose {min(OPSET, needed)} or more, or leave opset out ({OPSET})"
+            f"network needs; choose {needed} or more, or leave opset out ({OPSET})"
         )
     try:
         converted: onnx.ModelProto = version_converter.convert_version(model, opset)
@@ -124,6 +124,14 @@ def _converted(model: "onnx.ModelProto", opset: int) -> "onnx.ModelProto":
             f"({OPSET}), or choose one nearer to it"
         ) from None
     return converted
+
+
+def _first_with(operator: str) -> int:
+    """Return the oldest opset that has an operator."""
+    every = range(1, NEWEST + 1)
+    return next(
+        opset for opset in every if onnx.defs.has(operator, max_inclusive_version=opset)
+    )
 
 
 def _nodes(model: "onnx.ModelProto") -> Iterator[Any]:
