@@ -275,7 +275,7 @@ def test_a_series_in_which_nothing_is_outlined_says_so_in_all_its_frames(
         ({"ImagePositionPatient": [0, 0, 0]}, "several images of one place"),
         (
             {"StudyInstanceUID": ""},
-            "StudyInstanceUID is missing, by which an object would refer",
+            "StudyInstanceUID is missing, by which an object",
         ),
     ],
 )
