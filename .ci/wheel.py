@@ -2,10 +2,10 @@
 
     python .ci/wheel.py FOLDER
 
-The environment is new and empty. What the wheel needs by its own metadata (torch, NumPy,
-safetensors, and what these need), and Pillow, with which the lines read a PNG, is linked into it
-out of the environment that runs this, so that nothing is downloaded; what the wheel forgot to
-name is not there, and fails. The lines are the first Python block of docs/hand_on.md, section
+The environment is new and empty. What the wheel needs by its own metadata (torch, NumPy and
+safetensors, and what these need) is linked into it out of the environment that runs this, and
+Pillow, which reads the PNG of the lines. So nothing is downloaded, and what the wheel forgot to
+name is not there and fails. The lines are the first Python block of docs/hand_on.md, section
 "A wheel for another project".
 """
 
