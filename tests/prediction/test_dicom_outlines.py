@@ -288,6 +288,58 @@ def test_a_series_that_no_object_can_refer_to_says_why(
     assert set(table["refused"]) == {""}
 
 
+def test_a_header_that_breaks_the_standard_costs_its_own_series_only(
+    tmp_path: Path, everything: Path
+) -> None:
+    write_oblique(tmp_path / "scans/a", [0, 1], PatientSex="UNKNOWN TO US")
+    write_oblique(tmp_path / "scans/b", [0, 1])
+    result = told(everything, tmp_path / "scans")
+    broken = "its header breaks the standard (ValueError)"
+    assert list(result.table["no_dicom"]) == [broken, broken, "", ""]
+    assert list(result.table["segmentation"]) == ["", "", "000002.seg.dcm", "000002.seg.dcm"]
+
+
+def test_an_enhanced_file_has_a_segmentation_of_its_frames(
+    tmp_path: Path, everything: Path
+) -> None:
+    across, down, through = turned()
+    frames = np.stack([scan(place, HEIGHT, WIDTH) for place in range(3)])
+    file = slice_of(
+        frames,
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.4.1",
+        SOPInstanceUID=generate_uid(),
+        StudyInstanceUID=generate_uid(),
+        FrameOfReferenceUID=generate_uid(),
+    )
+    file.file_meta.MediaStorageSOPInstanceUID = file.SOPInstanceUID
+    orientation, measures, shared = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    orientation.ImageOrientationPatient = [round(float(v), 9) for v in (*across, *down)]
+    measures.PixelSpacing, measures.SliceThickness = list(SPACING), STEP
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [orientation], [measures]
+    file.SharedFunctionalGroupsSequence = [shared]
+    groups = []
+    for place in range(3):
+        position, group = pydicom.Dataset(), pydicom.Dataset()
+        corner = CORNER + STEP * place * through
+        position.ImagePositionPatient = [round(float(v), 6) for v in corner]
+        group.PlanePositionSequence = [position]
+        groups.append(group)
+    file.PerFrameFunctionalGroupsSequence = groups
+    save(file, tmp_path / "scans/enhanced.dcm")
+    (tmp_path / "some.csv").write_text("path,frame\nscans/enhanced.dcm,0\n", encoding="utf-8")
+    result = told(everything, tmp_path / "scans")
+    assert list(result.table["segmentation"]) == ["000000.seg.dcm"] * 3, result.table[
+        "no_dicom"
+    ]
+    found = hd.seg.segread(io.BytesIO(result.outlines["000000.seg.dcm"]))
+    volume = found.get_volume(combine_segments=True)
+    index = volume.map_reference_to_indices((CORNER + 2 * STEP * through)[None])[0]
+    assert volume.array[tuple(index.round().astype(int))] == 1
+    some = told(everything, tmp_path / "some.csv").table
+    said = "its series is incomplete: 1 of the 3 frames of its file were given"
+    assert list(some["no_dicom"]) == [said]
+
+
 def test_a_classifier_and_a_script_make_no_dicom(tmp_path: Path, everything: Path) -> None:
     write_oblique(tmp_path / "scans", [0])
     model = save_classifier(CLASSIFIER, tmp_path / "best.safetensors")

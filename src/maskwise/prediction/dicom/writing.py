@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,15 +18,18 @@ from maskwise.prediction.dicom.drawing import drawn
 from maskwise.prediction.dicom.objects import Author, capture, segmentation
 from maskwise.prediction.dicom.series import Series, series_of
 from maskwise.prediction.outlines import COLOURS
-from maskwise.scans.guarded import quiet
+from maskwise.scans.guarded import quiet, refusing
 from maskwise.scans.pictures import MAX_PIXELS, read_frame
 from maskwise.scans.reading import Reading
+from maskwise.scans.reasons import RejectedError
 from maskwise.wording import count
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("segmentation", "capture", "no_dicom")
-"""The file that holds a scan's outline, the one that shows it, and why there is neither."""
+SUFFIXES = {"segmentation": ".seg.dcm", "capture": ".sc.dcm"}
+"""Column of the table -> end of the name of the file that holds, or shows, a scan's outline."""
+COLUMNS = (*SUFFIXES, "no_dicom")
+"""The last says why there is neither."""
 
 
 @dataclass(frozen=True)
@@ -65,41 +69,60 @@ def write_dicom(
         told["no_dicom"][row] = why if answered[row] else ""
     files: dict[str, bytes] = {}
     for series in found:
-        if series.missing:
-            told["no_dicom"][[row for row in series.rows if answered[row]]] = series.missing
-            continue
-        classes = [from_png(outlines[rows["outline"].iloc[row]]) for row in series.rows]
-        with quiet("pydicom", "highdicom"):
-            if kind in ("segmentation", "both"):
-                name = f"{min(series.rows):06d}.seg.dcm"
-                files[name] = segmentation(series, np.stack(classes), author)
-                told["segmentation"][series.rows] = name
-            if kind in ("capture", "both"):
-                captures = _captures(source, series, classes, author)
-                files.update(captures)
-                told["capture"][series.rows] = list(captures)
-    _say(found, len(reasons))
+        why = series.missing
+        if not why:
+            try:
+                made = _objects(source, series, rows["outline"], outlines, author, kind)
+            except RejectedError as error:
+                why = error.reject.detail
+            else:
+                files.update(made)
+                for column, suffix in SUFFIXES.items():
+                    names = [name for name in made if name.endswith(suffix)]
+                    told[column][series.rows] = names if len(names) > 1 else "".join(names)
+        told["no_dicom"][[row for row in series.rows if answered[row]]] = why
+    _say(told)
     others = table.drop(columns="refused")
     return others.assign(**told, refused=table["refused"]), files
 
 
-def _captures(
-    source: Source, series: Series, classes: Sequence[NDArray[np.uint8]], author: Author
+def _objects(
+    source: Source,
+    series: Series,
+    names: "pd.Series[str]",
+    outlines: Mapping[str, bytes],
+    author: Author,
+    kind: DicomOutlines,
 ) -> dict[str, bytes]:
-    files = {}
-    for place, (each, own) in enumerate(zip(series.slices, classes, strict=True)):
-        scan = source.scans[each.row]
-        pixels = read_frame(source.root, scan.path, scan.frame, MAX_PIXELS, source.reading)[1]
-        picture = drawn(pixels.pixels, own, author)
-        files[f"{each.row:06d}.sc.dcm"] = capture(series, place, picture, author)
+    """Return the files of a whole series.
+
+    Raises:
+        RejectedError: if a header breaks the standard in a way that no object can repeat.
+    """
+    path = source.scans[series.rows[0]].path
+    classes = [from_png(outlines[names.iloc[row]]) for row in series.rows]
+    files: dict[str, bytes] = {}
+    with refusing(path, "its header breaks the standard"), quiet("pydicom", "highdicom"):
+        if kind in ("segmentation", "both"):
+            name = f"{min(series.rows):06d}{SUFFIXES['segmentation']}"
+            files[name] = segmentation(series, np.stack(classes), author)
+        if kind in ("capture", "both"):
+            for place, (each, own) in enumerate(zip(series.slices, classes, strict=True)):
+                pixels = drawn(_pixels(source, each.row), own, author)
+                name = f"{each.row:06d}{SUFFIXES['capture']}"
+                files[name] = capture(series, place, pixels, author)
     return files
 
 
-def _say(found: Sequence[Series], strangers: int) -> None:
-    whole = sum(not series.missing for series in found)
+def _pixels(source: Source, row: int) -> NDArray[Any]:
+    scan = source.scans[row]
+    return read_frame(source.root, scan.path, scan.frame, MAX_PIXELS, source.reading)[1].pixels
+
+
+def _say(told: Mapping[str, "pd.Series[str]"]) -> None:
+    named = told["segmentation"].ne("") | told["capture"].ne("")
     log.info(
-        "%s as DICOM, %s not, and %s of none (column `no_dicom` says why)",
-        count(whole, "series", "series"),
-        count(len(found) - whole, "series", "series"),
-        count(strangers, "scan"),
+        "%s in DICOM files, %s in none (column `no_dicom` says why)",
+        count(int(named.sum()), "outline"),
+        count(int(told["no_dicom"].ne("").sum()), "outline"),
     )
