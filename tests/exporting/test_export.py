@@ -22,7 +22,7 @@ from maskwise.errors import UserError
 from maskwise.exporting.check import TOLERANCE, as_input
 from maskwise.exporting.export import Exported
 from maskwise.weights_origin import WeightsOrigin
-from prediction.models import CLASSIFIER, SAVED, save_classifier
+from prediction.models import CLASSIFIER, SAVED, save_classifier, seen_by
 from preparations import preparation
 
 SIDE = 16
@@ -224,6 +224,17 @@ def test_files_of_images_are_read_and_checked_with(tmp_path: Path) -> None:
     files = sorted(tmp_path.glob("*.png"))
     exported = maskwise.export(encoder_of("context_cnn"), tmp_path / "a.pt2", images=files)
     assert exported.check.images == 2
+
+
+def test_real_scans_are_answered_as_torch_answers_them(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    folder = shared_data / "busi/Dataset_BUSI_with_GT"
+    scans = sorted(each for each in folder.rglob("*.png") if "_mask" not in each.name)
+    seen = seen_by(CLASSIFIER, ranges=(255,), width=48, height=32)
+    model = save_classifier(replace(CLASSIFIER, encoder=seen), tmp_path / "best.safetensors")
+    exported = maskwise.export(model, tmp_path / "a.pt2", images=scans[::200])
+    assert exported.check.images == 4
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Outlines of DICOM scans as DICOM, read back with highdicom and with pydicom alone."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from maskwise.artefacts.outlines import from_png
 from maskwise.errors import UserError
 from maskwise.prediction.stage import PredictConfig, Predicted, predict
 from prediction.drawn import draw
-from prediction.models import CLASSIFIER, save_classifier, save_segmenter, save_stubborn
+from prediction.models import (
+    CLASSIFIER,
+    SEGMENTER,
+    save_classifier,
+    save_segmenter,
+    save_stubborn,
+    seen_by,
+)
 from sources.dicom import ID, save, slice_of
 from sources.drawing import scan
 
@@ -286,6 +294,33 @@ def test_a_series_that_no_object_can_refer_to_says_why(
     table = told(everything, tmp_path / "scans").table
     assert [said in sentence for sentence in table["no_dicom"]] == [True, True]
     assert set(table["refused"]) == {""}
+
+
+@pytest.mark.parametrize("name", ["hippocrop_1mm", "t1post_oblique_half"])
+def test_a_real_series_and_its_segmentation_share_their_corners_in_the_patient(
+    name: str, shared_data: Path, tmp_path: Path
+) -> None:
+    folder = shared_data / "dicom-nifti-samples/dicom_series" / name
+    seen = seen_by(SEGMENTER, modality="mr", intensity={"name": "percentile"})
+    model = save_stubborn(tmp_path / "all.safetensors", 1, replace(SEGMENTER, encoder=seen))
+    result = told(model, folder)
+    table = result.table
+    assert set(table["no_dicom"]) == set(table["refused"]) == {""}
+    (file,) = set(table["segmentation"])
+    volume = hd.seg.segread(io.BytesIO(result.outlines[file])).get_volume()
+    sources = [
+        pydicom.dcmread(folder / path, stop_before_pixels=True) for path in table["path"]
+    ]
+    assert volume.frame_of_reference_uid == sources[0].FrameOfReferenceUID
+    slices = set()
+    for source in sources:
+        ends = [(0, 0), (source.Rows - 1, 0), (source.Rows - 1, source.Columns - 1)]
+        corners = np.array([corner_to_mm(source, *end) for end in ends])
+        index = volume.map_reference_to_indices(corners)
+        assert np.abs(index - index.round()).max() < 0.02
+        assert len(set(index.round()[:, 0])) == 1
+        slices.add(index.round()[0, 0])
+    assert len(slices) == len(sources) == volume.spatial_shape[0]
 
 
 def test_a_header_that_breaks_the_standard_costs_its_own_series_only(
