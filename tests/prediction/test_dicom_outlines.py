@@ -370,6 +370,8 @@ def test_an_enhanced_file_has_a_segmentation_of_its_frames(
     volume = found.get_volume(combine_segments=True)
     index = volume.map_reference_to_indices((CORNER + 2 * STEP * through)[None])[0]
     assert volume.array[tuple(index.round().astype(int))] == 1
+    volume = hd.seg.segread(io.BytesIO(result.outlines["000000.seg.dcm"])).get_volume()
+    assert volume.spatial_shape == (3, HEIGHT, WIDTH)
     some = told(everything, tmp_path / "some.csv").table
     said = "its series is incomplete: 1 of the 3 frames of its file were given"
     assert list(some["no_dicom"]) == [said]

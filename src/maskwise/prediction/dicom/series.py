@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -69,8 +70,7 @@ def series_of(
     Args:
         root: what paths are relative to.
         scans: by row.
-        answered: ``(N,)``, whether the model outlined something or nothing of it, or it was
-            refused.
+        answered: ``(N,)``, False where a scan was refused.
     """
     headers: dict[str, pydicom.Dataset | str] = {}
     groups: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
@@ -99,6 +99,7 @@ def _header(root: Path, path: str) -> pydicom.Dataset | str:
             for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
                 if not text_of(file, keyword):
                     return f"{keyword} is missing, by which an object would refer to the scan"
+            _frames(file)  # which is read again below
             for keyword in NEEDED:
                 if keyword not in file:
                     setattr(file, keyword, None)
@@ -107,19 +108,21 @@ def _header(root: Path, path: str) -> pydicom.Dataset | str:
         return f"the scan cannot be read ({error.reject.reason})"
 
 
+def _frames(file: pydicom.Dataset) -> int:
+    return Header(file, "").whole("NumberOfFrames", 1) or 1
+
+
 def _key(file: pydicom.Dataset, scan: Scan) -> tuple[str, ...]:
     """Tell series apart; what has no place in a frame of reference is a series of its own."""
     series = text_of(file, "SeriesInstanceUID")
-    several = int(file.get("NumberOfFrames") or 1) > 1
-    if several or not text_of(file, "FrameOfReferenceUID"):
+    if _frames(file) > 1 or not text_of(file, "FrameOfReferenceUID"):
         return series, scan.path
     return (series,)
 
 
 def _slice(row: int, scan: Scan, file: pydicom.Dataset) -> Slice:
-    frames = int(file.get("NumberOfFrames") or 1)
     try:
-        position = place_of(Header(file, scan.path), scan.frame, frames).position
+        position = place_of(Header(file, scan.path), scan.frame, _frames(file)).position
     except RejectedError:
         position = math.nan
     return Slice(row, scan.frame, file, position)
@@ -127,7 +130,9 @@ def _slice(row: int, scan: Scan, file: pydicom.Dataset) -> Slice:
 
 def _series(slices: list[Slice], answered: NDArray[np.bool_]) -> Series:
     placed = all(math.isfinite(each.position) for each in slices)
-    if placed and len({id(each.file) for each in slices}) > 1:
+    if _frames(slices[0].file) > 1:
+        slices = sorted(slices, key=lambda each: each.frame)
+    elif placed:
         slices = sorted(slices, key=lambda each: each.position)
     return Series(tuple(slices), next(_missing(slices, placed, answered), ""))
 
@@ -143,7 +148,7 @@ def _missing(
             f"its series is incomplete: {count(len(refused), 'image')} of {len(slices)} "
             f"{'was' if len(refused) == 1 else 'were'} refused, as row {refused[0] + 1} says"
         )
-    frames = int(first.get("NumberOfFrames") or 1)
+    frames = _frames(first)
     if frames > 1:
         yield from _missing_frames(first, frames, len(slices))
         return
@@ -180,6 +185,13 @@ def _missing_frames(file: pydicom.Dataset, frames: int, there: int) -> Iterator[
         )
 
 
-def _plane(file: pydicom.Dataset) -> tuple[str, ...]:
-    keywords = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")
-    return tuple(text_of(file, each) for each in (*keywords, "FrameOfReferenceUID"))
+def _plane(file: pydicom.Dataset) -> tuple[Any, ...]:
+    """Return what all slices of a series share; directions are often written with noise."""
+    header = Header(file, "")
+    try:
+        directions = header.numbers("ImageOrientationPatient", 6) or ()
+        spacing = header.numbers("PixelSpacing", 2) or ()
+    except RejectedError:
+        return (None,)
+    rounded = [round(number, 3) + 0.0 for number in (*directions, *spacing)]
+    return (file.Rows, file.Columns, text_of(file, "FrameOfReferenceUID"), *rounded)
