@@ -1,6 +1,7 @@
 """Encoders and models that leave the project as ONNX, or as a program of torch."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,19 @@ def test_a_mistake_is_said_in_one_sentence(
         maskwise.export(encoder_of("pixels"), tmp_path / name, **options)
     assert said in str(refused.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_onnx_says_what_to_install_and_torch_s_own_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "maskwise.exporting.onnx_file", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(UserError) as refused:
+        maskwise.export(encoder_of("pixels"), tmp_path / "a.onnx")
+    assert str(refused.value) == (
+        'maskwise.export needs onnx, which is not installed: pip install "maskwise[export]"'
+    )
+    assert maskwise.export(encoder_of("pixels"), tmp_path / "a.pt2").path.exists()
 
 
 def test_an_encoder_that_was_merely_built_is_refused(tmp_path: Path) -> None:

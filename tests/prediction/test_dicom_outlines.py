@@ -384,3 +384,11 @@ def test_a_classifier_and_a_script_make_no_dicom(tmp_path: Path, everything: Pat
         told(model, tmp_path / "scans")
     with pytest.raises(UserError, match="a script gets the table alone"):
         maskwise.predict(tmp_path / "scans", everything, dicom="both")
+
+
+def test_without_highdicom_a_sentence_says_what_to_install_before_a_scan_is_read(
+    tmp_path: Path, everything: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskwise.prediction.dicom.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r'not installed: pip install "maskwise\[dicom\]"'):
+        told(everything, tmp_path / "there is no such folder")
