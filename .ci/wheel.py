@@ -26,13 +26,14 @@ PROJECT = Path(__file__).resolve().parents[1]
 READS_PNG = "Pillow"
 MAKES_FILES = """
 import sys
+from pathlib import Path
 import numpy as np
 from PIL import Image
 sys.path[:0] = [sys.argv[2] + "/src", sys.argv[2] + "/tests"]
 from finetune.patches import small_encoder
 from maskwise.artefacts.encoder import write_encoder
 encoder = small_encoder()
-write_encoder(encoder, encoder.metadata, sys.argv[1] + "/encoder.safetensors")
+write_encoder(encoder, encoder.metadata, Path(sys.argv[1], "encoder.safetensors"))
 grey = np.random.default_rng(0).integers(0, 256, (40, 56)).astype(np.uint8)
 Image.fromarray(grey).save(sys.argv[1] + "/scan.png")
 """
