@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
@@ -63,7 +63,7 @@ def export(
     if preparation not in PLACES:
         told = hint(str(preparation), PLACES)
         raise UserError(f"preparation: there is no {shown(preparation)}; {told}")
-    given = model if isinstance(model, get_args(Network)) else _loaded(Path(model))
+    given = _loaded(Path(model)) if isinstance(model, str | Path) else model
     network, inside = copied(given), preparation == "inside"
     seen = encoder_metadata_of(network).preparation
     raw = _images(images, seen)
