@@ -14,16 +14,24 @@ import torch
 from numpy.typing import NDArray
 
 import maskwise
-from finetune.patches import metadata
+from finetune.patches import metadata, small_encoder
+from maskwise.artefacts.model import (
+    ModelMetadata,
+    SegmenterMetadata,
+    build_classifier,
+    build_segmenter,
+    write_model,
+)
 from maskwise.encoders import ENCODERS, efficientnet_lite0
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.resnet import Resnet18Config, Resnet34Config, Resnet50Config
+from maskwise.encoders.unet import DecoderConfig
 from maskwise.encoders.vit import SIZES
 from maskwise.errors import UserError
 from maskwise.exporting.check import TOLERANCE, as_input
 from maskwise.exporting.export import Exported
 from maskwise.weights_origin import WeightsOrigin
-from prediction.models import CLASSIFIER, SAVED, save_classifier, seen_by
+from prediction.models import CLASSIFIER, SAVED, SEGMENTER, save_classifier, seen_by
 from preparations import preparation
 
 SIDE = 16
@@ -125,6 +133,27 @@ def test_a_model_in_onnx_answers_raw_images_as_torch_does(kind: str, tmp_path: P
         expected = loaded.probabilities(loaded.prepare(image))
     assert np.allclose(found["probabilities"], expected, atol=1e-5)
     assert described(path)[kind]["classes"] == list(loaded.metadata.classes)
+
+
+@pytest.mark.parametrize(
+    "described",
+    [replace(CLASSIFIER, pooling="attentive"), replace(SEGMENTER, network=DecoderConfig())],
+    ids=["attentive", "unet"],
+)
+def test_an_attentive_classifier_and_a_u_net_are_exported_as_well(
+    described: ModelMetadata | SegmenterMetadata, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model: Any = (
+        build_segmenter(small_encoder(), described)
+        if isinstance(described, SegmenterMetadata)
+        else build_classifier(small_encoder(), described)
+    )
+    write_model(model, described, tmp_path / "best.safetensors")
+    exported = maskwise.export(
+        tmp_path / "best.safetensors", tmp_path / "a.onnx", preparation="outside"
+    )
+    assert exported.check.largest_difference <= TOLERANCE
 
 
 def test_a_program_of_torch_answers_as_its_network_and_says_what_it_is(tmp_path: Path) -> None:
