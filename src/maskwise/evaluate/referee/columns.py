@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from maskwise.artefacts.manifest import LABEL
 from maskwise.artefacts.store import Store
+from maskwise.artefacts.tables import LABEL
 from maskwise.errors import UserError, hint, shown
 from maskwise.evaluate.referee.config import LESION_SIZE, NAMING, Referee
 
