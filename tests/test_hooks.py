@@ -124,6 +124,22 @@ def test_a_misspelt_key_of_a_stage_that_does_not_run_is_refused_too() -> None:
             "report.titles: there is no recipe 'dqnn'; did you mean 'dqn'?",
         ),
         (
+            {"evaluate": {"referee": {"busy": {}}}},
+            "evaluate.referee.busy: there is no source 'busy'; did you mean 'busi'?",
+        ),
+        (
+            {"evaluate": {"referee": {"busi": {"recipe": "dqnn"}}}},
+            "evaluate.referee.busi.recipe: there is no recipe 'dqnn'; did you mean 'dqn'?",
+        ),
+        (
+            {"report": {"study": {"busy": {}}}},
+            "report.study.busy: there is no source 'busy'; did you mean 'busi'?",
+        ),
+        (
+            {"report": {"study": {"busi": {"ethic": "none"}}}},
+            "report.study.busi.ethic: there is no such option; did you mean 'ethics'?",
+        ),
+        (
             {"report": {"metric": "macro_aurok"}},
             "report.metric: there is no metric 'macro_aurok'; did you mean 'macro_auroc'?",
         ),

@@ -11,9 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from maskwise.artefacts.tables import LABEL
 from maskwise.errors import UserError, cut, hint, joined, shown
-from maskwise.evaluate.referee.columns import known_columns
+from maskwise.evaluate.referee.columns import LABEL, known_columns
 from maskwise.evaluate.referee.config import LESION_SIZE, Referee
 from maskwise.finetune.multilabel.task import MultilabelConfig
 from maskwise.pipelines import parsing

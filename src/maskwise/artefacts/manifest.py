@@ -15,11 +15,13 @@ from pandera.errors import SchemaErrors
 
 from maskwise.artefacts.atomic import replacing
 from maskwise.artefacts.splits import SPLITS
-from maskwise.artefacts.tables import LABEL
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.region import Region
+
+LABEL = "label_"
+"""Prefix of the label columns; values are class names, null = no label."""
 
 MOST_CLASSES = 255
 """Of a mask: a byte's numbers, beside 0."""

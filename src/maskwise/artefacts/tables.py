@@ -17,9 +17,6 @@ import pandas as pd
 from maskwise.artefacts.atomic import replacing
 from maskwise.errors import UserError, listed
 
-LABEL = "label_"
-"""Prefix of the columns of labels; values are class names, null = no label."""
-
 SUBSETS = (
     "source",
     "recipe",

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from maskwise.artefacts.store import Store
-from maskwise.artefacts.tables import LABEL
 from maskwise.errors import UserError, hint, shown
 from maskwise.evaluate.referee.config import LESION_SIZE, NAMING, Referee
 
+LABEL = "label_"
+"""Prefix of the manifest's columns of labels."""
 UNKNOWN = "not recorded"
 NO_LESION = "no lesion"
 NOT_OUTLINED = "not outlined"

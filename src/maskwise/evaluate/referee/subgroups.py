@@ -149,36 +149,52 @@ def _worst(
 ) -> dict[str, Any] | None:
     """Name the group with the lowest figure, and how far below the others together it is.
 
-    Groups are compared that show the same classes, for a mean over others is another thing.
-    None where there are not two of them. An unknown value is no group of patients.
+    By the leading metric groups are compared that show the same classes, for a mean over
+    others is another thing. Where there are not two of them all are compared by the metric
+    beside it, which the mix of classes may then explain. None where one group alone is large
+    enough. An unknown value is no group of patients.
     """
-    metric = tested.metrics[0]
-    known = [
-        one
-        for one in groups
-        if one["name"] != UNKNOWN and one["figures"].get(metric, {}).get("value") is not None
-    ]
-    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    for one in known:
-        alike.setdefault(tuple(one["lacks"]), []).append(one)
-    compared = max(alike.values(), key=len, default=[])
-    if len(compared) < 2:
-        return None
+    for metric in tested.metrics:
+        known = [
+            one
+            for one in groups
+            if one["name"] != UNKNOWN
+            and one["figures"].get(metric, {}).get("value") is not None
+        ]
+        alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+        for one in known:
+            alike.setdefault(tuple(one["lacks"]), []).append(one)
+        compared = known
+        if metric == tested.metrics[0]:
+            compared = max(alike.values(), key=len, default=[])
+        if len(compared) > 1:
+            return _below_the_others(tested, compared, metric, rows) | {
+                "alike": len({tuple(one["lacks"]) for one in compared}) == 1
+            }
+    return None
+
+
+def _below_the_others(
+    tested: Tested,
+    compared: Sequence[Mapping[str, Any]],
+    metric: str,
+    rows: Mapping[str, Sequence[Flags]],
+) -> dict[str, Any]:
+    place = tested.metrics.index(metric)
     worst = min(compared, key=lambda one: one["figures"][metric]["value"])
     others = [one["name"] for one in compared if one is not worst]
     together = [
         np.logical_or.reduce(each)
         for each in zip(*(rows[name] for name in others), strict=True)
     ]
-    values = tested.scores(rows[worst["name"]])[0], tested.scores(together)[0]
-    gap = tested.resampled(values[0] - values[1], worst["n_groups"])
+    own, rest = (tested.scores(each)[place] for each in (rows[worst["name"]], together))
+    gap = tested.resampled(own - rest, worst["n_groups"])
     half = float(stats.t.isf((1 - LEVEL) / 2, gap.both.freedom)) * gap.both.variance**0.5
-    rest = tested.resampled(values[1], worst["n_groups"])
     return {
         "name": worst["name"],
         "metric": metric,
         "value": worst["figures"][metric]["value"],
-        "others": rounded(rest.value),
+        "others": rounded(tested.resampled(rest, worst["n_groups"]).value),
         "of": len(compared),
         "difference": {
             "value": rounded(gap.value),

@@ -1,6 +1,6 @@
 """Sections of what rests on stated chances: thresholds, classes, calibration, net benefit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from maskwise.report.elements import (
@@ -53,11 +53,11 @@ def _operating(known: Known) -> Section:
     elements += [Paragraph(line) for line in _few(known)]
     for name, each in classes.items():
         rows: list[Row] = [_point(point, each) for point in each["operating_points"]]
-        head = [f"{name}, fixed on validation", "sensitivity on test", "specificity on test"]
+        head = ["fixed on validation", "sensitivity on test", "specificity on test"]
         if each["prevalence"] is not None:
             at = share(each["prevalence"])
-            head += [f"PPV at a prevalence of {at}", f"NPV at a prevalence of {at}"]
-        head += ["called from", "reached on validation"]
+            head += [f"PPV at {at}", f"NPV at {at}"]
+        head += ["called from", "sensitivity, specificity on validation"]
         counts = f"{each['n_images']:,} of {count(known.document['n_images'], 'test image')}"
         if rows:
             elements.append(
@@ -90,7 +90,7 @@ def _point(point: Mapping[str, Any], each: Mapping[str, Any]) -> Row:
     cells = [figure(point["sensitivity"]), figure(point["specificity"])]
     if each["prevalence"] is not None:
         cells += [figure(point["ppv"]), figure(point["npv"])]
-    there = f"{number(reached['sensitivity'])} and {number(reached['specificity'])}"
+    there = f"{number(reached['sensitivity'])}, {number(reached['specificity'])}"
     return (fixed, *cells, _thresholds(point["thresholds"]), there)
 
 
@@ -119,9 +119,9 @@ def _prevalence(known: Known) -> str:
             "common a mix as patients."
         )
     return (
-        "PPV and NPV follow from sensitivity and specificity at the stated prevalence, by "
-        "Bayes' theorem; the ends of their intervals are computed from the ends of both, and "
-        "so are rather too wide."
+        "PPV and NPV follow, by Bayes' theorem, from sensitivity and specificity at the "
+        f"prevalence that was stated ({known.option('prevalence')}); the ends of their "
+        "intervals are computed from the ends of both, and so are rather too wide."
     )
 
 
@@ -200,7 +200,8 @@ def _benefit(known: Known) -> Section:
             "actions at that rate (Vickers and Elkin 2006), at the share of cases among the "
             "test images. Asking the network is worth it where its curve lies above both "
             "others: acting on all, and acting on none, which has net benefit 0. A threshold "
-            "probability is chosen by what is at stake, not by the curve."
+            "probability is chosen by what is at stake, not by the curve. Intervals are "
+            "those of each threshold by itself, so that among many some leave 0 out by chance."
         )
     ]
     pictures = []
@@ -224,15 +225,24 @@ def _benefit(known: Known) -> Section:
     return Section("benefit", "Decision curves", elements)
 
 
-def _worth(points: list[Mapping[str, Any]]) -> str:
-    """Say over which thresholds the network surely does better than both defaults."""
-    sure = [(one["above"]["low"] or 0.0) > 0 for one in points]
-    if not any(sure):
-        return "nowhere surely above both others."
-    at = [one["threshold"] for one, good in zip(points, sure, strict=True) if good]
-    gaps = sure[sure.index(True) : len(sure) - sure[::-1].index(True)]
-    inside = "" if all(gaps) else ", with gaps"
-    return f"surely above both others from {share(at[0])} to {share(at[-1])}{inside}."
+def _worth(points: Sequence[Mapping[str, Any]]) -> str:
+    """Say where the interval of the difference to the better default lies above 0."""
+    runs: list[list[float]] = []
+    before = False
+    for one in points:
+        good = (one["above"]["low"] or 0.0) > 0
+        if good and before:
+            runs[-1].append(one["threshold"])
+        elif good:
+            runs.append([one["threshold"]])
+        before = good
+    if not runs:
+        return "no threshold at which the difference's interval lies above 0."
+    told = [
+        share(run[0]) if len(run) == 1 else f"{share(run[0])} to {share(run[-1])}"
+        for run in runs
+    ]
+    return f"above both others, by the difference's interval, at {listing(told)}."
 
 
 def _benefits(known: Known, name: str, points: list[Mapping[str, Any]]) -> Table:

@@ -82,10 +82,7 @@ def _persons(group: Mapping[str, Any]) -> str:
 def _worst(known: Known, column: Mapping[str, Any]) -> str:
     worst = column["worst"]
     if worst is None:
-        return (
-            "No worst group is named: fewer than two groups are large enough and show the same "
-            "classes."
-        )
+        return "No worst group is named: fewer than two groups are large enough for a figure."
     gap = worst["difference"]
     ends = interval(gap["low"], gap["high"])
     sure = gap["high"] is not None and gap["high"] < 0
@@ -94,12 +91,17 @@ def _worst(known: Known, column: Mapping[str, Any]) -> str:
         if sure
         else "the interval includes 0, so that chance is a fair explanation"
     )
+    mix = (
+        ""
+        if worst["alike"]
+        else " The groups do not show the same classes, and part of it may be that."
+    )
     return (
         f"Worst of {worst['of']}: {column['title']} {worst['name']}, "
         f"{known.facts.in_print(worst['metric'])} {number(worst['value'])} against "
         f"{number(worst['others'])} in the others together "
         f"({signed(gap['value'])} {ends}); {verdict}. The lowest of several figures looks "
-        "lower than it is."
+        f"lower than it is.{mix}"
     )
 
 
