@@ -19,8 +19,8 @@ def build(facts: Facts) -> Section:
         [
             (
                 "referee.html",
-                "what a referee asks of one recipe: thresholds, calibration, subgroups, errors, "
-                "and which item of CLAIM, TRIPOD+AI and MI-CLAIM is answered where",
+                "what a referee asks of one recipe: thresholds, calibration, subgroups, "
+                "errors, and which item of CLAIM, TRIPOD+AI and MI-CLAIM is answered where",
             )
         ]
     )
