@@ -171,9 +171,9 @@ def test_the_calibration_error_is_that_of_bins_filled_one_by_one() -> None:
     assert found["gap"]["value"] == pytest.approx(gap, rel=1e-5)
     assert sum(each["n_answers"] for each in found["bins"]) == 60
     first = next(each for each in found["bins"] if each["from"] == 0.4)
-    inside = (chances > 0.4) & (chances <= 0.5)
-    assert first["n_answers"] == inside.sum()
-    assert first["observed"]["value"] == pytest.approx(one.shows[inside].mean(), rel=1e-5)
+    there = (chances > 0.4) & (chances <= 0.5)
+    assert first["n_answers"] == there.sum()
+    assert first["observed"]["value"] == pytest.approx(one.shows[there].mean(), rel=1e-5)
     assert 0.01 < found["error"]["if_perfect"] < 0.25
 
 

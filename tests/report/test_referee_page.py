@@ -100,7 +100,8 @@ def test_a_subgroup_of_three_is_named_with_its_number_and_has_no_figure(page: st
     text = plain(page)
     assert (
         "Fewer than 10 patients or groups (<code>evaluate.referee.phantom.smallest</code>) "
-        "give no interval worth printing, so without a figure: Hospital C (6 images of 3 patients)."
+        "give no interval worth printing, so without a figure: Hospital C (6 images of 3 "
+        "patients)."
     ) in text
     row = text[text.index('<th scope="row">Hospital C</th>') :].split("</tr>")[0]
     assert row.count("<td>—</td>") == 3  # two metrics, and nothing that it lacks

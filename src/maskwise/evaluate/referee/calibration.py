@@ -83,7 +83,7 @@ def _bins(networks: Networks, bins: int) -> list[dict[str, Any]]:
     weight, stated, shows = np.split(whole, 3, axis=1)
     observed = share(shows, weight)
     found = []
-    for place in np.flatnonzero(images):
+    for place in np.flatnonzero(images).tolist():
         known = observed[1:, place][~np.isnan(observed[1:, place])]
         value, count = float(observed[0, place]), len(groups[place])
         ends = (float("nan"), float("nan"))

@@ -11,7 +11,7 @@ from maskwise.evaluate.arrangement import Arrangement, Curve
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.evaluate.referee.config import Referee
 from maskwise.evaluate.resampling import Draws
-from maskwise.evaluate.tasks.contract import Measures
+from maskwise.evaluate.tasks.contract import Floats, Measures
 from maskwise.evaluate.weighing import TestSet, Weigh, Weights
 
 Rule = str
@@ -46,8 +46,8 @@ def choose(
         rule = "option"
     elif primary is not None:
         recipe = primary.comparisons[0][0]
-        mode, fraction = asked.mode or primary.mode, asked.fraction or primary.fraction
-        named = [curve for curve in left if curve == (recipe, mode, fraction)]
+        point = (asked.mode or primary.mode, asked.fraction or primary.fraction)
+        named = [curve for curve in left if curve[0] == recipe and curve[1:] == point]
         left, rule = (named, "primary") if named else (left, rule)
     if asked.fraction is None and rule != "primary":
         largest = max(curve[2] for curve in left)
@@ -98,9 +98,10 @@ def _on_validation(
     return float(np.mean(found)) if found else float("nan")
 
 
-def values_of(rows: pd.DataFrame, measures: Measures) -> np.ndarray:
+def values_of(rows: pd.DataFrame, measures: Measures) -> Floats:
     """Return the measures' columns, ``(n, C)``."""
-    return rows[list(measures.columns)].to_numpy(np.float64)
+    values: Floats = rows[list(measures.columns)].to_numpy(np.float64)
+    return values
 
 
 def as_they_are(rows: pd.DataFrame, measures: Measures, weigh: Weigh) -> Weights:
