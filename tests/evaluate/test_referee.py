@@ -38,11 +38,11 @@ DRAWS = 199
 NO_STORE: Any = SimpleNamespace(masks=None)
 
 
-def asked(chances: Any, shows: Any, group: Any = None) -> Asked:
+def asked(probabilities: Any, shows: Any, group: Any = None) -> Asked:
     """Ask of images of so many groups, each of which counts once."""
-    chances = np.asarray(chances, float)
-    group = np.arange(len(chances)) if group is None else np.asarray(group)
-    return Asked(chances, np.asarray(shows, bool), group, own_weight(group, "group"))
+    probabilities = np.asarray(probabilities, float)
+    group = np.arange(len(probabilities)) if group is None else np.asarray(group)
+    return Asked(probabilities, np.asarray(shows, bool), group, own_weight(group, "group"))
 
 
 def networks(*pairs: tuple[Asked, Asked], draws: int = DRAWS) -> Networks:
@@ -63,15 +63,15 @@ answers = st.lists(
 
 
 def of(rows: Any) -> Asked:
-    chances, shows, group = zip(*rows, strict=True)
+    probabilities, shows, group = zip(*rows, strict=True)
     codes = pd.factorize(np.asarray(group))[0]
-    return asked(chances, shows, codes)
+    return asked(probabilities, shows, codes)
 
 
 def rates(one: Asked, at: float) -> dict[str, float]:
     """Count, image by image, what is called from a threshold on."""
     found = spared = shows = others = 0.0
-    for chance, truth, weight in zip(one.chances, one.shows, one.weights, strict=True):
+    for chance, truth, weight in zip(one.probabilities, one.shows, one.weights, strict=True):
         if truth:
             shows += weight
             found += weight * (chance >= at)
@@ -88,7 +88,7 @@ def test_a_threshold_is_the_best_of_all_that_reach_the_goal(
     one = of(rows)
     goal = Goal("sensitivity" if fixed else "specificity", target)
     other = "specificity" if fixed else "sensitivity"
-    every = [np.inf, *sorted(set(one.chances), reverse=True)]
+    every = [np.inf, *sorted(set(one.probabilities), reverse=True)]
     reach = [at for at in every if rates(one, at)[goal.fixed] >= target - 1e-9]
     best = max(rates(one, at)[other] for at in reach)
     wanted = next(at for at in reach if rates(one, at)[other] >= best - 1e-9)
@@ -108,7 +108,7 @@ def test_a_threshold_needs_both_kinds_of_validation_images() -> None:
 def test_rates_in_each_draw_are_those_of_images_repeated_as_drawn(rows: Any) -> None:
     one = of(rows)
     draws = draw(1, (int(one.group.max()) + 1,), DRAWS, 1)
-    sensitivity, specificity = found_and_spared(one, one.chances >= 0.5, draws)
+    sensitivity, specificity = found_and_spared(one, one.probabilities >= 0.5, draws)
     for column in (0, 1, 7):
         times = draws.groups[one.group, column]
         repeated = replace(one, weights=one.weights * times)
@@ -124,7 +124,7 @@ def test_each_network_is_measured_on_test_images_at_the_threshold_of_its_own_val
 ):
     validation = asked([0.1, 0.2, 0.6, 0.4, 0.7, 0.9], [0, 0, 0, 1, 1, 1])
     test = asked([0.3, 0.65, 0.8, 0.1, 0.75, 0.9], [0, 0, 0, 1, 1, 1])
-    shy = replace(validation, chances=validation.chances / 2)
+    shy = replace(validation, probabilities=validation.probabilities / 2)
     point = operating_point(
         networks((validation, test), (shy, test)), Goal("specificity", 1.0), None
     )
@@ -154,24 +154,26 @@ def test_predictive_values_are_those_of_ten_thousand_patients_counted() -> None:
 
 def test_the_calibration_error_is_that_of_bins_filled_one_by_one() -> None:
     generator = np.random.default_rng(3)
-    chances = generator.random(60).round(2)
-    one = asked(chances, generator.random(60) < chances**2, np.arange(60) // 2)
+    probabilities = generator.random(60).round(2)
+    one = asked(probabilities, generator.random(60) < probabilities**2, np.arange(60) // 2)
     error = 0.0
     for low in np.arange(10) / 10:
-        # A chance on an edge lies in the bin below it; 0 lies in the first.
+        # One on an edge lies in the bin below it; 0 lies in the first.
         inside = [
             i
-            for i, chance in enumerate(chances)
+            for i, chance in enumerate(probabilities)
             if round(low, 1) < chance <= round(low + 0.1, 1) or (low == 0 == chance)
         ]
-        error += abs(sum(one.weights[i] * (one.shows[i] - chances[i]) for i in inside))
+        error += abs(sum(one.weights[i] * (one.shows[i] - probabilities[i]) for i in inside))
     found = calibration(networks((one, one)), 10, 0)
     assert found["error"]["value"] == pytest.approx(error / one.weights.sum(), rel=1e-5)
-    gap = np.average(chances, weights=one.weights) - np.average(one.shows, weights=one.weights)
+    gap = np.average(probabilities, weights=one.weights) - np.average(
+        one.shows, weights=one.weights
+    )
     assert found["gap"]["value"] == pytest.approx(gap, rel=1e-5)
     assert sum(each["n_answers"] for each in found["bins"]) == 60
     first = next(each for each in found["bins"] if each["from"] == 0.4)
-    there = (chances > 0.4) & (chances <= 0.5)
+    there = (probabilities > 0.4) & (probabilities <= 0.5)
     assert first["n_answers"] == there.sum()
     assert first["observed"]["value"] == pytest.approx(one.shows[there].mean(), rel=1e-5)
     assert 0.01 < found["error"]["if_perfect"] < 0.25
@@ -182,7 +184,7 @@ def test_the_calibration_error_is_that_of_bins_filled_one_by_one() -> None:
 def test_net_benefit_is_counted_image_by_image(rows: Any, at: float) -> None:
     one = of(rows)
     n = right = wrong = common = 0.0
-    for chance, truth, weight in zip(one.chances, one.shows, one.weights, strict=True):
+    for chance, truth, weight in zip(one.probabilities, one.shows, one.weights, strict=True):
         n += weight
         common += weight * truth
         right += weight * (truth and chance >= at)

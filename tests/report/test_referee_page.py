@@ -205,7 +205,7 @@ def test_outlines_are_told_plainly_what_does_not_apply_to_them(
     assert (
         "reliability diagrams, decision curves, confusion and the gallery of errors do" in html
     )
-    assert "Does not apply: an outline states no chance of a class." in html
+    assert "Does not apply: an outline states no probability of a class." in html
     assert 'id="benefit"' not in html
     assert 'id="subgroups"' in html
 

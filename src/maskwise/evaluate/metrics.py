@@ -132,7 +132,7 @@ def error_if_perfect(
     bins: int,
     generator: np.random.Generator,
 ) -> float:
-    """Return the calibration error that ``stated`` chances ``(n,)`` would have if all held."""
+    """Return the calibration error of ``stated`` ``(n,)`` if all of them held."""
     weighed = in_bins(stated, bins) * weights[:, None]  # (n, bins)
     step, errors = max(1, _BLOCK // len(stated)), []
     number_of_groups = int(groups.max()) + 1
@@ -144,7 +144,7 @@ def error_if_perfect(
 
 
 def in_bins(stated: Floats, bins: int) -> NDArray[np.bool_]:
-    """Return ``(n, bins)``: which bin of equal width holds each stated chance."""
+    """Return ``(n, bins)``: which bin of equal width holds each stated probability."""
     place = np.clip(np.ceil(stated * bins).astype(np.int64) - 1, 0, bins - 1)
     inside: NDArray[np.bool_] = np.equal.outer(place, np.arange(bins))
     return inside

@@ -1,7 +1,7 @@
 """Decision curves (Vickers and Elkin 2006): is a network worth asking, and at what trade?
 
-Who treats from a chance of t on takes t / (1 - t) needless treatments to be as bad as one case
-missed is. Net benefit = true positives / n - false positives / n x t / (1 - t).
+Who treats from a probability t on takes t / (1 - t) needless treatments to be as bad as one
+missed case. Net benefit = true positives / n - false positives / n x t / (1 - t).
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def _figure(value: float, ends: tuple[float, float]) -> dict[str, float | None]:
 
 def _benefits(asked: Asked, at: Floats, draws: Draws) -> Floats:
     """Return the net benefit of the network and of treating all, ``(2, T, D)``."""
-    called = asked.chances[:, None] >= at  # (n, T)
+    called = asked.probabilities[:, None] >= at  # (n, T)
     right, wrong = called & asked.shows[:, None], called & ~asked.shows[:, None]
     columns = [right, wrong, asked.shows[:, None], np.ones((len(called), 1), bool)]
     sums = drawn(asked, np.concatenate(columns, axis=1).astype(np.float64), draws)

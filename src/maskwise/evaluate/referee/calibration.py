@@ -1,4 +1,4 @@
-"""Whether stated chances of a class can be taken at face value: bins, and their error."""
+"""Whether stated probabilities of a class can be taken at face value: bins, and their error."""
 
 from typing import Any
 
@@ -17,8 +17,8 @@ def calibration(networks: Networks, bins: int, seed: int) -> dict[str, Any]:
     """Return the expected calibration error of one class, the gap of the means, and the bins.
 
     The error is the mean over images of how far, in each bin of equal width of the stated
-    chance, that chance lies from the share that shows the class. The gap is the mean stated
-    chance minus that share, of all images.
+    probability, that lies from the share that shows the class. The gap is the mean stated
+    probability minus that share, of all images.
     """
     draws = networks.draws
     pairs = networks.over(lambda one: _error_and_gap(one.test, bins, draws))  # (2, R, D)
@@ -28,7 +28,7 @@ def calibration(networks: Networks, bins: int, seed: int) -> dict[str, Any]:
     ends = np.clip(interval(gap.draws), -1, 1)
     perfect = [
         error_if_perfect(
-            one.test.chances,
+            one.test.probabilities,
             one.test.weights,
             one.test.group,
             bins,
@@ -54,9 +54,9 @@ def calibration(networks: Networks, bins: int, seed: int) -> dict[str, Any]:
 
 def _error_and_gap(asked: Asked, bins: int, draws: Draws) -> Floats:
     """Return both, ``(2, D)``."""
-    excess = (asked.chances - asked.shows)[:, None]
+    excess = (asked.probabilities - asked.shows)[:, None]
     columns = np.concatenate(
-        [in_bins(asked.chances, bins) * excess, excess, np.ones_like(excess)], axis=1
+        [in_bins(asked.probabilities, bins) * excess, excess, np.ones_like(excess)], axis=1
     )
     sums = drawn(asked, columns, draws)
     whole = sums[:, -1]
@@ -74,8 +74,8 @@ def _bins(networks: Networks, bins: int) -> list[dict[str, Any]]:
     images, groups = np.zeros(bins, int), [set[int]() for _ in range(bins)]
     for network in networks.each():
         asked = network.test
-        inside = in_bins(asked.chances, bins)
-        columns = [inside, inside * asked.chances[:, None], inside & asked.shows[:, None]]
+        inside = in_bins(asked.probabilities, bins)
+        columns = [inside, inside * asked.probabilities[:, None], inside & asked.shows[:, None]]
         whole += drawn(asked, np.concatenate(columns, axis=1).astype(np.float64), draws)
         images += inside.sum(axis=0)
         for place in range(bins):

@@ -10,11 +10,11 @@ from maskwise.evaluate.output import rounded
 
 
 def confident_errors(arrangement: Arrangement, curve: Curve, most: int) -> list[dict[str, Any]]:
-    """Return the wrong answers with the highest chance, the highest first, one per group.
+    """Return the wrong answers with the highest probability, the highest first, one per group.
 
     Chances are the mean over the networks that tested the image. Of a diagnosis the answer is
     its most probable class; of several labels each is called at its threshold, and how sure
-    a network is that a label is absent is 1 minus its chance.
+    a network is that a label is absent is 1 minus its probability.
     """
     parts = []
     for networks, test in zip(arrangement.values[curve], arrangement.tested, strict=True):
@@ -29,14 +29,16 @@ def confident_errors(arrangement: Arrangement, curve: Curve, most: int) -> list[
     told = _of_labels if arrangement.measures.task == "multilabel" else _of_classes
     wrong = told(arrangement, mean, first)
     wrong["networks"] = wrong["image_id"].map(answers.size())
-    wrong = wrong.sort_values(["chance", "image_id"], ascending=[False, True], kind="stable")
+    wrong = wrong.sort_values(
+        ["probability", "image_id"], ascending=[False, True], kind="stable"
+    )
     wrong = wrong.drop_duplicates("group").head(most)
     return [
         {
             "image_id": str(row["image_id"]),
             "truth": str(row["truth"]),
             "called": str(row["called"]),
-            "chance": rounded(float(row["chance"])),
+            "probability": rounded(float(row["probability"])),
             "networks": int(row["networks"]),
         }
         for _, row in wrong.iterrows()
@@ -54,7 +56,7 @@ def _of_classes(
             "group": first["group"].to_numpy(),
             "truth": kinds[first["truth"].to_numpy()],
             "called": kinds[called],
-            "chance": mean.to_numpy().max(axis=1),
+            "probability": mean.to_numpy().max(axis=1),
         }
     )
     return found[found["truth"] != found["called"]]
@@ -65,15 +67,15 @@ def _of_labels(
 ) -> pd.DataFrame:
     parts = []
     for name in arrangement.measures.classes:
-        chances, shows = mean[f"p_{name}"], mean[f"truth_{name}"] > 0
-        called = chances >= mean[f"threshold_{name}"]
+        probabilities, shows = mean[f"p_{name}"], mean[f"truth_{name}"] > 0
+        called = probabilities >= mean[f"threshold_{name}"]
         part = pd.DataFrame(
             {
                 "image_id": mean.index,
                 "group": first["group"].to_numpy(),
                 "truth": np.where(shows, name, f"no {name}"),
                 "called": np.where(called, name, f"no {name}"),
-                "chance": np.where(called, chances, 1 - chances),
+                "probability": np.where(called, probabilities, 1 - probabilities),
             }
         )
         parts.append(part[(called != shows).to_numpy()])
@@ -90,9 +92,9 @@ def confusion(arrangement: Arrangement, curve: Curve) -> dict[str, Any]:
     for networks, test in zip(arrangement.values[curve], arrangement.tested, strict=True):
         for values in networks:
             if measures.task == "multilabel":
-                chances, truth, thresholds = np.split(values, 3, axis=1)
+                probabilities, truth, thresholds = np.split(values, 3, axis=1)
                 for place, name in enumerate(names):
-                    cell = 2 * (truth[:, place] > 0) + (chances >= thresholds)[:, place]
+                    cell = 2 * (truth[:, place] > 0) + (probabilities >= thresholds)[:, place]
                     counts = np.bincount(cell.astype(int), minlength=4).reshape(2, 2)
                     tables[name] = tables.get(name, 0) + counts
             else:

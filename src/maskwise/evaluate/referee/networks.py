@@ -27,7 +27,7 @@ _BLOCK = 2**17
 class Asked:
     """One class against the rest, of some images: what a network said, and what is true."""
 
-    chances: Floats
+    probabilities: Floats
     """``(n,)``."""
     shows: Flags
     """``(n,)``."""
@@ -126,21 +126,21 @@ def ask(
 def _of_test(
     values: Floats, test: TestSet, measures: Measures, name: str, weigh: Weigh
 ) -> Asked:
-    chances, shows = one_against_rest(values, test.truth, measures, name)
-    return Asked(chances, shows, test.group, own_weight(test.group, weigh))
+    probabilities, shows = one_against_rest(values, test.truth, measures, name)
+    return Asked(probabilities, shows, test.group, own_weight(test.group, weigh))
 
 
 def _of_validation(rows: pd.DataFrame, measures: Measures, name: str, weigh: Weigh) -> Asked:
     truth = pd.Index(measures.kinds).get_indexer(pd.Index(rows["truth"])).astype(np.int64)
-    chances, shows = one_against_rest(values_of(rows, measures), truth, measures, name)
+    probabilities, shows = one_against_rest(values_of(rows, measures), truth, measures, name)
     group = pd.factorize(rows["group"])[0].astype(np.int64)
-    return Asked(chances, shows, group, own_weight(group, weigh))
+    return Asked(probabilities, shows, group, own_weight(group, weigh))
 
 
 def one_against_rest(
     values: Floats, truth: NDArray[np.int64], measures: Measures, name: str
 ) -> tuple[Floats, Flags]:
-    """Return the chance of a class and whether it is there, both ``(n,)``."""
+    """Return the probability of a class and whether it is there, both ``(n,)``."""
     place = measures.classes.index(name)
     if measures.task == "multilabel":
         return values[:, place], values[:, len(measures.classes) + place] > 0
@@ -165,7 +165,7 @@ def auroc(asked: Asked, draws: Draws) -> Floats:
     parts = []
     for first in range(0, draws.groups.shape[1], step):
         weights = asked.weights[:, None] * draws.groups[asked.group, first : first + step]
-        parts.append(ranking(asked.chances, asked.shows, weights)[0])
+        parts.append(ranking(asked.probabilities, asked.shows, weights)[0])
     return np.concatenate(parts)
 
 

@@ -30,7 +30,7 @@ class Goal:
 
 
 def threshold(validation: Asked, goal: Goal) -> float:
-    """Return from which chance on the class is called; infinite where that is never.
+    """Return from which probability on the class is called; infinite where that is never.
 
     Of all thresholds that reach the goal on validation images the one whose other rate is
     highest there; of equal ones the highest. NaN where they do not hold both kinds.
@@ -39,7 +39,7 @@ def threshold(validation: Asked, goal: Goal) -> float:
         return float("nan")
     false, true, thresholds = roc_curve(
         validation.shows,
-        validation.chances,
+        validation.probabilities,
         sample_weight=validation.weights,
         drop_intermediate=False,
     )
@@ -83,7 +83,7 @@ def operating_point(networks: Networks, goal: Goal, prevalence: float | None) ->
 
 def rates_at(asked: Asked, threshold: float, draws: Draws) -> Floats:
     """Return sensitivity and specificity, ``(2, D)``, where called from ``threshold`` on."""
-    return np.stack(found_and_spared(asked, asked.chances >= threshold, draws))
+    return np.stack(found_and_spared(asked, asked.probabilities >= threshold, draws))
 
 
 def once(asked: Asked) -> Draws:

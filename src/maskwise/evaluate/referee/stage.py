@@ -121,7 +121,7 @@ def _chances(
     config: EvaluateConfig,
     source: str,
 ) -> dict[str, Any]:
-    """Return what rests on stated chances; an outline has none."""
+    """Return what rests on stated probabilities; an outline has none."""
     asked, measures = config.referee.get(source, Referee()), arrangement.measures
     _check_prevalence(asked, measures.classes, source)
     if measures.task == "lesion":

@@ -1,4 +1,4 @@
-"""How often a class was there when its chance was stated so, and how many answers that are."""
+"""How often a class was there by its stated probability, and how many answers that are."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,7 +43,7 @@ def draw(bins: Sequence[Mapping[str, Any]], name: str) -> Figure:
         below.set_ylim(0, 1.25 * max(answers))
         below.set_xlim(-0.02, 1.02)
         below.set_ylabel("answers")
-        below.set_xlabel("stated chance")
+        below.set_xlabel("stated probability")
     return figure
 
 

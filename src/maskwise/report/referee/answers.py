@@ -199,7 +199,7 @@ def _ensembles(known: Known) -> Answer:
     each = f"None: each figure is the mean over {known.networks}, each measured by itself."
     if known.outlines:
         return Answer(each)
-    return Answer(f"{each} The most confident errors alone are of mean chances.")
+    return Answer(f"{each} The most confident errors alone are of mean probabilities.")
 
 
 def _metrics(known: Known) -> Answer:
@@ -301,9 +301,9 @@ def _recalibration(known: Known) -> Answer | None:
     if known.outlines:
         return None
     return Answer(
-        "Not updated. Figures are of chances as the networks gave them; an exported model "
-        "divides its logits by a temperature from validation images, which is not evaluated "
-        "here.",
+        "Not updated. Figures are of probabilities as the networks gave them; an exported "
+        "model divides its logits by a temperature from validation images, which is not "
+        "evaluated here.",
         (_CALIBRATION,),
     )
 
@@ -312,7 +312,7 @@ def _output(known: Known) -> Answer:
     if known.outlines:
         return Answer("For each pixel whether it belongs to a lesion, slice by slice.", (_RUN,))
     kind = "of each label by itself" if known.several else "of each class, which add to 1"
-    return Answer(f"A chance {kind}, of one image.", (_OPERATING,))
+    return Answer(f"A probability {kind}, of one image.", (_OPERATING,))
 
 
 def _imbalance(known: Known) -> Answer | None:

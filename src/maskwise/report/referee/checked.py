@@ -14,7 +14,14 @@ CHECKLISTS = (CLAIM, TRIPOD, MI_CLAIM)
 FOLDER = "conf/base/studies"
 """Of the files in which people write about their studies."""
 STATES = ("answered", "in part", "missing", "article")
-_OF_CHANCES = ("benefit", "calibration", "confusion", "imbalance", "operating", "recalibration")
+_OF_PROBABILITIES = (
+    "benefit",
+    "calibration",
+    "confusion",
+    "imbalance",
+    "operating",
+    "recalibration",
+)
 """Answers that outlines do not have."""
 
 
@@ -47,9 +54,9 @@ def requirement(known: Known, item: Item) -> Requirement:
 
 def _not_here(known: Known, names: list[str]) -> Iterator[str]:
     """Say why these pages have no answer."""
-    if known.outlines and set(names) & set(_OF_CHANCES):
-        yield "Does not apply: an outline states no chance of a class."
-        names = [name for name in names if name not in _OF_CHANCES]
+    if known.outlines and set(names) & set(_OF_PROBABILITIES):
+        yield "Does not apply: an outline states no probability of a class."
+        names = [name for name in names if name not in _OF_PROBABILITIES]
     told = {
         "subgroups": f"No subgroup was asked for: name columns in {known.option('subgroups')}.",
         "primary": (

@@ -27,7 +27,7 @@ class Known:
 
     @property
     def outlines(self) -> bool:
-        """Whether lesions are outlined, so that no chance of a class is stated."""
+        """Whether lesions are outlined, so that no probability of a class is stated."""
         return bool(self.document["task"] == "lesion")
 
     @property

@@ -9,7 +9,7 @@ from maskwise.report.formatting import capitalised, number
 from maskwise.report.html import render_html
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.names import without_names
-from maskwise.report.referee import chances, checked, parts
+from maskwise.report.referee import checked, parts, probabilities
 from maskwise.report.referee.known import Known
 from maskwise.report.study_facts import StudyFacts
 from maskwise.wording import count
@@ -30,7 +30,7 @@ def render_referee(inputs: ReportInputs, document: Mapping[str, Any]) -> str:
         chosen=_chosen(known),
         first=_first(known),
         sections=[
-            *chances.build(known),
+            *probabilities.build(known),
             parts.subgroups(known),
             *([errors] if errors else []),
             *checked.sections(known),

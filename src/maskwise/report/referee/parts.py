@@ -111,11 +111,13 @@ def errors(known: Known) -> Section | None:
     if known.outlines:
         return None
     if not found:
-        text = "No test image was called wrongly by the mean chance, or none was asked for."
+        text = (
+            "No test image was called wrongly by the mean probability, or none was asked for."
+        )
         return Section("errors", "Most confident errors", [Paragraph(text)])
     store = known.facts.inputs.store
     text = (
-        "Wrong answers with the highest chance, one per group, by the mean chance over "
+        "Wrong answers with the highest probability, one per group: the mean over "
         f"{known.networks}"
         + (" (those that tested the image)" if known.document["n_folds"] else "")
         + ". Scans are drawn as the network saw them, from the store. No name and no id stands "
@@ -130,7 +132,7 @@ def errors(known: Known) -> Section | None:
             f"Scan {place} of the most confident errors: truly {one['truth']}, called "
             f"{one['called']}.",
             f"{place}. truly {one['truth']}, called {one['called']} "
-            f"({number(one['chance'], 2)})",
+            f"({number(one['probability'], 2)})",
         )
         for place, (scan, one) in enumerate(zip(scans, found, strict=True), 1)
     ]

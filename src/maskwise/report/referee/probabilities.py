@@ -1,4 +1,4 @@
-"""Sections of what rests on stated chances: thresholds, classes, calibration, net benefit."""
+"""Sections of what rests on probabilities: thresholds, classes, calibration, net benefit."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -33,8 +33,8 @@ def build(known: Known) -> list[Section]:
 def _not_of_outlines() -> Section:
     text = (
         "Operating points, reliability diagrams, decision curves, confusion and the gallery of "
-        "errors do not apply to outlines: predictions count pixels and hold no chance of a "
-        "class. The report has Dice, sensitivity, precision and distances, and shows the "
+        "errors do not apply to outlines: predictions count pixels and hold no probability of "
+        "a class. The report has Dice, sensitivity, precision and distances, and shows the "
         "outlines that disagree most."
     )
     return Section("operating", "What does not apply", [Paragraph(text)])
@@ -43,11 +43,12 @@ def _not_of_outlines() -> Section:
 def _operating(known: Known) -> Section:
     classes = known.document["classes"]
     text = (
-        "A class is called from a threshold of its chance on. Each network's threshold was "
-        "chosen on its own validation images: of all that reach the fixed rate there, the one "
-        "with the best other rate. Then it was measured on test images, where the fixed rate "
-        "need not be met, and the interval says how far it may be off. The same validation "
-        "images chose learning rates, so that what was reached there flatters the network."
+        "A class is called from a threshold of its probability on. Each network's threshold "
+        "was chosen on its own validation images: of all that reach the fixed rate there, the "
+        "one with the best other rate. Then it was measured on test images, where the fixed "
+        "rate need not be met, and the interval says how far it may be off. The same "
+        "validation images chose learning rates, so that what was reached there flatters the "
+        "network."
     )
     elements: list[Element] = [Paragraph(text)]
     elements += [Paragraph(line) for line in _few(known)]
@@ -141,7 +142,7 @@ def _classes(known: Known) -> Section:
             + (
                 "a label from its threshold on."
                 if known.several
-                else "the class with the highest chance."
+                else "the class with the highest probability."
             )
         )
     )
@@ -173,19 +174,19 @@ def _calibration(known: Known) -> Section:
             as_svg(
                 reliability.draw(found["bins"], name),
                 f"Reliability diagram of {name}: the share of images that show it over its "
-                "stated chance, with 95 % intervals; below, how many answers lie in each bin.",
+                "stated probability, with 95 % intervals; below, the answers in each bin.",
                 f"{name}: {count(answers, 'answer')} of {known.networks}.",
             )
         )
     text = (
-        f"In each of {known.document['bins']} bins of the stated chance, how often was the "
-        "class there? On the dotted line chances can be taken at face value. The expected "
-        "calibration error is the mean distance from it, chance included: “if perfect” is what "
-        "it would be on so few images if every chance were right. The gap is the mean stated "
-        "chance minus the share of images that show the class: above 0 the network overstates "
-        "it. Chances are those that the networks gave; an exported model first divides its "
-        "logits by a temperature fitted on validation images. Bars hold the choice of test "
-        "images alone."
+        f"In each of {known.document['bins']} bins of the stated probability, how often was "
+        "the class there? On the dotted line probabilities can be taken at face value. The "
+        "expected calibration error is the mean distance from it, chance included: “if "
+        "perfect” is what it would be on so few images if all were right. The gap is the mean "
+        "stated probability minus the share of images that show the class: above 0 the network "
+        "overstates it. Probabilities are those that the networks gave; an exported model "
+        "first divides its logits by a temperature fitted on validation images. Bars hold the "
+        "choice of test images alone."
     )
     head = ("class", "expected calibration error", "if perfect", "gap")
     table = Table("Calibration of each class against the rest", head, rows)
@@ -195,8 +196,8 @@ def _calibration(known: Known) -> Section:
 def _benefit(known: Known) -> Section:
     elements: list[Element] = [
         Paragraph(
-            "Whoever acts from a chance of 10 % on holds one missed case to be as bad as nine "
-            "needless actions. Net benefit counts, per image, cases found less needless "
+            "Whoever acts from a probability of 10 % on holds one missed case to be as bad as "
+            "nine needless actions. Net benefit counts, per image, cases found less needless "
             "actions at that rate (Vickers and Elkin 2006), at the share of cases among the "
             "test images. Asking the network is worth it where its curve lies above both "
             "others: acting on all, and acting on none, which has net benefit 0. A threshold "
