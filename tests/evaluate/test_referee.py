@@ -29,7 +29,7 @@ from maskwise.evaluate.referee.operating import (
     predictive_values,
     threshold,
 )
-from maskwise.evaluate.referee.stage import referee
+from maskwise.evaluate.referee.stage import Images, referee
 from maskwise.evaluate.referee.table import referee_table
 from maskwise.evaluate.resampling import draw
 from maskwise.evaluate.weighing import own_weight
@@ -228,7 +228,13 @@ def ask(
     """Ask all of one source, with so few draws that it takes no time."""
     config = EvaluateConfig(draws=DRAWS, referee={"phantom": Referee(**options)})
     manifest = manifest_of(predictions) if manifest is None else manifest
-    return referee(predictions, manifest, NO_STORE, config, "phantom", task)
+    images = Images(manifest, NO_STORE)
+    return referee(predictions, labelled(predictions), images, config, "phantom", task)
+
+
+def labelled(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Say that the labels of all validation images were there."""
+    return predictions[predictions["split"] == "validation"].assign(role="validation")
 
 
 @pytest.fixture(scope="module")
@@ -343,9 +349,8 @@ def test_lesions_are_sized_by_a_disc_of_their_area_in_millimetres(
     store: Any = SimpleNamespace(masks=masks, index=index)
     options = Referee(subgroups=("lesion_size",), bands={"lesion_size": (1.2,)}, smallest=2)
     config = EvaluateConfig(draws=DRAWS, referee={"phantom": options})
-    found = referee(
-        predictions, manifest_of(predictions), store, config, "phantom", "diagnosis"
-    )
+    images = Images(manifest_of(predictions), store)
+    found = referee(predictions, labelled(predictions), images, config, "phantom", "diagnosis")
     (column,) = found["subgroups"]
     assert column["title"] == "lesion size (mm)"
     counted = {each["name"]: each["n_images"] for each in column["groups"]}
@@ -354,8 +359,8 @@ def test_lesions_are_sized_by_a_disc_of_their_area_in_millimetres(
     with pytest.raises(UserError, match=r"bands\.lesion_size: missing.*1\.13 to 4\.51 mm"):
         referee(
             predictions,
-            manifest_of(predictions),
-            store,
+            labelled(predictions),
+            images,
             replace(config, referee={"phantom": unstated}),
             "phantom",
             "diagnosis",
@@ -413,7 +418,8 @@ def test_the_recipe_is_the_one_that_was_named_beforehand() -> None:
     primary = Primary((("dqn", "scratch"),), "full", 1.0, date(2026, 11, 29))
     config = EvaluateConfig(draws=DRAWS, primary={"phantom": primary})
     table = compared()
-    found = referee(table, manifest_of(table), NO_STORE, config, "phantom", "diagnosis")
+    images = Images(manifest_of(table), NO_STORE)
+    found = referee(table, labelled(table), images, config, "phantom", "diagnosis")
     assert (found["recipe"], found["chosen"]["rule"]) == ("dqn", "primary")
 
 
@@ -435,6 +441,20 @@ def test_without_that_validation_chooses_it_and_the_test_images_do_not() -> None
             one["thresholds"] for one in points[1]
         ]
         assert points[0][0]["sensitivity"] != points[1][0]["sensitivity"]
+
+
+def test_a_threshold_is_chosen_by_no_more_labels_than_the_network_had(
+    predictions: pd.DataFrame,
+) -> None:
+    known = labelled(predictions)
+    few = known[known["image_id"].isin(sorted(set(known["image_id"]))[:6])]
+    images, config = Images(manifest_of(predictions), NO_STORE), EvaluateConfig(draws=DRAWS)
+    found = referee(predictions, few, images, config, "phantom", "diagnosis")
+    # Truths repeat every three images.
+    assert found["classes"]["benign"]["validation"] == {"shows": 2, "others": 4}
+    none = referee(predictions, few[:0], images, config, "phantom", "diagnosis")
+    assert not none["classes"]["benign"]["operating_points"][0]["chosen"]
+    assert none["chosen"]["value"] is None
 
 
 def test_the_most_confident_errors_are_one_a_group_and_truly_wrong(

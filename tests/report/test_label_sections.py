@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from maskwise.evaluate.config import EvaluateConfig
-from maskwise.evaluate.referee.stage import referee
+from maskwise.evaluate.referee.stage import Images, referee
 from maskwise.report.cautions import cautions
 from maskwise.report.elements import Table
 from maskwise.report.facts import read_facts
@@ -139,14 +139,8 @@ def test_subsets_without_a_label_at_all_break_nothing(marked: ReportInputs) -> N
 def test_a_referee_is_shown_each_label_by_itself(marked: ReportInputs) -> None:
     manifest = marked.manifest.assign(patient=None)
     assert marked.store is not None
-    found = referee(
-        marked.predictions,
-        manifest,
-        marked.store,
-        EvaluateConfig(draws=199),
-        "marks",
-        "multilabel",
-    )
+    images, config = Images(manifest, marked.store), EvaluateConfig(draws=199)
+    found = referee(marked.predictions, marked.subsets, images, config, "marks", "multilabel")
     assert found["n_patients"] is None
     text = plain(render_referee(marked, found))
     assert "AUROC against images without it" in text

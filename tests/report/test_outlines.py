@@ -10,7 +10,7 @@ import pytest
 
 from maskwise.errors import UserError
 from maskwise.evaluate.referee.config import Referee
-from maskwise.evaluate.referee.stage import referee
+from maskwise.evaluate.referee.stage import Images, referee
 from maskwise.evaluate.stage import EvaluateConfig, evaluate
 from maskwise.report.cautions import cautions
 from maskwise.report.elements import Paragraph, Pictures, Table
@@ -230,7 +230,8 @@ def test_a_referee_is_shown_subgroups_by_the_size_of_lesions_and_told_what_does_
     options = Referee(subgroups=("lesion_size",), bands={"lesion_size": (8.0,)}, smallest=2)
     config = EvaluateConfig(draws=199, referee={"blobs": options})
     assert outlined.store is not None
-    found = referee(outlined.predictions, manifest, outlined.store, config, "blobs", "lesion")
+    images = Images(manifest, outlined.store)
+    found = referee(outlined.predictions, outlined.subsets, images, config, "blobs", "lesion")
     (column,) = found["subgroups"]
     assert sum(each["n_images"] for each in column["groups"]) == found["n_images"]
     assert any(each["figures"] for each in column["groups"])

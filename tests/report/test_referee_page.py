@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.evaluate.referee.config import Referee
-from maskwise.evaluate.referee.stage import referee
+from maskwise.evaluate.referee.stage import Images, referee
 from maskwise.report.facts import read_facts
 from maskwise.report.inputs import Report, ReportConfig, ReportInputs
 from maskwise.report.referee.answers import ANSWERS
@@ -27,7 +27,7 @@ from report.synthetic import plain
 ASKED = Referee(
     recipe="dqn",
     mode="full",
-    fraction=0.1,
+    fraction=1.0,
     subgroups=("site", "age"),
     bands={"age": (40.0, 60.0)},
     prevalence={"malignant": 0.05},
@@ -57,7 +57,8 @@ def asked(inputs: ReportInputs) -> ReportInputs:
 def document_of(inputs: ReportInputs, options: Referee, task: str = "diagnosis") -> Any:
     config = EvaluateConfig(draws=199, referee={inputs.source: options})
     store: Any = inputs.store
-    return referee(inputs.predictions, inputs.manifest, store, config, inputs.source, task)
+    images = Images(inputs.manifest, store)
+    return referee(inputs.predictions, inputs.subsets, images, config, inputs.source, task)
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +83,7 @@ def known(inputs: ReportInputs, document: Mapping[str, Any], **texts: str) -> Kn
 
 def test_the_page_says_first_of_whom_it_speaks_and_who_chose_them(page: str) -> None:
     text = plain(page)
-    assert (
-        "Intelligent Masking (full fine-tuning, 10 % of the labels), measured on 80 test"
-        in text
-    )
+    assert "Intelligent Masking (full fine-tuning, all labels), measured on 80 test" in text
     assert "80 test images of 40 patients with 3 networks." in text
     assert "Nothing on this page was chosen on test images" in text
 

@@ -46,7 +46,7 @@ def evaluate(
 ) -> tuple[Any, ...]:
     """Score all replicates of the source: the only reader of the test split's truth."""
     from maskwise.evaluate import stage
-    from maskwise.evaluate.referee.stage import referee
+    from maskwise.evaluate.referee.stage import Images, referee
     from maskwise.evaluate.referee.table import referee_table
     from maskwise.pipelines import parsing
 
@@ -54,7 +54,8 @@ def evaluate(
     budget = parsing.finetune_source(settings, f"{source}.finetune")
     config, task = parsing.evaluate(options, "evaluate"), budget.task.scored_as
     result = stage.evaluate(everything.predictions, everything.subsets, config, source, task)
-    asked = referee(everything.predictions, manifest, store, config, source, task)
+    images = Images(manifest, store)
+    asked = referee(everything.predictions, everything.subsets, images, config, source, task)
     return (
         result.scores,
         headline(result.scores),

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -28,10 +29,31 @@ from maskwise.wording import count
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Images:
+    """What is known of a source's images beside their predictions."""
+
+    manifest: pd.DataFrame
+    store: Store
+    """Their outlines, for sizes of lesions."""
+
+
+def with_labels(predictions: pd.DataFrame, subsets: pd.DataFrame) -> pd.DataFrame:
+    """Leave out validation images whose labels were not there at their fraction.
+
+    Predictions hold the whole validation part. To choose by all of it what is then said to
+    need few labels would be to have had more.
+    """
+    keys = ["recipe", "seed", "fraction", "image_id"]
+    there = pd.MultiIndex.from_frame(subsets.loc[subsets["role"] == "validation", keys])
+    known = pd.MultiIndex.from_frame(predictions[keys]).isin(there)
+    return predictions[(predictions["split"] != "validation") | known]
+
+
 def referee(
     predictions: pd.DataFrame,
-    manifest: pd.DataFrame,
-    store: Store,
+    subsets: pd.DataFrame,
+    images: Images,
     config: EvaluateConfig,
     source: str,
     task: str,
@@ -43,8 +65,9 @@ def referee(
 
     Args:
         predictions: ``tables.PREDICTIONS`` of all replicates.
-        manifest: the source's images, for subgroups and numbers of patients.
-        store: their outlines, for sizes of lesions.
+        subsets: ``tables.SUBSETS`` of all replicates: who has few labels has few to choose a
+            threshold with.
+        images: the source's, for subgroups and numbers of patients.
         config: the options.
         source: its name.
         task: what was learnt.
@@ -54,14 +77,15 @@ def referee(
     """
     asked = config.referee.get(source, Referee())
     arrangement = arrange(predictions, task, config, f"the predictions of {source}")
+    predictions = with_labels(predictions, subsets)
     chosen = choose(arrangement, predictions, config, source)
     repetitions = len(arrangement.repetitions)
     draws = draw(repetitions, arrangement.sizes, config.draws, config.seed)
-    known = manifest.drop_duplicates("image_id").set_index("image_id")["patient"]
+    known = images.manifest.set_index("image_id")["patient"]
     tested = Tested(
         arrangement, chosen.curve, draws, config.weigh, known.to_dict(), asked.smallest
     )
-    columns = read_columns(asked, manifest, store, source)
+    columns = read_columns(asked, images.manifest, images.store, source)
     log.info(
         "%s: a referee's figures of %s, %s, %s",
         source,

@@ -68,9 +68,14 @@ def _data(known: Known) -> Answer:
 
 
 def _rejects(known: Known) -> Answer:
+    rejected = known.facts.data.rejected
+    told = (
+        f"{count(rejected, 'image')} could not be used; rejects.csv has each with its reason."
+        if rejected
+        else "All images could be used."
+    )
     return Answer(
-        f"{count(known.facts.data.rejected, 'image')} could not be used; rejects.csv has each "
-        "with its reason. Images without a label take no part in fine-tuning and scores.",
+        f"{told} Images without a label take no part in fine-tuning and scores.",
         (_DATA,),
     )
 
@@ -94,12 +99,14 @@ def _subsets(known: Known) -> Answer:
 
 
 def _identities(known: Known) -> Answer:
+    printed = (
+        "the report prints names of files (`report.names`)"
+        if known.facts.config.names
+        else ("no name of a file or a patient is on these pages")
+    )
     return Answer(
-        "No name of a file or patient is on these pages; patients are kept as keyed hashes "
-        "only."
-        if not known.facts.config.names
-        else "Patients are kept as keyed hashes only; the report prints names of files, "
-        "because `report.names` is true.",
+        f"Ids of patients in DICOM files are kept as keyed hashes, ids in a table as they stand "
+        f"there; {printed}.",
         (_DATA,),
     )
 
@@ -161,8 +168,7 @@ def _numbers(known: Known) -> Answer:
 
 
 def _model(known: Known) -> Answer:
-    recipe = known.facts.inputs.recipes[known.document["recipe"]]
-    encoder = recipe.get("encoder", {}).get("name", "")
+    encoder = known.facts.inputs.recipes[known.document["recipe"]]["encoder"]["name"]
     return Answer(f"{known.recipe}: encoder {encoder}, {known.trained}.", (_RUN,))
 
 
@@ -176,8 +182,13 @@ def _software(known: Known) -> Answer:
 
 def _initialisation(known: Known) -> Answer:
     begun = known.facts.weights(known.document["recipe"])
-    text = begun or "weights drawn at random by the seed"
-    return Answer(f"Begins with {text}; pre-training follows as described.", (_RUN,))
+    if begun:
+        return Answer(
+            f"With weights from elsewhere ({begun}); the report says which, and under which "
+            "licence.",
+            (_RUN,),
+        )
+    return Answer("Weights were drawn at random, by the seed.", (_RUN,))
 
 
 def _training(known: Known) -> Answer:
@@ -196,6 +207,8 @@ def _selection(known: Known) -> Answer:
 
 
 def _ensembles(known: Known) -> Answer:
+    if known.document["n_networks"] == 1:
+        return Answer("None: there is one network.")
     each = f"None: each figure is the mean over {known.networks}, each measured by itself."
     if known.outlines:
         return Answer(each)
@@ -203,11 +216,9 @@ def _ensembles(known: Known) -> Answer:
 
 
 def _metrics(known: Known) -> Answer:
-    places = (_METHODS, _report("glossary", "Words used here"))
-    return Answer(
-        f"Leading: {known.facts.in_print(known.facts.leading)}; each measure is explained.",
-        places,
-    )
+    leading = known.facts.in_print(known.facts.leading)
+    words = _report("glossary", "Words used here")
+    return Answer(f"Leading: {leading}; each measure is explained.", (_METHODS, words))
 
 
 def _uncertainty(known: Known) -> Answer:
@@ -268,10 +279,8 @@ def _benefit(known: Known) -> Answer | None:
 
 
 def _cautions(known: Known) -> Answer:
-    return Answer(
-        "What these figures cannot show is said under “What to distrust” and “Warnings”.",
-        (_report("warnings", "Warnings"),),
-    )
+    text = "What these figures cannot show is said under “What to distrust” and “Warnings”."
+    return Answer(text, (_report("warnings", "Warnings"),))
 
 
 def _methods(known: Known) -> Answer:
@@ -335,11 +344,8 @@ def _baseline(known: Known) -> Answer | None:
 
 
 def _specification(known: Known) -> Answer:
-    return Answer(
-        "The fine-tuned networks are files (models/RECIPE/sSEED) that `maskwise.load_model` "
-        "opens.",
-        (_RUN,),
-    )
+    text = "The fine-tuned networks are files that `maskwise.load_model` opens."
+    return Answer(text, (_RUN,))
 
 
 def _refusals(known: Known) -> Answer:

@@ -105,6 +105,13 @@ def _worst(known: Known, column: Mapping[str, Any]) -> str:
     )
 
 
+def _of_several(known: Known) -> str:
+    if known.document["n_networks"] == 1:
+        return ""
+    tested = " that tested the image" if known.document["n_folds"] else ""
+    return f", which is the mean over the networks{tested}"
+
+
 def errors(known: Known) -> Section | None:
     """Show the errors that the networks were most sure of; None where there can be none."""
     found = known.document["errors"]
@@ -117,10 +124,8 @@ def errors(known: Known) -> Section | None:
         return Section("errors", "Most confident errors", [Paragraph(text)])
     store = known.facts.inputs.store
     text = (
-        "Wrong answers with the highest probability, one per group: the mean over "
-        f"{known.networks}"
-        + (" (those that tested the image)" if known.document["n_folds"] else "")
-        + ". Scans are drawn as the network saw them, from the store. No name and no id stands "
+        f"Wrong answers with the highest probability, one per group{_of_several(known)}. "
+        "Scans are drawn as the network saw them, from the store. No name and no id stands "
         "here; referee.json has the image_id of each, in this order."
     )
     if store is None:

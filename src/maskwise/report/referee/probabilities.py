@@ -44,11 +44,11 @@ def _operating(known: Known) -> Section:
     classes = known.document["classes"]
     text = (
         "A class is called from a threshold of its probability on. Each network's threshold "
-        "was chosen on its own validation images: of all that reach the fixed rate there, the "
-        "one with the best other rate. Then it was measured on test images, where the fixed "
-        "rate need not be met, and the interval says how far it may be off. The same "
-        "validation images chose learning rates, so that what was reached there flatters the "
-        "network."
+        "was chosen on the validation images whose labels it had: of all that reach the fixed "
+        "rate there, the one with the best other rate. Then it was measured on test images, "
+        "where the fixed rate need not be met, and the interval says how far it may be off. "
+        "The same validation images chose learning rates, so that what was reached there "
+        "flatters the network."
     )
     elements: list[Element] = [Paragraph(text)]
     elements += [Paragraph(line) for line in _few(known)]
