@@ -99,16 +99,11 @@ def _subsets(known: Known) -> Answer:
 
 
 def _identities(known: Known) -> Answer:
-    printed = (
-        "the report prints names of files (`report.names`)"
-        if known.facts.config.names
-        else ("no name of a file or a patient is on these pages")
-    )
-    return Answer(
-        f"Ids of patients in DICOM files are kept as keyed hashes, ids in a table as they stand "
-        f"there; {printed}.",
-        (_DATA,),
-    )
+    printed = "no name of a file or a patient is on these pages"
+    if known.facts.config.names:
+        printed = "the report prints names of files (`report.names`)"
+    text = "Ids of patients in DICOM files are kept as keyed hashes, ids in a table as they are"
+    return Answer(f"{text}; {printed}.", (_DATA,))
 
 
 def _classes(known: Known) -> Answer | None:
