@@ -457,10 +457,9 @@ def test_a_threshold_is_chosen_by_no_more_labels_than_the_network_had(
     assert none["chosen"]["value"] is None
 
 
-def test_the_most_confident_errors_are_one_a_group_and_truly_wrong(
-    predictions: pd.DataFrame,
-) -> None:
-    found = ask(predictions, errors=4)["errors"]
+def test_the_most_confident_errors_are_one_a_group_and_truly_wrong() -> None:
+    predictions = pd.concat([both_parts(seed=seed, skill=0.2) for seed in range(3)])
+    found = ask(predictions, errors=20)["errors"]
     test = predictions[predictions["split"] == "test"]
     columns = ["p_benign", "p_malignant", "p_normal"]
     mean = test.groupby("image_id")[columns].mean()
@@ -472,7 +471,8 @@ def test_the_most_confident_errors_are_one_a_group_and_truly_wrong(
     for name in wrong.index:
         if group[name] not in {group[one] for one in wanted}:
             wanted.append(name)
-    assert [one["image_id"] for one in found] == wanted[:4]
+    assert len(wrong) > len(wanted)  # some groups are wrong twice
+    assert [one["image_id"] for one in found] == wanted[:20]
     for one in found:
         assert one["truth"] == truth[one["image_id"]]
         assert one["called"] == called[one["image_id"]] != one["truth"]
