@@ -155,7 +155,9 @@ def drawn(asked: Asked, columns: Floats, draws: Draws) -> Floats:
     groups, place = np.unique(asked.group, return_inverse=True)
     sums = np.zeros((len(groups), columns.shape[1]))
     np.add.at(sums, place.reshape(-1), asked.weights[:, None] * columns)
-    total: Floats = draws.groups[groups].T @ sums
+    # Without folds these are all groups, and need no copy.
+    own = draws.groups if len(groups) == len(draws.groups) else draws.groups[groups]
+    total: Floats = own.T @ sums
     return total
 
 
