@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 from maskwise.annotations import members, option_kinds, plain, stated
 from maskwise.bounds import Within
 from maskwise.config import Choice
+from maskwise.embedding.config import EmbedConfig
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.finetune.run import Budget as FinetuneBudget
 from maskwise.finetune.run import FinetuneConfig
@@ -22,6 +23,7 @@ from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
 from maskwise.report.inputs import ReportConfig
 from maskwise.resources import ResourcesConfig
+from maskwise.selection.stage import SelectConfig
 from maskwise.tune.config import TuneConfig
 
 Step = str | int
@@ -36,6 +38,8 @@ ROOTS: dict[Parse, type[Any] | Registry] = {
     parsing.evaluate: EvaluateConfig,
     parsing.report: ReportConfig,
     parsing.predict: PredictConfig,
+    parsing.embed: EmbedConfig,
+    parsing.select: SelectConfig,
     parsing.resources: ResourcesConfig,
     parsing.tune: TuneConfig,
     parsing.ingest_source: SOURCES,

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from maskwise.exporting.export import Exported
     from maskwise.scans.reading import Reading
 
-__all__ = ["__version__", "export", "load_encoder", "load_model", "predict", "read"]
+__all__ = [
+    "__version__",
+    "embed",
+    "export",
+    "load_encoder",
+    "load_model",
+    "predict",
+    "read",
+]
 __version__ = "0.1.0"
 
 # torch takes seconds to import, and `kedro --help` imports this package: so imports are late.
@@ -110,6 +118,35 @@ def predict(
         from maskwise.prediction.script import predict
 
         return predict(paths, model, options)
+
+
+def embed(
+    paths: str | Path | Sequence[str | Path],
+    encoder: str | Path | Encoder,
+    **options: Any,
+) -> pd.DataFrame:
+    """Return what an encoder makes of scans, one row per image that could be read.
+
+    ``id``, ``path``, ``frame``, ``patient`` and ``group`` (of whom nothing is known, each scan
+    stands for itself), ``split`` (null), the table's further columns or the ``folder``, and
+    ``vector``, ``(F,)`` float32: ``numpy.stack(table["vector"])`` is ``(N, F)``.
+    ``table.attrs["encoder"]`` is the fingerprint of the encoder, and ``table.attrs["refused"]``
+    says of each scan without a row why there is none. Scans are found, read and refused as
+    ``predict`` does. Needs the extra ``pipeline``.
+
+    Args:
+        paths: a folder, a table with a column of paths, a file, or a list of files.
+        encoder: the file of an encoder, or of a fine-tuned model, whose encoder is taken; or
+            what ``load_encoder`` returned, which stays where and as it is.
+        options: of ``maskwise.embedding.config.EmbedConfig``, such as ``pooling="mean_max"``.
+
+    Raises:
+        UserError: if an option is wrong, there is no encoder or no scan, or all were refused.
+    """
+    with _pipeline_extra("maskwise.embed"):
+        from maskwise.embedding.script import embed
+
+        return embed(paths, encoder, options)
 
 
 def export(

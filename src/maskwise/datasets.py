@@ -330,6 +330,49 @@ class OutlinesDataset(ArtefactDataset):
         write_outlines(data, self._filepath)
 
 
+class PreparedSourcesDataset(ArtefactDataset):
+    """The prepared images of whichever source a parameter names; opened when they are wanted.
+
+    A factory would need the source's name before there are parameters.
+    """
+
+    def __init__(
+        self,
+        filepath: str,
+        store: str,
+        splits: str,
+        manifest: str,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(filepath, metadata)
+        self._places = {"store": store, "splits": splits, "manifest": manifest}
+
+    def read(self) -> Any:
+        from maskwise.artefacts.prepared import PreparedSources
+
+        return PreparedSources(**self._places)
+
+    def write(self, data: Any) -> None:
+        raise UserError(f"{self._filepath}: ingest and preprocess write what lies there")
+
+    def _exists(self) -> bool:
+        return True  # whoever names a source is told whether that one is there
+
+
+class EmbeddingsDataset(ArtefactDataset):
+    """Features of scans, and which encoder made them."""
+
+    def read(self) -> Any:
+        from maskwise.artefacts.embeddings import read_embeddings
+
+        return read_embeddings(self._filepath)
+
+    def write(self, data: Any) -> None:
+        from maskwise.artefacts.embeddings import write_embeddings
+
+        write_embeddings(data, self._filepath)
+
+
 class JsonDataset(ArtefactDataset):
     """A JSON document with sorted keys, so that Git and DVC show small differences."""
 

@@ -109,8 +109,8 @@ class MaskwiseHooks:
         options = {
             name.removeprefix(PARAMETERS): value
             for name, value in inputs.items()
-            # What predict is asked for names scans, and so perhaps patients.
-            if name.startswith(PARAMETERS) and "predict" not in node.tags
+            # What these are asked for names scans, and so perhaps patients.
+            if name.startswith(PARAMETERS) and not node.tags & {"predict", "embed", "select"}
         }
         if "tune" in options:
             from maskwise.pipelines import tuning

@@ -1,4 +1,4 @@
-"""What `kedro run --pipelines` knows: a pipeline per configured source, `predict`, `tune`.
+"""What `kedro run --pipelines` knows: a pipeline per configured source, and those of no source.
 
 Registered one by one: Kedro's `find_pipelines` imports only the folder that is named like the
 pipeline, and no folder is named like a source.
@@ -10,6 +10,7 @@ from pathlib import Path
 from kedro.pipeline import Pipeline
 
 from maskwise.pipelines import (
+    embed,
     evaluate,
     finetune,
     generate,
@@ -18,6 +19,7 @@ from maskwise.pipelines import (
     preprocess,
     pretrain,
     report,
+    select,
     tune,
 )
 from maskwise.replicates import Study, read_studies
@@ -40,6 +42,8 @@ def register_pipelines() -> dict[str, Pipeline]:
             "__default__": default,
             **sources,
             "predict": predict.create_pipeline(),
+            "embed": embed.create_pipeline(),
+            "select": select.create_pipeline(),
             "tune": tune.create_pipeline(studies, PROJECT),
         }
 

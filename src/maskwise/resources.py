@@ -43,6 +43,8 @@ class ResourcesConfig:
     evaluate: Resources = Resources()
     report: Resources = Resources()
     predict: Resources = Resources()
+    embed: Resources = Resources()
+    select: Resources = Resources()
     tune: Resources = Resources()
 
     def of(self, stages: Collection[str]) -> Resources:

@@ -14,14 +14,14 @@ from maskwise.errors import UserError
 from maskwise.replicates import RAW_ROOT
 
 _TEXT = re.compile(
-    rf"{RAW_ROOT}|predict\.(model|scans|column)|ingest\.identity_key|pretrain\.checkpoints|"
+    rf"{RAW_ROOT}|(predict|embed)\.(model|encoder|scans|source|column)|select\.embeddings|ingest\.identity_key|pretrain\.checkpoints|"
     r"evaluate\.against|report\.titles\.[^.]+|[^.]+\.ingest\.(table|path|modality|labels\.[^.]+|"
     r"classes\.[^.]+\.[^.]+)|[^.]+\.preprocess\.modality|[^.]+\.finetune\.task\.label|"
     r"[^.]+\.finetune\.task\.separator|[^.]+\.policy(\.policy)?\.map\.recipe"
 )
 """Options that are text, whatever it looks like; ``tests/test_cli.py`` asks the types."""
 _TEXT_OR_NULL = re.compile(
-    r"predict\.(root|modality|sort_by)|evaluate\.primary\.[^.]+\.metric|report\.metric|"
+    r"predict\.sort_by|(predict|embed)\.(root|modality)|predict\.embeddings|select\.(label|labelled|predictions)|embed\.(patient|colour_by|label)|evaluate\.primary\.[^.]+\.metric|report\.metric|"
     r"[^.]+\.ingest\.(patient|masks|split|mask_suffix|file|task)|[^.]+\.preprocess\.label|"
     r"[^.]+\.preprocess\.separator|[^.]+\.encoder\.weights|[^.]+\.finetune\.task\.none|"
     r"pretrain\.processes\.address|tune\.(objective\.metric|storage|study)"

@@ -278,3 +278,32 @@ def test_python_m_maskwise_is_kedro_run(tiny_project: Project) -> None:
     assert done.stderr.strip() == (
         "Error: --pipelines: there is no 'fantom'; did you mean 'phantom'?"
     )
+
+
+def test_a_source_is_embedded_its_scans_stand_beside_predictions_and_some_are_chosen(
+    finished: Finished, tmp_path: Path
+) -> None:
+    project, data = finished.project, finished.data
+    model = data / "06_models/phantom/models" / REPLICATE / "best.safetensors"
+    embed = f"embed.encoder={model},embed.source=phantom"
+    log = project.run("kedro", "run", "--pipelines", "embed", "--params", embed)
+    page = data / "08_reporting/embed/embeddings.html"
+    assert log.strip().splitlines()[-1].endswith(f"The page is in {page}")
+    embeddings = data / "07_model_output/embed/embeddings.parquet"
+    manifest = read_manifest(data / "02_intermediate/phantom/manifest.parquet")
+    assert set(pd.read_parquet(embeddings)["id"]) == set(manifest["image_id"])
+    scan = next(iter(sorted(data.glob("01_raw/phantom/images/*_0.png"))))
+    (tmp_path / scan.name).write_bytes(scan.read_bytes())
+    predict = (
+        f"predict.model={model},predict.scans={tmp_path},predict.embeddings={embeddings},"
+        "predict.neighbours=2"
+    )
+    project.run("kedro", "run", "--pipelines", "predict", "--params", predict)
+    shown = (data / "08_reporting/predict/predictions.html").read_text(encoding="utf-8")
+    assert shown.count('alt="Training scan') == 2
+    select = f"select.embeddings={embeddings},select.budget=4,select.unit=scan"
+    project.run("kedro", "run", "--pipelines", "select", "--params", select)
+    for name in ("selection", "control"):
+        table = pd.read_csv(data / f"07_model_output/select/{name}.csv")
+        assert len(table) == 4
+        assert set(table["id"]) <= set(manifest["image_id"])

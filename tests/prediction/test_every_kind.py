@@ -9,6 +9,7 @@ from kedro.runner import SequentialRunner
 
 from maskwise import load_model
 from maskwise.artefacts.encoder import read_tensors, write_tensors
+from maskwise.artefacts.prepared import PreparedSources
 from maskwise.datasets import OutlinesDataset, TableDataset, TextDataset
 from maskwise.errors import UserError
 from maskwise.pipeline_registry import register_pipelines
@@ -95,6 +96,7 @@ def run(model: Path, scans: Path, outlines: Path, table: Path) -> None:
     )
     catalog["params:predict"] = {"model": str(model), "scans": str(scans)}
     catalog["params:report"] = {}
+    catalog["prepared"] = PreparedSources("", "", "")  # of no source
     SequentialRunner().run(register_pipelines()["predict"], catalog)
 
 

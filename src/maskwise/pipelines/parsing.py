@@ -15,6 +15,8 @@ import torch
 from maskwise.artefacts.policy import LearntPolicy
 from maskwise.artefacts.weights import weights_path
 from maskwise.config import choose, parse
+from maskwise.embedding import config as embedding
+from maskwise.embedding.config import EmbedConfig
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, joined, shown
 from maskwise.evaluate.config import EvaluateConfig
@@ -35,6 +37,8 @@ from maskwise.replicates import Replicate, Study, needed, recipe_file
 from maskwise.report.inputs import ReportConfig
 from maskwise.resources import ResourcesConfig
 from maskwise.scans.modality import our_word
+from maskwise.selection import stage as selection
+from maskwise.selection.stage import SelectConfig
 from maskwise.tune.config import TuneConfig
 
 Parse = Callable[[Any, str], Any]
@@ -59,6 +63,16 @@ def predict(block: Any, where: str) -> PredictConfig:
     return parse(PredictConfig, options_of(block, where), where)
 
 
+def embed(block: Any, where: str) -> EmbedConfig:
+    """Options of embed; which encoder and which scans, only a run of it must say."""
+    return parse(EmbedConfig, embedding.options_of(block, where), where)
+
+
+def select(block: Any, where: str) -> SelectConfig:
+    """Options of select; out of which embeddings, only a run of it must say."""
+    return parse(SelectConfig, selection.options_of(block, where), where)
+
+
 STAGE_BLOCKS: dict[str, Parse] = {
     "ingest": ingest,
     "preprocess": preprocess,
@@ -67,6 +81,8 @@ STAGE_BLOCKS: dict[str, Parse] = {
     "evaluate": evaluate,
     "report": report,
     "predict": predict,
+    "embed": embed,
+    "select": select,
     "resources": resources,
     "tune": tune,
 }

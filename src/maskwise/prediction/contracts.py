@@ -72,6 +72,18 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """A training scan beside a prediction."""
+
+    label: str
+    """What it shows; "" where nobody said."""
+    similarity: float
+    """Cosine of the angle between its features and the scan's: 1 = the same."""
+    picture: str
+    """Data URI, out of the store: as the encoder saw it in training."""
+
+
+@dataclass(frozen=True)
 class Card:
     """One scan on the page."""
 
@@ -80,6 +92,8 @@ class Card:
     figures: tuple[Figure, ...]
     picture: str
     """Data URI of what the model saw."""
+    neighbours: tuple[Neighbour, ...] = ()
+    """The training scans most like it, the nearest first."""
 
 
 class ModelKind(Protocol):

@@ -54,6 +54,8 @@ class Way:
     """As the model's file says."""
     colour: Colour = "refuse"
     reading: Reading = DEFAULT
+    block: str = "predict"
+    """Of the parameters, for what a refusal advises."""
 
 
 def see(way: Way, scan: Scan) -> Look | Refused:
@@ -64,9 +66,9 @@ def see(way: Way, scan: Scan) -> Look | Refused:
         return error.refused
 
 
-def unseen(scan: Scan, loss: Loss) -> Refused:
+def unseen(block: str, scan: Scan, loss: Loss) -> Refused:
     """Return the reason for a scan that no process could read to its end."""
-    advice = "; set predict.seconds_per_file higher" if loss.reason == "too_slow" else ""
+    advice = f"; set {block}.seconds_per_file higher" if loss.reason == "too_slow" else ""
     reason = f"{loss.detail}{advice} ({loss.reason})"
     return Refused(reason, reason)
 
@@ -84,7 +86,7 @@ def read_scan(way: Way, scan: Scan) -> Look:
     if contradicts(decoded.modality, preparation.modality):
         check_modality(decoded.modality, preparation.modality)
     _check_size(decoded.pixels, preparation)
-    pixels = _with_channels(decoded.pixels, preparation.takes, way.colour)
+    pixels = _with_channels(decoded.pixels, way)
     try:
         preparation.check_like_training(pixels)
         intensities = preparation.intensities(pixels, decoded.background)
@@ -121,8 +123,9 @@ def check_modality(modality: str | None, trained: str) -> None:
         )
 
 
-def _with_channels(pixels: NDArray[Any], channels: int, colour: Colour) -> NDArray[Any]:
+def _with_channels(pixels: NDArray[Any], way: Way) -> NDArray[Any]:
     """Return ``(H, W, channels)`` for a scan ``(H, W, 1 or 3)`` that has as many in fact."""
+    channels, colour = way.preparation.takes, way.colour
     grey = pixels.shape[2] == 1 or bool((pixels == pixels[:, :, :1]).all())
     found = 1 if grey else pixels.shape[2]
     if found == channels:
@@ -130,7 +133,7 @@ def _with_channels(pixels: NDArray[Any], channels: int, colour: Colour) -> NDArr
         return pixels[:, :, :channels]
     if channels == 1 and colour == "grey":
         return pixels
-    advice = "; predict.colour: grey turns colours into grey" if channels == 1 else ""
+    advice = f"; {way.block}.colour: grey turns colours into grey" if channels == 1 else ""
     raise RefusedError(
         f"the scan has {count(found, 'channel')}, the model takes {channels}{advice}"
     )

@@ -31,6 +31,8 @@ class Scans:
     scans: tuple[Scan, ...]
     passed_over: tuple[tuple[str, Refused], ...]
     """Files that are not scans, relative to the root, each with the reason."""
+    table: pd.DataFrame | None = None
+    """The table that named the scans, if one did, as text: row i is scan i."""
 
 
 def find_scans(
@@ -39,6 +41,7 @@ def find_scans(
     root: Path | None,
     reading: Reading = DEFAULT,
     pool: Pool | None = None,
+    block: str = "predict",
 ) -> Scans:
     """List the scans of a folder, with its subfolders, or of a table (CSV, Parquet).
 
@@ -48,6 +51,7 @@ def find_scans(
         root: what the table's paths are relative to; its own folder by default.
         reading: how ambiguous files are read.
         pool: whose processes look into the files of a folder; null = this one.
+        block: of the parameters, for messages.
 
     Raises:
         UserError: if there is no such place, or nothing in it.
@@ -58,19 +62,19 @@ def find_scans(
         pass  # which is told below; a null character is a `ValueError`
     except OSError as error:
         raise UserError(
-            f"{place}: cannot be opened ({error.strerror}); predict.scans should be a folder "
+            f"{place}: cannot be opened ({error.strerror}); {block}.scans should be a folder "
             "of scans, or a table of their paths"
         ) from None
     if place.is_dir():
-        return _of_folder(place, pool, reading)
+        return _of_folder(place, pool, reading, block)
     if not place.exists():
-        raise UserError(f"{place}: there is no such folder or table; set predict.scans")
+        raise UserError(f"{place}: there is no such folder or table; set {block}.scans")
     if place.suffix.lower() not in TABLES or not place.is_file():  # opening a pipe hangs
         raise UserError(
-            f"{place}: predict.scans should be a folder, or a table ({', '.join(TABLES)}) with "
+            f"{place}: {block}.scans should be a folder, or a table ({', '.join(TABLES)}) with "
             f"a column {column!r}; to read a workbook, {SAVE_AS_CSV}"
         )
-    return _of_table(place, column, root or place.parent)
+    return _of_table(place, column, root or place.parent, block)
 
 
 def is_scan(place: Path) -> bool:
@@ -86,8 +90,8 @@ def list_scans(files: Iterable[Path], reading: Reading, pool: Pool | None = None
     return Scans(ROOT, scans, ())
 
 
-def _of_folder(folder: Path, pool: Pool | None, reading: Reading) -> Scans:
-    check_raw(folder, "predict.scans should be a folder of scans, or a table of their paths")
+def _of_folder(folder: Path, pool: Pool | None, reading: Reading, block: str) -> Scans:
+    check_raw(folder, f"{block}.scans should be a folder of scans, or a table of their paths")
     files, rejects = find_images(folder, (".npz",))
     paired, orphans = pair_masks(files, "_mask")
     images = sorted([*paired, *(orphan.path for orphan in orphans)])
@@ -98,7 +102,7 @@ def _of_folder(folder: Path, pool: Pool | None, reading: Reading) -> Scans:
     )
     if not scans:
         raise UserError(
-            f"{folder}: holds no image among {count(len(rejects), 'file')}; predict.scans "
+            f"{folder}: holds no image among {count(len(rejects), 'file')}; {block}.scans "
             "should be a folder of scans (PNG, JPEG, TIFF, PGM, BMP, DICOM, NIfTI), or a table "
             "of paths"
         )
@@ -125,7 +129,7 @@ def _counted(
     yield from zip(images, counts, strict=True)
 
 
-def _of_table(place: Path, column: str, root: Path) -> Scans:
+def _of_table(place: Path, column: str, root: Path, block: str) -> Scans:
     try:
         data = place.read_bytes()
     except OSError as error:
@@ -133,7 +137,7 @@ def _of_table(place: Path, column: str, root: Path) -> Scans:
             f"{place}: cannot be read ({error.strerror}); check its permissions"
         ) from None
     table = parse_table(data, str(place))
-    column = column_of(table, column, str(place), "set predict.column; ")
+    column = column_of(table, column, str(place), f"set {block}.column; ")
     if table.empty:
         raise UserError(f"{place}: names no scan")
     folder = Folder(root)
@@ -141,7 +145,8 @@ def _of_table(place: Path, column: str, root: Path) -> Scans:
     frames = _frames(table["frame"], place) if "frame" in table.columns else [0] * len(table)
     modalities = table["modality"] if "modality" in table.columns else [""] * len(table)
     rows = zip(paths, frames, (cell or None for cell in modalities), strict=True)
-    return Scans(root, tuple(Scan(*row) for row in rows), ())
+    scans = tuple(Scan(*row) for row in rows)
+    return Scans(root, scans, (), table.reset_index(drop=True))
 
 
 def _frames(cells: pd.Series, place: Path) -> list[int]:

@@ -2,14 +2,11 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -20,6 +17,7 @@ from maskwise.artefacts.model import (
     SegmenterMetadata,
     load_model,
 )
+from maskwise.artefacts.prepared import PreparedSources
 from maskwise.bounds import Within
 from maskwise.config import parse
 from maskwise.device import choose_device
@@ -27,30 +25,27 @@ from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, shown
 from maskwise.prediction.classes import Classes
-from maskwise.prediction.contracts import Answers, Card, Look, ModelKind, Refused, Scan
+from maskwise.prediction.contracts import Answers, Card, Look, ModelKind, Refused
 from maskwise.prediction.dicom import DicomOutlines, check_dicom
 from maskwise.prediction.labels import Labels
+from maskwise.prediction.looking import (
+    SCANS_AT_ONCE,
+    LookConfig,
+    Looking,
+    check_known_modality,
+    find,
+    reading_of,
+)
+from maskwise.prediction.neighbours import TrainingScans, nearest_to
 from maskwise.prediction.outlines import Outlines
 from maskwise.prediction.page import Summary, called, render, thumbnail
-from maskwise.prediction.reading import (
-    AT_ONCE,
-    Colour,
-    RefusedError,
-    Way,
-    check_modality,
-    see,
-    unseen,
-)
-from maskwise.prediction.scans import Scans, find_scans, is_scan, list_scans
-from maskwise.progress import bar, note
-from maskwise.scans.one import below_root
-from maskwise.scans.reading import SEEN, Reading
+from maskwise.prediction.scans import Scans, find_scans
+from maskwise.scans.reading import Reading
 from maskwise.wording import count
-from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
+from maskwise.workers import Pool
 
 log = logging.getLogger(__name__)
 
-SCANS_AT_ONCE = 64
 Network = Classifier | Segmenter
 MODEL_KINDS: dict[str, Callable[[Any, Any], ModelKind]] = {
     ModelMetadata.block: Classes,
@@ -61,28 +56,21 @@ MODEL_KINDS: dict[str, Callable[[Any, Any], ModelKind]] = {
 
 
 @dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(LookConfig):
     """How scans are found, read and shown."""
 
-    modality: str | None = None
-    """What the scans are, where you know it; refused unless it is the model's."""
-    column: str = "path"
-    """The table's column of paths."""
-    root: Path | None = None
-    """What a table's paths are relative to; its own folder by default."""
-    colour: Colour = "refuse"
-    """What becomes of coloured scans that a model for grey ones is to look at."""
     sort_by: str | None = None
     """The class whose probability, or outlined area, orders the page; by default the
     probability of each scan's prediction, class by class, or the area of all outlines."""
     shown: Annotated[int, Within(1, 10_000)] = 200
     """Scans on the page at most; the table holds all."""
-    reading: Reading | None = None
-    """How files are read that leave a choice; by default as the model's images were."""
-    seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
-    """A scan that takes longer to read is refused."""
     dicom: DicomOutlines = "none"
     """Outlines of DICOM scans as DICOM, too: segmentations, pictures with outlines, or both."""
+    embeddings: Path | None = None
+    """What embed made of the model's source with the model's own file: the page then shows
+    beside each scan the training scans most like it."""
+    neighbours: Annotated[int, Within(1, 20)] = 3
+    """How many of them."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +110,18 @@ def options_of(block: Any, where: str) -> dict[str, Any]:
     return {key: value for key, value in block.items() if key not in ("model", "scans")}
 
 
-def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False) -> Predicted:
+def predict(
+    model: Path,
+    scans: Path,
+    config: PredictConfig,
+    names: bool = False,
+    sources: PreparedSources | None = None,
+) -> Predicted:
     """Let the model in ``model`` look at every scan; ``names`` prints files' on the page.
 
     A scan that cannot be read, or is not like the model's training images, costs its own
-    prediction only; it stays in the table with the reason.
+    prediction only; it stays in the table with the reason. Pictures of training scans come out
+    of the store that ``sources`` knows.
 
     Raises:
         UserError: if there is no model or no scan, if the modality is another, if all scans
@@ -135,7 +130,8 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
     network = load_model(model).to(choose_device())
     metadata: Metadata = network.metadata
     _check(config, metadata, str(model))
-    reading = _reading(config, metadata, str(model))
+    reading = reading_of(config, metadata.encoder.preparation, str(model), "predict")
+    alike = TrainingScans.of(config.embeddings, network, str(model), sources)
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
         found = find_scans(scans, config.column, config.root, reading, pool)
         run = _Run.of(network, found, config, reading, pool)
@@ -143,8 +139,8 @@ def predict(model: Path, scans: Path, config: PredictConfig, names: bool = False
         _check_answers(table, len(found.scans), scans, str(model))
         kind = run.kind
         seen = kind.order(table[table["refused"].eq("")], config.sort_by)
-        cards = _cards(run, seen.assign(called=called(seen, names)), outlines)
-        table, outlines = _with_dicom(run, table, outlines)
+        cards = _cards(run, seen.assign(called=called(seen, names)), outlines, alike)
+        table, outlines = _with_dicom(run, metadata, table, outlines)
     summary = Summary(metadata, model.name, scans.name, table, refused, config.sort_by, names)
     return Predicted(table, outlines, render(kind, summary, cards))
 
@@ -158,16 +154,11 @@ def tabulate(
     ``predict`` does.
     """
     _check(config, network.metadata, name)
-    reading = _reading(config, network.metadata, name)
+    reading = reading_of(config, network.metadata.encoder.preparation, name, "predict")
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
-        if len(places) == 1 and not is_scan(places[0]):
-            found = find_scans(places[0], config.column, config.root, reading, pool)
-            table = _answers(_Run.of(network, found, config, reading, pool))[0]
-        else:
-            found = list_scans(places, reading, pool)
-            table = _answers(_Run.of(network, found, config, reading, pool))[0]
-            named = {below_root(place): str(place) for place in places}
-            table["path"] = table["path"].map(named)
+        found, named = find(places, config, reading, pool, "predict")
+        table = _answers(_Run.of(network, found, config, reading, pool))[0]
+    table["path"] = table["path"].map(lambda path: named.get(path, path))
     _check_answers(table, len(found.scans), places[0], name)
     return table
 
@@ -195,10 +186,7 @@ def _check_answers(table: pd.DataFrame, looked_at: int, scans: Path, model: str)
 
 
 def _check(config: PredictConfig, metadata: Metadata, model: str) -> None:
-    try:
-        check_modality(config.modality, metadata.encoder.preparation.modality)
-    except RefusedError as error:
-        raise UserError(f"predict.modality: {error} ({model})") from None
+    check_known_modality(config, metadata.encoder.preparation, model, "predict")
     if config.dicom != "none":
         check_dicom(isinstance(metadata, SegmenterMetadata), model)
     if config.sort_by is not None and config.sort_by not in metadata.classes:
@@ -208,37 +196,13 @@ def _check(config: PredictConfig, metadata: Metadata, model: str) -> None:
         )
 
 
-def _reading(config: PredictConfig, metadata: Metadata, model: str) -> Reading:
-    """Return how files are read: as the model's images were, or as the user says.
-
-    Raises:
-        UserError: where the user says what would make images look unlike the model's.
-    """
-    learnt_from = parse(Reading, metadata.encoder.preparation.reading, f"{model}: reading")
-    if config.reading is None:
-        return learnt_from
-    for option in SEEN:
-        asked, had = getattr(config.reading, option), getattr(learnt_from, option)
-        if asked != had:
-            raise UserError(
-                f"predict.reading.{option}: is {asked}, but the images that the model learnt "
-                f"from were read with {had} ({model}); leave predict.reading out, or write "
-                f"{option}: {had}"
-            )
-    return config.reading
-
-
 @dataclass(frozen=True)
 class _Run:
     """What all scans share."""
 
     kind: ModelKind
-    metadata: Metadata
-    device: torch.device
-    found: Scans
     config: PredictConfig
-    reading: Reading
-    pool: Pool
+    looking: Looking
 
     @classmethod
     def of(
@@ -250,22 +214,16 @@ class _Run:
         pool: Pool,
     ) -> "_Run":
         metadata: Metadata = network.metadata
-        weight = next(network.parameters())  # a head or a decoder has some
+        device = next(network.parameters()).device  # a head or a decoder has some
         kind = MODEL_KINDS[metadata.block](network, metadata)
-        return cls(kind, metadata, weight.device, found, config, reading, pool)
-
-    def read(self, chunks: Iterable[Sequence[Scan]]) -> Iterator[Look | Refused]:
-        """Yield what the network sees of each scan, or the reason why it sees nothing."""
-        seen = self.metadata.encoder.preparation
-        way = Way(self.found.root, seen, self.config.colour, self.reading)
-        return chain.from_iterable(self.pool.map(partial(see, way), chunks, unseen))
+        seen = metadata.encoder.preparation
+        looking = Looking(found, seen, device, config, reading, pool, "predict")
+        return cls(kind, config, looking)
 
     def answer(self, seen: Mapping[int, Look]) -> Answers:
         """Let the model look at scans, by their row in the table, which the answers keep."""
         rows, looks = list(seen), list(seen.values())
-        intensities = np.stack([look.intensities for look in looks])
-        normalised = self.metadata.encoder.preparation.normalised(intensities)
-        images = torch.from_numpy(normalised).to(self.device)
+        images = self.looking.images(looks)
         with torch.inference_mode():
             answers = self.kind.answer(images, looks, rows)
         return replace(answers, table=answers.table.set_axis(rows))
@@ -273,51 +231,39 @@ class _Run:
 
 def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, bytes]]:
     """Return one row per scan as found, then one per file that is none; refusals; outlines."""
-    scans, name = run.found.scans, run.found.root.name
     refused: dict[int, Refused] = {}
     tables: list[pd.DataFrame] = []
     files: dict[str, bytes] = {}
-    batches = range(0, len(scans), SCANS_AT_ONCE)
-    with bar("predict", name, len(batches), SCANS_AT_ONCE, images=len(scans)) as shown:
-        looks = run.read(_chunks(scans))
-        for start in batches:
-            read = list(islice(looks, SCANS_AT_ONCE))
-            rows = dict(enumerate(read, start))
-            refused |= {row: e for row, e in rows.items() if isinstance(e, Refused)}
-            seen = {row: e for row, e in rows.items() if not isinstance(e, Refused)}
-            if seen:
-                answers = run.answer(seen)
-                tables.append(answers.table)
-                files.update(answers.files)
-            shown.step()
-        note(predict_images_per_second=shown.images_per_second)
-    for row, (_, why) in enumerate(run.found.passed_over, len(scans)):
-        refused[row] = Refused(f"no scan: {why.detail}", f"no scan: {why.nameless}")
+    for rows in run.looking.batches():
+        refused |= {row: e for row, e in rows.items() if isinstance(e, Refused)}
+        seen = {row: e for row, e in rows.items() if not isinstance(e, Refused)}
+        if seen:
+            answers = run.answer(seen)
+            tables.append(answers.table)
+            files.update(answers.files)
+    refused |= run.looking.passed_over()
     return _table(run, refused, tables), refused, files
 
 
 def _with_dicom(
-    run: _Run, table: pd.DataFrame, outlines: dict[str, bytes]
+    run: _Run, metadata: Metadata, table: pd.DataFrame, outlines: dict[str, bytes]
 ) -> tuple[pd.DataFrame, dict[str, bytes]]:
     """Add DICOM files to the outlines where they are asked for, and name them in the table."""
-    if run.config.dicom == "none" or not isinstance(run.metadata, SegmenterMetadata):
+    if run.config.dicom == "none" or not isinstance(metadata, SegmenterMetadata):
         return table, outlines
     from maskwise.prediction.dicom.writing import Source, write_dicom  # of the extra `dicom`
 
-    source = Source(run.found.root, run.found.scans, run.reading)
-    table, files = write_dicom(source, table, outlines, run.metadata, run.config.dicom)
+    found = run.looking.found
+    source = Source(found.root, found.scans, run.looking.reading)
+    table, files = write_dicom(source, table, outlines, metadata, run.config.dicom)
     return table, outlines | files
-
-
-def _chunks(scans: Sequence[Scan]) -> Iterator[Sequence[Scan]]:
-    return (scans[start : start + AT_ONCE] for start in range(0, len(scans), AT_ONCE))
 
 
 def _table(
     run: _Run, refused: Mapping[int, Refused], answers: list[pd.DataFrame]
 ) -> pd.DataFrame:
-    rows = [(scan.path, scan.frame) for scan in run.found.scans]
-    rows += [(path, 0) for path, _ in run.found.passed_over]
+    rows = [(scan.path, scan.frame) for scan in run.looking.found.scans]
+    rows += [(path, 0) for path, _ in run.looking.found.passed_over]
     table = pd.DataFrame(rows, columns=["path", "frame"])
     table["refused"] = [refused[row].detail if row in refused else "" for row in table.index]
     if answers:
@@ -329,16 +275,28 @@ def _table(
     return table.fillna(dict.fromkeys(texts, ""))
 
 
-def _cards(run: _Run, table: pd.DataFrame, outlines: Mapping[str, bytes]) -> list[Card]:
+def _cards(
+    run: _Run,
+    table: pd.DataFrame,
+    outlines: Mapping[str, bytes],
+    alike: TrainingScans | None,
+) -> list[Card]:
     """Read what the page shows once more: memory stays flat however many scans there are."""
-    cards, shown = [], table.head(run.config.shown)
-    looks = run.read(
-        _chunks([run.found.scans[cast(int, position)] for position in shown.index])
-    )
-    for look, (_, row) in zip(looks, shown.iterrows(), strict=True):
-        if isinstance(look, Refused):
-            continue  # It was there a moment ago; the table keeps its prediction.
-        figures = run.kind.figures(row, outlines)
-        picture = thumbnail(look.intensities)
-        cards.append(Card(row["called"], row["prediction"], figures, picture))
+    cards: list[Card] = []
+    shown, scans = table.head(run.config.shown), run.looking.found.scans
+    looks = run.looking.read([scans[cast(int, position)] for position in shown.index])
+    for start in range(0, len(shown), SCANS_AT_ONCE):
+        rows = [row for _, row in shown.iloc[start : start + SCANS_AT_ONCE].iterrows()]
+        # One that is refused was there a moment ago; the table keeps its prediction.
+        read = [
+            (row, look)
+            for row, look in zip(rows, looks, strict=False)
+            if isinstance(look, Look)
+        ]
+        seen = [look for _, look in read]
+        nearest = nearest_to(run.looking, alike, seen, run.config.neighbours)
+        for (row, look), neighbours in zip(read, nearest, strict=True):
+            figures = run.kind.figures(row, outlines)
+            picture = thumbnail(look.intensities)
+            cards.append(Card(row["called"], row["prediction"], figures, picture, neighbours))
     return cards

@@ -32,6 +32,7 @@ def vote(
     shown: Floats,
     neighbours: int,
     temperature: float,
+    apart: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Floats:
     """Return the share of the votes that each class gets, ``(Q, K)``.
 
@@ -45,11 +46,16 @@ def vote(
         shown: ``(N, K)``, 1 where a training image shows a class.
         neighbours: k; all of them where there are fewer.
         temperature: as above.
+        apart: codes ``(Q,)`` and ``(N,)`` of whose images they are: nobody is asked about what
+            shows the same patient. Some other's image must be left.
     """
     k, sides = min(neighbours, len(bank)), _unit(bank)
     shares = []
     for start in range(0, len(queries), IMAGES_AT_ONCE):
         similar = _unit(queries[start : start + IMAGES_AT_ONCE]) @ sides.T  # (B, N)
+        if apart is not None:
+            own = apart[0][start : start + IMAGES_AT_ONCE]
+            similar[np.equal.outer(own, apart[1])] = -np.inf  # which weighs nothing
         # A stable order: of equally similar ones the first votes, on every machine.
         nearest = np.argsort(-similar, axis=1, kind="stable")[:, :k]
         closeness = np.take_along_axis(similar, nearest, axis=1)
