@@ -1,4 +1,4 @@
-# The whole interface: run, test, check, viz, lineage; coverage is for CI. Needs CPython 3.11 to 3.13 and make; no GPU.
+# The whole interface: run, test, check, viz, lineage, docs, wheel; coverage is for CI. Needs CPython 3.11 to 3.13 and make; no GPU.
 # The newest of the three that runs; a command of that name may be a shim that only refuses.
 # `make PYTHON=python3.11` names another, for a .venv that is not there yet.
 PYTHON ?= $(or $(firstword $(foreach name,python3.13 python3.12 python3.11,$(shell \
@@ -10,7 +10,7 @@ CODE := src tests benchmarks notebooks .ci
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: run test coverage check format viz lineage
+.PHONY: run test coverage check format viz lineage docs wheel
 
 run: $(READY)
 	$(BIN)/kedro run
@@ -40,6 +40,16 @@ viz: $(READY)
 lineage: $(READY)
 	$(BIN)/python -m maskwise.lineage site
 	@echo "The lineage is in site; to look at it: $(BIN)/python -m http.server -d site"
+
+# Links and anchors that lead nowhere fail, and so does whatever the pages would ask of a server.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python .ci/site.py build/docs
+	@echo "The documentation is in build/docs/index.html"
+
+# The package as a file, and the lines of docs/hand_on.md run where nothing is but what it asks for.
+wheel: $(READY)
+	$(BIN)/python .ci/wheel.py build/wheel
 
 # torch first and by its exact version, so that nothing else chooses a build of it.
 $(READY): pyproject.toml constraints.txt

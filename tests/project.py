@@ -155,6 +155,9 @@ def _leave_out_others(
         for path in (project.root / "conf/base" / folder).glob("parameters_*.yml"):
             if path.stem.removeprefix("parameters_") not in kept:
                 path.unlink()
+    for path in (project.root / "conf/base/studies").glob("*_study.yml"):
+        if path.stem.removesuffix("_study") not in sources:
+            path.unlink()
 
 
 def _merge(path: Path, other: Path) -> None:

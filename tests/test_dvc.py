@@ -108,6 +108,7 @@ def test_a_run_that_dvc_was_told_of_is_up_to_date_and_leaves_git_clean(
     [
         ("parameters_report", "report__images", 2, {"report@phantom"}),
         ("parameters_evaluate", "evaluate__draws", 300, EVALUATION),
+        ("studies/phantom_study", "report__study__phantom__ethics", "none", EVALUATION),
         ("experiment", "experiment__fractions", [1.0, 0.5], FINETUNING),
         # Which Kedro refuses: stale, so that `dvc repro` meets the refusal.
         ("experiment", "experiment__sources__phantom", {"recipes": ["scratch"]}, EVALUATION),

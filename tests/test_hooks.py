@@ -28,6 +28,7 @@ from maskwise.checks import (
     check_idle,
     check_labels,
     check_parameters,
+    check_subgroups,
     check_task,
     check_typed,
     check_weights,
@@ -124,6 +125,22 @@ def test_a_misspelt_key_of_a_stage_that_does_not_run_is_refused_too() -> None:
             "report.titles: there is no recipe 'dqnn'; did you mean 'dqn'?",
         ),
         (
+            {"evaluate": {"referee": {"busy": {}}}},
+            "evaluate.referee.busy: there is no source 'busy'; did you mean 'busi'?",
+        ),
+        (
+            {"evaluate": {"referee": {"busi": {"recipe": "dqnn"}}}},
+            "evaluate.referee.busi.recipe: there is no recipe 'dqnn'; did you mean 'dqn'?",
+        ),
+        (
+            {"report": {"study": {"busy": {}}}},
+            "report.study.busy: there is no source 'busy'; did you mean 'busi'?",
+        ),
+        (
+            {"report": {"study": {"busi": {"ethic": "none"}}}},
+            "report.study.busi.ethic: there is no such option; did you mean 'ethics'?",
+        ),
+        (
             {"report": {"metric": "macro_aurok"}},
             "report.metric: there is no metric 'macro_aurok'; did you mean 'macro_auroc'?",
         ),
@@ -138,6 +155,20 @@ def test_a_misspelt_name_that_only_the_last_stages_read_is_refused_before_the_fi
 def test_a_recipe_that_no_study_takes_may_be_named() -> None:
     named = {"against": "imagenet", "pairs": [["dqn_shuffled", "scratch"]]}
     check_parameters(load(evaluate=named), [STUDIES["phantom"]], KNOWN)
+
+
+def test_a_subgroup_that_no_image_has_is_refused_when_the_files_were_read() -> None:
+    columns = ["image_id", "patient", "sex", "label_diagnosis"]
+
+    def check(*subgroups: str) -> None:
+        asked = {"referee": {"busi": {"subgroups": list(subgroups)}}}
+        check_subgroups(load(evaluate=asked), STUDIES["busi"], columns)
+
+    check("sex", "diagnosis", "label_diagnosis")
+    with pytest.raises(UserError, match=r"busi\.subgroups: .* 'diagnosys'; did you mean 'diag"):
+        check("diagnosys")
+    with pytest.raises(UserError, match=r"no column 'site'; choose from .*lesion_size, sex"):
+        check("site")
 
 
 def test_every_metric_that_is_better_when_larger_may_rank_the_recipes() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,9 +16,18 @@ if TYPE_CHECKING:
     from maskwise.encoders.classifier import Classifier
     from maskwise.encoders.contract import Encoder
     from maskwise.encoders.segmenter import Segmenter
+    from maskwise.exporting.export import Exported
     from maskwise.scans.reading import Reading
 
-__all__ = ["__version__", "embed", "load_encoder", "load_model", "predict", "read"]
+__all__ = [
+    "__version__",
+    "embed",
+    "export",
+    "load_encoder",
+    "load_model",
+    "predict",
+    "read",
+]
 __version__ = "0.1.0"
 
 # torch takes seconds to import, and `kedro --help` imports this package: so imports are late.
@@ -141,8 +151,61 @@ def embed(
         return embed(paths, encoder, options)
 
 
+def export(
+    model: str | Path | Encoder | Classifier | Segmenter,
+    path: str | Path,
+    *,
+    images: Sequence[str | Path | NDArray[Any]] | None = None,
+    opset: int | None = None,
+    preparation: str = "inside",
+    tolerance: float = 1e-4,
+) -> Exported:
+    """Write an encoder or a model for programs that have not this package; say how near it is.
+
+    ``path`` ends in ``.onnx`` (needs the extra ``export``), or in ``.pt2`` for
+    ``torch.export.load``. The graph takes raw images ``(batch, channels, height, width)`` of
+    any batch and size and prepares them itself; what it leaves to its user stands in the
+    file's metadata under ``maskwise``, JSON, beside all that our own file says. An encoder
+    answers ``pooled`` and each ``stage_<i>``, a classifier ``probabilities`` and ``logits``,
+    a segmenter ``probabilities`` of each pixel of the network.
+
+    Before it is written, the graph is run over images and held against torch, which sees them
+    prepared by ``prepare``. The same model gives the same bytes with the same versions of
+    torch and onnx.
+
+    Args:
+        model: its file, or what ``load_encoder`` or ``load_model`` returned.
+        path: what is written, whole or not at all.
+        images: to check with: raw arrays ``(h, w)`` or ``(h, w, c)``, or files, which need the
+            extra ``pipeline``; by default some are drawn.
+        opset: of ONNX; by default the oldest that has all operators.
+        preparation: ``inside`` the graph, or ``outside``: then it takes what ``prepare``
+            returns.
+        tolerance: the largest difference from torch, as a share of an answer's largest value.
+
+    Raises:
+        UserError: if the graph differs from torch by more, the opset lacks an operator, or the
+            model's file is none.
+    """
+    with _extra("maskwise.export", "export"):
+        from maskwise.exporting.export import export
+
+        return export(model, path, _arrays(images), opset, preparation, tolerance)
+
+
+def _arrays(images: Sequence[str | Path | NDArray[Any]] | None) -> list[NDArray[Any]] | None:
+    """Read those of ``images`` that are files."""
+    if images is None:
+        return None
+    return [read(each) if isinstance(each, str | PathLike) else each for each in images]
+
+
+def _pipeline_extra(what: str) -> AbstractContextManager[None]:
+    return _extra(what, "pipeline")
+
+
 @contextmanager
-def _pipeline_extra(what: str) -> Iterator[None]:
+def _extra(what: str, extra: str) -> Iterator[None]:
     from maskwise.errors import UserError
 
     try:
@@ -150,5 +213,5 @@ def _pipeline_extra(what: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise UserError(
             f"{what} needs {error.name}, which is not installed: "
-            'pip install "maskwise[pipeline]"'
+            f'pip install "maskwise[{extra}]"'
         ) from None

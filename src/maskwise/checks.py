@@ -12,6 +12,8 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from maskwise.errors import UserError, cut, hint, joined, shown
+from maskwise.evaluate.referee.columns import LABEL, known_columns
+from maskwise.evaluate.referee.config import LESION_SIZE, Referee
 from maskwise.finetune.multilabel.task import MultilabelConfig
 from maskwise.pipelines import parsing
 from maskwise.replicates import EXPERIMENT, RAW_ROOT, Replicate, Study
@@ -122,7 +124,7 @@ def _attempts(
         found = partial(_block, parameters, stage, f"conf/base/parameters_{stage}.yml")
         yield partial(_attempt, parse_stage, found, stage)
     yield partial(_check_compared, parameters, known)
-    yield partial(_check_shown, parameters, known.recipes)
+    yield partial(_check_shown, parameters, known)
     for study in studies:
         source = study.source
         file = f"conf/base/sources/parameters_{source}.yml"
@@ -157,19 +159,28 @@ def _check_compared(parameters: Mapping[str, Any], known: Names) -> None:
             problems.append(_unknown(metric, "metric", primary.metric, rankings()))
         pairs = primary.comparisons
         named += [(f"{where}.comparisons", name) for pair in pairs for name in pair]
+    for source, asked in config.referee.items():
+        where = f"referee.{source}"
+        problems.append(_unknown(f"evaluate.{where}", "source", source, known.sources))
+        named += [(f"{where}.recipe", asked.recipe)] if asked.recipe is not None else []
     problems += [
         _unknown(f"evaluate.{key}", "recipe", name, known.recipes) for key, name in named
     ]
     _refuse(problems)
 
 
-def _check_shown(parameters: Mapping[str, Any], recipes: frozenset[str]) -> None:
-    """Raise ``UserError`` where the page ranks by no metric, or gives a title to no recipe."""
+def _check_shown(parameters: Mapping[str, Any], known: Names) -> None:
+    """Raise ``UserError`` where a page names a metric, recipe or source that there is not."""
     config = parsing.report(parameters.get("report", {}), "report")
-    titles = (_unknown("report.titles", "recipe", name, recipes) for name in config.titles)
+    titles = (
+        _unknown("report.titles", "recipe", name, known.recipes) for name in config.titles
+    )
+    studies = (
+        _unknown(f"report.study.{name}", "source", name, known.sources) for name in config.study
+    )
     named = [] if config.metric is None else [config.metric]
     metrics = (_unknown("report.metric", "metric", name, rankings()) for name in named)
-    _refuse([*metrics, *titles])
+    _refuse([*metrics, *titles, *studies])
 
 
 def _unknown(where: str, kind: str, name: str, known: Collection[str]) -> str:
@@ -333,6 +344,27 @@ def check_task(parameters: Mapping[str, Any], study: Study, columns: Iterable[st
     known = [name.removeprefix("label_") for name in columns if name.startswith("label_")]
     if label is not None:
         _refuse([_unknown(f"{where}.task.label", "label", label, known)])
+
+
+def check_subgroups(
+    parameters: Mapping[str, Any], study: Study, columns: Iterable[str]
+) -> None:
+    """Raise ``UserError`` where a referee's subgroup is no column of the source's manifest.
+
+    As ``check_task``: when the files were read, and before an encoder is trained for hours.
+
+    Args:
+        parameters: All parameters, checked.
+        study: The source whose images they are.
+        columns: Of the source's manifest.
+    """
+    config = parsing.evaluate(parameters["evaluate"], "evaluate")
+    asked = config.referee.get(study.source, Referee())
+    known = [*known_columns(columns), LESION_SIZE]
+    where = f"evaluate.referee.{study.source}.subgroups"
+    _refuse(
+        _unknown(where, "column", name.removeprefix(LABEL), known) for name in asked.subgroups
+    )
 
 
 def check_terms(parameters: Mapping[str, Any], study: Study, images: Any) -> None:

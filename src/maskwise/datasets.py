@@ -192,6 +192,12 @@ class PairedDataset(TableDataset):
     columns = "PAIRED"
 
 
+class RefereeTableDataset(TableDataset):
+    """The same figures, one a row."""
+
+    columns = "REFEREE"
+
+
 class TrialsDataset(TableDataset):
     """The trials of a study of tune."""
 
@@ -413,6 +419,12 @@ class ScoresDataset(JsonDataset):
     """What evaluate found."""
 
     keys = ("scores", "notes", "draws", "test", "weigh", "n_images", "n_groups", "n_seeds")
+
+
+class RefereeDataset(JsonDataset):
+    """What a referee asks of one recipe."""
+
+    keys = ("recipe", "mode", "fraction", "chosen", "classes", "subgroups", "errors")
 
 
 class TextDataset(ArtefactDataset):

@@ -25,7 +25,7 @@ _LISTS = ("recipes", "seeds", "fractions")
 _NOT_SHOWN = re.compile(
     r"^ *- data/\S+/"
     r"(store|models|predictions|scores\.json|paired\.csv|label_efficiency\.png"
-    r"|study_\w+\.\w+)\n",
+    r"|study_\w+\.\w+|referee\.(json|html))\n",
     re.MULTILINE,
 )
 """What the report of a source without labels neither reads nor writes."""

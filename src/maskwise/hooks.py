@@ -154,12 +154,14 @@ def _check_task(inputs: dict[str, Any], catalog: Any) -> None:
         source, _, kind = name.partition(".")
         table = {"manifest": artefact, "store": getattr(artefact, "index", None)}.get(kind)
         if table is not None:
-            from maskwise.checks import check_task, check_terms
+            from maskwise.checks import check_subgroups, check_task, check_terms
 
             parameters = catalog.load("parameters")
             study = parse_studies(parameters["experiment"])[source]
             check_task(parameters, study, table.columns)
             check_terms(parameters, study, table)
+            if kind == "manifest":
+                check_subgroups(parameters, study, table.columns)
 
 
 def _pages(pipeline: Pipeline) -> list[str]:

@@ -14,6 +14,7 @@ CONFIG_LOADER_ARGS = {
             "sources/parameters_*",
             "recipes/parameters_*",
             "experiment*",
+            "studies/*_study*",
         ]
     },
     # Kedro's default would drop all of a block of which conf/local changes one key.

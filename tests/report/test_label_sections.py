@@ -5,12 +5,15 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from maskwise.evaluate.config import EvaluateConfig
+from maskwise.evaluate.referee.stage import Images, referee
 from maskwise.report.cautions import cautions
 from maskwise.report.elements import Table
 from maskwise.report.facts import read_facts
 from maskwise.report.headline import headline
 from maskwise.report.inputs import Report, ReportInputs
 from maskwise.report.page import render
+from maskwise.report.referee.page import render_referee
 from maskwise.report.sections import data, labels, numbers
 from report.marked import marked_study
 from report.synthetic import plain
@@ -131,3 +134,15 @@ def test_subsets_without_a_label_at_all_break_nothing(marked: ReportInputs) -> N
     none = marked.subsets.assign(label="none of them")
     assert read_facts(replace(marked, subsets=none)).labelled(1.0)["images"].sum() > 0
     assert isinstance(none, pd.DataFrame)
+
+
+def test_a_referee_is_shown_each_label_by_itself(marked: ReportInputs) -> None:
+    manifest = marked.manifest.assign(patient=None)
+    assert marked.store is not None
+    images, config = Images(manifest, marked.store), EvaluateConfig(draws=199)
+    found = referee(marked.predictions, marked.subsets, images, config, "marks", "multilabel")
+    assert found["n_patients"] is None
+    text = plain(render_referee(marked, found))
+    assert "AUROC against images without it" in text
+    assert "Confusion of low" in text
+    assert f"{found['n_images']} test images of {found['n_groups']} groups" in text

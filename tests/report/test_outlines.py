@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from maskwise.errors import UserError
+from maskwise.evaluate.referee.config import Referee
+from maskwise.evaluate.referee.stage import Images, referee
 from maskwise.evaluate.stage import EvaluateConfig, evaluate
 from maskwise.report.cautions import cautions
 from maskwise.report.elements import Paragraph, Pictures, Table
@@ -19,6 +21,7 @@ from maskwise.report.inputs import ReportConfig, ReportInputs
 from maskwise.report.names import without_names
 from maskwise.report.outlines import mean_dice, read_outlined
 from maskwise.report.page import render
+from maskwise.report.referee.page import render_referee
 from maskwise.report.sections import data, outlines
 from report.outlined import outlined_study, pair_of_duplicates
 from report.synthetic import plain, study
@@ -218,3 +221,21 @@ def test_truth_is_solid_and_the_network_dashed(classes: list[str]) -> None:
     dashes = [each.get_linestyle()[0][1] for each in drawn]
     assert [each is None for each in dashes] == [True, False] * len(classes)
     assert len(figure.axes) == 8  # two rows
+
+
+def test_a_referee_is_shown_subgroups_by_the_size_of_lesions_and_told_what_does_not_apply(
+    outlined: ReportInputs,
+) -> None:
+    manifest = outlined.manifest.assign(patient=outlined.manifest["group"])
+    options = Referee(subgroups=("lesion_size",), bands={"lesion_size": (8.0,)}, smallest=2)
+    config = EvaluateConfig(draws=199, referee={"blobs": options})
+    assert outlined.store is not None
+    images = Images(manifest, outlined.store)
+    found = referee(outlined.predictions, outlined.subsets, images, config, "blobs", "lesion")
+    (column,) = found["subgroups"]
+    assert sum(each["n_images"] for each in column["groups"]) == found["n_images"]
+    assert any(each["figures"] for each in column["groups"])
+    assert found["chosen"]["rule"] == "validation"
+    text = plain(render_referee(outlined, found))
+    assert "do not apply to outlines" in text
+    assert "Lesion size (" in text

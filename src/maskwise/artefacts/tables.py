@@ -99,6 +99,25 @@ LABEL_EFFICIENCY = (
 """``label_efficiency.csv``: one row per point of a curve; the ``n_`` are of the labelled
 training images, the mean over seeds."""
 
+REFEREE = (
+    "recipe",
+    "mode",
+    "fraction",
+    "part",
+    "class",
+    "at",
+    "figure",
+    "value",
+    "low",
+    "high",
+    "n_images",
+    "n_groups",
+    "n_patients",
+)
+"""``referee.csv``: one row per figure of the page for referees; ``at`` says at which threshold,
+in which bin, or of which subgroup; the ``n_`` are of the test images that show the class, or of
+the subgroup."""
+
 TRIALS = (
     "trial",
     "state",

@@ -54,6 +54,11 @@ class Arrangement:
         """Networks behind each repetition, the fewest."""
         return min(map(len, self.repetitions))
 
+    @property
+    def tested(self) -> tuple[TestSet, ...]:
+        """What each repetition was tested on: of folds another part, else the same images."""
+        return self.tests if self.folds else self.tests[:1] * len(self.repetitions)
+
     def images(self) -> pd.DataFrame:
         """Return the distinct test images: ``image_id, truth, group``."""
         parts = [

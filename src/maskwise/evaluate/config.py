@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from maskwise.bounds import Seed, Within
 from maskwise.errors import shown
+from maskwise.evaluate.referee.config import Referee
 
 EmptyMasks = Literal["one", "skip", "zero"]
 
@@ -99,6 +100,8 @@ class EvaluateConfig:
     """Further comparisons, recipe minus other; those with an absent recipe are ignored."""
     primary: Mapping[str, Primary] = field(default_factory=dict)
     """Source -> its primary comparisons. They alone get a p; all else is exploration."""
+    referee: Mapping[str, Referee] = field(default_factory=dict)
+    """Source -> what its page for referees is asked for; see ``evaluate.referee``."""
     test: Literal["bootstrap", "sign_flip"] = "bootstrap"
     """Where p comes from: the draws of the interval, or all sign flips of the seeds'
     differences (8 to 16 seeds, no folds)."""

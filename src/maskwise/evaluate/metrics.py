@@ -104,7 +104,7 @@ def calibration_error(
     """
     highest = probabilities.max(axis=1)
     excess = (probabilities.argmax(axis=1) == truth) - highest
-    by_bin = _bins(highest, bins) * excess[:, None]  # (n, bins)
+    by_bin = in_bins(highest, bins) * excess[:, None]  # (n, bins)
     return share(np.abs(weights.T @ by_bin).sum(axis=1), weights.sum(axis=0))
 
 
@@ -122,20 +122,30 @@ def calibration_error_if_perfect(
     probability that the predictions state, for all images of a group at once: duplicates are
     right or wrong together. ``weights`` and ``groups`` are ``(n,)``.
     """
-    highest = probabilities.max(axis=1)
-    weighed = _bins(highest, bins) * weights[:, None]  # (n, bins)
-    step, errors = max(1, _BLOCK // len(highest)), []
+    return error_if_perfect(probabilities.max(axis=1), weights, groups, bins, generator)
+
+
+def error_if_perfect(
+    stated: Floats,
+    weights: Floats,
+    groups: Codes,
+    bins: int,
+    generator: np.random.Generator,
+) -> float:
+    """Return the calibration error of ``stated`` ``(n,)`` if all of them held."""
+    weighed = in_bins(stated, bins) * weights[:, None]  # (n, bins)
+    step, errors = max(1, _BLOCK // len(stated)), []
     number_of_groups = int(groups.max()) + 1
     for first in range(0, SIMULATIONS, step):
         number = min(step, SIMULATIONS - first)
-        right = generator.random((number, number_of_groups))[:, groups] < highest
-        errors.append(np.abs((right - highest) @ weighed).sum(axis=1) / weights.sum())
+        right = generator.random((number, number_of_groups))[:, groups] < stated
+        errors.append(np.abs((right - stated) @ weighed).sum(axis=1) / weights.sum())
     return float(np.concatenate(errors).mean())
 
 
-def _bins(highest: Floats, bins: int) -> NDArray[np.bool_]:
-    """Return ``(n, bins)``: which bin of equal width holds each top probability."""
-    place = np.clip(np.ceil(highest * bins).astype(np.int64) - 1, 0, bins - 1)
+def in_bins(stated: Floats, bins: int) -> NDArray[np.bool_]:
+    """Return ``(n, bins)``: which bin of equal width holds each stated probability."""
+    place = np.clip(np.ceil(stated * bins).astype(np.int64) - 1, 0, bins - 1)
     inside: NDArray[np.bool_] = np.equal.outer(place, np.arange(bins))
     return inside
 

@@ -48,7 +48,14 @@ class Weights:
         return self._of(self.test.group[first])
 
     def _of(self, group: NDArray[np.int64]) -> Floats:
-        """Return 1 per row, or 1 / (rows of its group), times how often the group was drawn."""
-        own = np.ones(len(group)) if self.weigh == "image" else 1.0 / np.bincount(group)[group]
-        weights: Floats = own[:, None] * self.draws.groups[group]
+        """Return what a row counts, times how often its group was drawn."""
+        weights: Floats = own_weight(group, self.weigh)[:, None] * self.draws.groups[group]
         return weights
+
+
+def own_weight(group: NDArray[np.int64], weigh: Weigh) -> Floats:
+    """Return what each row counts by itself, ``(n,)``: 1, or 1 / (rows of its group)."""
+    if weigh == "image":
+        return np.ones(len(group))
+    own: Floats = 1.0 / np.bincount(group)[group]
+    return own

@@ -37,22 +37,33 @@ def collect_predictions(*tables: Any, replicates: tuple[Replicate, ...]) -> Pred
 
 @stands_alone
 def evaluate(
-    options: dict[str, Any], settings: dict[str, Any], *predicted: Predicted, source: str
-) -> tuple[dict[str, Any], dict[str, Any], Any, Any]:
+    options: dict[str, Any],
+    settings: dict[str, Any],
+    manifest: Any,
+    store: Any,
+    *predicted: Predicted,
+    source: str,
+) -> tuple[Any, ...]:
     """Score all replicates of the source: the only reader of the test split's truth."""
     from maskwise.evaluate import stage
+    from maskwise.evaluate.referee.stage import Images, referee
+    from maskwise.evaluate.referee.table import referee_table
     from maskwise.pipelines import parsing
 
     everything = join(*predicted)
     budget = parsing.finetune_source(settings, f"{source}.finetune")
-    result = stage.evaluate(
-        everything.predictions,
-        everything.subsets,
-        parsing.evaluate(options, "evaluate"),
-        source,
-        budget.task.scored_as,
+    config, task = parsing.evaluate(options, "evaluate"), budget.task.scored_as
+    result = stage.evaluate(everything.predictions, everything.subsets, config, source, task)
+    images = Images(manifest, store)
+    asked = referee(everything.predictions, everything.subsets, images, config, source, task)
+    return (
+        result.scores,
+        headline(result.scores),
+        result.paired,
+        result.label_efficiency,
+        asked,
+        referee_table(asked),
     )
-    return result.scores, headline(result.scores), result.paired, result.label_efficiency
 
 
 def headline(scores: dict[str, Any]) -> dict[str, Any]:
@@ -88,11 +99,19 @@ def create_pipeline(study: Study) -> Pipeline:
     Joined inside the recipe's namespace, because what a replicate writes and no node in
     its namespace reads would appear on kedro-viz's first page, once per seed.
     """
-    artefacts = ("scores", "metrics", "paired", "label_efficiency")
+    artefacts = (
+        "scores",
+        "metrics",
+        "paired",
+        "label_efficiency",
+        "referee",
+        "referee_table",
+    )
+    of_images = [study.dataset(artefact) for artefact in ("manifest", "store")]
     joined = [study.collected(recipe, "predictions") for recipe in study.recipes]
     node = Node(
         bind(evaluate, source=study.source),
-        ["params:evaluate", study.parameters("finetune"), *joined],
+        ["params:evaluate", study.parameters("finetune"), *of_images, *joined],
         [study.dataset(artefact) for artefact in artefacts],
         name="evaluate",
         tags="evaluate",

@@ -13,7 +13,7 @@ from maskwise.pipelines.standing import stands_alone
 from maskwise.replicates import Replicate, Study
 
 _OF_IMAGES = ("manifest", "rejects", "data_summary", "store_summary", "splits")
-_OF_SOURCE = (*_OF_IMAGES, "scores", "paired", "store")
+_OF_SOURCE = (*_OF_IMAGES, "scores", "paired", "store", "referee")
 _WRITTEN = (
     "report",
     "figure",
@@ -23,6 +23,7 @@ _WRITTEN = (
     "study_latex",
     "study_svg",
     "study_pdf",
+    "referee_page",
 )
 """Artefacts of ``report``; the first is the page."""
 
@@ -161,8 +162,10 @@ def report(
     from maskwise.pretrain.diagnostics.symptoms import warnings
     from maskwise.report import page
     from maskwise.report.inputs import ReportInputs
+    from maskwise.report.referee.page import render_referee
 
     of_source = dict(zip(_OF_SOURCE, artefacts, strict=False))
+    asked = of_source.pop("referee")
     rest = artefacts[len(_OF_SOURCE) :]
     count = len(study.recipes)
     recipes = dict(zip(study.recipes, rest[:count], strict=True))
@@ -170,25 +173,24 @@ def report(
     trained: list[Trained] = list(rest[2 * count :])
     histories = {run: table for one in trained for run, table in one.histories.items()}
     everything = join(*predicted)
-    result = page.render(
-        ReportInputs(
-            source=study.source,
-            generated=study.generated,
-            **of_source,
-            subsets=everything.subsets,
-            predictions=everything.predictions,
-            histories=histories,
-            galleries={run: one for each in trained for run, one in each.galleries.items()},
-            weights={run: one for each in trained for run, one in each.weights.items()},
-            models={run: path for each in trained for run, path in each.models.items()},
-            agents={run: one for each in trained for run, one in each.agents.items()},
-            recipes=recipes,
-            settings=settings,
-            deterministic=parsing.pretrain(loop, "pretrain").deterministic,
-            config=parsing.report(options, "report"),
-            warnings={run: warnings(table) for run, table in histories.items()},
-        )
+    inputs = ReportInputs(
+        source=study.source,
+        generated=study.generated,
+        **of_source,
+        subsets=everything.subsets,
+        predictions=everything.predictions,
+        histories=histories,
+        galleries={run: one for each in trained for run, one in each.galleries.items()},
+        weights={run: one for each in trained for run, one in each.weights.items()},
+        models={run: path for each in trained for run, path in each.models.items()},
+        agents={run: one for each in trained for run, one in each.agents.items()},
+        recipes=recipes,
+        settings=settings,
+        deterministic=parsing.pretrain(loop, "pretrain").deterministic,
+        config=parsing.report(options, "report"),
+        warnings={run: warnings(table) for run, table in histories.items()},
     )
+    result = page.render(inputs)
     # In the order of ``_WRITTEN``.
     return (
         result.html,
@@ -199,6 +201,7 @@ def report(
         result.study_latex,
         result.study_svg,
         result.study_pdf,
+        render_referee(inputs, asked),
     )
 
 

@@ -9,6 +9,7 @@ from maskwise.bounds import Within
 from maskwise.config import parse
 from maskwise.errors import UserError, shown
 from maskwise.prediction.aggregation import Per, Rule
+from maskwise.prediction.dicom import DicomOutlines
 from maskwise.prediction.looking import LookConfig
 
 
@@ -21,6 +22,8 @@ class PredictConfig(LookConfig):
     probability of each scan's prediction, class by class, or the area of all outlines."""
     shown: Annotated[int, Within(1, 10_000)] = 200
     """Scans on the page at most; the table holds all."""
+    dicom: DicomOutlines = "none"
+    """Outlines of DICOM scans as DICOM, too: segmentations, pictures with outlines, or both."""
     embeddings: Path | None = None
     """What embed made of the model's source with the model's own file: the page then shows
     beside each scan the training scans most like it."""

@@ -25,6 +25,11 @@ def predict(
     An outline's file is the stage's; without one, there is no column that names it.
     """
     config = parse(PredictConfig, options, "predict")
+    if config.dicom != "none":
+        raise UserError(
+            "predict.dicom: a script gets the table alone; run the stage, which writes files: "
+            "kedro run --pipelines predict --params predict.dicom=segmentation,…"
+        )
     places = [paths] if isinstance(paths, str | Path) else list(paths)
     if not places or not all(isinstance(place, str | Path) for place in places):
         raise UserError(f"paths: {shown(paths)} is not a folder, table, file or list of files")

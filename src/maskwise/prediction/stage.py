@@ -26,6 +26,7 @@ from maskwise.prediction.aggregation import RULES, Units, aggregate, units_of
 from maskwise.prediction.classes import Classes
 from maskwise.prediction.config import PredictConfig, options_of, parse_request
 from maskwise.prediction.contracts import Answers, Card, Look, ModelKind, Refused
+from maskwise.prediction.dicom import check_dicom
 from maskwise.prediction.header import HASH_DIGITS, describe
 from maskwise.prediction.labels import Labels
 from maskwise.prediction.limits import Told
@@ -74,12 +75,14 @@ class Predicted:
     table: pd.DataFrame
     """One row per scan or file: ``path, frame, prediction``, then of a classifier ``p_<class>``
     (calibrated), where a scan may have several labels ``called_<label>`` as well, of a
-    segmenter ``area_<class>`` and ``outline``; where a coverage is asked for
-    ``conformal_p_<answer>`` and ``set``, or ``set_<label>``; ``typicality`` and ``unlike``;
-    ``model`` and ``data_hash``, the first digits of what the header says in full; and
-    ``refused``, the reason why there is no prediction."""
+    segmenter ``area_<class>`` and ``outline`` (with ``dicom`` also ``segmentation``,
+    ``capture`` and ``no_dicom``); where a coverage is asked for ``conformal_p_<answer>`` and
+    ``set``, or ``set_<label>``; ``typicality`` and ``unlike``; ``model`` and ``data_hash``, the
+    first digits of what the header says in full; and ``refused``, the reason why there is no
+    prediction."""
     outlines: dict[str, bytes]
-    """PNG files by the names in the column ``outline``; none of a classifier."""
+    """PNG files by the names in the column ``outline``, and DICOM files; none of a
+    classifier."""
     page: str
     """HTML, needs no other file."""
     aggregated: pd.DataFrame
@@ -120,6 +123,7 @@ def predict(
         kind = run.kind
         seen = kind.order(table[table["refused"].eq("")], config.sort_by)
         cards = _cards(run, seen.assign(called=called(seen, names)), outlines, alike)
+        table, outlines = _with_dicom(run, metadata, table, outlines)
     summary = Summary(
         metadata, model.name, scans.name, table, refused, config.sort_by, names, told
     )
@@ -182,6 +186,8 @@ def _check(config: PredictConfig, metadata: Metadata, model: str) -> None:
             "predict.occlusion: the model outlines, and its page draws the outlines; leave it "
             "out"
         )
+    if config.dicom != "none":
+        check_dicom(isinstance(metadata, SegmenterMetadata), model)
     if config.sort_by is not None and config.sort_by not in metadata.classes:
         raise UserError(
             f"predict.sort_by: the model has no class {shown(config.sort_by)}; "
@@ -248,6 +254,20 @@ def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, byt
             files.update(answers.files)
     refused |= run.looking.passed_over()
     return _table(run, refused, tables), refused, files
+
+
+def _with_dicom(
+    run: _Run, metadata: Metadata, table: pd.DataFrame, outlines: dict[str, bytes]
+) -> tuple[pd.DataFrame, dict[str, bytes]]:
+    """Add DICOM files to the outlines where they are asked for, and name them in the table."""
+    if run.config.dicom == "none" or not isinstance(metadata, SegmenterMetadata):
+        return table, outlines
+    from maskwise.prediction.dicom.writing import Source, write_dicom  # of the extra `dicom`
+
+    found = run.looking.found
+    source = Source(found.root, found.scans, run.looking.reading)
+    table, files = write_dicom(source, table, outlines, metadata, run.config.dicom)
+    return table, outlines | files
 
 
 def _table(

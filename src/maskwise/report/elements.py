@@ -91,6 +91,39 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Thumbnails:
+    """Small pictures, as many beside one another as there is room for."""
+
+    kind: ClassVar[str] = "thumbnails"
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One item of a checklist, and what there is to it."""
+
+    number: str
+    asks: str
+    state: str
+    """``answered``, ``in part``, ``missing`` or ``article``."""
+    answers: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+    """What pages say, each with links: what they say and where they lead."""
+    written: Sequence[tuple[str, str]]
+    """What people wrote: the option's name, and its text."""
+    lacking: Sequence[str]
+    """What is missing, in sentences."""
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """A checklist."""
+
+    kind: ClassVar[str] = "requirements"
+    caption: str
+    rows: Sequence[Requirement]
+
+
+@dataclass(frozen=True)
 class Fold:
     """Blocks that are shown when they are asked for; always printed."""
 
@@ -99,7 +132,19 @@ class Fold:
     elements: Sequence["Element"]
 
 
-Element = Heading | Paragraph | Items | Commands | Files | Terms | Table | Pictures | Fold
+Element = (
+    Heading
+    | Paragraph
+    | Items
+    | Commands
+    | Files
+    | Terms
+    | Table
+    | Pictures
+    | Thumbnails
+    | Requirements
+    | Fold
+)
 
 
 @dataclass(frozen=True)

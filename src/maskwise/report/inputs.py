@@ -10,6 +10,7 @@ import pandas as pd
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.store import Store
 from maskwise.bounds import Within
+from maskwise.report.study_facts import StudyFacts
 from maskwise.weights_origin import WeightsOrigin
 
 Run = tuple[str, int]
@@ -32,6 +33,8 @@ class ReportConfig:
     """Call images and rejects by their files' names, in which a patient's may be."""
     titles: dict[str, str] = field(default_factory=dict)
     """Recipe -> what it is called in print."""
+    study: Mapping[str, StudyFacts] = field(default_factory=dict)
+    """Source -> what only the people of its study know, for the checklists of referees."""
 
 
 @dataclass(frozen=True)

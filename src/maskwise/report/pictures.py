@@ -10,8 +10,10 @@ from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
+from numpy.typing import NDArray
 from PIL import Image
 
 # Everything is drawn from here, never from the reader's own matplotlibrc. DejaVu comes with
@@ -90,6 +92,16 @@ def as_png(figure: Figure, alternative: str, caption: str) -> Picture:
         # A palette is enough for grey scans and one colour scale, and a third of the size.
         image.convert("RGB").quantize(256).save(buffer, "PNG", optimize=True)
     return _picture(figure, buffer.getvalue(), "image/png", (alternative, caption))
+
+
+def thumbnail(scan: NDArray[np.float32], alternative: str, caption: str) -> Picture:
+    """Encode a scan ``(C, H, W)`` of intensities in [0, 1]: in colour, or its first channel."""
+    pixels = np.round(np.clip(scan, 0, 1) * 255).astype(np.uint8)
+    image = Image.fromarray(pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0])
+    buffer = BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    uri = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return Picture(uri, alternative, caption, max(160, image.width), max(160, image.height))
 
 
 def png_bytes(figure: Figure) -> bytes:

@@ -1,7 +1,9 @@
 """How the page was made, and how to make it again."""
 
+from collections.abc import Sequence
+
 from maskwise import __version__
-from maskwise.report.elements import Commands, Paragraph, Section
+from maskwise.report.elements import Commands, Element, Files, Paragraph, Section
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import listing
 from maskwise.report.pretraining_facts import PretrainingFacts
@@ -13,7 +15,16 @@ def build(facts: Facts) -> Section:
         f"kedro run --pipelines {facts.inputs.source} --tags evaluate   # scores alone, "
         "nothing retrained"
     )
-    return _section(facts, facts.words.artefacts, [scores])
+    beside = Files(
+        [
+            (
+                "referee.html",
+                "what a referee asks of one recipe: thresholds, calibration, subgroups, "
+                "errors, and which item of CLAIM, TRIPOD+AI and MI-CLAIM is answered where",
+            )
+        ]
+    )
+    return _section(facts, facts.words.artefacts, [scores], [beside])
 
 
 def build_pretraining(facts: PretrainingFacts) -> Section:
@@ -21,7 +32,12 @@ def build_pretraining(facts: PretrainingFacts) -> Section:
     return _section(facts, "history.csv and gallery.npz", [])
 
 
-def _section(facts: PretrainingFacts, artefacts: str, scores: list[str]) -> Section:
+def _section(
+    facts: PretrainingFacts,
+    artefacts: str,
+    scores: list[str],
+    beside: Sequence[Element] = (),
+) -> Section:
     source = facts.inputs.source
     raw = "" if facts.inputs.generated else " --params raw_root=<folder of the raw files>"
     seeds = listing(str(seed) for seed in facts.seeds)
@@ -46,4 +62,6 @@ def _section(facts: PretrainingFacts, artefacts: str, scores: list[str]) -> Sect
             f"kedro run --pipelines {source} --tags report     # this page alone",
         ]
     )
-    return Section("making", "How this was made", [Paragraph(f"{text} {again}"), commands])
+    return Section(
+        "making", "How this was made", [Paragraph(f"{text} {again}"), commands, *beside]
+    )

@@ -1,0 +1,1 @@
+"""What a referee asks of one recipe: figures at thresholds, in subgroups, and its errors."""

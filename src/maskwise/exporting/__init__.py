@@ -1,0 +1,1 @@
+"""A trained encoder or model in; a file for programs without this package out."""

@@ -1,0 +1,185 @@
+"""DICOM objects made of outlines, with highdicom: segmentations and secondary captures.
+
+Both belong to the study of the scans that they are of, and so bear its patient's name and
+number: a viewer files them by these. Nothing else that this project writes does. Their own ids
+follow from what they hold, so that the same outlines of the same scans are the same objects.
+
+What a class is in the standard's list of codes is not known here: a segment bears its name, and
+the code that says least, "Tissue".
+"""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import highdicom as hd
+import numpy as np
+import pydicom
+from highdicom.color import CIELabColor
+from numpy.typing import NDArray
+from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
+
+from maskwise.artefacts.model import SegmenterMetadata
+from maskwise.prediction.dicom.series import Series
+from maskwise.scans.dicom_header import text_of
+
+MANUFACTURER = "Maskwise"
+MODEL = "Maskwise segmenter, for research only"
+LONGEST_LABEL = 64
+"""Characters of the standard's long strings."""
+SEGMENTATION_SERIES, CAPTURE_SERIES = 1000, 2000
+"""Added to the number of the scans' series."""
+
+
+@dataclass(frozen=True)
+class Author:
+    """The model that outlined."""
+
+    metadata: SegmenterMetadata
+    colours: Sequence[str]
+    """Of its classes, "#rrggbb", over and over."""
+
+    @property
+    def serial_number(self) -> str:
+        """Of the device, which the standard asks for: what the model learnt from."""
+        return self.metadata.encoder.data_hash[:LONGEST_LABEL] or "0"
+
+    @property
+    def version(self) -> str:
+        return self.metadata.encoder.version
+
+    def colour(self, number: int) -> tuple[int, int, int]:
+        """Return red, green and blue of class ``number``, from 1."""
+        digits = self.colours[(number - 1) % len(self.colours)].lstrip("#")
+        red, green, blue = bytes.fromhex(digits)
+        return red, green, blue
+
+
+def segmentation(series: Series, classes: NDArray[np.uint8], author: Author) -> bytes:
+    """Return a DICOM segmentation of a whole series, in its frame of reference.
+
+    Args:
+        series: its slices in order.
+        classes: ``(N, h, w)``, the class of each pixel of each, 0 = none.
+        author: the model.
+    """
+    files = series.files
+    first = files[0]
+    content = hashlib.sha256(classes.tobytes()).hexdigest()
+    made = hd.seg.Segmentation(
+        source_images=files,
+        pixel_array=classes,
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=_segments(author),
+        series_instance_uid=_uid("segmentations", first, author),
+        series_number=SEGMENTATION_SERIES + int(first.get("SeriesNumber") or 0),
+        sop_instance_uid=_uid("segmentation", first, author, content),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL,
+        software_versions=author.version,
+        device_serial_number=author.serial_number,
+        content_label="OUTLINES",
+        content_description="Outlines of a model, for research only",
+        series_description="Outlines, for research only",
+        omit_empty_frames=bool(classes.any()),
+    )
+    return _file(made)
+
+
+def capture(series: Series, place: int, pixels: NDArray[np.uint8], author: Author) -> bytes:
+    """Return one image of a series as a secondary capture.
+
+    Args:
+        series: its slices in order.
+        place: of the image among them.
+        pixels: ``(h, w, 3)``, with the outlines drawn.
+        author: the model.
+    """
+    source = series.slices[place].file
+    content = hashlib.sha256(pixels.tobytes()).hexdigest()
+    made = hd.sc.SCImage(
+        pixel_array=pixels,
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        study_instance_uid=source.StudyInstanceUID,
+        series_instance_uid=_uid("captures", series.slices[0].file, author),
+        series_number=CAPTURE_SERIES + int(source.get("SeriesNumber") or 0),
+        sop_instance_uid=_uid("capture", source, author, content, str(place)),
+        instance_number=place + 1,
+        manufacturer=MANUFACTURER,
+        manufacturer_model_name=MODEL,
+        software_versions=author.version,
+        device_serial_number=author.serial_number,
+        patient_id=source.PatientID,
+        patient_name=source.PatientName,
+        patient_birth_date=source.PatientBirthDate,
+        patient_sex=source.PatientSex or None,
+        accession_number=source.AccessionNumber,
+        study_id=source.StudyID,
+        study_date=source.StudyDate,
+        study_time=source.StudyTime,
+        referring_physician_name=source.get("ReferringPhysicianName"),
+        specific_character_set=source.get("SpecificCharacterSet"),
+        series_description="Outlines drawn, for research only",
+        patient_orientation=("L", "P"),
+    )
+    _place(made, source)
+    return _file(made)
+
+
+def _segments(author: Author) -> list["hd.seg.SegmentDescription"]:
+    encoder = author.metadata.encoder
+    algorithm = hd.AlgorithmIdentificationSequence(
+        name=f"{MANUFACTURER} {encoder.source}.{encoder.recipe}.s{encoder.seed}"[
+            :LONGEST_LABEL
+        ],
+        family=codes.cid7162.ArtificialIntelligence,
+        version=author.version,
+    )
+    return [
+        hd.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=name[:LONGEST_LABEL],
+            segmented_property_category=codes.SCT.Tissue,
+            segmented_property_type=codes.SCT.Tissue,
+            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=algorithm,
+            display_color=CIELabColor.from_rgb(*author.colour(number)),
+        )
+        for number, name in enumerate(author.metadata.classes, start=1)
+    ]
+
+
+def _place(made: pydicom.Dataset, source: pydicom.Dataset) -> None:
+    """Put a capture where its source lies; where that does not say, no direction is made up."""
+    made.PatientOrientation = source.get("PatientOrientation")
+    for keyword in (
+        "FrameOfReferenceUID",
+        "ImageOrientationPatient",
+        "ImagePositionPatient",
+        "PixelSpacing",
+    ):
+        if text_of(source, keyword):
+            setattr(made, keyword, source.get(keyword))
+    reference = pydicom.Dataset()
+    reference.ReferencedSOPClassUID = source.SOPClassUID
+    reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    made.SourceImageSequence = [reference]
+
+
+def _uid(kind: str, source: pydicom.Dataset, author: Author, *content: str) -> str:
+    """Return an id that follows from what the object is made of."""
+    series = str(source.SeriesInstanceUID), str(source.SOPInstanceUID)
+    encoder = author.metadata.encoder
+    model = f"{encoder.source} {encoder.recipe} {encoder.seed}", author.serial_number
+    return str(generate_uid(entropy_srcs=[kind, *series, *model, *content]))
+
+
+def _file(made: pydicom.Dataset) -> bytes:
+    buffer = io.BytesIO()
+    made.save_as(buffer)
+    return buffer.getvalue()
