@@ -148,14 +148,15 @@ def report(
     name: str, found: "Fingerprint", doubts: tuple["Doubt", ...], project: Path, dry: bool
 ) -> Iterator[str]:
     """Yield what was found, what could not be known, and what comes next."""
+    from maskwise.fingerprint.published import PUBLISHED
     from maskwise.fingerprint.words import lines, remarks
 
     for heading, said in lines(found):
         yield f"{heading + ':':10}{said}"
     for said in remarks(found):
         yield f"Note: {said}"
-    if found.layout.source in read_studies(project):
-        shipped = found.layout.source
+    shipped = found.layout.source
+    if shipped in read_studies(project) and shipped in PUBLISHED:
         yield f"Note: the source {shipped!r} reads this layout too, with options of its own."
     file = SOURCES / f"parameters_{name}.yml"
     if dry:

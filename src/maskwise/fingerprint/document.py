@@ -9,6 +9,9 @@ import yaml
 from maskwise.fingerprint.contracts import TO_CHECK, Option, Proposal
 
 WIDTH = 100
+_AS_WRITTEN: dict[str, Any] = {"sort_keys": False, "allow_unicode": True}
+_END = "...\n"
+"""What YAML puts behind a value that stands alone."""
 
 
 class Doubt(NamedTuple):
@@ -58,7 +61,10 @@ def comment(text: str, indent: int) -> list[str]:
 
 
 def _said(option: Option) -> str:
-    return f"{option.reason} {TO_CHECK}: {option.doubt}" if option.doubt else option.reason
+    if not option.doubt:
+        return option.reason
+    end = "" if option.doubt.endswith(("?", ".")) else "."
+    return f"{option.reason} {TO_CHECK}: {option.doubt}{end}"
 
 
 def _comment(text: str, indent: int) -> Iterator[str]:
@@ -70,7 +76,12 @@ def _comment(text: str, indent: int) -> Iterator[str]:
 
 
 def _entry(key: str, value: Any, indent: int) -> list[str]:
-    text = yaml.safe_dump(
-        value, default_flow_style=True, width=10_000, sort_keys=False, allow_unicode=True
-    )
-    return [f"{' ' * indent}{key}: {text.removesuffix('...' + chr(10)).strip()}"]
+    blanks = " " * indent
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, **_AS_WRITTEN)
+    line = f"{blanks}{key}: {text.removesuffix(_END).strip()}"
+    if len(line) <= WIDTH or not isinstance(value, dict):
+        return [line]
+    return [
+        f"{blanks}{key}:",
+        *(each for name in value for each in _entry(name, value[name], indent + 2)),
+    ]

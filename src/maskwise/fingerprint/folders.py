@@ -194,8 +194,7 @@ def _patients(arranged: _Arranged, images: list[str]) -> tuple[str, Option]:
         missed = f", but {count(found.missed, 'path')} without one" if found.missed else ""
         reason = f"The group in a file's path is the patient: {found.found:,} of them{missed}."
         doubt = "is what it finds the patient? Two parts of a split must share none."
-        words = f"{found.found:,}, by file paths"
-        return words, Option("patient", found.pattern, reason, doubt)
+        return "by file paths", Option("patient", found.pattern, reason, doubt)
     doubt = (
         "no path names a patient in a way that is known here, so that images of one patient "
         "may train and test, which makes every score too good; a pattern with a group, as in "

@@ -15,8 +15,10 @@ SIDES = (32, 64, 96, 128, 224)
 GRID = (16, 16)
 """Cells: it divides 32, 64, 96, 128 and 224."""
 FEW = 500
-"""People, or images of people unknown, under which one test part is too small to judge by."""
+"""Patients, or images of unknown ones, under which one test part is too small to judge by."""
 FOLDS = 5
+_ENLARGED = 1.5
+"""Times that a scan may be enlarged: what it shows does not become more."""
 _EPOCHS, _TUNING_EPOCHS = 70, 20
 """As the shipped studies of some 500 training images take."""
 _LEAST_LABELS = 5
@@ -76,7 +78,7 @@ def _modality(found: Fingerprint, said: str | None) -> Option:
 
 def _ingest(found: Fingerprint, modality: Option) -> Iterator[Option]:
     named = {option.key for option in found.layout.options}
-    yield Option("name", found.layout.source, f"Read as {found.layout.words}.")
+    yield Option("name", found.layout.source, "The source that reads it (docs/sources.md).")
     yield from found.layout.options
     open_ended = found.layout.source in ("image_folder", "table", "medmnist")
     if open_ended and "modality" not in named and not modality.doubt:
@@ -101,13 +103,24 @@ def _preprocess(
 
 
 def _side(found: Fingerprint, machine: Machine, task: str) -> int:
-    """Return the side of the network's image, no larger than the scans and the machine."""
-    largest = _longer_side(found)
-    most = 224 if machine.gpu >= 12 else 128 if machine.gpu else 96 if task == "lesion" else 64
+    """Return the side of the network's image: that of the scans, if the machine is up to it."""
+    largest, most = _longer_side(found), _most(machine, task)
     if _in_millimetres(found) and largest <= most:
         return 16 * math.ceil(largest / 16)  # as they are, with a border
-    fitting = [side for side in SIDES if side <= min(most, max(32, largest))]
-    return fitting[-1]
+    return max(side for side in SIDES if side <= min(most, max(SIDES[0], _wanted(largest))))
+
+
+def _wanted(largest: int) -> int:
+    """Return the next side; where scans would be much enlarged to have it, their own."""
+    above = [side for side in SIDES if largest <= side <= _ENLARGED * largest]
+    return above[0] if above else largest
+
+
+def _most(machine: Machine, task: str) -> int:
+    """Return the largest side that trains in minutes, or on a GPU in an hour."""
+    if machine.gpu:
+        return 224 if machine.gpu >= 12 else 128
+    return 96 if task == "lesion" else 64
 
 
 def _longer_side(found: Fingerprint) -> int:
@@ -127,7 +140,9 @@ def _why_side(found: Fingerprint, machine: Machine, task: str, side: int) -> str
     scans = f"Pixels; the {'scans have' if same else 'median scan has'} {shown}"
     if side >= _longer_side(found):
         return f"{scans}, of which nothing is lost."
-    more = ", as much as an outline needs" if task == "lesion" else ""
+    if side < _most(machine, task):
+        return f"{scans}; the next size would enlarge it too much."
+    more = ", enough for an outline" if task == "lesion" else ""
     return (
         f"{scans}. With {machine.words}, {side} trains in minutes{more}; twice that would take "
         "four times as long."
@@ -212,35 +227,33 @@ def _split(found: Fingerprint, task: str) -> Iterator[Option]:
             "split", "official", "There is one; corrected: groups that it divides stay whole."
         )
         return
-    patients = found.patients or found.sample.patients
+    named = found.patients or found.sample.patients or found.layout.patients
     whole = (
-        "patients"
-        if patients or found.layout.patients
-        else "duplicates, for no patient is named"
+        "images of one patient stay together"
+        if named
+        else "duplicates stay together; images of one patient may not, for none is named"
     )
-    strata = "stratified by class and " if task == "diagnosis" else ""
-    yield Option("split", "own", f"No official one: {strata}grouped by {whole}.")
+    strata = ", and stratified by class" if task == "diagnosis" else ""
+    why = f"There is no official split. One is made{strata}: {whole}."
+    yield Option("split", "own", why)
     if task == "none":
         yield Option("validation_share", 0.1, "Watched, and not learnt from.")
         return
-    folds = _folds(found)
-    people = (
-        count(found.patients, "person", "people") if found.patients else "nobody knows whom"
-    )
-    units = f"{count(found.images, 'image')} of {people}"
-    if folds:
+    patients = f" of {count(found.patients, 'patient')}" if found.patients else ""
+    units = f"{count(found.images, 'image')}{patients}"
+    if folds := _folds(found):
         why = (
-            f"{units} leave too few to test on in one part: seed s tests on fold s mod {folds}."
+            f"One test part of {units} would be too small: seed s tests on fold s mod {folds}."
         )
         yield Option("folds", folds, why)
     else:
         yield Option("validation_share", 0.15, "Of the images, whole groups at a time.")
-        yield Option("test_share", 0.15, f"{units}: enough for one test part.")
+        yield Option("test_share", 0.15, f"One part of {units} is enough to test on.")
     yield Option("split_seed", 0, "Which all seeds of the study share.")
 
 
 def _folds(found: Fingerprint) -> int:
-    """Return how many folds; 0 = one split. A fold needs people of every class."""
+    """Return how many folds; 0 = one split. Each needs some of every class."""
     units = found.patients or found.images
     counts = [number for number in found.classes.values() if number]
     enough = min([units, *counts]) >= 2 * FOLDS

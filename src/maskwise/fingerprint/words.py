@@ -74,7 +74,8 @@ def _pixels(found: Fingerprint) -> str:
 
 def _labels(found: Fingerprint) -> str:
     if not found.classes:
-        return "none"
+        outlined = listed(found.layout.listing.mask_classes)
+        return f"none; outlines of {outlined}" if outlined else "none"
     if not any(found.classes.values()):
         return f"{listed(found.classes)}, by their masks"
     return listed((f"{name} {number:,}" for name, number in found.classes.items()), 12)
@@ -83,7 +84,7 @@ def _labels(found: Fingerprint) -> str:
 def _patients(found: Fingerprint) -> str:
     number = found.patients or found.sample.patients
     if not number:
-        return found.layout.patients or "nobody is named"
+        return found.layout.patients or "no patient is named"
     seen = "" if found.patients else f" among the {found.sample.read} opened"
     where = f" ({found.layout.patients})" if found.layout.patients else ""
     return f"{number:,}{seen}{where}"
