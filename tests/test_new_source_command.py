@@ -1,7 +1,7 @@
 """`kedro new-source`: a folder becomes a source, and what is not known is said."""
 
 import re
-from collections.abc import Iterator
+import shlex
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,10 @@ FILE = Path("conf/base/sources/parameters_mine.yml")
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("new source")
     image_folder.write(root / "scans, all")
-    yield copy_project(root / "project", ["phantom"], ["scratch", "random_box"])
+    return copy_project(root / "project", ["phantom"], ["scratch", "random_box"])
 
 
 def test_a_folder_becomes_a_source_that_a_run_takes_at_once(project: Project) -> None:
@@ -44,8 +44,6 @@ def test_a_folder_becomes_a_source_that_a_run_takes_at_once(project: Project) ->
 
     (offered,) = re.findall(r"kedro run --pipelines mine --tags ingest,preprocess (.*)", said)
     assert "raw_root=" in offered
-    import shlex
-
     project.run(
         "kedro", *shlex.split(f"run --pipelines mine --tags ingest,preprocess {offered}")
     )

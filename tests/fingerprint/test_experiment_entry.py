@@ -46,7 +46,7 @@ def test_nothing_is_taken_away_and_the_new_entry_is_all_that_is_added(
 ) -> None:
     text = text_of(entries, end, after)
     new = with_source(text, "mine", {"seeds": [0, 1, 2]}, "Three folds.")
-    changes = [line for line in difflib.ndiff(text.split("\n"), new.split("\n"))]
+    changes = list(difflib.ndiff(text.split("\n"), new.split("\n")))
     assert not [line for line in changes if line.startswith("- ") and line != "- "]
     document = yaml.safe_load(new)["experiment"]["sources"]
     assert list(document)[-1] == "mine"
