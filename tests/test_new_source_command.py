@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from maskwise.errors import UserError
+from maskwise.new_source_command import check_name, raw_option
 from maskwise.replicates import EXPERIMENT
 from project import Project, copy_project
 from sources import image_folder
@@ -55,22 +57,41 @@ def test_a_folder_becomes_a_source_that_a_run_takes_at_once(project: Project) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "where", "sentence"),
+    ("name", "sentence"),
     [
-        ("Mine", "", "hold only a-z, 0-9 and '_'"),
-        ("pretrain", "", "is the name of a stage"),
-        ("scratch", "", "is the name of a recipe"),
-        ("phantom", "", "there is a source 'phantom' already"),
-        ("other", "scan", "did you mean 'scans, all'?"),
+        ("Mine", "hold only a-z, 0-9 and '_'"),
+        ("pretrain", "is the name of a stage"),
+        ("scratch", "is the name of a recipe"),
+        ("phantom", "there is a source 'phantom' already"),
     ],
 )
-def test_what_a_person_mistypes_gets_one_sentence_and_writes_nothing(
-    name: str, where: str, sentence: str, project: Project
+def test_a_source_is_not_called_like_anything_else(
+    name: str, sentence: str, project: Project
 ) -> None:
-    origin = str(project.root.parent / (where or "scans, all"))
+    with pytest.raises(UserError, match=sentence):
+        check_name(name, project.root)
+
+
+def test_a_misspelt_path_is_one_sentence_and_writes_nothing(project: Project) -> None:
     before = sorted((project.root / "conf/base/sources").iterdir())
-    said = project.run("kedro", "new-source", name, "--from", origin, fails=True)
-    assert sentence in said
-    assert "Traceback" not in said
-    assert len([line for line in said.splitlines() if line.startswith("Error")]) == 1
+    origin = str(project.root.parent / "scans, al")
+    said = project.run("kedro", "new-source", "other", "--from", origin, fails=True)
+    assert len(said.strip().splitlines()) == 1
+    assert "did you mean 'scans, all'?" in said
     assert sorted((project.root / "conf/base/sources").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("scans", " --params raw_root={}/scans"),
+        ("a b", " --params 'raw_root={}/a b'"),
+        ("a, b", " --params 'raw_root=\"{}/a, b\"'"),
+    ],
+)
+def test_the_offered_command_names_the_folder_as_a_shell_takes_it(
+    name: str, option: str, tmp_path: Path
+) -> None:
+    assert raw_option(tmp_path / name, "mine", tmp_path / "p") == option.format(tmp_path)
+    inside = tmp_path / "p/data/01_raw/mine"
+    assert raw_option(inside, "mine", tmp_path / "p") == ""

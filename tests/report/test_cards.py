@@ -42,11 +42,12 @@ SAID = CardConfig(
     cite="@article{a}",
 )
 PATIENT = "Mueller^Anna"
+COUNTED = {"leading": "macro_auroc", "n_images": 80, "n_groups": 40, "n_seeds": 2}
 FILES = {"encoder.safetensors": "ab" * 32, "best.safetensors": "cd" * 32}
 
 
 def inputs(said: CardConfig = SAID, **changes: Any) -> CardInputs:
-    """Return what the cards of a made-up study are made from; a name is hidden in each place."""
+    """Return what the cards of a made-up study are made from, a name hidden in each place."""
     made: ReportInputs = study(seeds=(0, 1), recipes=("random_box", "dqn"))
     manifest = made.manifest.assign(
         path=[f"images/{PATIENT} {i}.png" for i in range(len(made.manifest))],
@@ -75,7 +76,7 @@ def inputs(said: CardConfig = SAID, **changes: Any) -> CardInputs:
         settings={**made.settings, "ingest": {"name": "table", "table": f"{PATIENT}.csv"}},
         titles=made.config.titles,
         said=said,
-        scores=made.scores,
+        scores={**made.scores, **COUNTED},
     )
     return replace(own, **changes)
 
