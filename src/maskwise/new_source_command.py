@@ -12,7 +12,7 @@ import yaml
 from kedro.framework.startup import ProjectMetadata
 
 from maskwise.errors import UserError
-from maskwise.replicates import EXPERIMENT, RAW_ROOT, read_studies, studies_of
+from maskwise.replicates import EXPERIMENT, RAW_ROOT, Study, read_studies, studies_of
 from maskwise.session import check_files, telling
 
 if TYPE_CHECKING:
@@ -72,13 +72,16 @@ def new_source(
         text, doubts = as_yaml(name, proposal, _head(found))
         experiment = (project / EXPERIMENT).read_text(encoding="utf-8")
         extended = with_source(experiment, name, proposal.experiment, proposal.why)
-        check(project, name, text, extended)
+        study = check(project, name, text, extended)
         if dry:
             click.echo(text)
             click.echo("\n".join(_entry(name, proposal)))
         else:
             write(project, name, text, extended)
-        for line in report(name, found, doubts, project, dry):
+        for line in [
+            *report(name, found, doubts, project, dry),
+            *offers(found, study, project),
+        ]:
             click.echo(line)
 
 
@@ -111,8 +114,11 @@ def check_modality(modality: str | None) -> None:
         raise UserError(f"--modality: {modality!r}: {hint(modality, MODALITIES)}")
 
 
-def check(project: Path, name: str, text: str, experiment: str) -> None:
+def check(project: Path, name: str, text: str, experiment: str) -> Study:
     """Put what is to be written through the checks that every run begins with.
+
+    Returns:
+        The source with its recipes and seeds.
 
     Raises:
         UserError: naming what is wrong; then nothing is written.
@@ -127,6 +133,7 @@ def check(project: Path, name: str, text: str, experiment: str) -> None:
     known = replace(names, sources=names.sources | {name})
     parameters: Mapping[str, Any] = {**given, **yaml.safe_load(text), "experiment": block}
     checks.check_parameters(parameters, [study], known)
+    return study
 
 
 def write(project: Path, name: str, text: str, experiment: str) -> None:
@@ -167,10 +174,30 @@ def report(
         yield f"To check, for no file says it (lines of {file}):"
         for line, key, question in doubts:
             yield f"  line {line}, {key}: {question}"
-    folder = raw_option(found.layout.raw, name, project)
-    yield "Next, to look at the data alone, and then all of it:"
-    yield f"  kedro run --pipelines {name} --tags ingest,preprocess{folder}"
-    yield f"  kedro run --pipelines {name}{folder}"
+
+
+def offers(found: "Fingerprint", study: Study, project: Path) -> Iterator[str]:
+    """Yield the commands that come next: the data, one network, everything, new scans."""
+    from maskwise.fingerprint.words import needs_grey
+
+    name, raw = study.source, found.layout.raw
+    run, folder = f"  kedro run --pipelines {name}", raw_option(raw, name, project)
+    # The first is often the network that is not pre-trained.
+    recipe = study.recipes[min(1, len(study.recipes) - 1)]
+    yield "Next, to look at the data alone:"
+    yield f"{run} --tags ingest,preprocess{folder}"
+    yield "to train one network, and then all of them, with a report:"
+    stages = "pretrain,finetune" if study.finetunes else "pretrain"
+    yield f"{run} --tags {stages} --namespaces {recipe}.s{study.seeds[0]}"
+    yield f"{run}{folder}"
+    if study.finetunes:
+        model = f"data/06_models/{name}/models/{recipe}/s{study.seeds[0]}/best.safetensors"
+        grey = ",predict.colour=grey" if needs_grey(found) else ""
+        yield "and to predict scans that nobody has labelled:"
+        yield (
+            f"  kedro run --pipelines predict --params "
+            f"predict.model={model},predict.scans=FOLDER{grey}"
+        )
 
 
 def raw_option(raw: Path, name: str, project: Path) -> str:

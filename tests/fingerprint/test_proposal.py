@@ -22,6 +22,7 @@ from maskwise.fingerprint.document import WIDTH, as_yaml
 from maskwise.fingerprint.proposal import propose
 from maskwise.fingerprint.recognise import recognise
 from maskwise.fingerprint.sample import look
+from maskwise.fingerprint.words import remarks
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.listing import build_listing
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
@@ -42,6 +43,7 @@ PICTURES = Sample(
     lowest=0.0,
     highest=255.0,
     coloured=0.0,
+    unequal=0.0,
     formats={"PNG": 4},
     modalities=frozenset(),
     patients=0,
@@ -209,6 +211,15 @@ def test_a_look_counts_the_patients_of_headers_and_keeps_no_name(tmp_path: Path)
     dicom_folder.write_stack(tmp_path / "s", [0.0, 2.0, 4.0], "1.2.3")
     sample = look(recognise(tmp_path, Asked()))
     assert (sample.read, sample.patients, sample.modalities) == (3, 1, frozenset({"ct"}))
+
+
+def test_colour_on_grey_scans_is_said_where_predict_would_ask_about_it() -> None:
+    marked = replace(FOUND, sample=replace(PICTURES, coloured=0.03, unequal=0.3))
+    assert values(propose(marked, LAPTOP), "preprocess")["channels"] == 1
+    assert any("30% of the images" in said for said in remarks(marked))
+    assert not any("channels" in said for said in remarks(FOUND))
+    colour = replace(FOUND, sample=replace(PICTURES, coloured=0.9, unequal=1.0))
+    assert values(propose(colour, LAPTOP), "preprocess")["channels"] == 3
 
 
 def test_a_look_tells_size_depth_and_colour(tmp_path: Path) -> None:

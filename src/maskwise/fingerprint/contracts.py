@@ -22,6 +22,10 @@ class Option:
     """What could not be known; empty = the reason holds by what lies there."""
 
 
+MOST_COLOURED = 0.5
+"""Share of coloured images up to which colour is a mark on a grey scan."""
+
+
 def distance(bits: int, why: str) -> Option:
     """Return the option of near-duplicates, which every source has."""
     what = "Bits of 64, 0 to 16, by which the hashes of near-duplicates may differ"
@@ -81,7 +85,9 @@ class Sample:
     """Of the stored values."""
     highest: float
     coloured: float
-    """Share whose channels differ."""
+    """Share whose channels differ by more than noise."""
+    unequal: float
+    """Share whose channels differ at all, which predict asks about."""
     formats: Mapping[str, int]
     modalities: frozenset[str]
     """As the files say, in our words."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
-from maskwise.fingerprint.contracts import Fingerprint, Machine, Option, Proposal
+from maskwise.fingerprint.contracts import MOST_COLOURED, Fingerprint, Machine, Option, Proposal
 from maskwise.preparation.intensity import DEFAULTS
 from maskwise.scans.modality import our_word
 from maskwise.wording import count
@@ -154,7 +154,7 @@ def _channels(found: Fingerprint) -> Option:
     if fixed is not None:
         return Option("channels", fixed, "As many as ingest reads.")
     share = found.sample.coloured
-    if share > 0.5:
+    if share > MOST_COLOURED:
         return Option("channels", 3, f"{share:.0%} of the images that were opened have colour.")
     marks = f"; {share:.0%} have colour, perhaps marks or text" if share else ""
     return Option("channels", 1, f"Grey{marks}.")

@@ -40,6 +40,7 @@ class _Seen(NamedTuple):
     lowest: float = 0.0
     highest: float = 0.0
     coloured: bool = False
+    unequal: bool = False
     format: str = ""
     modality: str | None = None
     patient: str | None = None
@@ -105,6 +106,7 @@ def _seen(decoded: Decoded, images: int, key: bytes) -> _Seen:
         lowest=float(finite.min()) if finite.size else 0.0,
         highest=float(finite.max()) if finite.size else 0.0,
         coloured=_is_coloured(pixels),
+        unequal=bool((pixels != pixels[..., :1]).any()),
         format=decoded.format,
         modality=decoded.modality,
         patient=hashed,
@@ -133,6 +135,7 @@ def _joined(seen: list[_Seen]) -> Sample:
         lowest=min((one.lowest for one in read), default=0.0),
         highest=max((one.highest for one in read), default=0.0),
         coloured=sum(one.coloured for one in read) / max(1, len(read)),
+        unequal=sum(one.unequal for one in read) / max(1, len(read)),
         formats=dict(sorted(Counter(one.format for one in read).items())),
         modalities=frozenset(one.modality for one in read if one.modality is not None),
         patients=len({one.patient for one in read if one.patient is not None}),

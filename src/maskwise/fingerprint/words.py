@@ -3,7 +3,7 @@
 from statistics import median
 
 from maskwise.errors import listed
-from maskwise.fingerprint.contracts import Fingerprint
+from maskwise.fingerprint.contracts import MOST_COLOURED, Fingerprint
 from maskwise.wording import count
 
 TOO_MANY = 0.05
@@ -41,6 +41,11 @@ def remarks(found: Fingerprint) -> list[str]:
             f"{len(sample.refused)} of {count(sample.asked, 'file')} that were opened cannot "
             f"be read, one for this reason: {sample.refused[0]}; ingest names them all."
         )
+    if needs_grey(found):
+        said.append(
+            f"{sample.unequal:.0%} of the images have channels that differ, by marks or noise; "
+            "the network sees their luminance, and predict takes such scans with colour=grey."
+        )
     if len(sample.modalities) > 1:
         named = listed(sorted(sample.modalities))
         said.append(f"The files say that they are of several modalities: {named}.")
@@ -49,6 +54,12 @@ def remarks(found: Fingerprint) -> list[str]:
             "How many images there are was estimated from the volumes that were opened."
         )
     return said
+
+
+def needs_grey(found: Fingerprint) -> bool:
+    """Tell whether the network sees one channel of scans that have several."""
+    one = found.sample.coloured <= MOST_COLOURED and "channels" not in found.layout.preprocess
+    return one and found.sample.unequal > 0
 
 
 def _images(found: Fingerprint) -> str:
