@@ -267,3 +267,35 @@ def test_a_pattern_that_finds_one_patient_only_finds_none() -> None:
 def test_a_suffix_that_pairs_nothing_is_none_of_masks() -> None:
     assert mask_suffix(["a_mask.png", "b_mask.png", "c.png"]) is None
     assert mask_suffix(["a.png", "a_mask.png", "a_mask_1.png", "b.png"]) == ("_mask", 1)
+
+
+@pytest.mark.parametrize(
+    ("folder", "source", "images", "patients"),
+    [
+        ("busi", "busi", 780, 0),
+        ("covid_ct", "covid_ct", 746, 0),
+        ("head_ct", "head_ct", 200, 0),
+        ("lgg", "lgg", 971, 28),
+        ("luna_1000", "image_folder", 1000, 500),
+        ("medmnist", "medmnist", 780, 0),
+        ("mini_mias", "mini_mias", 322, 161),
+        ("mini_mias_patches", "table", 326, 161),
+        ("dicom-nifti-samples/Task04_Hippocampus", "decathlon", 16, 16),
+        ("dicom-nifti-samples/dicom_series", "dicom_folder", 62, 0),
+    ],
+)
+def test_real_folders_are_recognised(
+    folder: str, source: str, images: int, patients: int, shared_data: Path
+) -> None:
+    layout = recognise(shared_data / folder, Asked())
+    found = layout.listing.images
+    assert (layout.source, len(found)) == (source, images)
+    assert found["patient"].nunique() == patients
+
+
+def test_a_folder_of_many_real_sets_is_refused(shared_data: Path) -> None:
+    assert "layouts at once" in refusal(shared_data)
+
+
+def test_a_bucket_is_no_folder_to_look_into() -> None:
+    assert "looks at files of this machine" in refusal(Path("s3://scans/all"))

@@ -46,6 +46,11 @@ def recognise(origin: Path, asked: Asked) -> Layout:
 
 def _placed(origin: Path) -> tuple[Path, str | None]:
     """Return the folder, and the file in it that was named, if one was."""
+    if any(part == "s3:" for part in origin.parts):
+        raise UserError(
+            "--from looks at files of this machine: copy some of the scans here, and name the "
+            "bucket to the run, as in --params raw_root=s3://BUCKET/FOLDER"
+        )
     if origin.is_file():
         if origin.name.lower().endswith((*TABLES, ".npz")):
             return origin.parent, origin.name
