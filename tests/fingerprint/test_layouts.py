@@ -1,5 +1,6 @@
 """What lies in a folder is recognised, or one sentence says why it is not."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sources import (
 )
 from sources.drawing import disc, save, save_mask, scan
 
-PUBLISHED = {
+PUBLISHED: dict[str, Callable[[Path], object]] = {
     "busi": busi.write,
     "covid_ct": covid_ct.write,
     "decathlon": decathlon.write,

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -196,7 +197,7 @@ OF_A_FIELD = {"@type": str, "@id": str, "name": str, "dataType": str}
 TYPES = {"sc:Integer", "sc:Text", "sc:Boolean", "sc:Float"}
 
 
-def check(block: dict[str, Any], required: dict[str, type], kind: str) -> None:
+def check(block: Mapping[str, Any], required: Mapping[str, type], kind: str) -> None:
     assert block["@type"] == kind
     for key, expected in required.items():
         assert isinstance(block[key], expected), key

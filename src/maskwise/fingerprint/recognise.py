@@ -58,18 +58,18 @@ def _placed(origin: Path) -> tuple[Path, str | None]:
             f"{origin}: is neither a folder nor a table ({', '.join(TABLES)}) nor an .npz "
             "archive; point --from at the folder that holds the scans"
         )
-    check_raw(origin, f"check the spelling; {_beside(origin)}")
+    check_raw(origin, _beside(origin))
     return origin, None
 
 
 def _beside(origin: Path) -> str:
     """Say what lies where ``origin`` does not, or what else could be meant."""
     if origin.exists():
-        return "--from takes the folder that holds the scans"
+        return "point --from at the folder that holds the scans"
     parent = next(folder for folder in origin.parents if folder.is_dir())
     missing = origin.relative_to(parent).parts[0]
     names = [path.name for path in parent.iterdir() if not path.name.startswith(".")]
-    return f"among what lies in {parent.absolute()}: {hint(missing, names)}"
+    return f"check the spelling; in {parent.absolute()}, {hint(missing, names)}"
 
 
 def _recognised(found: Contents, asked: Asked) -> Layout:
