@@ -9,7 +9,9 @@ import pytest
 from maskwise.errors import UserError
 from maskwise.fingerprint.contracts import Asked, Layout
 from maskwise.fingerprint.names import classes_in_names, mask_suffix, patients_in
+from maskwise.fingerprint.published import PUBLISHED as KNOWN_LAYOUTS
 from maskwise.fingerprint.recognise import recognise
+from maskwise.ingest.sources import SOURCES
 from sources import (
     busi,
     covid_ct,
@@ -69,6 +71,11 @@ def test_a_published_layout_is_read_by_its_own_source(name: str, tmp_path: Path)
     layout = recognise(tmp_path, Asked())
     assert layout.source == name
     assert len(layout.listing.images) > 0
+
+
+def test_every_source_that_reads_files_is_recognised_by_one_of_its_own_ways() -> None:
+    by_what_lies_there = {"image_folder", "table", "dicom_folder", "medmnist"}
+    assert set(SOURCES) == by_what_lies_there | set(KNOWN_LAYOUTS) | {"phantom"}
 
 
 def test_a_folder_per_class_is_found_below_folders_that_hold_nothing_else(

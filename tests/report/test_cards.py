@@ -180,6 +180,7 @@ def test_the_best_model_s_kind_is_in_its_card() -> None:
     card = cards(inputs(files=files))["dqn/s0/model_card.md"].decode()
     assert front_of(card)["pipeline_tag"] == "image-segmentation"
     assert "its weights frozen" in card
+    assert "model.outline(images)" in card
 
 
 # What the specification of Croissant 1.0 asks of a data set, a file, a set of records, a field.

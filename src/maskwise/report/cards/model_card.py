@@ -142,7 +142,7 @@ def _use(files: ModelFiles) -> str:
     file = "encoder.safetensors" if files.best is None else "best.safetensors"
     last = {
         None: "features = model.pooled(images)  # (1, width)",
-        "lesion": "outlines = model(images)  # (1, classes + 1, H, W)",
+        "lesion": "outlines = model.outline(images)  # (1, H, W), 0 = background",
     }.get(_task(files), "probabilities = model.probabilities(images)  # calibrated")
     return (
         "```python\nimport maskwise\nimport torch\n\n"
