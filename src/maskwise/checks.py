@@ -180,7 +180,8 @@ def _check_shown(parameters: Mapping[str, Any], known: Names) -> None:
     )
     named = [] if config.metric is None else [config.metric]
     metrics = (_unknown("report.metric", "metric", name, rankings()) for name in named)
-    _refuse([*metrics, *titles, *studies])
+    cards = (_unknown("report.cards", "source", name, known.sources) for name in config.cards)
+    _refuse([*metrics, *titles, *studies, *cards])
 
 
 def _unknown(where: str, kind: str, name: str, known: Collection[str]) -> str:

@@ -8,6 +8,7 @@ from kedro.framework.cli.project import run as kedro_run
 
 from maskwise.errors import UserError
 from maskwise.join_command import join
+from maskwise.new_source_command import new_source
 from maskwise.replay_command import replay
 from maskwise.slurm_command import slurm
 from maskwise.study_command import study
@@ -48,3 +49,4 @@ cli.add_command(study)
 cli.add_command(slurm)
 cli.add_command(replay)
 cli.add_command(join)
+cli.add_command(new_source)

@@ -318,16 +318,16 @@ class ModelsDataset(ArtefactDataset):
         data(self._filepath)
 
 
-class OutlinesDataset(ArtefactDataset):
-    """Outlines of new scans: saves PNG files by name, loads as their folder."""
+class FilesDataset(ArtefactDataset):
+    """Files by their paths, such as outlines or cards: saves a folder, loads as that folder."""
 
     def read(self) -> Path:
         return self._filepath
 
     def write(self, data: Mapping[str, bytes]) -> None:
-        from maskwise.artefacts.outlines import write_outlines
+        from maskwise.artefacts.atomic import write_files
 
-        write_outlines(data, self._filepath)
+        write_files(data, self._filepath)
 
 
 class PreparedSourcesDataset(ArtefactDataset):

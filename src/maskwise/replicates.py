@@ -141,14 +141,22 @@ def read_studies(project: Path) -> dict[str, Study]:
     document = read_yaml(path)
     if "experiment" not in document:
         raise UserError(f"{path}: should hold one block `experiment`")
-    studies = parse_studies(document["experiment"]).values()
+    return studies_of(document["experiment"], project)
+
+
+def studies_of(block: Mapping[str, Any], project: Path) -> dict[str, Study]:
+    """Return the sources of the block ``experiment``, with what recipes of ``project`` need.
+
+    Raises:
+        UserError: as ``read_studies``.
+    """
+    studies = parse_studies(block).values()
     needs = _needs(project, {name for study in studies for name in study.recipes})
     found = [
         replace(study, needs={name: needs[name] for name in study.recipes if name in needs})
         for study in studies
     ]
-    reproduced = document["experiment"]["reproduce"]
-    _refuse(problem for study in found for problem in _wrong_needs(study, reproduced))
+    _refuse(problem for study in found for problem in _wrong_needs(study, block["reproduce"]))
     return {study.source: study for study in found}
 
 

@@ -24,7 +24,7 @@ _TEXT_OR_NULL = re.compile(
     r"predict\.sort_by|(predict|embed)\.(root|modality)|predict\.embeddings|select\.(label|labelled|predictions)|embed\.(patient|colour_by|label)|evaluate\.primary\.[^.]+\.metric|report\.metric|"
     r"[^.]+\.ingest\.(patient|masks|split|mask_suffix|file|task)|[^.]+\.preprocess\.label|"
     r"[^.]+\.preprocess\.separator|[^.]+\.encoder\.weights|[^.]+\.finetune\.task\.none|"
-    r"pretrain\.processes\.address|tune\.(objective\.metric|storage|study)"
+    r"report\.cards\.[^.]+\.[^.]+|pretrain\.processes\.address|tune\.(objective\.metric|storage|study)"
 )
 """Options that are text or, where `null` is typed, nothing."""
 _ITEM = re.compile(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -56,6 +57,8 @@ def test_a_run_shows_neither_a_traceback_nor_a_warning_of_python(finished: Finis
         f"06_models/phantom/encoders/{REPLICATE}/encoder.safetensors",
         f"06_models/phantom/encoders/{REPLICATE}/policy.safetensors",
         f"06_models/phantom/models/{REPLICATE}",
+        "06_models/phantom/cards/data_card.json",
+        f"06_models/phantom/cards/{REPLICATE}/model_card.md",
         f"07_model_output/phantom/training/{REPLICATE}/history.csv",
         f"07_model_output/phantom/training/{REPLICATE}/gallery.npz",
         f"07_model_output/phantom/predictions/{REPLICATE}/predictions.parquet",
@@ -80,6 +83,15 @@ def test_a_run_shows_neither_a_traceback_nor_a_warning_of_python(finished: Finis
 )
 def test_every_artefact_lies_where_the_design_says(finished: Finished, path: str) -> None:
     assert (finished.data / path).exists()
+
+
+def test_cards_name_no_scan_no_patient_and_no_folder(finished: Finished) -> None:
+    manifest = pd.read_parquet(finished.data / "02_intermediate/phantom/manifest.parquet")
+    secret = {*manifest["path"], *manifest["image_id"], *manifest["patient"], platform.node()}
+    for card in (finished.data / "06_models/phantom/cards").rglob("*.*"):
+        words = set(re.findall(r"[^\s,\"|`]+", card.read_text("utf-8")))
+        assert not words & secret, card
+        assert str(finished.project.root) not in card.read_text("utf-8"), card
 
 
 def test_no_temporary_file_is_left(finished: Finished) -> None:

@@ -10,7 +10,7 @@ from kedro.runner import SequentialRunner
 from maskwise import load_model
 from maskwise.artefacts.encoder import read_tensors, write_tensors
 from maskwise.artefacts.prepared import PreparedSources
-from maskwise.datasets import JsonDataset, OutlinesDataset, TableDataset, TextDataset
+from maskwise.datasets import FilesDataset, JsonDataset, TableDataset, TextDataset
 from maskwise.errors import UserError
 from maskwise.pipeline_registry import register_pipelines
 from maskwise.prediction.stage import MODEL_KINDS, PredictConfig, predict
@@ -89,7 +89,7 @@ def run(model: Path, scans: Path, outlines: Path, table: Path) -> None:
     """Run the pipeline as `kedro run` does, with outputs elsewhere."""
     catalog = DataCatalog(
         {
-            "predict.outlines": OutlinesDataset(str(outlines)),
+            "predict.outlines": FilesDataset(str(outlines)),
             "predict.predictions": TableDataset(str(table)),
             "predict.aggregated": TableDataset(str(table.with_name("aggregated.csv"))),
             "predict.header": JsonDataset(str(table.with_suffix(".json"))),

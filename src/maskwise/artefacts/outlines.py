@@ -6,7 +6,6 @@ a scan is a file's name; the table of predictions says which is whose.
 """
 
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskwise.artefacts.arrays import read_arrays
-from maskwise.artefacts.atomic import replacing_folder
 
 NOTHING = "no lesion"
 """What an image in which nothing is outlined is called."""
@@ -78,10 +76,3 @@ def from_png(content: bytes) -> NDArray[np.uint8]:
     """Decode what ``to_png`` encoded."""
     with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
         return np.asarray(image)
-
-
-def write_outlines(files: Mapping[str, bytes], folder: Path) -> None:
-    """Write the folder of new scans, which replaces an earlier one once it is complete."""
-    with replacing_folder(folder) as temporary:
-        for name, content in files.items():
-            (temporary / name).write_bytes(content)

@@ -1,7 +1,8 @@
 """All artefacts in; one page out."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from maskwise.replicates import Replicate, Study
 
 _OF_IMAGES = ("manifest", "rejects", "data_summary", "store_summary", "splits")
 _OF_SOURCE = (*_OF_IMAGES, "scores", "paired", "store", "referee")
+_OF_CARDS = ("manifest", "splits", "data_summary")
 _WRITTEN = (
     "report",
     "figure",
@@ -205,6 +207,86 @@ def report(
     )
 
 
+@stands_alone
+def describe_models(*artefacts: Any, replicates: tuple[Replicate, ...]) -> dict[Any, Any]:
+    """Return what the cards say of each seed of one recipe: encoder and, if any, models."""
+    each = len(artefacts) // len(replicates)
+    return {
+        (one.recipe, one.seed): _files_of(*artefacts[each * i : each * (i + 1)])
+        for i, one in enumerate(replicates)
+    }
+
+
+def _files_of(encoder: Any, models: Path | None = None) -> Any:
+    from maskwise.artefacts.model_index import read_model_index
+    from maskwise.report.cards.facts import ModelFiles
+
+    index = [] if models is None else read_model_index(models)
+    kept = [] if models is None else [models / one["file"] for one in index if one.get("file")]
+    return ModelFiles(
+        metadata=asdict(encoder.metadata),
+        parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+        width=encoder.channels[-1],
+        hashes={
+            path.name: sha256(path.read_bytes()).hexdigest() for path in (encoder.path, *kept)
+        },
+        models=index,
+    )
+
+
+@stands_alone
+def write_cards(
+    options: dict[str, Any], settings: dict[str, Any], *artefacts: Any, study: Study
+) -> dict[str, bytes]:
+    """Return the cards; ``artefacts`` stand in the order of ``_cards``."""
+    from maskwise.pipelines import parsing
+    from maskwise.report.cards.cards import cards
+    from maskwise.report.cards.facts import CardInputs
+    from maskwise.report.inputs import CardConfig
+
+    config = parsing.report(options, "report")
+    named = _of_cards(study)
+    of_source = dict(zip(named, artefacts, strict=False))
+    rest, count = artefacts[len(named) :], len(study.recipes)
+    return cards(
+        CardInputs(
+            source=study.source,
+            generated=study.generated,
+            **of_source,
+            recipes=dict(zip(study.recipes, rest[:count], strict=True)),
+            settings=settings,
+            titles=config.titles,
+            said=config.cards.get(study.source, CardConfig()),
+            files={run: one for each in rest[count:] for run, one in each.items()},
+        )
+    )
+
+
+def _of_cards(study: Study) -> tuple[str, ...]:
+    return (*_OF_CARDS, "scores") if study.finetunes else _OF_CARDS
+
+
+def _cards(study: Study) -> list[Node]:
+    """Return the nodes that make the cards: one per recipe, and one that joins them."""
+    artefacts = ("encoder", "models") if study.finetunes else ("encoder",)
+    return [
+        *_collecting(study, describe_models, artefacts, "models"),
+        Node(
+            bind(write_cards, study=study),
+            [
+                "params:report",
+                f"params:{study.source}",
+                *(study.dataset(artefact) for artefact in _of_cards(study)),
+                *(f"params:{recipe}" for recipe in study.recipes),
+                *(study.collected(recipe, "models") for recipe in study.recipes),
+            ],
+            study.dataset("cards"),
+            name="cards",
+            tags="report",
+        ),
+    ]
+
+
 def create_pipeline(study: Study) -> Pipeline:
     """The stage of one source, after one node per recipe that joins its seeds in memory."""
     joined = [study.collected(recipe, "predictions") for recipe in study.recipes]
@@ -216,7 +298,8 @@ def create_pipeline(study: Study) -> Pipeline:
         tags="report",
     )
     artefacts = ("history", "gallery", "policy", "models")
-    return Pipeline([*_collecting(study, collect_training, artefacts), node])
+    collecting = _collecting(study, collect_training, artefacts, "training")
+    return Pipeline([*collecting, node, *_cards(study)])
 
 
 def create_pretraining_pipeline(study: Study, project: Path) -> Pipeline:
@@ -229,9 +312,8 @@ def create_pretraining_pipeline(study: Study, project: Path) -> Pipeline:
         tags="report",
     )
     artefacts = ("history", "gallery", "policy", "encoder")
-    return Pipeline(
-        [*_collecting(study, collect_pretraining, artefacts, project=project), node]
-    )
+    collecting = _collecting(study, collect_pretraining, artefacts, "training", project=project)
+    return Pipeline([*collecting, node, *_cards(study)])
 
 
 def _inputs(study: Study, of_source: tuple[str, ...]) -> list[str]:
@@ -249,14 +331,18 @@ def _trained(study: Study) -> list[str]:
 
 
 def _collecting(
-    study: Study, function: Callable[..., Any], artefacts: tuple[str, ...], **known: Any
+    study: Study,
+    function: Callable[..., Any],
+    artefacts: tuple[str, ...],
+    joined: str,
+    **known: Any,
 ) -> list[Node]:
     return [
         Node(
             bind(function, replicates=study.replicates(recipe), **known),
             [name for one in study.replicates(recipe) for name in one.datasets(*artefacts)],
-            study.collected(recipe, "training"),
-            name="collect_training",
+            study.collected(recipe, joined),
+            name=f"collect_{joined}",
             namespace=recipe,
             tags="report",
         )

@@ -18,6 +18,22 @@ Run = tuple[str, int]
 
 
 @dataclass(frozen=True)
+class CardConfig:
+    """What the card of a source's data says that no file does; null = left out, and said so."""
+
+    license: str | None = None
+    """URL of the licence, or its name in the list of SPDX."""
+    creator: str | None = None
+    """Who made the data."""
+    url: str | None = None
+    """Where they are published."""
+    published: str | None = None
+    """When, as in ``2020-02-01``."""
+    cite: str | None = None
+    """The publication to cite."""
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """The options of ``parameters_report.yml``."""
 
@@ -35,6 +51,8 @@ class ReportConfig:
     """Recipe -> what it is called in print."""
     study: Mapping[str, StudyFacts] = field(default_factory=dict)
     """Source -> what only the people of its study know, for the checklists of referees."""
+    cards: dict[str, CardConfig] = field(default_factory=dict)
+    """Source -> what its data card says that no file does."""
 
 
 @dataclass(frozen=True)
