@@ -230,3 +230,10 @@ def test_every_option_of_preprocess_stands_in_the_page_with_its_default(
                         assert written(inner.default) in row
                 chosen += 1
     assert chosen == (7 if config is SourcePreprocessConfig else 0)
+
+
+def test_the_guided_tour_leads_to_every_page() -> None:
+    docs = PROJECT / "docs"
+    tour = (docs / "README.md").read_text(encoding="utf-8")
+    pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} - {"README.md"}
+    assert [page for page in sorted(pages) if f"({page}" not in tour] == []
