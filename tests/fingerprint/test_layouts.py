@@ -42,6 +42,11 @@ def options(layout: Layout) -> dict[str, Any]:
     return {option.key: option.value for option in layout.options}
 
 
+def questions(layout: Layout) -> dict[str, str]:
+    """Return what a person is asked to check in the file, by option."""
+    return {option.key: option.doubt for option in layout.options}
+
+
 def refusal(origin: Path, **asked: Any) -> str:
     """Return the one sentence that says why nothing is recognised."""
     with pytest.raises(UserError) as told:
@@ -165,6 +170,79 @@ def test_a_person_says_which_column_is_learnt(tmp_path: Path) -> None:
     chosen = options(recognise(tmp_path, Asked(label="stage")))
     assert chosen["labels"] == {"diagnosis": "stage"}
     assert "did you mean 'stage'?" in refusal(tmp_path / "scans.csv", label="stages")
+
+
+def test_masks_that_are_called_like_the_scans_are_not_taken_for_them(tmp_path: Path) -> None:
+    rows = "".join(f"{i:03d}.png,{'ab'[i % 2]}\n" for i in range(6))
+    names = [f"{folder}/{i:03d}.png" for folder in ("images", "masks") for i in range(6)]
+    write_table(tmp_path, f"image,diagnosis\n{rows}", *names)
+    layout = recognise(tmp_path, Asked())
+    assert options(layout)["path"] == "images/{image}"
+    assert questions(layout)["path"] == ""
+
+
+def test_names_that_lie_in_several_folders_are_left_for_a_person_to_check(
+    tmp_path: Path,
+) -> None:
+    rows = "".join(f"{i:03d}.png,{'ab'[i % 2]}\n" for i in range(6))
+    names = [f"{folder}/{i:03d}.png" for folder in ("left", "right") for i in range(6)]
+    write_table(tmp_path, f"image,diagnosis\n{rows}", *names)
+    layout = recognise(tmp_path, Asked(layout="table"))
+    assert options(layout)["path"] == "left/{image}"
+    assert "6 rows would fit files of other folders as well" in questions(layout)["path"]
+
+
+def test_a_grade_of_the_who_is_a_class_and_no_patient(tmp_path: Path) -> None:
+    rows = "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(6))
+    write_table(tmp_path, f"path,who\n{rows}", *(f"{i}.png" for i in range(6)))
+    named = options(recognise(tmp_path, Asked()))
+    assert named["patient"] is None
+    assert named["labels"] == {"diagnosis": "who"}
+
+
+def test_a_column_of_cases_is_no_patient_where_another_names_patients(tmp_path: Path) -> None:
+    rows = "".join(f"{i}.png,{i},p{i // 2},{'ab'[i % 2]}\n" for i in range(6))
+    text = f"path,case,PatientID,finding\n{rows}"
+    layout = recognise(write_table(tmp_path, text, *(f"{i}.png" for i in range(6))), Asked())
+    assert options(layout)["patient"] == "PatientID"
+    assert questions(layout)["patient"].startswith("case could be it too")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "Patient ID", "subject_id", "PatientID", "StudyUID", "imageid", "Name", "surname",
+        "last_name", "MRN", "PatientBirthDate", "dob",
+    ],
+)  # fmt: skip
+def test_a_column_that_tells_who_is_never_learnt(column: str, tmp_path: Path) -> None:
+    rows = "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(6))
+    write_table(tmp_path, f"path,{column}\n{rows}", *(f"{i}.png" for i in range(6)))
+    assert "labels" not in options(recognise(tmp_path, Asked()))
+
+
+@pytest.mark.parametrize("column", ["covid", "COVID", "thyroid", "Fluid", "class_name"])
+def test_a_disease_that_ends_like_an_id_is_learnt(column: str, tmp_path: Path) -> None:
+    rows = "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(6))
+    write_table(tmp_path, f"path,{column}\n{rows}", *(f"{i}.png" for i in range(6)))
+    assert options(recognise(tmp_path, Asked()))["labels"] == {"diagnosis": column}
+
+
+def test_the_values_of_a_column_are_counted_and_not_named_in_the_file(tmp_path: Path) -> None:
+    rows = "".join(f"{i}.png,{['Mueller', 'Meier'][i % 2]}\n" for i in range(6))
+    write_table(tmp_path, f"path,ward\n{rows}", *(f"{i}.png" for i in range(6)))
+    (said,) = (each for each in recognise(tmp_path, Asked()).options if each.key == "labels")
+    assert said.reason == "Our name: column; 2 classes, the rarest with 3 rows."
+    assert not {"Mueller", "Meier"} & set(said.doubt.split())
+
+
+def test_a_text_is_a_table_where_a_person_names_it(tmp_path: Path) -> None:
+    rows = "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(6))
+    write_images(tmp_path, *(f"{i}.png" for i in range(6)))
+    (tmp_path / "list.txt").write_text(f"path,label\n{rows}", encoding="utf-8")
+    assert recognise(tmp_path / "list.txt", Asked()).source == "table"
+    assert recognise(tmp_path, Asked(layout="image_folder")).source == "image_folder"
+    assert recognise(tmp_path, Asked()).source == "image_folder"
 
 
 def test_a_tree_of_dicom_files_says_its_modality_itself(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from maskwise.fingerprint.contracts import (
     Sample,
 )
 from maskwise.fingerprint.document import WIDTH, as_yaml
+from maskwise.fingerprint.fingerprint import describe
 from maskwise.fingerprint.proposal import propose
 from maskwise.fingerprint.recognise import recognise
 from maskwise.fingerprint.sample import look
@@ -205,6 +206,23 @@ def test_hounsfield_units_get_a_window_that_a_person_is_asked_about() -> None:
     proposal = propose(replace(FOUND, sample=sample), LAPTOP, "ct")
     assert values(proposal, "preprocess")["intensity"]["name"] == "window"
     assert "intensity" in doubts(proposal)
+
+
+def test_names_of_files_and_folders_stand_on_the_terminal_and_not_in_the_file(
+    tmp_path: Path,
+) -> None:
+    for number in range(18):
+        who = ("Mueller", "Meier")[number % 2]
+        save(scan(number, 16, 16), tmp_path / who / f"{who}-{number // 6}x_{number}.png")
+    layout = recognise(tmp_path, Asked())
+    proposal = propose(describe(layout), LAPTOP)
+    text, marked = as_yaml("mine", proposal, layout.words)
+    questions = " ".join(each.question for each in marked)
+    assert "Meier, Mueller" in questions
+    assert "for instance 'Meier-0x_1.png'" in questions
+    assert "the 2 folders the classes" in text
+    assert "Mueller" not in text
+    assert "Meier" not in text
 
 
 def test_a_look_counts_the_patients_of_headers_and_keeps_no_name(tmp_path: Path) -> None:

@@ -87,6 +87,12 @@ def made() -> dict[str, str]:
     return {name: content.decode() for name, content in cards(inputs()).items()}
 
 
+def by_hash(own: CardInputs) -> list[str]:
+    """Return the ids of images in the order of the table's rows."""
+    ids = own.manifest["image_id"]
+    return sorted(ids, key=lambda one: hashlib.sha256(one.encode()).hexdigest())
+
+
 def front_of(card: str) -> dict[str, Any]:
     """Return the YAML between the first two lines of dashes."""
     _, front, _ = card.split("---\n", 2)
@@ -239,11 +245,38 @@ def test_the_table_that_the_data_card_names_is_the_one_beside_it(made: dict[str,
 def test_the_table_keeps_who_belongs_together_and_forgets_who_they_are() -> None:
     own = inputs()
     table = pd.read_csv(io.BytesIO(cards(own)[TABLE]))
-    groups = own.manifest["group"].to_numpy()
+    groups = own.manifest.set_index("image_id")["group"][by_hash(own)].to_numpy()
     assert ((groups[:, None] == groups) == (
         table["group"].to_numpy()[:, None] == table["group"].to_numpy()
     )).all()  # fmt: skip
     assert not {"image_id", "path", "patient", "phash", "sha256", "masks"} & set(table)
+
+
+def test_the_table_s_numbers_tell_no_rank_of_a_file_s_name() -> None:
+    own = inputs()
+    ids = by_hash(own)
+    labels = own.manifest.set_index("image_id")["label_diagnosis"]
+    table = pd.read_csv(io.BytesIO(cards(own)[TABLE]))
+    assert ids != sorted(ids)
+    assert list(table["image"]) == list(range(1, len(ids) + 1))
+    assert list(table["label_diagnosis"]) == list(labels[ids])
+    turned = replace(own, manifest=own.manifest.iloc[::-1].reset_index(drop=True))
+    assert cards(turned)[TABLE] == cards(own)[TABLE]
+
+
+def test_no_spreadsheet_runs_a_class_and_no_table_is_broken_by_one() -> None:
+    own = inputs()
+    label = own.manifest["label_diagnosis"].replace({"malignant": '=1+1|"x"'})
+    made = cards(replace(own, manifest=own.manifest.assign(label_diagnosis=label)))
+    rows = list(csv.DictReader(io.StringIO(made[TABLE].decode())))
+    assert {row["label_diagnosis"] for row in rows} >= {"benign", '\'=1+1|"x"'}
+    assert '| =1+1\\|"x" | 40 | 12 | 28 |' in made["dqn/s0/model_card.md"].decode()
+
+
+def test_a_model_card_leaves_subgroups_to_the_page_for_referees(made: dict[str, str]) -> None:
+    card = made["dqn/s0/model_card.md"]
+    assert "subgroups, where they were asked for, stand on the page for referees" in card
+    assert "no subgroup" not in card
 
 
 def test_the_classes_of_the_data_card_are_counted(made: dict[str, str]) -> None:

@@ -139,6 +139,12 @@ figure. Then one column per path of the space (a choice as text, "" or NaN where
 searched), and ``score_s<seed>``."""
 
 
+_CSV: dict[str, Any] = {
+    "index": False,
+    # All text is quoted: a spreadsheet that expects semicolons would divide a bare name.
+    "quoting": csv.QUOTE_NONNUMERIC,
+    "lineterminator": "\n",
+}
 _RUN = re.compile(r"'*(\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n])")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf", re.IGNORECASE)
 
@@ -163,8 +169,12 @@ def read_table(path: Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write CSV in which no spreadsheet finds a formula, whatever separates its cells."""
     with replacing(path) as temporary:
-        # All text is quoted: a spreadsheet that expects semicolons would divide a bare name.
-        _texts(table, _disarmed).to_csv(temporary, index=False, quoting=csv.QUOTE_NONNUMERIC)
+        _texts(table, _disarmed).to_csv(temporary, **_CSV)
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """Return the text that ``write_csv`` writes."""
+    return str(_texts(table, _disarmed).to_csv(**_CSV))
 
 
 def read_csv(path: Path, **options: Any) -> pd.DataFrame:

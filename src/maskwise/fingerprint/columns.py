@@ -4,10 +4,12 @@ import posixpath
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pandas as pd
 
 from maskwise.errors import UserError, hint, listed
+from maskwise.fingerprint.names import MASK_FOLDERS
 from maskwise.ingest.listing import canonical_split
 from maskwise.ingest.sources.table import BETWEEN_MASKS
 
@@ -15,9 +17,13 @@ NAMES_FILES = 0.5
 """Share of a table's rows that must name a file for it to be a table of scans."""
 MOST_CLASSES = 30
 LEAST_IN_A_CLASS = 2
-_PATIENT = re.compile(
-    r"(?i)(patient|subject|person|case|pat|who)([_ -]?(id|name|number|no|nr))?\Z"
+_NUMBER = r"[_ -]?(id|name|number|no|nr)"
+_PATIENTS = (
+    re.compile(rf"(?i)((patient|subject|person|pat)({_NUMBER})?|mrn)\Z"),
+    re.compile(rf"(?i)case{_NUMBER}\Z"),
+    re.compile(r"(?i)case\Z"),
 )
+"""How columns of patients are called; the surest first."""
 _SPLIT = re.compile(r"(?i)(split|set|subset|part|partition|fold|usage|dataset)\Z")
 _LABEL = re.compile(
     r"(?i)(diagnos[ie]s|label|class|target|outcome|pathology|finding|findings|severity|"
@@ -26,9 +32,16 @@ _LABEL = re.compile(
 _NO_LABEL = re.compile(
     r"(?i)(sex|gender|age|race|ethnicity|site|centre|center|institution|hospital|scanner|"
     r"device|manufacturer|vendor|view|side|laterality|date|year|modality|width|height|x|y0|x0|"
-    r"size|id|.*_id|index|slice|frame|.*path|.*file)\Z"
+    r"size|index|slice|frame|.*path|.*file)\Z"
 )
-"""Columns that tell who, where and how: subgroups, and not what is to be learnt."""
+"""Columns that tell where and how: subgroups, and not what is to be learnt."""
+_IDENTITY = re.compile(
+    r"(?i:(sur|fore|first|middle|last|given|family|full)?[_ -]?name|.*birth.*|"
+    r"(.*[^a-z])?(dob|mrn|[pu]?id)|"
+    r"(image|img|scan|study|series|exam|visit|record|accession|lesion|sample)id)\Z"
+    r"|.*[a-z]U?I[Dd]\Z"
+)
+"""Columns that tell who: PatientID and surname, but neither thyroid nor COVID."""
 _TEMPLATE = re.compile(r"[^{}\[\].:!]+\Z")
 """Names of columns that a template can hold."""
 
@@ -41,7 +54,11 @@ class Columns:
     """A column, or a template of one."""
     named: int
     """Rows that name a file."""
+    elsewhere: int = 0
+    """Rows that fit files of several folders, of which ``path`` takes one."""
     patient: str | None = None
+    patients: tuple[str, ...] = ()
+    """Further columns that are called like one of patients."""
     masks: str | None = None
     split: str | None = None
     label: str | None = None
@@ -64,26 +81,27 @@ def columns_of(
     Raises:
         UserError: if there is no column ``label``.
     """
-    paths = _paths(rows, files)
+    paths = _paths(rows, _without_masks(files))
     if paths is None:
         return None
-    path, column, named = paths
-    rest = [name for name in rows.columns if name != column]
+    rest = [name for name in rows.columns if name != paths.column]
     masks = next((each for each in rest if _names_masks(rows[each], files)), None)
     rest = [each for each in rest if each != masks]
     split = next((each for each in rest if _is_split(rows, each)), None)
-    patient = next((each for each in rest if _PATIENT.match(each)), None)
-    rest = [each for each in rest if each not in (split, patient)]
-    candidates = [each for each in rest if _is_label(rows[each]) and not _NO_LABEL.match(each)]
+    patients = _called_like_patients(rest)
+    rest = [each for each in rest if each not in (split, *patients)]
+    candidates = [each for each in rest if _is_label(rows[each]) and not _is_no_label(each)]
     if label is not None and label not in rows.columns:
         raise UserError(f"--label: {name} has no column {label!r}; {hint(label, rest)}")
     called = [each for each in candidates if _LABEL.match(each)]
     chosen = label or next(iter([*called, *candidates]), None)
     counts = {} if chosen is None else rows[chosen][rows[chosen] != ""].value_counts()
     return Columns(
-        path=path,
-        named=named,
-        patient=patient,
+        path=paths.path,
+        named=paths.named,
+        elsewhere=paths.elsewhere,
+        patient=next(iter(patients), None),
+        patients=tuple(patients[1:]),
         masks=masks,
         split=split,
         label=chosen,
@@ -101,40 +119,68 @@ def advice(rows: pd.DataFrame, name: str, raw: str) -> str:
     )
 
 
-def _paths(rows: pd.DataFrame, files: Collection[str]) -> tuple[str, str, int] | None:
-    """Return the column or template of paths, its column, and how many rows name a file."""
+class _Paths(NamedTuple):
+    named: int
+    """Rows that name a file."""
+    path: str
+    """A column, or a template of one."""
+    column: str
+    elsewhere: int = 0
+    """Rows that fit files of further folders."""
+
+
+def _without_masks(files: Collection[str]) -> list[str]:
+    """Leave out what lies in a folder of masks and is called like a file that does not."""
+    scans = {_stem(path) for path in files if not _below_masks(path)}
+    return [path for path in files if not (_below_masks(path) and _stem(path) in scans)]
+
+
+def _below_masks(path: str) -> bool:
+    return not MASK_FOLDERS.isdisjoint(path.lower().split("/")[:-1])
+
+
+def _called_like_patients(columns: Sequence[str]) -> list[str]:
+    """Return the columns that are called like one of patients, the surest first."""
+    called = [each for kind in _PATIENTS for each in columns if kind.match(each)]
+    return list(dict.fromkeys(called))
+
+
+def _is_no_label(column: str) -> bool:
+    return bool(_NO_LABEL.match(column) or _IDENTITY.match(column))
+
+
+def _paths(rows: pd.DataFrame, files: Collection[str]) -> _Paths | None:
+    """Return the column or template of paths that leads the most rows to a file."""
     known = set(files)
-    found: list[tuple[int, str, str]] = []
+    found: list[_Paths] = []
     for column in rows.columns:
         cells = [str(cell).replace("\\", "/").removeprefix("./") for cell in rows[column]]
         named = sum(cell in known for cell in cells)
         if named:
-            found.append((named, column, column))
+            found.append(_Paths(named, column, column))
         elif _TEMPLATE.match(column):
             found += _templates(column, cells, files)
-    best = max(found, key=lambda one: one[0], default=None)
-    if best is None or best[0] < NAMES_FILES * len(rows):
-        return None
-    named, path, column = best
-    return path, column, named
+    best = max(found, key=lambda one: one.named, default=None)
+    return None if best is None or best.named < NAMES_FILES * len(rows) else best
 
 
-def _templates(
-    column: str, cells: Sequence[str], files: Collection[str]
-) -> Iterable[tuple[int, str, str]]:
-    """Yield templates that lead from a cell to a file: a folder, zeros, a suffix are added."""
+def _templates(column: str, cells: Sequence[str], files: Collection[str]) -> Iterable[_Paths]:
+    """Yield templates that lead from a cell to a file: a folder, zeros, a suffix are added.
+
+    Of files in several folders the first is taken, and it is counted how often.
+    """
     by_stem: dict[str, list[str]] = {}
-    for path in files:
+    by_name: dict[str, list[str]] = {}
+    for path in sorted(files):
         by_stem.setdefault(_stem(path), []).append(path)
-    by_name = {posixpath.basename(path): path for path in files}
+        by_name.setdefault(posixpath.basename(path), []).append(path)
     widths = {len(stem) for stem in by_stem if stem.isdigit()}
     forms = ["", *(f":0>{width}" for width in sorted(widths))]
     for form in forms:
         filled = [format(cell, form[1:]) if form and cell.isdigit() else cell for cell in cells]
         for table, whole in ((by_stem, False), (by_name, True)):
             hits = [table[cell] for cell in filled if cell in table]
-            paths = [hit if isinstance(hit, str) else hit[0] for hit in hits]
-            ends = {(posixpath.dirname(path), _suffix(path)) for path in paths}
+            ends = {(posixpath.dirname(hit[0]), _suffix(hit[0])) for hit in hits}
             if len({end[0] for end in ends}) != 1 or (not whole and len(ends) != 1):
                 continue  # one template cannot name several folders, or suffixes
             folder, suffix = next(iter(ends))
@@ -142,7 +188,8 @@ def _templates(
             end = "" if whole else suffix
             if "{" in start or not hits:
                 continue
-            yield len(hits), f"{start}{{{column}{form}}}{end}", column
+            elsewhere = sum(len({posixpath.dirname(path) for path in hit}) > 1 for hit in hits)
+            yield _Paths(len(hits), f"{start}{{{column}{form}}}{end}", column, elsewhere)
 
 
 def _stem(path: str) -> str:

@@ -11,9 +11,11 @@ from maskwise.scans.decode import claimed_format
 from maskwise.scans.dicom_file import begins_as_dicom
 from maskwise.scans.raw import head_of, looks_like_image, walk
 from maskwise.scans.reasons import RejectedError
+from maskwise.scans.tables import TABLES
 from maskwise.wording import count
 
-TABLES = (".csv", ".tsv", ".parquet")
+_TABLES = tuple(end for end in TABLES if end != ".txt")
+"""A text among scans is rather a note or a list without a header: a person has to name it."""
 ARCHIVE = ".npz"
 ZIPPED = (".zip", ".tar", ".tgz", ".gz", ".7z", ".rar")
 
@@ -65,7 +67,7 @@ def contents_of(raw: Path) -> Contents:
         files=tuple(files),
         images=images,
         dicom=frozenset(path for path in images if _is_dicom(raw, path)),
-        tables=tuple(path for path in files if path.lower().endswith(TABLES)),
+        tables=tuple(path for path in files if path.lower().endswith(_TABLES)),
         archives=tuple(path for path in files if path.lower().endswith(ARCHIVE)),
     )
     if not found.images and not found.archives:

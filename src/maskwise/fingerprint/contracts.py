@@ -20,6 +20,9 @@ class Option:
     reason: str
     doubt: str = ""
     """What could not be known; empty = the reason holds by what lies there."""
+    example: str = ""
+    """Names of files or folders, behind the doubt on the terminal and never in the file, which
+    Git keeps: they may be those of patients."""
 
 
 MOST_COLOURED = 0.5

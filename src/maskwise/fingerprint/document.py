@@ -22,6 +22,7 @@ class Doubt(NamedTuple):
     key: str
     """As in ``preprocess.modality``."""
     question: str
+    """With an example, which the file has not."""
 
 
 def as_yaml(name: str, proposal: Proposal, head: str) -> tuple[str, tuple[Doubt, ...]]:
@@ -40,7 +41,7 @@ def as_yaml(name: str, proposal: Proposal, head: str) -> tuple[str, tuple[Doubt,
             lines += _comment(_said(option), 4)
             lines += _entry(option.key, option.value, 4)
             if option.doubt:
-                doubts.append(Doubt(len(lines), f"{block}.{option.key}", option.doubt))
+                doubts.append(Doubt(len(lines), f"{block}.{option.key}", _asked(option)))
     return "\n".join(lines) + "\n", tuple(doubts)
 
 
@@ -65,6 +66,10 @@ def _said(option: Option) -> str:
         return option.reason
     end = "" if option.doubt.endswith(("?", ".")) else "."
     return f"{option.reason} {TO_CHECK}: {option.doubt}{end}"
+
+
+def _asked(option: Option) -> str:
+    return f"{option.doubt} ({option.example})" if option.example else option.doubt
 
 
 def _comment(text: str, indent: int) -> Iterator[str]:

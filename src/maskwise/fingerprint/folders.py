@@ -159,9 +159,9 @@ def _words(arranged: _Arranged, images: list[str]) -> str:
     if arranged == "flat":
         return "a folder of images without class folders"
     place = 0 if arranged == "classes" else 1
-    names = sorted({path.split("/")[place] for path in images if path.count("/") > place})
+    names = {path.split("/")[place] for path in images if path.count("/") > place}
     above = "" if arranged == "classes" else " below train, validation and test"
-    return f"a folder per class{above}: {listed(names, 10)}"
+    return f"a folder per class{above}, {count(len(names), 'class', 'classes')} in all"
 
 
 def _layout_option(arranged: _Arranged, images: list[str]) -> Option:
@@ -171,12 +171,13 @@ def _layout_option(arranged: _Arranged, images: list[str]) -> Option:
         "flat": "No folder is a class, so that there are no labels.",
     }
     tops = {top_of(path) for path in images}
-    doubt = ""
+    doubt = example = ""
     if arranged == "classes":
-        doubt = f"are {listed(sorted(tops), 10)} the classes, and not patients or sites?"
+        doubt = f"are the {len(tops)} folders the classes, and not patients or sites?"
+        example = listed(sorted(tops), 10)
     elif len(tops) > 1 and not any(map(canonical_split, tops)):
         doubt = f"the {len(tops)} folders were taken for patients; if they are classes: classes"
-    return Option("layout", arranged, reasons[arranged], doubt)
+    return Option("layout", arranged, reasons[arranged], doubt, example)
 
 
 def _mask_option(suffix: tuple[str, int], images: int) -> tuple[Option]:
@@ -200,14 +201,17 @@ def _patients(arranged: _Arranged, images: list[str]) -> tuple[str, Option]:
         "may train and test, which makes every score too good; a pattern with a group, as in "
         "'(p[0-9]+)_', names them"
     )
+    example = ""
     beginnings = shared_beginnings(images)
     if beginnings:
-        sets, example = beginnings
+        sets, one = beginnings
         doubt += (
-            f"; files such as {example!r} fall in {sets:,} sets with one beginning, of which "
-            "each may be a patient"
+            f"; the files fall in {sets:,} sets with one beginning, of which each may be a "
+            "patient"
         )
-    return "", Option("patient", None, "null: unknown, unless a DICOM file says it.", doubt)
+        example = f"for instance {one!r}"
+    reason = "null: unknown, unless a DICOM file says it."
+    return "", Option("patient", None, reason, doubt, example)
 
 
 def _by_folder(arranged: _Arranged, images: list[str]) -> Patients | None:

@@ -6,13 +6,13 @@ from pathlib import Path
 from maskwise.config import choose
 from maskwise.errors import UserError, hint, listed
 from maskwise.fingerprint.columns import Columns, advice, columns_of
-from maskwise.fingerprint.contents import TABLES, Contents, contents_of
+from maskwise.fingerprint.contents import Contents, contents_of
 from maskwise.fingerprint.contracts import Asked, Layout, Option, distance
 from maskwise.fingerprint.folders import ASIDE, dicom_tree, image_folder
 from maskwise.fingerprint.published import PUBLISHED, left_by, published
 from maskwise.ingest.sources import SOURCES
 from maskwise.scans.raw import check_raw
-from maskwise.scans.tables import read_rows
+from maskwise.scans.tables import TABLES, read_rows
 from maskwise.wording import count
 
 MOST_TABLES = 20
@@ -170,7 +170,7 @@ def _tabled(found: Contents, name: str, asked: Asked) -> Layout | None:
 def _of_columns(found: Contents, table: str, said: Columns, asked: Asked) -> Layout:
     options = [
         Option("table", table, "In the raw folder."),
-        Option("path", said.path, _names(said)),
+        Option("path", said.path, _names(said), _elsewhere(said)),
         *_label_options(said),
         *_further_options(said),
         distance(0 if asked.modality in ("ct", "mr") else 4, _why_distance(asked)),
@@ -195,10 +195,18 @@ def _names(said: Columns) -> str:
     return f"{what}, relative to the raw folder; {count(said.named, 'row')} lead to a file."
 
 
+def _elsewhere(said: Columns) -> str:
+    if not said.elsewhere:
+        return ""
+    return (
+        f"{count(said.elsewhere, 'row')} would fit files of other folders as well: is this the "
+        "folder of the scans? A column of paths leaves no doubt"
+    )
+
+
 def _label_options(said: Columns) -> Iterable[Option]:
     if said.label is None:
         return
-    classes = listed((f"{name} {number:,}" for name, number in said.classes.items()), 6)
     doubts = []
     if said.others:
         doubts.append(f"should another be learnt: {listed(said.others, 10)}?")
@@ -208,7 +216,10 @@ def _label_options(said: Columns) -> Iterable[Option]:
         )
     if any("|" in name for name in said.classes):
         doubts.append("cells with | hold several labels, which the task multilabel learns")
-    reason = f"Our name: column; rows per class: {classes}."
+    # Values are counted and not named: Git keeps the file, and a value may be a name.
+    rarest = count(min(said.classes.values(), default=0), "row")
+    classes = count(len(said.classes), "class", "classes")
+    reason = f"Our name: column; {classes}, the rarest with {rarest}."
     yield Option("labels", {"diagnosis": said.label}, reason, " ".join(doubts))
 
 
@@ -222,7 +233,12 @@ def _further_options(said: Columns) -> Iterable[Option]:
             "the column if there is one",
         )
     else:
-        yield Option("patient", said.patient, "The column of patients, by its name.")
+        doubt = (
+            f"{listed(said.patients, 5)} could be it too: which of them names people?"
+            if said.patients
+            else ""
+        )
+        yield Option("patient", said.patient, "The column of patients, by its name.", doubt)
     if said.masks is not None:
         yield Option("masks", said.masks, "The column of masks: its cells name files as well.")
     if said.split is not None:

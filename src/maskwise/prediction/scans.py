@@ -16,11 +16,9 @@ from maskwise.scans.one import ROOT, below_root
 from maskwise.scans.paths import Folder
 from maskwise.scans.raw import check_raw
 from maskwise.scans.reading import DEFAULT, Reading
-from maskwise.scans.tables import SAVE_AS_CSV, column_of, parse_table
+from maskwise.scans.tables import SAVE_AS_CSV, TABLES, column_of, parse_table
 from maskwise.wording import count
 from maskwise.workers import Pool
-
-TABLES = (".csv", ".tsv", ".txt", ".parquet")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from maskwise.errors import MOST_ENTRIES, UserError, as_text, hint, listed
 from maskwise.scans.raw import locate
 from maskwise.wording import count
 
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
+"""How the name of a table may end, in small letters."""
 MARKS = ",;\t|"
 """What may stand between cells; of equals the first is taken."""
 SAVE_AS_CSV = "save it as CSV, in UTF-8"
@@ -47,9 +49,7 @@ def read_rows(raw: Path, name: str) -> pd.DataFrame:
         UserError: if the table is absent or cannot be read, and what ``parse_table`` raises.
     """
     if not (raw / name).exists():
-        found = sorted(
-            p.name for p in raw.iterdir() if p.suffix in (".csv", ".tsv", ".parquet")
-        )
+        found = sorted(p.name for p in raw.iterdir() if p.suffix.lower() in TABLES)
         raise UserError(
             f"{name}: is not in {raw} (tables there: "
             f"{listed(found, MOST_ENTRIES) or 'none'}); name it in the source's option `table`"

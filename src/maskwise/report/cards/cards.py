@@ -2,6 +2,7 @@
 
 import json
 
+from maskwise.artefacts.tables import as_csv
 from maskwise.report.cards.data_card import TABLE, data_card, images_table
 from maskwise.report.cards.facts import CardInputs
 from maskwise.report.cards.model_card import model_card
@@ -16,7 +17,7 @@ def cards(inputs: CardInputs) -> dict[str, bytes]:
     The same inputs give the same bytes: nothing in them is of the clock or the machine.
     """
     table = images_table(inputs)
-    content = table.to_csv(index=False, lineterminator="\n").encode()
+    content = as_csv(table).encode()
     card = data_card(inputs, table, content)
     text = json.dumps(card, indent=2, ensure_ascii=False)
     files = {DATA: f"{text}\n".encode(), TABLE: content}

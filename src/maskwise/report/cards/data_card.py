@@ -1,7 +1,8 @@
 """The data in Croissant's form (MLCommons, version 1.0): JSON-LD, and the table that it names.
 
 https://docs.mlcommons.org/croissant/docs/croissant-spec.html. The table has one row per image,
-in the manifest's order and numbered anew, so that no name and no id leaves the project.
+numbered anew in the order of a hash, so that no name, no id and no rank of a name leaves the
+project.
 """
 
 import hashlib
@@ -80,6 +81,7 @@ def images_table(inputs: CardInputs) -> pd.DataFrame:
         how="left",
         suffixes=("_official", ""),
     )
+    joined = joined.sort_values("image_id", key=_shuffled, ignore_index=True)
     table = pd.DataFrame({"image": range(1, len(joined) + 1)})
     table["group"] = pd.factorize(joined["group"])[0] + 1
     table["split"] = joined["split"].astype(object).where(joined["split"].notna(), "")
@@ -93,6 +95,11 @@ def images_table(inputs: CardInputs) -> pd.DataFrame:
     for name in inputs.labels:
         table[name] = joined[name].astype(object).where(joined[name].notna(), "")
     return table
+
+
+def _shuffled(ids: pd.Series) -> pd.Series:
+    """Return keys in whose order names play no part, as they do in that of the manifest."""
+    return ids.map(lambda one: hashlib.sha256(str(one).encode()).hexdigest())
 
 
 def data_card(inputs: CardInputs, table: pd.DataFrame, content: bytes) -> dict[str, Any]:
@@ -116,7 +123,10 @@ def data_card(inputs: CardInputs, table: pd.DataFrame, content: bytes) -> dict[s
                 "@type": "cr:FileObject",
                 "@id": TABLE,
                 "name": TABLE,
-                "description": "One row per image, with no name and no id.",
+                "description": (
+                    "One row per image, with no name and no id; text that a spreadsheet would "
+                    "run begins with an apostrophe."
+                ),
                 "contentUrl": TABLE,
                 "contentSize": f"{len(content)} B",
                 "encodingFormat": "text/csv",

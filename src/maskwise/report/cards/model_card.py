@@ -163,19 +163,24 @@ def _data(inputs: CardInputs, run: Run) -> str:
     for column in inputs.labels:
         name = column.removeprefix("label_")
         lines += ["", f"Images by {name}:", ""]
-        lines += [f"| {name} | {' | '.join(parts)} |", f"| --- |{' --- |' * len(parts)}"]
+        lines += [f"| {_cell(name)} | {' | '.join(parts)} |", f"| --- |{' --- |' * len(parts)}"]
         for label in sorted(joined[column].dropna().unique(), key=str):
             counts = [
-                int(((joined[column] == label) & (joined["split"] == part)).sum())
+                f"{int(((joined[column] == label) & (joined['split'] == part)).sum()):,}"
                 for part in parts
             ]
-            lines.append(f"| {label} | {' | '.join(f'{number:,}' for number in counts)} |")
+            lines.append(f"| {_cell(label)} | {' | '.join(counts)} |")
     table = "\n".join(lines)
     return (
         f"The source {inputs.source}; `data_card.json`, two folders up, describes it in "
         "Croissant's form. A group is a patient, or images that are duplicates; no split that "
         f"Maskwise makes divides a group.\n\n{table}"
     )
+
+
+def _cell(text: object) -> str:
+    """Return text as a cell of a table, which a bar or a line break would end."""
+    return " ".join(str(text).split()).replace("|", "\\|")
 
 
 def _training(inputs: CardInputs, run: Run) -> str:
@@ -214,7 +219,7 @@ def _evaluation(inputs: CardInputs, run: Run) -> str:
         for fraction in sorted(fractions, key=float, reverse=True):
             for metric, found in sorted(fractions[fraction].items()):
                 figure = with_interval(found["value"], found["low"], found["high"])
-                name = in_print(metric, scores)
+                name = _cell(in_print(metric, scores))
                 share = f"{100 * float(fraction):g} %"
                 lines.append(f"| {mode} | {share} | {name} | {figure.replace(NO_BREAK, ' ')} |")
     table = "\n".join(lines)
@@ -222,7 +227,8 @@ def _evaluation(inputs: CardInputs, run: Run) -> str:
         f"On {count(int(scores['n_images']), 'test image')} in "
         f"{count(int(scores['n_groups']), 'group')}, over "
         f"{count(int(scores['n_seeds']), 'seed')} of this recipe ({scores['covers']}). It was "
-        f"tested on data of one source, and on no subgroup by itself.\n\n{table}"
+        "tested on data of one source; subgroups, where they were asked for, stand on the page "
+        f"for referees.\n\n{table}"
     )
 
 
