@@ -55,11 +55,14 @@ def workers_for(images: int, asked: int | None) -> int:
     return max(1, min(available_cores(), images // WORTH_A_WORKER))
 
 
+LossReason = Literal["crashed", "too_slow"]
+
+
 @dataclass(frozen=True)
 class Loss:
     """What became of a task that no worker could answer; nothing in it comes from the file."""
 
-    reason: Literal["crashed", "too_slow"]
+    reason: LossReason
     detail: str
 
 

@@ -56,6 +56,7 @@ def _put(name: str, value: Any) -> Callable[[dict[str, Any], dict[str, Any]], ob
         (_put("more", [1.0]), r"lack or add \['more'\]"),
         (_put("scores.0", [0.9, 0.1]), "not in ascending order"),
         (_put("held_out", [float("nan")]), "not finite"),
+        (_put("held_out", []), "rest on no held-out patient"),
         (_put("mean", [[0.0]]), "not of numbers in 1-D"),
         (_put("mean", [0.0]), "do not fit one another, or the model"),
         (_put("std", [0.0] * 24), "not positive"),

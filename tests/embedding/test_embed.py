@@ -1,6 +1,8 @@
 """What an encoder makes of scans: rows, vectors, the map and the score."""
 
+import base64
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -272,7 +274,7 @@ def test_a_column_that_is_no_label_is_one_sentence() -> None:
     made = a_table(10, 1.0)
     with pytest.raises(UserError, match=r"embed\.label: there is no column 'findin'; did you"):
         score_by_neighbours(made, EmbedConfig(label="findin"))
-    with pytest.raises(UserError, match=r"embed\.label: 'id' has 0 classes that two patients"):
+    with pytest.raises(UserError, match=r"embed\.label: 'id' has 0 classes that two or more"):
         score_by_neighbours(made, EmbedConfig(label="id"))
 
 
@@ -313,3 +315,23 @@ def test_the_page_is_one_file_and_the_same_for_the_same_scans(
     assert "balanced accuracy" in pages[0]
     assert scans.name not in pages[0]
     assert json.dumps("scan 0") not in pages[0]
+
+
+def legend_in(page: str) -> str:
+    """Return the page's drawing as SVG, in which all that it writes stands as a comment."""
+    drawings = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", page)
+    return "".join(base64.b64decode(each).decode() for each in drawings)
+
+
+def test_the_page_numbers_folders_unless_names_are_asked_for(
+    encoder: Path, scans: Path
+) -> None:
+    request = Request(encoder, scans, None)
+    for config in (EmbedConfig(), EmbedConfig(colour_by="folder")):
+        page = embed(request, NOWHERE, config).page
+        assert "folder 1 (3)" in legend_in(page)
+        assert "folder 2 (3)" in legend_in(page)
+        assert "bright" not in page + legend_in(page)
+    named = legend_in(embed(request, NOWHERE, EmbedConfig(), names=True).page)
+    assert "bright (3)" in named
+    assert "folder 1" not in named

@@ -136,6 +136,8 @@ def test_the_page_of_predictions_shows_them_where_it_is_asked_to(
     plain = predict(model, tmp_path / "scans", PredictConfig())
     with_them = predict(model, tmp_path / "scans", asked, sources=source[0])
     assert "Training scans most like it" not in plain.page
+    assert "carries pixels of training scans" in with_them.page
+    assert "carries pixels of training scans" not in plain.page
     assert with_them.page.count("Training scans most like it") == 3
     assert with_them.page.count('alt="Training scan labelled') == 6
     pd.testing.assert_frame_equal(plain.table, with_them.table)
@@ -162,3 +164,13 @@ def test_embeddings_that_cannot_stand_beside_predictions_are_one_sentence_each(
         replace(made.header, data_hash="e")
     )
     assert "holds no training scan" in said(made.header, made.table.assign(split="test"))
+
+
+def test_images_made_anew_since_the_model_learnt_show_no_training_scan(
+    source: Source, made: Embeddings, tmp_path: Path
+) -> None:
+    earlier = replace(CLASSIFIER, encoder=replace(CLASSIFIER.encoder, data_hash="earlier"))
+    model = save_classifier(earlier, tmp_path / "earlier.safetensors")
+    write_embeddings(made, tmp_path / "e.parquet")
+    with pytest.raises(UserError, match="made anew since the model learnt from them"):
+        beside(model, tmp_path / "e.parquet", source[0])

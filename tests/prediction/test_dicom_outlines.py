@@ -15,7 +15,11 @@ from pydicom.uid import generate_uid
 import maskwise
 from maskwise.artefacts.outlines import from_png
 from maskwise.errors import UserError
+from maskwise.prediction.contracts import Scan
+from maskwise.prediction.dicom.series import Series, series_of
+from maskwise.prediction.reading import unseen, was_lost
 from maskwise.prediction.stage import PredictConfig, Predicted, predict
+from maskwise.workers import Loss
 from prediction.drawn import draw
 from prediction.models import (
     CLASSIFIER,
@@ -202,6 +206,19 @@ def test_the_same_outlines_of_the_same_scans_are_the_same_objects(
     assert not [name for name in again.outlines if name.endswith(".sc.dcm")]
 
 
+def test_the_same_outlines_by_another_model_are_other_objects(tmp_path: Path) -> None:
+    write_oblique(tmp_path / "scans", [0, 1])
+    found = []
+    for fraction in (0.5, 1.0):
+        described = replace(SEGMENTER, fraction=fraction)
+        model = save_stubborn(tmp_path / "model.safetensors", 1, described)
+        outlines = told(model, tmp_path / "scans").outlines
+        found.append(pydicom.dcmread(io.BytesIO(outlines["000000.seg.dcm"])))
+    assert found[0].PixelData == found[1].PixelData
+    assert found[0].SOPInstanceUID != found[1].SOPInstanceUID
+    assert found[0].SeriesInstanceUID != found[1].SeriesInstanceUID
+
+
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a model that calls each pixel a mass."""
@@ -242,6 +259,53 @@ def test_a_series_with_a_refused_slice_is_incomplete(tmp_path: Path, everything:
     said = "its series is incomplete: 1 image of 3 was refused, as row 2 says"
     assert list(table["no_dicom"]) == [said, "", said]
     assert table["refused"][1] != ""
+
+
+def series_in(
+    root: Path, scans: list[tuple[str, int]], lost: int | None = None
+) -> tuple[list[Series], dict[int, str]]:
+    unread = np.arange(len(scans)) == (-1 if lost is None else lost)
+    return series_of(root, [Scan(*each, None) for each in scans], ~unread, unread)
+
+
+def test_a_frame_that_a_table_repeats_stands_for_no_other(tmp_path: Path) -> None:
+    clip = slice_of(
+        np.stack([scan(0), scan(1)]),
+        SOPInstanceUID=generate_uid(),
+        StudyInstanceUID=generate_uid(),
+    )
+    save(clip, tmp_path / "a.dcm")
+    (twice,), _ = series_in(tmp_path, [("a.dcm", 0), ("a.dcm", 0)])
+    assert twice.missing == (
+        "its series is incomplete: 1 of the 2 frames of its file were given"
+    )
+    (more,), _ = series_in(tmp_path, [("a.dcm", 0), ("a.dcm", 1), ("a.dcm", 1)])
+    assert more.missing == (
+        "frame 1 of its file was given more than once; name each frame once"
+    )
+
+
+def test_a_file_that_could_not_be_read_is_not_opened_again_and_no_series_beside_it_is_whole(
+    tmp_path: Path,
+) -> None:
+    write_oblique(tmp_path / "a", [0, 1, 2])
+    write_oblique(tmp_path / "b", [0, 1])
+    (tmp_path / "a/2.dcm").unlink()  # so that opening it would be told
+    paths = ["a/0.dcm", "a/1.dcm", "a/2.dcm", "b/0.dcm", "b/1.dcm"]
+    (beside, other), none = series_in(tmp_path, [(path, 0) for path in paths], lost=2)
+    assert beside.rows == [0, 1]
+    assert beside.missing == (
+        "its series may be incomplete: a file of its folder could not be read, as row 3 says"
+    )
+    assert other.missing == ""
+    assert none == {2: "its file could not be read, as row 3 says"}
+
+
+def test_what_no_process_could_read_is_told_from_what_was_read_and_refused() -> None:
+    for loss in (Loss("too_slow", "reading it took longer than 2 s"), Loss("crashed", "died")):
+        assert was_lost(unseen("predict", Scan("a.dcm", 0, None), loss).detail)
+    for reason in ("", "the modality is mr", "cannot be read as DICOM (damaged)"):
+        assert not was_lost(reason)
 
 
 def test_what_has_no_place_in_the_patient_has_a_segmentation_of_its_own(

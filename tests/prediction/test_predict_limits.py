@@ -17,11 +17,12 @@ from maskwise.artefacts.model import load_model, write_model
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError
-from maskwise.limits.conformal import Calibration
+from maskwise.limits.conformal import Calibration, of_labels
 from maskwise.limits.record import Limits
 from maskwise.limits.typical import Space
 from maskwise.prediction.aggregation import Rule
 from maskwise.prediction.config import PredictConfig
+from maskwise.prediction.limits import Told
 from maskwise.prediction.occlusion import edges, occlude
 from maskwise.prediction.stage import Predicted, predict
 from prediction.drawn import draw
@@ -118,6 +119,27 @@ def test_too_few_held_out_patients_are_told_before_a_scan_is_looked_for(tmp_path
         UserError, match=r"alarms: is 0.05, which needs 19 held-out .* on 4; .*0.2"
     ):
         predict(path, tmp_path / "nowhere", PredictConfig(false_alarms=0.05))
+
+
+def test_so_few_held_out_patients_that_more_than_usual_are_flagged_are_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    Told.of(limits(24, CLASSES, patients=40), None, None)
+    Told.of(limits(24, CLASSES, patients=3), None, 0.25)
+    assert not caplog.messages
+    Told.of(limits(24, CLASSES, patients=3), None, None)
+    assert caplog.messages == [
+        "Of patients like those of training 25 % may be marked as unlike them, not 5 %: "
+        "no less can be told with 3 held-out patients."
+    ]
+
+
+def test_a_label_called_as_the_absence_of_another_has_no_set(tmp_path: Path) -> None:
+    described = replace(MULTILABEL, classes=("cyst", "not cyst", "round"))
+    collide = spread(of_labels(described.classes))
+    path = save_multilabel(tmp_path / "m.safetensors", described, collide)
+    with pytest.raises(UserError, match="a label 'not cyst', which is also what the absence"):
+        predict(path, tmp_path / "nowhere", PredictConfig(coverage=0.8))
 
 
 def test_a_model_of_a_version_without_limits_says_what_it_lacks(
@@ -277,6 +299,22 @@ def test_a_file_is_a_volume_unless_a_table_names_them(
     assert len(counts) == 3
 
 
+def test_volumes_of_two_patients_that_are_named_alike_stay_apart(
+    model: Path, scans: Path
+) -> None:
+    patients = ["ann", "ann", "bob", "bob", "bob", ""]
+    named = listed(scans, volume=["1", "1", "1", "1", "2", "1"], patient=patients)
+    found = maskwise.predict(named, model, per="volume")
+    assert found[["volume", "patient", "scans"]].to_numpy().tolist() == [
+        ["1", "ann", 2],
+        ["1", "bob", 2],
+        ["2", "bob", 1],
+        ["1", "", 1],
+    ]
+    by_scan = maskwise.predict(named, model)
+    assert found["p_benign"][1] == pytest.approx(by_scan["p_benign"][2:4].mean())
+
+
 def test_a_segmenter_says_the_mean_area_of_a_volume(scans: Path, tmp_path: Path) -> None:
     path = save_segmenter(tmp_path / "m.safetensors", limits(16, ()))
     named = listed(scans, volume=["one"] * 6)
@@ -338,6 +376,7 @@ def test_a_card_shows_its_set(model: Path, scans: Path) -> None:
     for answers in found.table["set"]:
         assert f"60 % set: {answers}" in found.page
     assert "It rests on 40 (benign), 40 (malignant) held-out patients" in found.page
+    assert "so that the promise is not exact" in found.page
 
 
 def test_the_temperature_changes_no_set(scans: Path, tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_single_scans_can_be_chosen() -> None:
     assert len(select(pool, SelectConfig(budget=4, unit="scan")).selection) == 4
     with pytest.raises(
         UserError,
-        match=r"select\.budget: 4, but the smallest patient .* has 10 scans; take a l",
+        match=r"select\.budget: 4, but the smallest patient or group .* has 10 scans; take a l",
     ):
         select(pool, SelectConfig(budget=4))
 

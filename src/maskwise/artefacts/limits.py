@@ -74,6 +74,8 @@ def from_file(tensors: Mapping[str, Tensor], block: Any, features: int) -> Limit
     shapes = {space.mean.shape, space.std.shape, space.axes.shape[:1]}
     if shapes != {(features,)} or space.axes.shape[1:] != space.variances.shape:
         raise ValueError("the tensors of its limits do not fit one another, or the model")
+    if not len(space.held_out):
+        raise ValueError("its limits rest on no held-out patient")
     if (space.std <= 0).any() or (space.variances <= 0).any():
         raise ValueError("the deviations of its limits are not positive")
     scores = tuple(arrays[f"scores.{k}"] for k in range(len(described.answers)))

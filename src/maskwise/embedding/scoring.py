@@ -1,4 +1,4 @@
-"""How well neighbours of other patients tell a label: the k-NN score, with its interval."""
+"""How well neighbours of other patients or groups tell a label: k-NN, with an interval."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class KnnScore:
-    """What neighbours of other patients say of a label."""
+    """What neighbours of other patients or groups say of a label."""
 
     label: str
     classes: tuple[str, ...]
@@ -45,7 +45,7 @@ class KnnScore:
     """Whether groups are patients for all scans that were asked about; else duplicates alone,
     or nothing, are kept together."""
     left_out: tuple[str, ...]
-    """Classes that only one patient shows."""
+    """Classes that only one patient or group shows."""
     test_left_out: int
     """Scans of the test part, which neither vote nor are asked about."""
     neighbours: int
@@ -53,7 +53,7 @@ class KnnScore:
 
 
 def score_by_neighbours(embeddings: Embeddings, config: EmbedConfig) -> KnnScore | None:
-    """Ask, about each labelled scan, the nearest ones of other patients (or groups).
+    """Ask, about each labelled scan, the nearest ones of other patients or groups.
 
     None where no label is asked for. Scans of the test part are left out: a map is looked at
     again and again, and the test part answers once, in evaluate.
@@ -74,8 +74,8 @@ def score_by_neighbours(embeddings: Embeddings, config: EmbedConfig) -> KnnScore
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise UserError(
             f"embed.label: {shown(config.label)} has {count(len(classes), 'class', 'classes')} "
-            f"that two patients or more show, and a score needs 2 to {MOST_CLASSES}; name a "
-            "column of classes, or leave it out"
+            "that two or more patients or groups show, and a score needs 2 to "
+            f"{MOST_CLASSES}; name a column of classes, or leave it out"
         )
     rows = np.flatnonzero(known & label.isin(classes).to_numpy())
     truth = pd.Index(classes).get_indexer(pd.Index(label.iloc[rows])).astype(np.int64)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -241,6 +242,8 @@ def _page(
         refused=reasons,
     )
     values = None if column is None else embeddings.table[column]
+    if values is not None and column == FOLDER and not names and config.label != FOLDER:
+        values = _numbered(values)
     return render(Shown(lie.places, lie.method, lie.explained, column, values), facts)
 
 
@@ -254,6 +257,12 @@ def _colour(table: pd.DataFrame, config: EmbedConfig) -> str | None:
         if name in table.columns and 2 <= table[name].nunique() <= NO_CLASSES:
             return str(name)
     return None
+
+
+def _numbered(folders: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Return "folder 1", … for their names, in which a patient's may be."""
+    number = folders.rank(method="dense")
+    return number.map(lambda place: f"folder {place:.0f}", na_action="ignore")
 
 
 def _count_patients(table: pd.DataFrame) -> int | None:

@@ -10,8 +10,11 @@ its p is a or less, where p compares it with held-out patients to whom that answ
 *Patient-wise.* The images of one patient are alike, so that they are one piece of evidence: per
 answer a patient counts once, with the **highest** score among the images that it is true of. If
 patients are exchangeable, a set at 1 - a then holds the truth **for all images of a new patient
-at once** in at least a share 1 - a of the patients of each class; of single images in more. For
-the same reason it holds for a mean, or a maximum, of a patient's probabilities.
+at once** in at least a share 1 - a of the patients of each class, and so for one random image
+of a random patient. Counted by images the share may be lower, because a patient of many images
+is missed more easily. The bound also holds for a mean, or a maximum, of a patient's
+probabilities. The validation images that calibrate a model also chose its strength or learning
+rate, so that the promise is not exact.
 
 Shapes: N images, A answers.
 """

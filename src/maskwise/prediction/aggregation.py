@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from maskwise.errors import UserError
 from maskwise.prediction.contracts import ModelKind
@@ -25,13 +27,24 @@ class Units:
     per: Per
     names: "pd.Series[str]"
     """Of every scan, in the order of the table."""
+    patients: "pd.Series[str] | None" = None
+    """Whose every volume is, "" where nobody said: two patients may name theirs alike."""
+
+    def numbered(self) -> tuple[NDArray[np.int64], pd.DataFrame]:
+        """Return each scan's unit, from 0 in the order of first scans, and the units' names."""
+        named = pd.DataFrame({self.per: self.names})
+        if self.patients is not None:
+            named["patient"] = self.patients
+        numbers = named.groupby(list(named.columns), sort=False).ngroup()
+        return numbers.to_numpy(np.int64), named.drop_duplicates(ignore_index=True)
 
 
 def units_of(scans: Scans, per: Per) -> Units:
     """Return the patient or volume of each scan.
 
     A table names them in columns ``patient`` and ``volume``; without the latter a volume is a
-    file. Whom the files of a folder belong to is not guessed.
+    file. Volumes of one name are different ones where their patients are. Whom the files of a
+    folder belong to is not guessed.
 
     Raises:
         UserError: if no patients are named, or of some scans none.
@@ -51,15 +64,19 @@ def units_of(scans: Scans, per: Per) -> Units:
             f"predict.per: is patient, but row {row} of the table names none"
             + (f", nor do {unknown - 1} others" if unknown > 1 else "")
         )
-    return Units(per, pd.Series(names, dtype="str"))
+    patients = [scan.patient or "" for scan in scans.scans]
+    if per == "patient" or not any(patients):
+        return Units(per, pd.Series(names, dtype="str"))
+    return Units(per, pd.Series(names, dtype="str"), pd.Series(patients, dtype="str"))
 
 
 def aggregate(kind: ModelKind, table: pd.DataFrame, units: Units, rule: Rule) -> pd.DataFrame:
     """Return one row per patient or volume, in the order of its first scan.
 
-    Columns: what ``units.per`` says, ``scans`` (how many were looked at) and ``refused`` (how
-    many were not), then those of the table of scans without ``path`` and ``frame``. One whose
-    scans were all refused has no prediction.
+    Columns: what ``units.per`` says (of volumes also ``patient``, where any is named),
+    ``scans`` (how many were looked at) and ``refused`` (how many were not), then those of the
+    table of scans without ``path`` and ``frame``. One whose scans were all refused has no
+    prediction.
 
     Args:
         kind: of the model, which judges anew by the numbers of several scans.
@@ -67,20 +84,18 @@ def aggregate(kind: ModelKind, table: pd.DataFrame, units: Units, rule: Rule) ->
         units: of its first rows.
         rule: a name in ``RULES``; ``kind.worst`` are taken by the smallest whatever it says.
     """
-    named = table.iloc[: len(units.names)].assign(_unit=units.names.to_numpy())
+    unit, names = units.numbered()
+    named = table.iloc[: len(unit)].assign(_unit=unit)
     looked_at = named["refused"].eq("")
     groups = named[looked_at].groupby("_unit", sort=False)
     measured = [name for name in kind.measured if name not in kind.worst]
     how = {"mean": "mean", "maximum": "max"}[rule]
     numbers = groups[measured].agg(how).join(groups[list(kind.worst)].min())
-    order = named["_unit"].drop_duplicates()
-    counts = looked_at.groupby(named["_unit"]).agg(["sum", "size"]).reindex(order)
-    judged = kind.judge(numbers).reindex(order)
+    counts = looked_at.groupby(named["_unit"]).agg(["sum", "size"])
+    judged = kind.judge(numbers).reindex(names.index)
     columns = ["prediction", *kind.numbers, *kind.sets]
     texts = ["prediction", *kind.sets]
     judged = judged[columns].fillna(dict.fromkeys(texts, ""))
-    front = pd.DataFrame(
-        {"scans": counts["sum"], "refused": counts["size"] - counts["sum"]}, index=order
-    )
-    found = front.join(judged).rename_axis(units.per).reset_index()
+    front = names.assign(scans=counts["sum"], refused=counts["size"] - counts["sum"])
+    found = front.join(judged)
     return found.assign(**{name: table[name].iloc[0] for name in ("model", "data_hash")})

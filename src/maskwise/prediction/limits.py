@@ -1,6 +1,7 @@
 """Sets of answers, and the flag of scans unlike those of training, as columns of the table."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskwise.combinations import NONE
-from maskwise.errors import UserError
+from maskwise.errors import UserError, shown
 from maskwise.limits.conformal import NEAR, Calibration, Floats
 from maskwise.limits.record import Limits
-from maskwise.limits.typical import unlike
+from maskwise.limits.typical import FALSE_ALARMS, unlike
+from maskwise.wording import count
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +60,17 @@ class Told:
                     f"predict.coverage: is {coverage:g}, but the model outlines, and names no "
                     "class of a scan; leave it out"
                 )
+            _check_different(limits.calibration.answers)
             limits.calibration.check(coverage, "predict.coverage")
         allowed = limits.space.false_alarms(false_alarms, "predict.false_alarms")
+        if false_alarms is None and allowed > FALSE_ALARMS + NEAR:
+            log.warning(
+                "Of patients like those of training %.3g %% may be marked as unlike them, not "
+                "%.3g %%: no less can be told with %s.",
+                100 * allowed,
+                100 * FALSE_ALARMS,
+                count(len(limits.space.held_out), "held-out patient"),
+            )
         return cls(limits, coverage, allowed)
 
     @property
@@ -147,6 +158,17 @@ class Told:
             },
             "sets": sets,
         }
+
+
+def _check_different(answers: tuple[str, ...]) -> None:
+    """Refuse labels such as "x" and "not x", of which one is called as the other's absence."""
+    twice = [name for name, times in Counter(answers).items() if times > 1]
+    if twice:
+        raise UserError(
+            f"predict.coverage: the model has a label {shown(twice[0])}, which is also what "
+            "the absence of another label is called; leave it out, or rename the label and run "
+            "finetune again"
+        )
 
 
 def _joined(words: Iterable[str], held: NDArray[np.bool_]) -> str:

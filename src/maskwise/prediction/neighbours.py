@@ -70,6 +70,12 @@ class TrainingScans:
                 f"{where}: the images of {source!r} were made anew since; {command}"
                 f"embed.source={source}"
             )
+        if encoder.metadata.data_hash != header.data_hash:
+            raise UserError(
+                f"{where}: the images of {source!r} were made anew since the model learnt from "
+                "them, so that none is known to be a training scan; run pretrain and finetune "
+                "again, or leave predict.embeddings out"
+            )
         train = made.take(np.flatnonzero(made.table["split"].eq("train").fillna(False)))
         if not len(train):
             raise UserError(f"{where}: holds no training scan; {command}embed.source={source}")

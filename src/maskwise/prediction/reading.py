@@ -5,7 +5,7 @@ Worker processes import this module, so it knows nothing that needs torch or pan
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from numpy.typing import NDArray
 
@@ -26,7 +26,7 @@ from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import REASONS, RejectedError
 from maskwise.scans.volume import frames_of
 from maskwise.wording import count
-from maskwise.workers import Loss
+from maskwise.workers import Loss, LossReason
 
 AT_ONCE = 16
 """Scans that a worker takes at once; what the network sees of them is all in memory."""
@@ -71,6 +71,11 @@ def unseen(block: str, scan: Scan, loss: Loss) -> Refused:
     advice = f"; set {block}.seconds_per_file higher" if loss.reason == "too_slow" else ""
     reason = f"{loss.detail}{advice} ({loss.reason})"
     return Refused(reason, reason)
+
+
+def was_lost(refused: str) -> bool:
+    """Say whether a reason for the table is one of ``unseen``."""
+    return refused.endswith(tuple(f"({reason})" for reason in get_args(LossReason)))
 
 
 def read_scan(way: Way, scan: Scan) -> Look:

@@ -262,11 +262,13 @@ def _with_dicom(
     """Add DICOM files to the outlines where they are asked for, and name them in the table."""
     if run.config.dicom == "none" or not isinstance(metadata, SegmenterMetadata):
         return table, outlines
-    from maskwise.prediction.dicom.writing import Source, write_dicom  # of the extra `dicom`
+    # Of the extra `dicom`.
+    from maskwise.prediction.dicom.writing import Model, Source, write_dicom
 
     found = run.looking.found
     source = Source(found.root, found.scans, run.looking.reading)
-    table, files = write_dicom(source, table, outlines, metadata, run.config.dicom)
+    model = Model(metadata, run.network.sha256)
+    table, files = write_dicom(source, table, outlines, model, run.config.dicom)
     return table, outlines | files
 
 

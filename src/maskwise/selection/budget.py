@@ -103,7 +103,7 @@ def choose(pool: Pool, rule: Rule, budget: int, generator: np.random.Generator) 
     if not units:
         smallest = int(pool.sizes[pool.sizes > 0].min())
         raise UserError(
-            f"select.budget: {budget}, but the smallest patient without a label has "
-            f"{count(smallest, 'scan')}; take a larger budget, or select.unit: scan"
+            f"select.budget: {budget}, but the smallest patient or group without a label "
+            f"has {count(smallest, 'scan')}; take a larger budget, or select.unit: scan"
         )
     return Turns(np.array(units, np.int64), np.array(figures, np.float64))

@@ -2,7 +2,8 @@
 
 Both belong to the study of the scans that they are of, and so bear its patient's name and
 number: a viewer files them by these. Nothing else that this project writes does. Their own ids
-follow from what they hold, so that the same outlines of the same scans are the same objects.
+follow from what they hold and from the model's file, so that the same outlines of the same
+scans by the same model are the same objects.
 
 What a class is in the standard's list of codes is not known here: a segment bears its name, and
 the code that says least, "Tissue".
@@ -38,6 +39,8 @@ class Author:
     """The model that outlined."""
 
     metadata: SegmenterMetadata
+    sha256: str
+    """Of its file."""
     colours: Sequence[str]
     """Of its classes, "#rrggbb", over and over."""
 
@@ -174,8 +177,7 @@ def _place(made: pydicom.Dataset, source: pydicom.Dataset) -> None:
 def _uid(kind: str, source: pydicom.Dataset, author: Author, *content: str) -> str:
     """Return an id that follows from what the object is made of."""
     series = str(source.SeriesInstanceUID), str(source.SOPInstanceUID)
-    encoder = author.metadata.encoder
-    model = f"{encoder.source} {encoder.recipe} {encoder.seed}", author.serial_number
+    model = author.sha256, author.version
     return str(generate_uid(entropy_srcs=[kind, *series, *model, *content]))
 
 

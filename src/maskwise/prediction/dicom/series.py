@@ -2,10 +2,10 @@
 
 import io
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,10 @@ class Series:
 
 
 def series_of(
-    root: Path, scans: Sequence[Scan], answered: NDArray[np.bool_]
+    root: Path,
+    scans: Sequence[Scan],
+    answered: NDArray[np.bool_],
+    lost: NDArray[np.bool_],
 ) -> tuple[list[Series], dict[int, str]]:
     """Return the series that ``scans`` are of, and why a row is of none.
 
@@ -71,11 +74,18 @@ def series_of(
         root: what paths are relative to.
         scans: by row.
         answered: ``(N,)``, False where a scan was refused.
+        lost: ``(N,)``, True where reading it took too long or ended its process. Such a file
+            is not opened again; since it may be of any series in its folder, none is whole.
     """
+    unread = {scans[row].path: row for row in np.flatnonzero(lost)[::-1]}
+    folders = {str(PurePosixPath(path).parent): row for path, row in unread.items()}
     headers: dict[str, pydicom.Dataset | str] = {}
     groups: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
     none: dict[int, str] = {}
     for row, scan in enumerate(scans):
+        if scan.path in unread:
+            none[row] = f"its file could not be read, as row {unread[scan.path] + 1} says"
+            continue
         if scan.path not in headers:
             headers[scan.path] = _header(root, scan.path)
         file = headers[scan.path]
@@ -83,7 +93,9 @@ def series_of(
             none[row] = file
             continue
         groups[_key(file, scan)].append(_slice(row, scan, file))
-    found = [_series(slices, answered) for slices in groups.values()]
+    found = [
+        _beside_lost(_series(slices, answered), scans, folders) for slices in groups.values()
+    ]
     return sorted(found, key=lambda each: min(each.rows)), none
 
 
@@ -115,9 +127,12 @@ def _frames(file: pydicom.Dataset) -> int:
 def _key(file: pydicom.Dataset, scan: Scan) -> tuple[str, ...]:
     """Tell series apart; what has no place in a frame of reference is a series of its own."""
     series = text_of(file, "SeriesInstanceUID")
-    if _frames(file) > 1 or not text_of(file, "FrameOfReferenceUID"):
-        return series, scan.path
-    return (series,)
+    return (series,) if _may_have_several(file) else (series, scan.path)
+
+
+def _may_have_several(file: pydicom.Dataset) -> bool:
+    """Say whether other files may belong to a file's series."""
+    return _frames(file) == 1 and bool(text_of(file, "FrameOfReferenceUID"))
 
 
 def _slice(row: int, scan: Scan, file: pydicom.Dataset) -> Slice:
@@ -137,6 +152,20 @@ def _series(slices: list[Slice], answered: NDArray[np.bool_]) -> Series:
     return Series(tuple(slices), next(_missing(slices, placed, answered), ""))
 
 
+def _beside_lost(series: Series, scans: Sequence[Scan], folders: Mapping[str, int]) -> Series:
+    """Say of a series of several files that it may lack one, if one beside it was not read."""
+    first = series.slices[0].file
+    beside = {str(PurePosixPath(scans[row].path).parent) for row in series.rows}
+    rows = [folders[each] for each in beside if each in folders]
+    if series.missing or not rows or not _may_have_several(first):
+        return series
+    why = (
+        "its series may be incomplete: a file of its folder could not be read, as "
+        f"row {min(rows) + 1} says"
+    )
+    return replace(series, missing=why)
+
+
 def _missing(
     slices: Sequence[Slice], placed: bool, answered: NDArray[np.bool_]
 ) -> Iterator[str]:
@@ -150,7 +179,7 @@ def _missing(
         )
     frames = _frames(first)
     if frames > 1:
-        yield from _missing_frames(first, frames, len(slices))
+        yield from _missing_frames(first, frames, [each.frame for each in slices])
         return
     if len(slices) == 1:
         return
@@ -175,9 +204,17 @@ def _missing(
         )
 
 
-def _missing_frames(file: pydicom.Dataset, frames: int, there: int) -> Iterator[str]:
-    if there < frames:
-        yield f"its series is incomplete: {there} of the {frames} frames of its file were given"
+def _missing_frames(file: pydicom.Dataset, frames: int, given: Sequence[int]) -> Iterator[str]:
+    """Yield what keeps the ``given`` of so many ``frames`` from being the whole file."""
+    there = set(range(frames)).intersection(given)
+    if len(there) < frames:
+        yield (
+            f"its series is incomplete: {len(there)} of the {frames} frames of its file were "
+            "given"
+        )
+    for frame, times in Counter(given).items():
+        if times > 1:
+            yield f"frame {frame} of its file was given more than once; name each frame once"
     if "PerFrameFunctionalGroupsSequence" not in file:
         yield (
             "it is a clip whose frames have no place in the patient, which a segmentation of "

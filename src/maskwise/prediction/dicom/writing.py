@@ -18,6 +18,7 @@ from maskwise.prediction.dicom.drawing import drawn
 from maskwise.prediction.dicom.objects import Author, capture, segmentation
 from maskwise.prediction.dicom.series import Series, series_of
 from maskwise.prediction.outlines import COLOURS
+from maskwise.prediction.reading import was_lost
 from maskwise.scans.guarded import quiet, refusing
 from maskwise.scans.pictures import MAX_PIXELS, read_frame
 from maskwise.scans.reading import Reading
@@ -41,11 +42,20 @@ class Source:
     reading: Reading
 
 
+@dataclass(frozen=True)
+class Model:
+    """What outlined."""
+
+    metadata: SegmenterMetadata
+    sha256: str
+    """Of its file."""
+
+
 def write_dicom(
     source: Source,
     table: pd.DataFrame,
     outlines: Mapping[str, bytes],
-    metadata: SegmenterMetadata,
+    model: Model,
     kind: DicomOutlines,
 ) -> tuple[pd.DataFrame, dict[str, bytes]]:
     """Return the table with ``COLUMNS``, and the files.
@@ -57,13 +67,14 @@ def write_dicom(
         source: of the scans, which are the first rows of ``table``.
         table: with the columns ``outline`` and ``refused``.
         outlines: PNG files by the names in ``outline``.
-        metadata: of the model.
+        model: that outlined.
         kind: which files.
     """
-    author = Author(metadata, COLOURS)
+    author = Author(model.metadata, model.sha256, COLOURS)
     rows = table.iloc[: len(source.scans)]
     answered = rows["refused"].eq("").to_numpy()
-    found, reasons = series_of(source.root, source.scans, answered)
+    lost = rows["refused"].map(was_lost).to_numpy(bool)
+    found, reasons = series_of(source.root, source.scans, answered, lost)
     told = {name: pd.Series("", table.index, dtype=object) for name in COLUMNS}
     for row, why in reasons.items():
         told["no_dicom"][row] = why if answered[row] else ""
