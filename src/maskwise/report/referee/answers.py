@@ -297,12 +297,7 @@ def _predictors(known: Known) -> Answer:
 def _recalibration(known: Known) -> Answer | None:
     if known.outlines:
         return None
-    return Answer(
-        "Not updated. Figures are of probabilities as the networks gave them; the model's "
-        "file, and so `predict`, divides logits by a temperature from validation images, which "
-        "is not evaluated here.",
-        (CALIBRATION,),
-    )
+    return Answer(f"Not updated after evaluation. {known.scale}", (CALIBRATION,))
 
 
 def _output(known: Known) -> Answer:

@@ -117,6 +117,20 @@ class Known:
         return count(self.document["n_networks"], "network")
 
     @property
+    def scale(self) -> str:
+        """Say how probabilities here, and thresholds of them, stand to those of `predict`."""
+        if self.several:  # the labels' thresholds lie on the scale of calibrated ones
+            return (
+                "Probabilities, and thresholds of them, are those of the model's file, and so "
+                "of `predict`: logits are divided by a temperature fitted on validation images."
+            )
+        return (
+            "Probabilities, and thresholds of them, are as the networks gave them; the model's "
+            "file, and so `predict` in its columns `p_<class>`, first divides logits by a "
+            "temperature fitted on validation images."
+        )
+
+    @property
     def rest(self) -> str:
         """What a class is told from."""
         return "images without it" if self.several else "the rest"

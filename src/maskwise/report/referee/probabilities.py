@@ -21,11 +21,6 @@ from maskwise.wording import count
 
 FEW = 20
 """Validation images of a kind, below which a threshold is chosen much by chance."""
-_BEFORE = (
-    "Probabilities, and thresholds of them, are as the networks gave them; the model's file, "
-    "and so `predict` in its columns `p_<class>`, first divides logits by a temperature fitted "
-    "on validation images."
-)
 
 
 def build(known: Known) -> list[Section]:
@@ -53,7 +48,7 @@ def _operating(known: Known) -> Section:
         "rate there, the one with the best other rate. Then it was measured on test images, "
         "where the fixed rate need not be met, and the interval says how far it may be off. "
         "The same validation images chose learning rates, so that what was reached there "
-        f"flatters the network. {_BEFORE}"
+        f"flatters the network. {known.scale}"
     )
     elements: list[Element] = [Paragraph(text)]
     elements += [Paragraph(line) for line in _few(known)]
@@ -196,7 +191,7 @@ def _calibration(known: Known) -> Section:
         "expected calibration error is the mean distance from it, chance included: “if "
         "perfect” is what it would be on so few images if all were right. The gap is the mean "
         "stated probability minus the share of images that show the class: above 0 the network "
-        f"overstates it. {_BEFORE} Bars hold the choice of test images alone."
+        f"overstates it. {known.scale} Bars hold the choice of test images alone."
     )
     head = ("class", "expected calibration error", "if perfect", "gap")
     table = Table("Calibration of each class against the rest", head, rows)
@@ -213,7 +208,7 @@ def _benefit(known: Known) -> Section:
             "others: acting on all, and acting on none, which has net benefit 0. A threshold "
             "probability is chosen by what is at stake, not by the curve. Intervals are "
             "those of each threshold by itself, so that among many some leave 0 out by chance. "
-            f"{_BEFORE}"
+            f"{known.scale}"
         )
     ]
     pictures = []
