@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from evaluate.test_evaluate import replicate
+from evaluate.test_evaluate import folded, replicate
 from evaluate.test_lesion_scores import ROWS, outlined
 from evaluate.test_multilabel_scores import predicted
 from maskwise.artefacts.tables import REFEREE
@@ -315,6 +315,27 @@ def test_groups_that_show_other_classes_are_compared_by_accuracy_alone(
     assert not found["subgroups"][0]["worst"]["alike"]
 
 
+def test_a_figure_that_would_rest_on_two_patients_of_a_class_is_left_out(
+    predictions: pd.DataFrame,
+) -> None:
+    image = np.arange(48)  # truths repeat every three images; B has two of the second class
+    sites = np.where((image % 3 == 1) & (image >= 6), "A", "B")
+    found = ask(predictions, manifest_of(predictions, site=sites), subgroups=("site",))
+    one, other = found["subgroups"][0]["groups"]
+    assert one["rare"] == {}
+    assert list(other["rare"].values()) == [2]
+    assert list(other["figures"]) == ["accuracy"]
+
+
+def test_a_class_that_some_network_was_not_tested_on_is_named() -> None:
+    table = folded(dqn=1.0)
+    lacking = table[(table["fold"] != 0) | (table["truth"] != "malignant")]
+    found = ask(lacking)
+    assert found["unmeasured"] == ["malignant"]
+    assert set(found["classes"]) == {"benign", "normal"}
+    assert ask(table)["unmeasured"] == []
+
+
 def test_numbers_are_cut_into_bands_and_unknown_ones_are_said_to_be_so(
     predictions: pd.DataFrame,
 ) -> None:
@@ -421,6 +442,23 @@ def test_the_recipe_is_the_one_that_was_named_beforehand() -> None:
     images = Images(manifest_of(table), NO_STORE)
     found = referee(table, labelled(table), images, config, "phantom", "diagnosis")
     assert (found["recipe"], found["chosen"]["rule"]) == ("dqn", "primary")
+    assert found["chosen"]["options"] == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "rule", "options"), [("probe", "option", ["mode"]), ("full", "primary", [])]
+)
+def test_a_mode_that_departs_from_what_was_named_beforehand_is_an_option(
+    mode: Any, rule: str, options: list[str]
+) -> None:
+    primary = Primary((("dqn", "scratch"),), "full", 1.0, date(2026, 11, 29))
+    asked = {"phantom": Referee(mode=mode)}
+    config = EvaluateConfig(draws=DRAWS, primary={"phantom": primary}, referee=asked)
+    table = pd.concat([compared(), compared().assign(mode="probe")], ignore_index=True)
+    images = Images(manifest_of(table), NO_STORE)
+    found = referee(table, labelled(table), images, config, "phantom", "diagnosis")
+    assert (found["recipe"], found["mode"]) == ("dqn", mode)
+    assert (found["chosen"]["rule"], found["chosen"]["options"]) == (rule, options)
 
 
 def test_without_that_validation_chooses_it_and_the_test_images_do_not() -> None:

@@ -42,6 +42,7 @@ def marked_study(folder: Path, seeds: tuple[int, ...] = (0,)) -> ReportInputs:
     scored = evaluate(predictions, subsets, config, "marks", "multilabel")
     index = store.index
     manifest = index[["image_id", "group", "label_marks"]].assign(
+        patient=None,
         path=[f"images/scan {i}.png" for i in range(len(index))],
         frame=0,
         split=None,

@@ -50,6 +50,7 @@ def outlined_study(
     )
     index = store.index
     manifest = index[["image_id", "group", "label_diagnosis"]].assign(
+        patient=None,
         path=[f"images/scan {i}.png" for i in range(len(index))],
         frame=0,
         split=None,

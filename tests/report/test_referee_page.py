@@ -19,6 +19,7 @@ from maskwise.report.referee.answers import ANSWERS
 from maskwise.report.referee.checked import CHECKLISTS, requirement
 from maskwise.report.referee.claim import CLAIM
 from maskwise.report.referee.known import Known
+from maskwise.report.referee.mi_claim import MI_CLAIM
 from maskwise.report.referee.page import render_referee
 from maskwise.report.referee.tripod import TRIPOD
 from maskwise.report.study_facts import KEYS, StudyFacts
@@ -85,7 +86,33 @@ def test_the_page_says_first_of_whom_it_speaks_and_who_chose_them(page: str) -> 
     text = plain(page)
     assert "Intelligent Masking (full fine-tuning, all labels), measured on 80 test" in text
     assert "80 test images of 40 patients with 3 networks." in text
-    assert "Nothing on this page was chosen on test images" in text
+    assert (
+        "Options may have been written after test scores were seen, which this page cannot "
+        "know."
+    ) in text
+    assert "Nothing on this page was chosen on test images" not in text
+
+
+def chosen_by(document: Mapping[str, Any], rule: str, n_folds: int) -> dict[str, Any]:
+    chosen = {**document["chosen"], "rule": rule, "options": []}
+    return {**document, "chosen": chosen, "n_folds": n_folds}
+
+
+def test_the_page_is_free_of_test_images_unless_folds_were_chosen_by_validation(
+    asked: ReportInputs, document: Mapping[str, Any]
+) -> None:
+    free = "Nothing on this page was chosen on test images"
+    assert free in render_referee(asked, chosen_by(document, "validation", 0))
+    assert free in render_referee(asked, chosen_by(document, "primary", 5))
+    folds = render_referee(asked, chosen_by(document, "validation", 5))
+    assert free not in folds
+    assert "Each validation image is a test image of another fold" in folds
+
+
+def test_thresholds_are_said_to_be_of_probabilities_before_the_temperature(page: str) -> None:
+    for anchor in ("operating", "calibration", "benefit"):
+        section = page.split(f'<section id="{anchor}"')[1].split("</section>")[0]
+        assert "first divides logits by a temperature" in plain(section)
 
 
 def test_the_same_inputs_give_the_same_bytes(
@@ -103,6 +130,31 @@ def test_a_subgroup_of_three_is_named_with_its_number_and_has_no_figure(page: st
     ) in text
     row = text[text.index('<th scope="row">Hospital C</th>') :].split("</tr>")[0]
     assert row.count("<td>—</td>") == 3  # two metrics, and nothing that it lacks
+
+
+def test_a_subgroup_with_two_patients_of_a_class_says_so(
+    asked: ReportInputs, document: Mapping[str, Any]
+) -> None:
+    column = document["subgroups"][0]
+    first, *others = column["groups"]
+    beside = column["metrics"][1]
+    first = {
+        **first,
+        "rare": {"malignant": 2},
+        "figures": {beside: first["figures"][beside]},
+    }
+    few = {**document, "subgroups": [{**column, "groups": [first, *others]}]}
+    assert (
+        "Too few patients or groups of some class, or without it, for macro AUROC: A "
+        "(malignant 2)."
+    ) in plain(render_referee(asked, few))
+
+
+def test_a_class_without_figures_is_named(
+    asked: ReportInputs, document: Mapping[str, Any]
+) -> None:
+    html = render_referee(asked, {**document, "unmeasured": ["malignant"]})
+    assert "Without figures on this page: malignant." in html
 
 
 def test_the_worst_group_is_named_with_its_distance_to_the_others(
@@ -163,6 +215,59 @@ def test_an_item_is_answered_once_all_that_it_asks_for_is_there(
     assert requirement(both, items["7"]).lacking == [
         "Missing; yours to write: `report.study.phantom.dates`."
     ]
+
+
+def test_parts_are_apart_by_patient_only_where_patients_are_named(
+    asked: ReportInputs, document: Mapping[str, Any]
+) -> None:
+    item = {item.number: item for item in CLAIM.items}["20"]
+    assert requirement(known(asked, document), item).state == "answered"
+    unnamed = replace(asked, manifest=asked.manifest.assign(patient=None))
+    told = requirement(known(unnamed, document), item)
+    assert told.state == "in part"
+    assert "images of one patient" not in told.answers[0][0]
+    assert "a patient may lie in both parts" in told.lacking[0]
+    dqn = {**asked.recipes["dqn"], "transductive": True}
+    saw = replace(asked, recipes={**asked.recipes, "dqn": dqn})
+    assert requirement(known(saw, document), item).lacking == [
+        "Pre-training of this recipe saw the test images, without their labels."
+    ]
+
+
+def test_images_for_published_weights_are_normalised_as_these_expect(
+    asked: ReportInputs, document: Mapping[str, Any]
+) -> None:
+    item = {item.number: item for item in CLAIM.items}["9"]
+    encoder = {**asked.recipes["dqn"]["encoder"], "weights": "package"}
+    dqn = {**asked.recipes["dqn"], "encoder": encoder}
+    begun = replace(asked, recipes={**asked.recipes, "dqn": dqn})
+    own, published = (
+        requirement(known(each, document), item).answers[0][0] for each in (asked, begun)
+    )
+    assert "normalised by the mean and deviation of training images." in own
+    assert "normalised as the weights from elsewhere expect it" in published
+
+
+def test_centres_are_answered_by_people_and_by_no_subgroup(
+    asked: ReportInputs, document: Mapping[str, Any]
+) -> None:
+    items = {item.number: item for item in TRIPOD.items}
+    both = known(asked, document, centres="One centre.")
+    for number in ("12d", "23b"):
+        assert requirement(known(asked, document), items[number]).state == "missing"
+        assert requirement(both, items[number]).state == "answered"
+
+
+def test_a_comparison_with_the_baseline_needs_one_and_a_p(
+    asked: ReportInputs, document: Mapping[str, Any]
+) -> None:
+    alone, with_p = (item for item in MI_CLAIM.items if "baseline" in item.here)
+    primary = {**document, "fraction": 0.1}
+    assert requirement(known(asked, primary), with_p).state == "answered"
+    assert requirement(known(asked, document), with_p).state == "in part"
+    assert requirement(known(asked, document), alone).state == "answered"
+    itself = {**document, "recipe": "scratch"}
+    assert requirement(known(asked, itself), alone).state == "missing"
 
 
 def test_every_item_of_the_guidelines_has_its_number() -> None:

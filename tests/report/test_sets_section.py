@@ -16,8 +16,10 @@ def answer(held_out: int, value: float) -> dict[str, float]:
     }  # fmt: skip
 
 
-def shown(found: dict[str, Any] | None) -> list[Element]:
+def shown(found: dict[str, Any] | None, named: bool = True) -> list[Element]:
     inputs = study(seeds=(0, 1, 2), recipes=("scratch", "dqn"))
+    if not named:
+        inputs = replace(inputs, manifest=inputs.manifest.assign(patient=None))
     facts = read_facts(replace(inputs, scores={**inputs.scores, "sets": found}))
     return sets.elements(facts)
 
@@ -49,6 +51,17 @@ def test_each_answer_has_its_coverage_with_its_patients_and_where_it_should_lie(
     assert rows[1][1] == "4 (too few: always in the set)"
     said = next(each.text for each in elements if isinstance(each, Paragraph))
     assert "needs 9 held-out patients of each" in said
+    assert "or it is chance, in up to 5 of 100" in said
+
+
+def test_groups_are_not_called_patients_where_no_patient_is_named() -> None:
+    modes = [shown(found(mode), named=False) for mode in ("full", "probe")]
+    elements = next(each for each in modes if each)
+    table = next(each for each in elements if isinstance(each, Table))
+    assert table.head[1:3] == ("held-out groups", "test groups")
+    said = next(each.text for each in elements if isinstance(each, Paragraph))
+    assert "needs 9 held-out groups of each" in said
+    assert "patient" not in said
 
 
 def test_a_study_scored_by_a_version_without_sets_says_nothing_of_them() -> None:

@@ -47,6 +47,8 @@ class StudyFacts:
     """How these patients differ from those that the network is meant for."""
     fairness: str = ""
     """What was done so that no group of patients is served worse, and why."""
+    centres: str = ""
+    """How patients and figures differ between centres, and how that was looked at."""
     external_test: str = ""
     """Test on scans of other centres, devices or years, or why there is none."""
     robustness: str = ""

@@ -31,12 +31,12 @@ KNN = (
 )
 """Explained where it was asked for."""
 _CALIBRATION = (
-    "Scores use the probabilities as the networks gave them. An exported model first divides "
-    "its logits by a temperature fitted on validation images, so its calibration error "
-    "differs; the class that it names is the same. With few test images the calibration error "
-    "lies above 0 whatever the network does: “if perfect” is what it would be on average if "
-    "every probability were exactly right, so only what lies above that speaks against the "
-    "network."
+    "Scores use the probabilities as the networks gave them. The model's file, and so "
+    "`predict`, first divides its logits by a temperature fitted on validation images, so its "
+    "calibration error differs; the class that it names is the same. With few test images the "
+    "calibration error lies above 0 whatever the network does: “if perfect” is what it would "
+    "be on average if every probability were exactly right, so only what lies above that "
+    "speaks against the network."
 )
 _LEFT_OUT = (
     "Distances and false alarms are better when smaller, so that a negative difference is the "

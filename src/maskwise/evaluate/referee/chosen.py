@@ -1,4 +1,4 @@
-"""Of which recipe a referee's page speaks: settled without a look at the test images."""
+"""Of which recipe a referee's page speaks: settled by no score on test images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +17,9 @@ from maskwise.evaluate.weighing import TestSet, Weigh, Weights
 Rule = str
 """``option``, ``primary`` or ``validation``."""
 
+_NAMES = ("recipe", "mode", "fraction")
+"""Options that name a curve, in its order."""
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -28,6 +31,8 @@ class Chosen:
     """The leading metric on validation images, the mean over seeds; NaN where undefined."""
     of: int
     """Among how many curves validation chose."""
+    options: tuple[str, ...]
+    """Which options had a say; none where all is as it was named beforehand."""
 
 
 def choose(
@@ -48,19 +53,26 @@ def choose(
         recipe = primary.comparisons[0][0]
         point = (asked.mode or primary.mode, asked.fraction or primary.fraction)
         named = [curve for curve in left if curve[0] == recipe and curve[1:] == point]
-        left, rule = (named, "primary") if named else (left, rule)
+        as_named = point == (primary.mode, primary.fraction)
+        if named:
+            left, rule = named, "primary" if as_named else "option"
     if asked.fraction is None and rule != "primary":
         largest = max(curve[2] for curve in left)
         left = [curve for curve in left if curve[2] == largest]
     validation = predictions[predictions["split"] == "validation"]
     values = [_on_validation(validation, curve, arrangement, config.weigh) for curve in left]
     best = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
-    return Chosen(left[best], rule, values[best], len(left))
+    options = () if rule == "primary" else _options(asked)
+    return Chosen(left[best], rule, values[best], len(left), options)
+
+
+def _options(asked: Referee) -> tuple[str, ...]:
+    return tuple(name for name in _NAMES if getattr(asked, name) is not None)
 
 
 def _asked_for(curves: Sequence[Curve], asked: Referee, source: str) -> list[Curve]:
     left = list(curves)
-    for place, name in enumerate(("recipe", "mode", "fraction")):
+    for place, name in enumerate(_NAMES):
         wanted = getattr(asked, name)
         if wanted is None:
             continue

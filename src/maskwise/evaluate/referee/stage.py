@@ -121,6 +121,7 @@ def _of(chosen: Chosen, arrangement: Arrangement) -> dict[str, Any]:
             "metric": arrangement.measures.leading,
             "value": rounded(chosen.value),
             "of": chosen.of,
+            "options": list(chosen.options),
         },
     }
 
@@ -149,13 +150,19 @@ def _chances(
     asked, measures = config.referee.get(source, Referee()), arrangement.measures
     _check_prevalence(asked, measures.classes, source)
     if measures.task == "lesion":
-        return {"classes": {}, "confusion": {}}
-    counts, classes = class_counts(arrangement), dict[str, Any]()
+        return {"classes": {}, "unmeasured": [], "confusion": {}}
+    counts, classes, unmeasured = class_counts(arrangement), dict[str, Any](), list[str]()
     for name in getattr(measures, "scored", measures.classes):
         networks = ask(arrangement, predictions, curve, name, draws, config.weigh)
         if all(one.test.both for one in networks.each()):
             classes[name] = {**counts[name], **_of_class(networks, name, asked, config)}
-    return {"classes": classes, "confusion": confusion(arrangement, curve)}
+        else:
+            unmeasured.append(name)
+    return {
+        "classes": classes,
+        "unmeasured": unmeasured,
+        "confusion": confusion(arrangement, curve),
+    }
 
 
 def _of_class(

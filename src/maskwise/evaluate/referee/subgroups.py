@@ -18,6 +18,8 @@ from maskwise.evaluate.weighing import TestSet, Weigh, Weights
 
 BESIDE = {"diagnosis": "accuracy", "multilabel": "macro_f1", "lesion": "lesion_dice"}
 """Beside the leading metric, one that needs no two classes, or is called at a threshold."""
+FEWEST = 5
+"""Groups of a class, or without it, below which a figure that rests on the class is chance."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,14 @@ def _group(tested: Tested, name: str, rows: Sequence[Flags]) -> dict[str, Any]:
         ]
     ).drop_duplicates("id")
     shows = measures.shows[images["truth"]]  # (n, classes)
-    by_class = {
-        label: int(images.loc[shows[:, place], "group"].nunique())
-        for place, label in enumerate(measures.classes)
-    }
+    by_class, without = (
+        {
+            label: int(images.loc[there[:, place], "group"].nunique())
+            for place, label in enumerate(measures.classes)
+        }
+        for there in (shows, ~shows)
+    )
+    rare = _rare(tested, by_class, without)
     patients = images["id"].map(tested.patients)
     entry: dict[str, Any] = {
         "name": name,
@@ -112,11 +118,14 @@ def _group(tested: Tested, name: str, rows: Sequence[Flags]) -> dict[str, Any]:
         "n_groups": int(images["group"].nunique()),
         "n_patients": None if patients.isna().any() else int(patients.nunique()),
         "lacks": _lacks(tested, by_class),
+        "rare": rare,
         "figures": {},
     }
     if entry["n_groups"] < tested.smallest:
         return entry
     for metric, values in zip(tested.metrics, tested.scores(rows), strict=True):
+        if set(measures.rests_on(metric)) & rare.keys():
+            continue
         on = [by_class[label] for label in measures.rests_on(metric) if by_class.get(label)]
         found = tested.resampled(values, min(on, default=entry["n_groups"]))
         ends = scales.interval(
@@ -128,6 +137,22 @@ def _group(tested: Tested, name: str, rows: Sequence[Flags]) -> dict[str, Any]:
             "high": rounded(ends[1]),
         }
     return entry
+
+
+def _rare(
+    tested: Tested, by_class: Mapping[str, int], without: Mapping[str, int]
+) -> dict[str, int]:
+    """Return the classes that too few groups here show, or are without, and how few.
+
+    One that no group shows, or every one, has no figure of its own anyway.
+    """
+    measures, fewest = tested.arrangement.measures, min(FEWEST, tested.smallest)
+    found = {}
+    for label in getattr(measures, "scored", measures.classes):
+        least = min([n for n in (by_class[label], without[label]) if n], default=fewest)
+        if least < fewest:
+            found[label] = least
+    return found
 
 
 def _lacks(tested: Tested, by_class: Mapping[str, int]) -> list[str]:

@@ -5,39 +5,27 @@ item is then said to be missing.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from maskwise import __version__
 from maskwise.artefacts.splits import count_folds
 from maskwise.report.formatting import listing
+from maskwise.report.referee.answer import (
+    BENEFIT,
+    CALIBRATION,
+    CLASSES,
+    DATA,
+    ERRORS,
+    MAKING,
+    METHODS,
+    NUMBERS,
+    OPERATING,
+    RUN,
+    SUBGROUPS,
+    Answer,
+    report,
+)
 from maskwise.report.referee.known import Known
 from maskwise.wording import count
-
-Place = tuple[str, str]
-"""What a link says, and where it leads."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A sentence or two, and where more of it stands."""
-
-    text: str
-    places: tuple[Place, ...] = ()
-
-
-def _report(anchor: str, title: str) -> Place:
-    return (f"report: {title}", f"report.html#{anchor}")
-
-
-_DATA, _RUN = _report("data", "Data"), _report("run", "What was run")
-_METHODS, _NUMBERS = _report("methods", "Methods side by side"), _report("numbers", "How many")
-_MAKING = _report("making", "How this was made")
-_OPERATING = ("Operating points", "#operating")
-_CALIBRATION = ("Calibration", "#calibration")
-_BENEFIT = ("Decision curves", "#benefit")
-_SUBGROUPS = ("Subgroups", "#subgroups")
-_ERRORS = ("Most confident errors", "#errors")
-_CLASSES = ("Classes", "#classes")
 
 
 def _primary(known: Known) -> Answer | None:
@@ -51,7 +39,7 @@ def _primary(known: Known) -> Answer | None:
     return Answer(
         f"What was asked was written down on {primary['written']}: {pairs}, by "
         f"{known.facts.in_print(primary['metric'])}.",
-        (_METHODS,),
+        (METHODS,),
     )
 
 
@@ -63,7 +51,7 @@ def _data(known: Known) -> Answer:
     return Answer(
         f"Source {known.source}: {count(data.images, 'image')} in "
         f"{count(data.groups, 'group')} ({patients}).",
-        (_DATA,),
+        (DATA,),
     )
 
 
@@ -76,17 +64,20 @@ def _rejects(known: Known) -> Answer:
     )
     return Answer(
         f"{told} Images without a label take no part in fine-tuning and scores.",
-        (_DATA,),
+        (DATA,),
     )
 
 
 def _preprocessing(known: Known) -> Answer:
     block = known.facts.inputs.settings["preprocess"]
+    by = "by the mean and deviation of training images"
+    if known.facts.weights(known.document["recipe"]):
+        by = f"as the weights from elsewhere expect it; where that is not known, {by}"
     return Answer(
         f"Every image was brought to {block.get('height')} x {block.get('width')} pixels and "
-        "normalised by the mean and deviation of training images; the settings are listed. The "
-        "same is done to every group of patients.",
-        (_RUN,),
+        f"normalised {by}. The settings are listed. The same is done to every group of "
+        "patients.",
+        (RUN,),
     )
 
 
@@ -94,7 +85,7 @@ def _subsets(known: Known) -> Answer:
     return Answer(
         "Smaller shares of the labels are drawn by patient and stratified by class; all "
         "recipes of a seed learn from the same.",
-        (_NUMBERS,),
+        (NUMBERS,),
     )
 
 
@@ -103,19 +94,19 @@ def _identities(known: Known) -> Answer:
     if known.facts.config.names:
         printed = "the report prints names of files (`report.names`)"
     text = "Ids of patients in DICOM files are kept as keyed hashes, ids in a table as they are"
-    return Answer(f"{text}; {printed}.", (_DATA,))
+    return Answer(f"{text}; {printed}.", (DATA,))
 
 
 def _classes(known: Known) -> Answer | None:
     if known.outlines:
         return Answer(
-            "The true outlines of the source; nothing here says who drew them.", (_DATA,)
+            "The true outlines of the source; nothing here says who drew them.", (DATA,)
         )
     counted = listing(
         f"{name} {each['n_images']}" for name, each in known.document["classes"].items()
     )
     label = known.facts.label or "the source's label"
-    return Answer(f"The label {label}; test images of each class: {counted}.", (_CLASSES,))
+    return Answer(f"The label {label}; test images of each class: {counted}.", (CLASSES,))
 
 
 def _duplicates(known: Known) -> Answer | None:
@@ -126,7 +117,7 @@ def _duplicates(known: Known) -> Answer | None:
         f"Copies of one picture that were labelled differently: {data.labels.number} of "
         f"{count(data.duplicate_sets, 'set')}. That is a floor of the annotators' "
         "disagreement, and no measure of it.",
-        (_DATA,),
+        (DATA,),
     )
 
 
@@ -134,14 +125,14 @@ def _partitions(known: Known) -> Answer:
     splits = known.facts.inputs.splits
     folds = count_folds(splits)
     if folds:
-        return Answer(f"{folds} folds, each of which is tested once.", (_DATA,))
+        return Answer(f"{folds} folds, each of which is tested once.", (DATA,))
     counted = splits.groupby("split")["group"].agg(["size", "nunique"])
     told = listing(
         f"{name} {counted.loc[name, 'size']:,} ({counted.loc[name, 'nunique']:,} groups)"
         for name in ("train", "validation", "test")
         if name in counted.index
     )
-    return Answer(f"Images: {told}.", (_DATA,))
+    return Answer(f"Images: {told}.", (DATA,))
 
 
 def _disjoint(known: Known) -> Answer:
@@ -149,29 +140,31 @@ def _disjoint(known: Known) -> Answer:
     text = (
         "By group: images of one patient, and copies of one picture as far as they were "
         "recognised, lie in one part."
+        if known.patients_named
+        else "By group: copies of one picture, as far as they were recognised, lie in one part."
     )
     if leak is not None and leak.groups:
         text = (
             f"The official split divides {count(leak.groups, 'group')} between its parts; the "
             "leak audit names them."
         )
-    return Answer(text, (_DATA,))
+    return Answer(text, (DATA,), " ".join(known.shared()))
 
 
 def _numbers(known: Known) -> Answer:
-    return Answer(f"{known.tested[0].upper()}{known.tested[1:]}.", (_NUMBERS, _DATA))
+    return Answer(f"{known.tested[0].upper()}{known.tested[1:]}.", (NUMBERS, DATA))
 
 
 def _model(known: Known) -> Answer:
     encoder = known.facts.inputs.recipes[known.document["recipe"]]["encoder"]["name"]
-    return Answer(f"{known.recipe}: encoder {encoder}, {known.trained}.", (_RUN,))
+    return Answer(f"{known.recipe}: encoder {encoder}, {known.trained}.", (RUN,))
 
 
 def _software(known: Known) -> Answer:
     return Answer(
         f"Maskwise {__version__}; run.json beside each result has the versions of all "
         "libraries, the commit and the machine.",
-        (_MAKING,),
+        (MAKING,),
     )
 
 
@@ -181,23 +174,23 @@ def _initialisation(known: Known) -> Answer:
         return Answer(
             f"With weights from elsewhere ({begun}); the report says which, and under which "
             "licence.",
-            (_RUN,),
+            (RUN,),
         )
-    return Answer("Weights were drawn at random, by the seed.", (_RUN,))
+    return Answer("Weights were drawn at random, by the seed.", (RUN,))
 
 
 def _training(known: Known) -> Answer:
     return Answer(
         "Objective, policy, optimisation and steps of each recipe, and its curves.",
-        (_RUN, _report("training", "Training curves")),
+        (RUN, report("training", "Training curves")),
     )
 
 
 def _selection(known: Known) -> Answer:
     return Answer(
         "Learning rates and epochs were chosen on validation images, thresholds too; the "
-        "recipe of this page as its first lines say. The test images chose nothing.",
-        (_RUN, _OPERATING) if not known.outlines else (_RUN,),
+        f"recipe of this page as its first lines say. {known.untouched}",
+        (RUN, OPERATING) if not known.outlines else (RUN,),
     )
 
 
@@ -212,8 +205,8 @@ def _ensembles(known: Known) -> Answer:
 
 def _metrics(known: Known) -> Answer:
     leading = known.facts.in_print(known.facts.leading)
-    words = _report("glossary", "Words used here")
-    return Answer(f"Leading: {leading}; each measure is explained.", (_METHODS, words))
+    words = report("glossary", "Words used here")
+    return Answer(f"Leading: {leading}; each measure is explained.", (METHODS, words))
 
 
 def _uncertainty(known: Known) -> Answer:
@@ -221,7 +214,7 @@ def _uncertainty(known: Known) -> Answer:
         f"95 % intervals of {known.document['draws']:,} draws of whole patients or groups; "
         f"they cover {known.document['covers']}. Comparisons that were named beforehand have a "
         "p, after Holm.",
-        (_METHODS,),
+        (METHODS,),
     )
 
 
@@ -229,31 +222,31 @@ def _subgroups(known: Known) -> Answer | None:
     columns = known.document["subgroups"]
     if not columns:
         return None
-    return Answer(f"By {listing(one['title'] for one in columns)}.", (_SUBGROUPS,))
+    return Answer(f"By {listing(one['title'] for one in columns)}.", (SUBGROUPS,))
 
 
 def _errors(known: Known) -> Answer | None:
     if known.outlines:
-        return Answer("Outlines that disagree most.", (_report("outlines", "Outlines"),))
+        return Answer("Outlines that disagree most.", (report("outlines", "Outlines"),))
     if not known.document["errors"]:
         return None
-    return Answer("The errors that the networks were most sure of.", (_ERRORS,))
+    return Answer("The errors that the networks were most sure of.", (ERRORS,))
 
 
 def _confusion(known: Known) -> Answer | None:
-    return None if known.outlines else Answer("What was called what.", (_CLASSES,))
+    return None if known.outlines else Answer("What was called what.", (CLASSES,))
 
 
 def _internal(known: Known) -> Answer:
     return Answer(
         "All test images are of the same source as those that trained; so this is an internal "
         "test.",
-        (_DATA,),
+        (DATA,),
     )
 
 
 def _performance(known: Known) -> Answer:
-    return Answer("All measures of all recipes with intervals.", (_METHODS,))
+    return Answer("All measures of all recipes with intervals.", (METHODS,))
 
 
 def _operating(known: Known) -> Answer | None:
@@ -261,27 +254,27 @@ def _operating(known: Known) -> Answer | None:
         return None
     return Answer(
         "Sensitivity and specificity at thresholds that validation images chose.",
-        (_OPERATING,),
+        (OPERATING,),
     )
 
 
 def _calibration(known: Known) -> Answer | None:
-    return None if known.outlines else Answer("Reliability diagrams.", (_CALIBRATION,))
+    return None if known.outlines else Answer("Reliability diagrams.", (CALIBRATION,))
 
 
 def _benefit(known: Known) -> Answer | None:
-    return None if known.outlines else Answer("Decision curves.", (_BENEFIT,))
+    return None if known.outlines else Answer("Decision curves.", (BENEFIT,))
 
 
 def _cautions(known: Known) -> Answer:
     text = "What these figures cannot show is said under “What to distrust” and “Warnings”."
-    return Answer(text, (_report("warnings", "Warnings"),))
+    return Answer(text, (report("warnings", "Warnings"),))
 
 
 def _methods(known: Known) -> Answer:
     return Answer(
         "Methods, formulas and departures from their papers stand in docs/methods of Maskwise.",
-        (_RUN,),
+        (RUN,),
     )
 
 
@@ -289,7 +282,7 @@ def _licence(known: Known) -> Answer:
     return Answer(
         f"Maskwise {__version__} is free software (Apache-2.0), and the commands that make "
         "these pages are listed.",
-        (_MAKING,),
+        (MAKING,),
     )
 
 
@@ -297,26 +290,21 @@ def _predictors(known: Known) -> Answer:
     return Answer(
         "The pixels of one image, nothing else: unstructured input. What files and pixels give "
         "away beside the picture was audited.",
-        (_DATA,),
+        (DATA,),
     )
 
 
 def _recalibration(known: Known) -> Answer | None:
     if known.outlines:
         return None
-    return Answer(
-        "Not updated. Figures are of probabilities as the networks gave them; an exported "
-        "model divides its logits by a temperature from validation images, which is not "
-        "evaluated here.",
-        (_CALIBRATION,),
-    )
+    return Answer(f"Not updated after evaluation. {known.scale}", (CALIBRATION,))
 
 
 def _output(known: Known) -> Answer:
     if known.outlines:
-        return Answer("For each pixel whether it belongs to a lesion, slice by slice.", (_RUN,))
+        return Answer("For each pixel whether it belongs to a lesion, slice by slice.", (RUN,))
     kind = "of each label by itself" if known.several else "of each class, which add to 1"
-    return Answer(f"A probability {kind}, of one image.", (_OPERATING,))
+    return Answer(f"A probability {kind}, of one image.", (OPERATING,))
 
 
 def _imbalance(known: Known) -> Answer | None:
@@ -327,20 +315,28 @@ def _imbalance(known: Known) -> Answer | None:
     told = "were not weighed" if weights == "none" else "were weighed by how rare they are"
     return Answer(
         f"In training classes {told}; macro figures count each class once.",
-        (_RUN, _NUMBERS),
+        (RUN, NUMBERS),
     )
 
 
 def _baseline(known: Known) -> Answer | None:
     reference = known.facts.reference
-    if not reference:
+    if not reference or reference == known.document["recipe"]:
         return None
-    return Answer(f"Recipes are compared with {known.facts.title(reference)}.", (_METHODS,))
+    return Answer(f"Recipes are compared with {known.facts.title(reference)}.", (METHODS,))
+
+
+def _significance(known: Known) -> Answer | None:
+    if not known.has_a_p:
+        return None
+    return Answer(
+        "What was named beforehand of this recipe has a p, corrected after Holm.", (METHODS,)
+    )
 
 
 def _specification(known: Known) -> Answer:
     text = "The fine-tuned networks are files that `maskwise.load_model` opens."
-    return Answer(text, (_RUN,))
+    return Answer(text, (RUN,))
 
 
 def _refusals(known: Known) -> Answer:
@@ -382,6 +378,7 @@ ANSWERS: Mapping[str, Callable[[Known], Answer | None]] = {
     "refusals": _refusals,
     "rejects": _rejects,
     "selection": _selection,
+    "significance": _significance,
     "software": _software,
     "specification": _specification,
     "subgroups": _subgroups,

@@ -31,6 +31,7 @@ def requirement(known: Known, item: Item) -> Requirement:
     answers = [answer for answer in found.values() if answer is not None]
     written = [(key, getattr(known.study, key)) for key in item.yours]
     lacking = [*_not_here(known, [name for name, one in found.items() if one is None])]
+    lacking += [answer.lacks for answer in answers if answer.lacks]
     unwritten = [key for key, text in written if not text]
     if unwritten:
         keys = " and ".join(f"`report.study.{known.source}.{key}`" for key in unwritten)
@@ -63,7 +64,14 @@ def _not_here(known: Known, names: list[str]) -> Iterator[str]:
             "Nothing was named beforehand; it can be, before a test image is read, in "
             f"`evaluate.primary.{known.source}`."
         ),
-        "baseline": "Nothing was run that this recipe could be compared with.",
+        "baseline": (
+            "Nothing was run that this recipe could be compared with, or it is itself what the "
+            "others are compared with."
+        ),
+        "significance": (
+            "No comparison of this recipe, mode and fraction was named beforehand "
+            f"(`evaluate.primary.{known.source}`), so none has a p."
+        ),
         "duplicates": "No image was labelled twice here, which would show disagreement.",
         "errors": "No error is shown.",
     }

@@ -49,7 +49,12 @@ CLAIM = Checklist(
         Item("32", "Evaluation on internal data.", ("internal",)),
         Item("33", "Test on external data.", yours=("external_test",)),
         Item("34", "Registration as a clinical trial.", yours=("registration",)),
-        Item("35", "How many were included and excluded, and why.", ("numbers", "rejects")),
+        Item(
+            "35",
+            "How many were included and excluded, and why.",
+            ("numbers", "rejects"),
+            ("eligibility",),
+        ),
         Item(
             "36", "Who the patients are, in each part.", ("partitions",), ("characteristics",)
         ),

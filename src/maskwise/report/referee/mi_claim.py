@@ -47,7 +47,9 @@ MI_CLAIM = Checklist(
             ("clinical_use",),
         ),
         Item(
-            "Part 4", "How it compares with the baseline, with its significance.", ("baseline",)
+            "Part 4",
+            "How it compares with the baseline, with its significance.",
+            ("baseline", "significance"),
         ),
         Item("Part 5", "A first examination of the network.", ("errors",)),
         Item("Part 5", "A second examination of the network.", ("subgroups",)),

@@ -5,7 +5,7 @@ from typing import Any
 
 from maskwise.report.elements import Commands, Element, Files, Items, Paragraph, Section
 from maskwise.report.facts import read_facts
-from maskwise.report.formatting import capitalised, number
+from maskwise.report.formatting import capitalised, listing, number
 from maskwise.report.html import render_html
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.names import without_names
@@ -51,7 +51,8 @@ def _chosen(known: Known) -> str:
     reached = f"{metric} {number(chosen['value'])} on validation images"
     match chosen["rule"]:
         case "option":
-            text = f"This recipe was asked for ({known.option('recipe')}; {reached})."
+            options = listing(known.option(name) for name in chosen["options"])
+            text = f"This was asked for by {options} ({reached})."
         case "primary":
             text = (
                 "This is the recipe, mode and fraction of the first comparison that was named "
@@ -64,8 +65,8 @@ def _chosen(known: Known) -> str:
                 f"{number(chosen['value'])}, which flatters it for that reason)."
             )
     return (
-        f"{text} Nothing on this page was chosen on test images. Intervals are 95 %, draw "
-        f"whole patients or groups, and cover {known.document['covers']}."
+        f"{text} {known.untouched} Intervals are 95 %, draw whole patients or groups, and "
+        f"cover {known.document['covers']}."
     )
 
 

@@ -34,7 +34,7 @@ def subgroups(known: Known) -> Section:
         elements += [
             Heading(column["title"][:1].upper() + column["title"][1:]),
             _groups(known, column),
-            *(Paragraph(text) for text in _small(known, column)),
+            *(Paragraph(text) for text in (*_small(known, column), *_rare(known, column))),
             Paragraph(_worst(known, column)),
         ]
     return Section("subgroups", "Subgroups", elements)
@@ -62,7 +62,7 @@ def _small(known: Known, column: Mapping[str, Any]) -> list[str]:
     small = [
         f"{group['name']} ({count(group['n_images'], 'image')} of {_persons(group)})"
         for group in column["groups"]
-        if not group["figures"]
+        if group["n_groups"] < known.document["smallest"]
     ]
     if not small:
         return []
@@ -71,6 +71,27 @@ def _small(known: Known, column: Mapping[str, Any]) -> list[str]:
         f"({known.option('smallest')}) give no interval worth printing, so without a figure: "
         f"{listing(small)}."
     ]
+
+
+def _rare(known: Known, column: Mapping[str, Any]) -> list[str]:
+    """Say of which groups a figure is left out because it would rest on very few."""
+    enough = [
+        group for group in column["groups"] if group["n_groups"] >= known.document["smallest"]
+    ]
+    left_out = {
+        metric: [group for group in enough if metric not in group["figures"]]
+        for metric in column["metrics"]
+    }
+    return [
+        f"Too few patients or groups of some class, or without it, for "
+        f"{known.facts.in_print(metric)}: {listing(map(_rarest, groups))}."
+        for metric, groups in left_out.items()
+        if groups
+    ]
+
+
+def _rarest(group: Mapping[str, Any]) -> str:
+    return f"{group['name']} ({listing(f'{name} {n}' for name, n in group['rare'].items())})"
 
 
 def _persons(group: Mapping[str, Any]) -> str:

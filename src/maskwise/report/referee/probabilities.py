@@ -48,7 +48,7 @@ def _operating(known: Known) -> Section:
         "rate there, the one with the best other rate. Then it was measured on test images, "
         "where the fixed rate need not be met, and the interval says how far it may be off. "
         "The same validation images chose learning rates, so that what was reached there "
-        "flatters the network."
+        f"flatters the network. {known.scale}"
     )
     elements: list[Element] = [Paragraph(text)]
     elements += [Paragraph(line) for line in _few(known)]
@@ -134,6 +134,13 @@ def _classes(known: Known) -> Section:
     ]
     head = ("class", "test images (groups) that show it", f"AUROC against {known.rest}")
     elements: list[Element] = [Table("AUROC of each class", head, rows)]
+    if document["unmeasured"]:
+        elements.append(
+            Paragraph(
+                f"Without figures on this page: {listing(document['unmeasured'])}. Of the "
+                "images that some network was tested on all show it, or none does."
+            )
+        )
     once = "once" if document["n_networks"] == 1 else "once for each network that tested it"
     elements.append(
         Paragraph(
@@ -184,9 +191,7 @@ def _calibration(known: Known) -> Section:
         "expected calibration error is the mean distance from it, chance included: “if "
         "perfect” is what it would be on so few images if all were right. The gap is the mean "
         "stated probability minus the share of images that show the class: above 0 the network "
-        "overstates it. Probabilities are those that the networks gave; an exported model "
-        "first divides its logits by a temperature fitted on validation images. Bars hold the "
-        "choice of test images alone."
+        f"overstates it. {known.scale} Bars hold the choice of test images alone."
     )
     head = ("class", "expected calibration error", "if perfect", "gap")
     table = Table("Calibration of each class against the rest", head, rows)
@@ -202,7 +207,8 @@ def _benefit(known: Known) -> Section:
             "test images. Asking the network is worth it where its curve lies above both "
             "others: acting on all, and acting on none, which has net benefit 0. A threshold "
             "probability is chosen by what is at stake, not by the curve. Intervals are "
-            "those of each threshold by itself, so that among many some leave 0 out by chance."
+            "those of each threshold by itself, so that among many some leave 0 out by chance. "
+            f"{known.scale}"
         )
     ]
     pictures = []

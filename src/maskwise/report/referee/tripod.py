@@ -73,7 +73,7 @@ TRIPOD = Checklist(
             "The model, why this one, how it was built, tuned and validated.",
             ("model", "training", "selection"),
         ),
-        Item("12d", "How differences between centres were looked at.", ("subgroups",)),
+        Item("12d", "How differences between centres were looked at.", yours=("centres",)),
         Item(
             "12e", "Measures and plots of performance.", ("metrics", "calibration", "benefit")
         ),
@@ -104,6 +104,7 @@ TRIPOD = Checklist(
             "20a",
             "The way of participants through the study, with and without the outcome.",
             ("numbers", "rejects"),
+            ("eligibility",),
         ),
         Item(
             "20b",
@@ -133,7 +134,7 @@ TRIPOD = Checklist(
             "Performance with intervals, also in important subgroups.",
             ("performance", "operating", "subgroups"),
         ),
-        Item("23b", "How performance differs between centres.", ("subgroups",)),
+        Item("23b", "How performance differs between centres.", yours=("centres",)),
         Item("24", "Results of updating the model.", ("recalibration",)),
         Item("25", "What the results mean, fairness included.", yours=("interpretation",)),
         Item(

@@ -18,18 +18,27 @@ def elements(facts: Facts) -> list[Element]:
     if not sets or not known:
         return []
     level = share(sets["coverage"])
-    least = count(sets["needed"], "held-out patient")
+    person = _person(facts)
+    least = count(sets["needed"], f"held-out {person}")
     text = (
         f"Where one answer would be too bold, `predict` gives a set of answers "
-        f"(predict.coverage). A {level} set should hold the truth, for all images of a patient "
-        f"at once, in {level} of the patients of each class; it is made by the validation "
-        f"patients, and needs {least} of each. Here it is measured on test patients, with "
-        "Wilson's 95 % interval. With so few patients to calibrate by, a network's coverage "
-        "lies anywhere in the column “expected” in 95 of 100 cases, though all is in order; "
-        "outside it, validation and test images differ, or validation images chose too much."
+        f"(predict.coverage). A {level} set should hold the truth, for all images of a "
+        f"{person} at once, in {level} of the {person}s of each class; it is made by the "
+        f"validation {person}s, and needs {least} of each. Here it is measured on test "
+        f"{person}s, with Wilson's 95 % interval. With so few {person}s to calibrate by, one "
+        "network's coverage lies anywhere in the column “expected” in 95 of 100 cases, though "
+        f"all is in order; outside it, validation and test images differ, or validation images "
+        "chose too much, or it is chance, in up to 5 of 100. Where there are several networks, "
+        "“coverage” is the mean over them, and “expected” is of a single one, with the fewest "
+        f"held-out and the fewest test {person}s."
     )
     parts: list[Element] = [Heading("Sets of answers"), Paragraph(text)]
     return parts + [_table(facts, name, figures, sets) for name, figures in known.items()]
+
+
+def _person(facts: Facts) -> str:
+    """Return whom sets are counted by: groups, where some image's patient is unknown."""
+    return "group" if facts.inputs.manifest["patient"].isna().any() else "patient"
 
 
 def _of(
@@ -52,7 +61,8 @@ def _table(
         ends = interval(one.get("expected_low"), one.get("expected_high"), 2)
         held_out = f"{one['held_out']:,}" + ("" if enough else " (too few: always in the set)")
         rows.append((Cell(name), held_out, f"{one['patients']:,}", measured, ends))
-    head = ("answer", "held-out patients", "test patients", "coverage", "expected")
+    person = _person(facts)
+    head = ("answer", f"held-out {person}s", f"test {person}s", "coverage", "expected")
     title = (
         f"{facts.title(recipe)}: {number(figures['size'], 2)} answers in a set on average, "
         f"one alone for {share(round(figures['single'], 3))} of the images"
