@@ -61,7 +61,10 @@ def as_text(data: bytes, name: str, remedy: str) -> str:
 def closest(word: str, known: Iterable[str]) -> str | None:
     """Return what of ``known`` is spelt much like ``word``, small letters or capitals."""
     alike = {name.lower(): name for name in known}
-    found = get_close_matches(word[:LONGEST].lower(), alike, n=1)
+    asked = word[:LONGEST].lower()
+    # Two letters that changed places: `reefree` shares three letters in a row with `referee`.
+    swapped = [name for name in alike if sorted(name) == sorted(asked)]
+    found = swapped or get_close_matches(asked, alike, n=1)
     return alike[found[0]] if found else None
 
 

@@ -17,14 +17,15 @@ _TEXT = re.compile(
     rf"{RAW_ROOT}|(predict|embed)\.(model|encoder|scans|source|column)|select\.embeddings|ingest\.identity_key|pretrain\.checkpoints|"
     r"evaluate\.against|report\.titles\.[^.]+|[^.]+\.ingest\.(table|path|modality|labels\.[^.]+|"
     r"classes\.[^.]+\.[^.]+)|[^.]+\.preprocess\.modality|[^.]+\.finetune\.task\.label|"
-    r"[^.]+\.finetune\.task\.separator|[^.]+\.policy(\.policy)?\.map\.recipe"
+    r"[^.]+\.finetune\.task\.separator|[^.]+\.policy(\.policy)?\.map\.recipe|"
+    r"report\.study\.[^.]+\.[^.]+"
 )
 """Options that are text, whatever it looks like; ``tests/test_cli.py`` asks the types."""
 _TEXT_OR_NULL = re.compile(
     r"predict\.sort_by|(predict|embed)\.(root|modality)|predict\.embeddings|select\.(label|labelled|predictions)|embed\.(patient|colour_by|label)|evaluate\.primary\.[^.]+\.metric|report\.metric|"
     r"[^.]+\.ingest\.(patient|masks|split|mask_suffix|file|task)|[^.]+\.preprocess\.label|"
     r"[^.]+\.preprocess\.separator|[^.]+\.encoder\.weights|[^.]+\.finetune\.task\.none|"
-    r"report\.cards\.[^.]+\.[^.]+|pretrain\.processes\.address|tune\.(objective\.metric|storage|study)"
+    r"evaluate\.referee\.[^.]+\.recipe|report\.cards\.[^.]+\.[^.]+|pretrain\.processes\.address|tune\.(objective\.metric|storage|study)"
 )
 """Options that are text or, where `null` is typed, nothing."""
 _ITEM = re.compile(
