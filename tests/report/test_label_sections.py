@@ -146,5 +146,5 @@ def test_a_referee_is_shown_each_label_by_itself(marked: ReportInputs) -> None:
     assert "AUROC against images without it" in text
     assert "Confusion of low" in text
     assert f"{found['n_images']} test images of {found['n_groups']} groups" in text
-    assert "are those of the model's file, and so of <code>predict</code>" in text
+    assert "file, and so of <code>predict</code>" in text
     assert "first divides logits" not in text
