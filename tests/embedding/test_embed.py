@@ -213,7 +213,7 @@ def test_scans_without_any_difference_are_one_point(vectors: Any) -> None:
 
 
 def test_umap_gives_equal_places_for_equal_seeds() -> None:
-    pytest.importorskip("umap")
+    pytest.importorskip("umap", reason="needs umap-learn, of the extra `umap`")
     vectors = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
     one, other = (project(vectors, "umap", 3).places for _ in range(2))
     np.testing.assert_array_equal(one, other)

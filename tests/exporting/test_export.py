@@ -170,7 +170,7 @@ def of_somebody() -> Encoder:
     """Return an encoder of cropped breasts that began with weights in somebody's folder."""
     encoder = encoder_of("pixels")
     seen = replace(encoder.metadata.preparation, reading={"breast": "crop"}, modality="ct")
-    began = WeightsOrigin("/home/somebody/weights/r18.pth", "ImageNet", "BSD-3-Clause", "0")
+    began = WeightsOrigin("/data/somebody/weights/r18.pth", "ImageNet", "BSD-3-Clause", "0")
     encoder.metadata = replace(encoder.metadata, preparation=seen, weights=began)
     return encoder
 

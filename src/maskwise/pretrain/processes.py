@@ -348,7 +348,7 @@ def _serve(host: str, port: int, rank: int) -> None:
         _join_group(store, seat.ranks, job.backend)
         job.work(seat)
         torch.distributed.destroy_process_group()
-    except Exception as error:
+    except Exception as error:  # whatever it is, the first process ends the run with it
         with suppress(RuntimeError):  # nobody is there any more to be told
             store.set(_failed(rank), _last_words(error))
         raise SystemExit(1) from None
