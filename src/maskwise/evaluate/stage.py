@@ -80,13 +80,7 @@ def evaluate(
     results = score_all(arrangement, draws, config)
     primary = config.primary.get(source)
     _check_metric(primary, arrangement.measures.metrics, source)
-    if primary and primary.written > date.today() + timedelta(days=1):  # it is later elsewhere
-        log.warning(
-            "evaluate.primary.%s.written: %s is still to come; it should be the day on which "
-            "the comparisons were written down (or this machine's clock is slow)",
-            source,
-            primary.written,
-        )
+    _warn_of_a_day_to_come(primary, source)
     paired = _compare(results, config, primary)
     validation = count_validation(subsets, arrangement.measures.task)
     log.info(
@@ -137,6 +131,16 @@ def _check_metric(primary: Primary | None, metrics: tuple[str, ...], source: str
         raise UserError(
             f"evaluate.primary.{source}.metric: this task has no metric {primary.metric!r}; "
             f"{hint(primary.metric, metrics)}"
+        )
+
+
+def _warn_of_a_day_to_come(primary: Primary | None, source: str) -> None:
+    if primary and primary.written > date.today() + timedelta(days=1):  # it is later elsewhere
+        log.warning(
+            "evaluate.primary.%s.written: %s is still to come; it should be the day on which "
+            "the comparisons were written down (or this machine's clock is slow)",
+            source,
+            primary.written,
         )
 
 
