@@ -61,9 +61,12 @@ def normalise_shared(
     Returns:
         The normalised features, and the moments of all groups of ranks.
     """
-    others = [each for each in range(features.dim()) if each != 1]
     with torch.no_grad():
-        variance, mean = torch.var_mean(features.detach().float(), others, correction=0)
+        # What torch's own batch norm takes: many times faster than `var_mean` over all dimensions
+        # but one, above all with channels last. Momentum is of running statistics, None here.
+        mean, variance = torch.ops.aten.batch_norm_update_stats(
+            features.detach().float(), None, None, 0.0
+        )
         count = mean.new_tensor([features.numel() / features.shape[1]])
         moments = _gathered(torch.cat([count, mean, variance]), ranks)
         number = len(mean)
@@ -117,7 +120,11 @@ class _Normalise(torch.autograd.Function):
             slope = weight * inverse.square() * along
             level = weight * inverse * towards - slope * mean
             sides = (1, -1, *[1] * (features.dim() - 2))
-            to_features = to_features - (
-                features * slope.reshape(sides) + level.reshape(sides)
-            ).to(to_features.dtype)
+            # In place where it is float32, for nobody else has it and memory is what this costs.
+            to_features = (
+                to_features.float()
+                .addcmul_(features.float(), slope.reshape(sides), value=-1)
+                .sub_(level.reshape(sides))
+                .to(features.dtype)
+            )
         return to_features, to_weight, to_bias, *[None] * 6
