@@ -296,6 +296,16 @@ def test_a_gpu_that_is_not_there_is_refused(patches: Patches) -> None:
         finetune(small_encoder(), *patches, with_config(device="cuda"))
 
 
+def test_a_precision_that_the_machine_lacks_is_refused_before_anything_is_computed(
+    patches: Patches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr("maskwise.finetune.stage.learner", lambda _: pytest.fail("it began"))
+    asked = with_config(device="cpu", full=FullConfig(precision="bfloat16"))
+    with pytest.raises(UserError, match=r"finetune\.full\.precision: this cpu has no bfloat16"):
+        finetune(small_encoder(), *patches, asked)
+
+
 def test_the_shipped_options_are_the_defaults() -> None:
     file = Path(__file__).parents[2] / "conf/base/parameters_finetune.yml"
     block = yaml.safe_load(file.read_text(encoding="utf-8"))["finetune"]

@@ -193,6 +193,27 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> Non
     assert all(t.equal(second.state_dict()[name]) for name, t in first.state_dict().items())
 
 
+def test_training_in_bfloat16_comes_to_nearly_the_same_and_answers_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    given, images, seen = lesson(tmp_path), torch.zeros(1, 1, 16, 16), set[torch.dtype]()
+    watch = torch.nn.modules.module.register_module_forward_hook(
+        lambda module, _, answer: (
+            seen.add(answer.dtype) if isinstance(module, nn.Conv2d) else None
+        )
+    )
+    with watch:
+        half = trained(given, FullConfig(precision="bfloat16"))
+    whole = trained(given, FullConfig())
+    assert seen == {torch.bfloat16}
+    assert half(images).dtype == torch.float32
+    both = tensors(half), tensors(whole)
+    assert all(tensor.dtype == torch.float32 for tensor in both[0].values())
+    torch.testing.assert_close(*both, atol=4e-3, rtol=0.02)
+    assert any(not one.equal(both[1][name]) for name, one in both[0].items())
+
+
 def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     first, second = (trained(lesson(tmp_path / str(s), seed=s), FullConfig()) for s in (0, 1))
     assert not first.head.weight.equal(second.head.weight)  # type: ignore[arg-type, operator]

@@ -62,8 +62,8 @@ def normalise_shared(
         The normalised features, and the moments of all groups of ranks.
     """
     with torch.no_grad():
-        # What torch's own batch norm takes: many times faster than `var_mean` over all dimensions
-        # but one, above all with channels last. Momentum is of running statistics, None here.
+        # What torch's own batch norm takes: many times faster than `var_mean` over all but one
+        # dimension, above all with channels last. There are no running statistics to move.
         mean, variance = torch.ops.aten.batch_norm_update_stats(
             features.detach().float(), None, None, 0.0
         )
@@ -120,7 +120,7 @@ class _Normalise(torch.autograd.Function):
             slope = weight * inverse.square() * along
             level = weight * inverse * towards - slope * mean
             sides = (1, -1, *[1] * (features.dim() - 2))
-            # In place where it is float32, for nobody else has it and memory is what this costs.
+            # In place where it is float32: nobody else has it, and memory is what this costs.
             to_features = (
                 to_features.float()
                 .addcmul_(features.float(), slope.reshape(sides), value=-1)

@@ -12,6 +12,7 @@ from torch import nn
 
 from maskwise.bounds import Decay, Positive, Within
 from maskwise.decay import divided, rate_shares
+from maskwise.device import Precision
 from maskwise.encoders.contract import Encoder
 from maskwise.finetune.augmentation import Augmentation
 from maskwise.seeds import stream
@@ -47,6 +48,8 @@ class FullConfig:
     left (``polynomial``, as in nnU-Net)."""
     clip: Positive = 1.0
     """Largest norm of the gradient."""
+    precision: Precision = "auto"
+    """Of the training; whatever is answered afterwards is computed in float32."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """Of a diagnosis; outlines have their own (``task.augmentation``)."""
 

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from maskwise.artefacts.store import Store
+from maskwise.device import choose_device, trains_in_half
 from maskwise.encoders.contract import Encoder
 from maskwise.finetune.contracts import Finetuned
 from maskwise.finetune.run import (
@@ -40,5 +41,12 @@ def finetune(
         UserError: if labels, classes or groups do not suffice, or the training diverges.
     """
     check_modes(run.budget.task, run.config, f"{run.source}.finetune.task")
+    _check_precision(run.config)
     with torch_stream():
         return learner(run.budget.task)(encoder, store, splits, run)
+
+
+def _check_precision(config: FinetuneConfig) -> None:
+    """Raise ``UserError`` before features are extracted, if training cannot be as asked."""
+    device = choose_device(config.device, "finetune.device")
+    trains_in_half(config.full.precision, device.type, "finetune.full.precision")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maskwise.artefacts.store import Store
+from maskwise.device import trains_in_half
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.contract import Encoder
 from maskwise.encoders.segmenter import Segmenter
@@ -82,6 +83,25 @@ def train(
                 shown.leave_out(lesson.steps - step - 1)
                 break
     network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def in_training(
+    network: Classifier | Segmenter, device: torch.device, config: FullConfig
+) -> Callable[[Tensor], Tensor]:
+    """Return what ``network`` answers to images in training, in float32 for the loss.
+
+    Raises:
+        UserError: if the device lacks the precision that is asked for.
+    """
+    half = trains_in_half(config.precision, device.type, "finetune.full.precision")
+
+    def answer(images: Tensor) -> Tensor:
+        # Images are moved outside: positions in bfloat16 would be whole pixels off.
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            answered: Tensor = network(images)
+        return answered.float()
+
+    return answer
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from maskwise.device import Device, choose_device
+from maskwise.device import Device, Precision, choose_device, trains_in_half
 from maskwise.errors import UserError
 from maskwise.pretrain.processes import HERE, Seat
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["auto", "float32", "bfloat16"]
 FiniteChecks = Literal["auto", "step", "checkpoint"]
 
 
@@ -46,8 +45,7 @@ def build_fabric(
 ) -> "Fabric":
     """Return the Fabric of one device, or of one process's ``seat`` among several.
 
-    ``auto``: a CUDA device where there is one; bfloat16 where CUDA has it, and float32 on a
-    CPU, so that what comes out does not depend on the CPU's model.
+    Device and precision are chosen as ``maskwise.device`` says.
 
     Raises:
         UserError: if this machine lacks what was asked for.
@@ -56,13 +54,7 @@ def build_fabric(
     from lightning_fabric import Fabric
 
     chosen = device_of(device, 1 if seat is None else seat.devices)
-    fast = _has_bfloat16(chosen)
-    if precision == "bfloat16" and not fast:
-        raise UserError(
-            f"pretrain.precision: this {chosen} has no bfloat16 arithmetic and would emulate "
-            "it, some 30 times slower than float32; use auto or float32"
-        )
-    half = precision == "bfloat16" or (precision == "auto" and fast and chosen == "cuda")
+    half = trains_in_half(precision, chosen, "pretrain.precision")
     where = chosen if seat is None else f"{seat.ranks.number} processes of {chosen}"
     log.info(
         "Training on %s in %s.", where, "bfloat16 where it suffices" if half else "float32"
@@ -109,13 +101,6 @@ def determinism(wanted: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]
-
-
-def _has_bfloat16(device: str) -> bool:
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _as_environment(seat: Seat) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from maskwise.bounds import BatchSize, Length, Side, Steps, Within
 from maskwise.config import Choice, parse
-from maskwise.device import Device
+from maskwise.device import Device, Precision
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.start import ChosenEncoder, StartConfig
 from maskwise.errors import UserError, hint, shown
@@ -21,7 +21,7 @@ from maskwise.pretrain.contracts import (
     PixelReward,
     PolicyConfig,
 )
-from maskwise.pretrain.hardware import FiniteChecks, Precision, device_of
+from maskwise.pretrain.hardware import FiniteChecks, device_of
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.optimisation import OptimisationConfig
 from maskwise.pretrain.optimisers import OPTIMISERS

@@ -39,11 +39,12 @@ def fine_tune(
     network.head = trainable
     to_training(network)
     weights = torch.tensor(lesson.weights, dtype=torch.float32, device=lesson.device)
+    answer = training.in_training(network, lesson.device, config)
 
     def loss_at(step: int, picked: NDArray[np.int64]) -> Tensor:
         images, _ = training.draw_images(lesson, picked, config, step)
         targets = torch.from_numpy(lesson.targets[picked]).to(lesson.device)
-        return lesson.likelihood.loss(network(images), targets, weights)
+        return lesson.likelihood.loss(answer(images), targets, weights)
 
     plan = training.draw_order(lesson)
     new = [trainable] if network.attention is None else [trainable, network.attention]

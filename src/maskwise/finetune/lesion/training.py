@@ -83,10 +83,11 @@ def train(start: Segmenter, lesson: Lesson, config: FullConfig, bar: Bar) -> Tra
     if lesson.mode == "probe":
         network.encoder.requires_grad_(False)
     _to_training(network, lesson.mode)
+    answer = training.in_training(network, lesson.device, config)
 
     def loss_at(step: int, picked: NDArray[np.int64]) -> Tensor:
         images, truths = lesson.draw(step, picked)
-        return loss_of(network(images), truths)
+        return loss_of(answer(images), truths)
 
     def look() -> Look:
         found = look_at(network, lesson)
