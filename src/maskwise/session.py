@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _TWO_FILES = "Duplicate keys found in "
 """Kedro's words for a key that two files of one environment set."""
-_FROM_ARTEFACT = "maskwise.datasets.ArtefactError: "
+_FROM_ARTEFACT = "maskwise.datasets.artefact.ArtefactError: "
 """In a traceback: what a user can put right about a file."""
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code of a run that Ctrl-C ended, as shells have it."""
