@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from maskwise.annotations import members, nullable, option_kinds, plain, stated
-from maskwise.errors import UserError, closest, cut, hint, joined, shown
+from maskwise.errors import UserError, closest, cut, hint, refuse, shown
 from maskwise.wording import count
 
 C = TypeVar("C")
@@ -87,8 +87,7 @@ def choose_beside(
             parsed.append(read())
         except UserError as error:
             problems.append(str(error))
-    if problems:
-        raise UserError(joined(problems))
+    refuse(problems)
     return parsed[0], parsed[1]
 
 
@@ -130,8 +129,7 @@ def _parse(
         parsed: C = _adapter(cast(Any, config)).validate_python(given)
     except ValidationError as error:
         reading.problems.extend(_told(error, where, kinds))
-    if reading.problems:
-        raise UserError(joined(reading.problems))
+    refuse(reading.problems)
     return parsed
 
 

@@ -108,6 +108,13 @@ def joined(problems: Iterable[str]) -> str:
     return "\n".join(lines[:MOST_PROBLEMS] + ([f"and {more:,} more"] if more > 0 else []))
 
 
+def refuse(problems: Iterable[str]) -> None:
+    """Raise one ``UserError`` that names all ``problems``, if there are any but empty ones."""
+    found = [problem for problem in problems if problem]
+    if found:
+        raise UserError(joined(found))
+
+
 _SHORT = Repr()
 _SHORT.maxlevel = 3
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = MOST_ENTRIES

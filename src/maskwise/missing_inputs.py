@@ -4,7 +4,7 @@ from typing import Any
 
 from kedro.pipeline import Pipeline
 
-from maskwise.errors import UserError, joined
+from maskwise.errors import refuse
 from maskwise.replicates import RAW_ROOT
 
 
@@ -25,8 +25,7 @@ def check_inputs(
         for dataset in sorted(pipeline.inputs())
         if not dataset.startswith("params:") and not catalog.exists(dataset)
     ]
-    if problems:
-        raise UserError(joined(problems))
+    refuse(problems)
 
 
 def _missing(dataset: str, whole: Pipeline, catalog: Any, name: str, env: str | None) -> str:

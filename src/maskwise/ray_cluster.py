@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from maskwise.bounds import Within
-from maskwise.errors import UserError, joined
+from maskwise.errors import UserError, refuse
 from maskwise.side_by_side import THREADS
 
 SECONDS_TO_ANSWER = 30
@@ -137,8 +137,7 @@ def check_machines(ray: Any, wanted: Mapping[str, Mapping[str, float]]) -> None:
                 f"resources.{stage}: no single machine of the cluster has all of it "
                 f"({together}); ask for less, or add a machine"
             )
-    if problems:
-        raise UserError(joined(problems))
+    refuse(problems)
 
 
 def _has(machine: Mapping[str, float], asked: Mapping[str, float]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from maskwise.errors import UserError, as_text, cut, hint, joined, listed, shown
+from maskwise.errors import UserError, as_text, cut, hint, listed, refuse, shown
 
 try:
     from yaml import CSafeLoader as SafeLoader
@@ -156,7 +156,7 @@ def studies_of(block: Mapping[str, Any], project: Path) -> dict[str, Study]:
         replace(study, needs={name: needs[name] for name in study.recipes if name in needs})
         for study in studies
     ]
-    _refuse(problem for study in found for problem in _wrong_needs(study, block["reproduce"]))
+    refuse(problem for study in found for problem in _wrong_needs(study, block["reproduce"]))
     return {study.source: study for study in found}
 
 
@@ -243,15 +243,9 @@ class _Loader(SafeLoader):
 def parse_studies(block: Mapping[str, Any]) -> dict[str, Study]:
     """Turn the block ``experiment`` into studies; a ``UserError`` names all that is wrong."""
     block = _mapping(block, "experiment")
-    _refuse(_wrong_in_block(block))
-    _refuse(_wrong_together(block))
+    refuse(_wrong_in_block(block))
+    refuse(_wrong_together(block))
     return {name: _study(name, own or {}, block) for name, own in block["sources"].items()}
-
-
-def _refuse(problems: Iterable[str]) -> None:
-    found = list(problems)
-    if found:
-        raise UserError(joined(found))
 
 
 def _mapping(block: Any, where: str) -> Mapping[str, Any]:

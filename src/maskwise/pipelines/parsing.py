@@ -18,7 +18,7 @@ from maskwise.config import choose, parse
 from maskwise.embedding import config as embedding
 from maskwise.embedding.config import EmbedConfig
 from maskwise.encoders.segmenter import Segmenter
-from maskwise.errors import UserError, hint, joined, shown
+from maskwise.errors import UserError, hint, refuse, shown
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.multilabel.task import MultilabelConfig
@@ -165,8 +165,7 @@ def _rehearse(parameters: Mapping[str, Any], study: Study, images: Any, budget: 
             rehearse(chosen, name, replace(setting, learnt=learnt))
         except UserError as error:
             problems.append(str(error))
-    if problems:
-        raise UserError(joined(problems))
+    refuse(problems)
 
 
 def weights(
@@ -247,8 +246,7 @@ def _check_outlines(parameters: Mapping[str, Any], study: Study, images: Any) ->
                 Segmenter(encoder, 1, size, images.channels, task.network)
         except UserError as error:
             problems.append(f"{name}.{error}")
-    if problems:
-        raise UserError(joined(problems))
+    refuse(problems)
 
 
 def _check_separator(parameters: Mapping[str, Any], study: Study, images: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from kedro.pipeline import Pipeline
 
 from maskwise.config import overlaid
-from maskwise.errors import UserError, hint, joined, shown
+from maskwise.errors import UserError, hint, refuse, shown
 from maskwise.finetune.run import check_modes
 from maskwise.pipelines import parsing
 from maskwise.replicates import Replicate, Study
@@ -97,8 +97,7 @@ def check(
         for name in run.config.spaces
         if name not in recipes
     ]
-    if unknown:
-        raise UserError(joined(unknown))
+    refuse(unknown)
     _check_recipe(run, study)
     probes, problems = list(run.space.probes()), []
     for _, values in probes:
@@ -106,8 +105,7 @@ def check(
             parse_blocks(laid(values, base), f"tune.spaces.{recipe}.")
         except UserError as error:
             problems.append(str(error))
-    if problems:
-        raise UserError(joined(problems))
+    refuse(problems)
     for path, values in probes:
         changes = overlay(values, base)
         own = {stage: block for stage, block in changes.items() if stage != "recipe"}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskwise.annotations import members, option_kinds, stated
 from maskwise.config import Choice, overlaid
-from maskwise.errors import UserError, hint, joined, listed
+from maskwise.errors import UserError, hint, listed, refuse
 from maskwise.finetune.run import Budget as FinetuneBudget
 from maskwise.pretrain.recipe import Budget, Recipe
 from maskwise.tune.parameters import ParameterConfig
@@ -95,8 +95,7 @@ def build_space(parameters: Mapping[str, ParameterConfig], where: str) -> Space:
             "true}"
         )
     problems = [*_wrong_paths(parameters, where), *_wrong_conditions(parameters, where)]
-    if problems:
-        raise UserError(joined(problems))
+    refuse(problems)
     ordered: dict[str, ParameterConfig] = {}
     while len(ordered) < len(parameters):
         ready = [

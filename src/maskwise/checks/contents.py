@@ -1,0 +1,76 @@
+"""What is refused when a source's files were read: a task or a subgroup that is not in them.
+
+And before an encoder is trained for hours.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from maskwise.checks.labels import needless
+from maskwise.checks.names import unknown
+from maskwise.errors import refuse
+from maskwise.evaluate.referee.columns import LABEL, known_columns
+from maskwise.evaluate.referee.config import LESION_SIZE, Referee
+from maskwise.finetune.multilabel.task import MultilabelConfig
+from maskwise.pipelines import parsing
+from maskwise.replicates import Study
+
+
+def check_task(parameters: Mapping[str, Any], study: Study, columns: Iterable[str]) -> None:
+    """Raise ``UserError`` where the source's task learns a label that its images do not have.
+
+    Which labels there are, only its files say; so this is looked at when they were read, and
+    before an encoder is trained for hours.
+
+    Args:
+        parameters: All parameters, checked.
+        study: The source whose task it is.
+        columns: Of the source's manifest, or of its store's index.
+    """
+    block = parameters[study.source]
+    if not study.finetunes or needless(block, "finetune", study):
+        return
+    where = f"{study.source}.finetune"
+    # A task that learns no label has no such option.
+    label = getattr(parsing.finetune_source(block["finetune"], where).task, "label", None)
+    known = [name.removeprefix("label_") for name in columns if name.startswith("label_")]
+    if label is not None:
+        refuse([unknown(f"{where}.task.label", "label", label, known)])
+
+
+def check_subgroups(
+    parameters: Mapping[str, Any], study: Study, columns: Iterable[str]
+) -> None:
+    """Raise ``UserError`` where a referee's subgroup is no column of the source's manifest.
+
+    As ``check_task``: when the files were read, and before an encoder is trained for hours.
+
+    Args:
+        parameters: All parameters, checked.
+        study: The source whose images they are.
+        columns: Of the source's manifest.
+    """
+    config = parsing.evaluate(parameters["evaluate"], "evaluate")
+    asked = config.referee.get(study.source, Referee())
+    known = [*known_columns(columns), LESION_SIZE]
+    where = f"evaluate.referee.{study.source}.subgroups"
+    refuse(
+        unknown(where, "column", name.removeprefix(LABEL), known) for name in asked.subgroups
+    )
+
+
+def check_terms(parameters: Mapping[str, Any], study: Study, images: Any) -> None:
+    """Raise ``UserError`` where an image is labelled with what the source's task does not know.
+
+    Args:
+        parameters: All parameters, checked.
+        study: The source whose task it is.
+        images: The source's manifest, or its store's index, which ``check_task`` has seen.
+    """
+    block = parameters[study.source]
+    if not study.finetunes or needless(block, "finetune", study):
+        return
+    where = f"{study.source}.finetune"
+    task = parsing.finetune_source(block["finetune"], where).task
+    if isinstance(task, MultilabelConfig):
+        task.check(images, f"{where}.task")
