@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from maskwise.replicates import needed
+from maskwise.experiment import needed
 from steps import noise, training_step, where
 from turns import by_turns, ratio
 

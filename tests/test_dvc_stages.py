@@ -7,7 +7,7 @@ from dvc.repo import Repo
 
 from maskwise.dvc_stages import write_stages
 from maskwise.errors import UserError
-from maskwise.replicates import read_studies
+from maskwise.experiment import read_studies
 from project import Project, copy_project
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning")

@@ -38,11 +38,12 @@ from maskwise.checks import (
 from maskwise.datasets import JsonDataset, RawFolder
 from maskwise.errors import UserError
 from maskwise.evaluate.metrics import METRICS
+from maskwise.experiment import read_studies
 from maskwise.hooks import MaskwiseHooks, mark_outdated
 from maskwise.missing_inputs import check_inputs
 from maskwise.pipeline_registry import PROJECT, register_pipelines
 from maskwise.progress import note
-from maskwise.replicates import Replicate, Study, read_studies
+from maskwise.replicates import Replicate, Study
 from maskwise.report.scores import SMALLER_IS_BETTER, rankings
 from maskwise.run_facts import AnonymousMemory, Watch, alone, describe_machine, write_facts
 from maskwise.session import check_files, telling

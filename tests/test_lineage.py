@@ -16,9 +16,10 @@ from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
 from maskwise.dvc_stages import AFTER, write_stages
+from maskwise.experiment import EXPERIMENT, read_studies
 from maskwise.pipeline_registry import PROJECT, source_pipeline
 from maskwise.pretrain import checkpoint
-from maskwise.replicates import EXPERIMENT, Study, read_studies
+from maskwise.replicates import Study
 from project import Project, copy_project
 
 RECIPES = Path("conf/base/recipes")

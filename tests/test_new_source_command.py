@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from maskwise.errors import UserError
+from maskwise.experiment import EXPERIMENT
 from maskwise.new_source_command import check_name, raw_option
-from maskwise.replicates import EXPERIMENT
 from project import Project, copy_project
 from sources import image_folder
 

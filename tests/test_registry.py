@@ -10,8 +10,8 @@ import pytest
 from kedro.pipeline import Pipeline
 
 from maskwise.errors import UserError
+from maskwise.experiment import read_studies
 from maskwise.pipeline_registry import PROJECT, register_pipelines, source_pipeline
-from maskwise.replicates import read_studies
 from maskwise.session import check_environment, check_request, check_runtime
 
 STAGES = {"generate", "ingest", "preprocess", "pretrain", "finetune", "evaluate", "report"}

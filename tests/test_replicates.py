@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from maskwise.errors import UserError
-from maskwise.replicates import Replicate, address, parse_studies, read_studies
+from maskwise.experiment import parse_studies, read_studies
+from maskwise.replicates import Replicate, address
 
 BLOCK: dict[str, Any] = {
     "reproduce": ["phantom"],

@@ -11,8 +11,8 @@ from kedro.config import OmegaConfigLoader
 from maskwise.artefacts.weights import weights_path
 from maskwise.checks import check_labels, check_parameters, names_in_files
 from maskwise.encoders.resnet import Resnet50Config
+from maskwise.experiment import read_studies
 from maskwise.pipelines import parsing
-from maskwise.replicates import read_studies
 from maskwise.settings import CONFIG_LOADER_ARGS
 from project import PROJECT
 

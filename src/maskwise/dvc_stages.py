@@ -19,7 +19,8 @@ from kedro.utils import find_kedro_project
 
 from maskwise.artefacts.atomic import replacing
 from maskwise.errors import UserError, hint
-from maskwise.replicates import EXPERIMENT, NEED_LABELS, Study, read_studies
+from maskwise.experiment import EXPERIMENT, read_studies
+from maskwise.replicates import NEED_LABELS, Study
 
 _LISTS = ("recipes", "seeds", "fractions")
 _NOT_SHOWN = re.compile(

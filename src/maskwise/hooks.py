@@ -13,10 +13,11 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Node, Pipeline
 
 from maskwise import run_facts
+from maskwise.experiment import parse_studies, read_studies
 from maskwise.missing_inputs import check_inputs
 from maskwise.pipelines import standing
 from maskwise.progress import planning
-from maskwise.replicates import Replicate, Study, parse_studies, read_studies
+from maskwise.replicates import Replicate, Study
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ import yaml
 from kedro.framework.startup import ProjectMetadata
 
 from maskwise.errors import UserError
-from maskwise.replicates import EXPERIMENT, RAW_ROOT, Study, read_studies, studies_of
+from maskwise.experiment import EXPERIMENT, read_studies, studies_of
+from maskwise.replicates import RAW_ROOT, Study
 from maskwise.session import check_files, telling
 
 if TYPE_CHECKING:

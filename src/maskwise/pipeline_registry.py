@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kedro.pipeline import Pipeline
 
+from maskwise.experiment import read_studies
 from maskwise.pipelines import (
     embed,
     evaluate,
@@ -22,7 +23,7 @@ from maskwise.pipelines import (
     select,
     tune,
 )
-from maskwise.replicates import Study, read_studies
+from maskwise.replicates import Study
 from maskwise.session import telling
 
 PROJECT = Path(__file__).parents[2]

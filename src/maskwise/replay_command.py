@@ -9,7 +9,8 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
 from maskwise.errors import UserError, hint
-from maskwise.replicates import Replicate, read_studies
+from maskwise.experiment import read_studies
+from maskwise.replicates import Replicate
 from maskwise.session import check_environment, check_files, telling
 from maskwise.typed_params import read_params
 

@@ -20,9 +20,11 @@ from kedro.runner import ParallelRunner, ThreadRunner
 from yaml import MarkedYAMLError
 
 from maskwise.errors import Terminated, UserError, hint, shown
+from maskwise.experiment import EXPERIMENT
 from maskwise.interruption import handing_on
 from maskwise.pipelines import standing
-from maskwise.replicates import EXPERIMENT, NEED_LABELS, RAW_ROOT, read_yaml
+from maskwise.replicates import NEED_LABELS, RAW_ROOT
+from maskwise.yaml_file import read_yaml
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,9 @@ import click
 from kedro.framework.startup import ProjectMetadata, bootstrap_project
 
 from maskwise.errors import UserError, listed
+from maskwise.experiment import read_studies
 from maskwise.interruption import outliving_sigterm
-from maskwise.replicates import Replicate, Study, read_studies
+from maskwise.replicates import Replicate, Study
 from maskwise.resources import Resources, ResourcesConfig
 from maskwise.session import telling
 from maskwise.side_by_side import FAREWELL, share_threads

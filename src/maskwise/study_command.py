@@ -24,7 +24,8 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
 
 from maskwise.errors import UserError, hint, listed
-from maskwise.replicates import Replicate, Study, read_studies
+from maskwise.experiment import read_studies
+from maskwise.replicates import Replicate, Study
 from maskwise.session import MaskwiseSession, check_environment, check_files, telling
 from maskwise.side_by_side import Done, Job, run, share_threads
 from maskwise.typed_params import read_params

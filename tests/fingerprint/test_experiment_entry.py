@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from maskwise.errors import UserError
+from maskwise.experiment import EXPERIMENT
 from maskwise.fingerprint.experiment import with_source
-from maskwise.replicates import EXPERIMENT
 from project import PROJECT
 
 SHIPPED = (PROJECT / EXPERIMENT).read_text(encoding="utf-8")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from maskwise.artefacts.gallery import Gallery
+from maskwise.experiment import read_studies
 from maskwise.pipeline_registry import PROJECT
-from maskwise.replicates import read_studies
 from maskwise.report.facts import read_facts
 from maskwise.report.figures import agent_view, differences, label_efficiency, reconstructions
 from maskwise.report.formatting import number, p_value, signed

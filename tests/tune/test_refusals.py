@@ -13,13 +13,13 @@ from optuna import load_study
 from maskwise.checks import names_in_files
 from maskwise.errors import UserError
 from maskwise.evaluate.config import EvaluateConfig
+from maskwise.experiment import read_studies
 from maskwise.finetune.run import FinetuneConfig
 from maskwise.hooks import MaskwiseHooks
 from maskwise.pipeline_registry import PROJECT
 from maskwise.pipelines import standing, tuning
 from maskwise.pipelines.tune import create_pipeline
 from maskwise.pretrain.recipe import PretrainConfig
-from maskwise.replicates import read_studies
 from maskwise.settings import CONFIG_LOADER_ARGS
 from maskwise.tune.stage import _NO_SCORE, own_folder
 

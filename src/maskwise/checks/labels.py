@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from maskwise.errors import UserError
+from maskwise.experiment import EXPERIMENT
 from maskwise.pipelines import parsing
-from maskwise.replicates import EXPERIMENT, Study
+from maskwise.replicates import Study
 
 
 def check_labels(parameters: Mapping[str, Any], study: Study, stages: Iterable[str]) -> None:

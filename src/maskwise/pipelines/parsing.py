@@ -20,6 +20,7 @@ from maskwise.embedding.config import EmbedConfig
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, refuse, shown
 from maskwise.evaluate.config import EvaluateConfig
+from maskwise.experiment import needed, recipe_file
 from maskwise.finetune.lesion.config import LesionConfig
 from maskwise.finetune.multilabel.task import MultilabelConfig
 from maskwise.finetune.run import FinetuneConfig, check_modes, parse_budget
@@ -33,7 +34,7 @@ from maskwise.pretrain.beginning import weights_of
 from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.recipe import Budget, PretrainConfig, check_machine, parse_recipe
 from maskwise.pretrain.rehearsal import rehearse, untaught
-from maskwise.replicates import Replicate, Study, needed, recipe_file
+from maskwise.replicates import Replicate, Study
 from maskwise.report.inputs import ReportConfig
 from maskwise.resources import ResourcesConfig
 from maskwise.scans.modality import our_word
