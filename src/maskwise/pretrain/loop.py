@@ -2,8 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pandas as pd
@@ -14,7 +13,6 @@ from maskwise import seeds
 from maskwise.artefacts.gallery import Gallery
 from maskwise.errors import Terminated, UserError
 from maskwise.interruption import Interruption, interruptions
-from maskwise.masks import Grid
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.checkpoint import Checkpoint
 from maskwise.pretrain.contracts import (
@@ -25,24 +23,14 @@ from maskwise.pretrain.contracts import (
     Proposal,
     SharedPolicy,
 )
-from maskwise.pretrain.diagnostics import (
-    Frame,
-    Probe,
-    Watch,
-    draw,
-    measure,
-    pack,
-    warnings,
-)
-from maskwise.pretrain.diagnostics.symptoms import COLLAPSED, collapsed
-from maskwise.pretrain.diagnostics.watching import told
+from maskwise.pretrain.diagnostics import Probe, Watch
 from maskwise.pretrain.divergence import Diverged
-from maskwise.pretrain.learner import Course, DivergedError, Learner, parts_of
-from maskwise.pretrain.means import Means
+from maskwise.pretrain.epochs import Epochs
+from maskwise.pretrain.learner import DivergedError, Learner, parts_of
 from maskwise.pretrain.phases import Phase
-from maskwise.pretrain.policy_workers import Assemble, PolicyWorkers, Shift, check_shareable
-from maskwise.pretrain.records import Report, averaged, framed, plain, table_of
-from maskwise.pretrain.schedule import epoch_ends, moments
+from maskwise.pretrain.plan import Plan
+from maskwise.pretrain.policy_workers import PolicyWorkers, Shift, check_shareable
+from maskwise.pretrain.records import averaged
 from maskwise.pretrain.together import begin_together, lead
 from maskwise.progress import Bar, bar, note
 from maskwise.ranks import ALONE, Ranks
@@ -55,39 +43,6 @@ log = logging.getLogger(__name__)
 
 SHOWN_EVERY = 20
 """Steps after which whoever watches is shown a step's own figures, for which a GPU waits."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the loop is to do."""
-
-    replicate: str
-    """For messages: recipe and seed."""
-    seed: int
-    grid: Grid
-    course: Course
-    """How the network learns."""
-    checkpoint_every: int
-    """Steps."""
-    gallery_moments: int
-    assemble: Assemble
-    """Builds the run's objective, policy and batches anew, for worker processes."""
-    watches: int = 0
-    """Epochs after which the watched images' features are measured."""
-    stop_collapsed: bool = False
-    """Whether a network whose features collapsed ends the run."""
-    snapshots: Mapping[int, Callable[[], None]] = field(default_factory=dict)
-    """Step -> what keeps the network as it is after it."""
-    report: Report | None = None
-    """Is told each row of the history; what it raises ends the run."""
-    pixels: bool = True
-    """Whether the policy learns from the error of every pixel."""
-    live: bool = False
-    """Whether somebody watches: figures go to Fabric's loggers."""
-    finite_only: bool = False
-    """Whether every step is looked at for numbers that are not finite."""
-    keep: Callable[[Diverged], str] = lambda diverged: ""
-    """Keeps a step that diverged, and returns a sentence about it."""
 
 
 class Loop:
@@ -109,20 +64,13 @@ class Loop:
         self.learner = Learner(plan.course, fabric, objective, ranks)
         self.policy = policy
         policy.to(self.device)
-        self.probe = probe.to(self.device)
         self.generator = Generator(self.device)
         self.generator.manual_seed(seeds.torch_seed(plan.seed, "mask"))
         self.step = 0
         self.timeline = plan.course.timeline
         self.steps = self.timeline.steps
-        self.ends = epoch_ends(self.steps, batches.steps_per_epoch)
-        self.moments = moments(len(self.ends), plan.gallery_moments)
-        self.watch = watch
-        looks = len(self.ends) if plan.stop_collapsed else plan.watches
-        self.watched = moments(len(self.ends), looks) if looks else set()
-        self.means = Means(self.device)
-        self.history: list[dict[str, float]] = []
-        self.frames: dict[int, Frame] = {}
+        per_epoch = batches.steps_per_epoch
+        self.epochs = Epochs(plan, fabric, self.learner, policy, probe, watch, per_epoch)
         self.workers: PolicyWorkers | None = None
         check_shareable(policy, self.timeline, self.device, plan.replicate, ranks.number)
 
@@ -155,20 +103,15 @@ class Loop:
                     self._dismiss()
             if self.step > begun:
                 note(images_per_second=round(shown.images_per_second, 1))
-        history = table_of(self.history)
-        for sentence in warnings(history):
-            log.warning("pretrain %s: %s.", self.plan.replicate, sentence)
-        epochs, frames = list(self.frames), list(self.frames.values())
-        return history, pack(self.probe, epochs, frames, self.policy.learns)
+        return self.epochs.results()
 
     def _train(self, checkpoint: Checkpoint, interruption: Interruption, shown: Bar) -> None:
-        if self.step == 0 and self.watched and self.watch is not None:
-            figures = told(self.watch.measure(self.objective, self.device))
-            log.info("pretrain %s: before the first step: %s.", self.plan.replicate, figures)
+        if self.step == 0:
+            self.epochs.begin()
         while self.step < self.steps:
-            shown.epoch(len(self.history) + 1, len(self.ends))
+            shown.epoch(self.epochs.now, self.epochs.number)
             made = self._one_step()
-            self.means.add(self.step, made)
+            self.epochs.means.add(self.step, made)
             self.step += 1
             shown.step()
             if self.plan.live and self.step % SHOWN_EVERY == 0:
@@ -177,8 +120,9 @@ class Loop:
             if self.step in self.plan.snapshots:
                 self._check_finite()
                 self.plan.snapshots[self.step]()
-            if self.step == self.ends[len(self.history)]:
-                self._end_epoch(shown)
+            if self.epochs.over(self.step):
+                self._check_finite()
+                self.epochs.end(self.step, shown.say)
             stop = interruption.received is not None
             last = self.step == self.steps  # of use when what comes out cannot be saved
             due = last or self.step % self.plan.checkpoint_every == 0
@@ -246,10 +190,9 @@ class Loop:
         try:
             return self.policy.learn(proposal, outcome)
         except UserError as error:
-            ended = self.ends[len(self.history) - 1] if self.history else 0
             raise UserError(
                 f"pretrain {self.plan.replicate}, step {self.step + 1} (epoch "
-                f"{len(self.history) + 1}, batch {self.step - ended + 1}): {error}"
+                f"{self.epochs.now}, batch {self.step - self.epochs.begun + 1}): {error}"
             ) from None
 
     def _workers_step(self, policy: SharedPolicy, phase: Phase, own: int) -> dict[str, Tensor]:
@@ -283,42 +226,8 @@ class Loop:
             workers.close()
             self.generator.set_state(workers.mask_generator)
 
-    def _end_epoch(self, shown: Bar) -> None:
-        self._check_finite()
-        epoch = len(self.history) + 1
-        row = {"epoch": epoch, "step": self.step, **self.means.read()}
-        row["learning_rate"] = max(group["lr"] for group in self.learner.optimiser.param_groups)
-        row |= measure(self.probe, self.policy, self._looking(epoch))
-        if epoch in self.moments:
-            with self.fabric.autocast():
-                # The same stream: what is drawn and kept is what was measured.
-                frame = draw(self.probe, self.policy, self.objective, self._looking(epoch))
-            self.frames[epoch] = frame
-            row |= frame.errors
-        if epoch in self.watched and self.watch is not None:
-            figures = self.watch.measure(self.objective, self.device)
-            shown.say(told(figures))
-            row |= figures
-        self.history.append(row)
-        if self.plan.live:
-            self.fabric.log_dict(
-                {f"epoch/{name}": each for name, each in row.items()}, self.step
-            )
-        if self.plan.stop_collapsed and collapsed(table_of(self.history)):
-            raise UserError(
-                f"pretrain {self.plan.replicate}: {COLLAPSED} (epoch {epoch}; "
-                "pretrain.on_collapse: warn goes on all the same)"
-            )
-        if self.plan.report is not None:
-            self.plan.report(row)
-
-    def _looking(self, epoch: int) -> Generator:
-        """Return a generator of its own: looking at the policy changes nothing of the run."""
-        generator = Generator(self.device)
-        return generator.manual_seed(seeds.torch_seed(self.plan.seed, "measure", epoch))
-
     def _check_finite(self) -> None:
-        step = self.means.first_broken()
+        step = self.epochs.means.first_broken()
         if step is not None:
             self._diverged(step, None)
 
@@ -339,7 +248,7 @@ class Loop:
         )
         raise UserError(
             f"pretrain {self.plan.replicate}: the loss or its gradient is no longer a finite "
-            f"number at step {step + 1} (epoch {len(self.history) + 1}); {cause}. The last "
+            f"number at step {step + 1} (epoch {self.epochs.now}); {cause}. The last "
             f"good checkpoint is kept; a changed recipe starts anew; {replay}"
         )
 
@@ -362,9 +271,7 @@ class Loop:
             "generator": self.generator.get_state(),
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(self.device) if self._on_cuda else None,
-            "means": self.means.state_dict(),
-            "history": self.history,
-            "frames": {epoch: plain(frame) for epoch, frame in self.frames.items()},
+            **self.epochs.state_dict(),
         }
 
     @property
@@ -382,9 +289,7 @@ class Loop:
         torch.set_rng_state(state["torch"])
         if self._on_cuda and state["cuda"] is not None:
             torch.cuda.set_rng_state(state["cuda"], self.device)
-        self.means.load_state_dict(state["means"])
-        self.history = state["history"]
-        self.frames = {epoch: framed(plain) for epoch, plain in state["frames"].items()}
+        self.epochs.load_state_dict(state)
         log.info(
             "pretrain %s: going on after step %d of %d.",
             self.plan.replicate,

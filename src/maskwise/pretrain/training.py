@@ -34,7 +34,8 @@ from maskwise.pretrain.diagnostics import Probe, Watch
 from maskwise.pretrain.divergence import Origin, Replayed, keep, read_kept, replay
 from maskwise.pretrain.hardware import build_fabric, determinism, device_of
 from maskwise.pretrain.learner import Course, Learner
-from maskwise.pretrain.loop import Loop, Plan
+from maskwise.pretrain.loop import Loop
+from maskwise.pretrain.plan import Plan
 from maskwise.pretrain.policies.learnt import kept
 from maskwise.pretrain.processes import Seat, leading
 from maskwise.pretrain.recipe import check_machine
