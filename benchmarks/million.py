@@ -234,7 +234,8 @@ def ingest(folder: Path, arguments: argparse.Namespace) -> None:
 
 def preprocess(folder: Path, arguments: argparse.Namespace) -> None:
     """Do what the stage preprocess does beside decoding; pixels are noise."""
-    from maskwise.artefacts.manifest import label_columns, read_manifest
+    from maskwise.artefacts.labels import label_columns
+    from maskwise.artefacts.manifest import read_manifest
     from maskwise.artefacts.splits import write_splits
     from maskwise.artefacts.store import writing_store
     from maskwise.preprocess import stage

@@ -14,14 +14,12 @@ import pyarrow.parquet
 from pandera.errors import SchemaErrors
 
 from maskwise.artefacts.atomic import replacing
+from maskwise.artefacts.labels import label_columns
 from maskwise.artefacts.splits import SPLITS
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.region import Region
-
-LABEL = "label_"
-"""Prefix of the label columns; values are class names, null = no label."""
 
 MOST_CLASSES = 255
 """Of a mask: a byte's numbers, beside 0."""
@@ -108,11 +106,6 @@ def _read_columns(path: Path) -> pd.DataFrame:
                 columns[name] = one[name]
             pool.release_unused()
     return pd.DataFrame(columns)
-
-
-def label_columns(manifest: pd.DataFrame) -> list[str]:
-    """Return the names of the label columns, prefix included."""
-    return [name for name in manifest.columns if str(name).startswith(LABEL)]
 
 
 def classes_text(classes: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from maskwise.artefacts.labels import label_columns
 from maskwise.artefacts.manifest import read_manifest
 from maskwise.artefacts.splits import for_seed, read_splits
 from maskwise.artefacts.store import Store, open_store
@@ -58,7 +59,7 @@ class PreparedSources:
             raise UserError(
                 f"{store.path}: its images are not those of the manifest; run preprocess again"
             )
-        labels = [name for name in index.columns if name.startswith("label_")]
+        labels = label_columns(index)
         table = pd.concat([known, index[["group", *labels]]], axis=1)
         table = table.rename(columns={"image_id": "id"})
         return table[["id", "path", "frame", "patient", "group", "split", *labels]]

@@ -6,10 +6,11 @@ And before an encoder is trained for hours.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from maskwise.artefacts.labels import LABEL, label_names
 from maskwise.checks.labels import needless
 from maskwise.checks.names import unknown
 from maskwise.errors import refuse
-from maskwise.evaluate.referee.columns import LABEL, known_columns
+from maskwise.evaluate.referee.columns import known_columns
 from maskwise.evaluate.referee.config import LESION_SIZE, Referee
 from maskwise.finetune.multilabel.task import MultilabelConfig
 from maskwise.pipelines import parsing
@@ -33,9 +34,8 @@ def check_task(parameters: Mapping[str, Any], study: Study, columns: Iterable[st
     where = f"{study.source}.finetune"
     # A task that learns no label has no such option.
     label = getattr(parsing.finetune_source(block["finetune"], where).task, "label", None)
-    known = [name.removeprefix("label_") for name in columns if name.startswith("label_")]
     if label is not None:
-        refuse([unknown(f"{where}.task.label", "label", label, known)])
+        refuse([unknown(f"{where}.task.label", "label", label, label_names(columns))])
 
 
 def check_subgroups(

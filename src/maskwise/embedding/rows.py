@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from maskwise.artefacts.embeddings import COLUMNS, ENCODER, VECTOR
+from maskwise.artefacts.labels import named_column
 from maskwise.embedding.config import EmbedConfig
-from maskwise.embedding.scoring import column_of
 
 FOLDER = "folder"
 """Column of scans that no table names: in which folder each lies."""
@@ -55,7 +55,7 @@ def _ids(keys: Sequence[tuple[str, int]]) -> list[str]:
 def _patients(given: pd.DataFrame | None, scans: int, config: EmbedConfig) -> "pd.Series[Any]":
     known = pd.DataFrame() if given is None else given
     if config.patient is not None:
-        column = column_of(known, config.patient, "embed.patient")
+        column = named_column(known, config.patient, "embed.patient")
     elif "patient" in known.columns:
         column = "patient"
     else:

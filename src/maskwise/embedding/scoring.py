@@ -7,8 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.embeddings import Embeddings
+from maskwise.artefacts.labels import named_column
 from maskwise.embedding.config import EmbedConfig
-from maskwise.errors import UserError, hint, shown
+from maskwise.errors import UserError, shown
 from maskwise.evaluate import scales
 from maskwise.evaluate.metrics import METRICS, score
 from maskwise.evaluate.resampling import draw, resample
@@ -64,7 +65,7 @@ def score_by_neighbours(embeddings: Embeddings, config: EmbedConfig) -> KnnScore
     if config.label is None:
         return None
     table = embeddings.table
-    column = column_of(table, config.label, "embed.label")
+    column = named_column(table, config.label, "embed.label")
     test = table["split"].eq("test").fillna(False).to_numpy(bool)
     label = table[column].map(_text)
     known = label.notna().to_numpy() & ~test
@@ -108,21 +109,7 @@ def check_columns(table: pd.DataFrame, config: EmbedConfig) -> None:
     for option in ("label", "colour_by"):
         name = getattr(config, option)
         if name is not None:
-            column_of(table, name, f"embed.{option}")
-
-
-def column_of(table: pd.DataFrame, name: str, where: str) -> str:
-    """Return the column that ``name`` means: itself, or ``label_<name>`` of a source.
-
-    Raises:
-        UserError: if there is none; ``where`` is the option.
-    """
-    for column in (name, f"label_{name}"):
-        if column in table.columns:
-            return column
-    raise UserError(
-        f"{where}: there is no column {shown(name)}; {hint(name, map(str, table.columns))}"
-    )
+            named_column(table, name, f"embed.{option}")
 
 
 def _text(value: object) -> str | None:

@@ -19,13 +19,14 @@ from maskwise.artefacts.embeddings import (
     fingerprint,
 )
 from maskwise.artefacts.encoder import load_encoder, read_tensors
+from maskwise.artefacts.labels import label_columns, named_column
 from maskwise.artefacts.model import load_model
 from maskwise.artefacts.prepared import PreparedSources
 from maskwise.device import choose_device
 from maskwise.embedding.config import EmbedConfig, Request
 from maskwise.embedding.maps import check_installed, project
 from maskwise.embedding.rows import FOLDER, rows_of
-from maskwise.embedding.scoring import KnnScore, check_columns, column_of, score_by_neighbours
+from maskwise.embedding.scoring import KnnScore, check_columns, score_by_neighbours
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError, shown
 from maskwise.finetune.classification.features import extract
@@ -250,12 +251,12 @@ def _page(
 def _colour(table: pd.DataFrame, config: EmbedConfig) -> str | None:
     """Return the column that colours the map: what was asked for, or what there is."""
     if config.colour_by is not None:
-        return column_of(table, config.colour_by, "embed.colour_by")
+        return named_column(table, config.colour_by, "embed.colour_by")
     if config.label is not None:
-        return column_of(table, config.label, "embed.label")
-    for name in (*(n for n in table.columns if str(n).startswith("label_")), "split", FOLDER):
+        return named_column(table, config.label, "embed.label")
+    for name in (*label_columns(table), "split", FOLDER):
         if name in table.columns and 2 <= table[name].nunique() <= NO_CLASSES:
-            return str(name)
+            return name
     return None
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from maskwise.artefacts.manifest import LABEL
+from maskwise.artefacts.labels import LABEL
 from maskwise.fingerprint.contracts import Asked, Fingerprint, Layout, Sample
 from maskwise.fingerprint.recognise import recognise
 from maskwise.fingerprint.sample import look

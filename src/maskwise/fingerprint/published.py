@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from maskwise.artefacts.labels import label_names
 from maskwise.config import choose
 from maskwise.errors import UserError, listed
 from maskwise.fingerprint.contents import Contents
@@ -194,7 +195,7 @@ def _medmnist(found: Contents, asked: Asked) -> Layout | None:
     known = named(path.rpartition("/")[2])
     config = MedmnistConfig(file=path, modality=asked.modality or "unknown")
     listing = config.listing(found.raw)
-    labels = [name for name in listing.images if name.startswith("label_")]
+    labels = label_names(listing.images)
     several = (
         f"the archive has {count(len(labels), 'finding')} per image, and the first is learnt"
         if len(labels) > 1
@@ -224,6 +225,6 @@ def _medmnist(found: Contents, asked: Asked) -> Layout | None:
         ),
         config=config,
         listing=listing,
-        label=labels[0].removeprefix("label_") if labels else None,
+        label=labels[0] if labels else None,
         remarks=(f"Of {path} {several}; another is chosen by `label`.",) if several else (),
     )

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.artefacts.manifest import LABEL, REGION, label_columns, regions_of
+from maskwise.artefacts.labels import LABEL, label_columns
+from maskwise.artefacts.manifest import REGION, regions_of
 from maskwise.ingest.groups import (
     Groups,
     duplicate_pairs,

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from maskwise.artefacts.manifest import LABEL, label_columns
+from maskwise.artefacts.labels import LABEL, label_columns
 
 COLOURS = (
     "#0072B2",

@@ -10,13 +10,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from maskwise.artefacts.manifest import (
-    LABEL,
-    MASK_CLASSES,
-    REGION,
-    classes_text,
-    region_text,
-)
+from maskwise.artefacts.labels import LABEL
+from maskwise.artefacts.manifest import MASK_CLASSES, REGION, classes_text, region_text
 from maskwise.ingest.contracts import Listing
 from maskwise.ingest.identities import same_people
 from maskwise.ingest.measure import Measured

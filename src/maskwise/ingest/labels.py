@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from maskwise.artefacts.manifest import LABEL, label_columns
+from maskwise.artefacts.labels import LABEL, label_columns
 from maskwise.scans.tables import tidy
 from maskwise.wording import count
 

@@ -11,15 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from maskwise.artefacts.manifest import (
-    COLUMNS,
-    LABEL,
-    READING,
-    REGION,
-    check_manifest,
-    label_columns,
-    reading_text,
-)
+from maskwise.artefacts.labels import LABEL, label_columns
+from maskwise.artefacts.manifest import COLUMNS, READING, REGION, check_manifest, reading_text
 from maskwise.artefacts.rejects import rejects_table
 from maskwise.errors import UserError
 from maskwise.ingest import contradictions as against

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maskwise.artefacts.manifest import LABEL, label_columns
+from maskwise.artefacts.labels import LABEL, label_columns
 from maskwise.artefacts.splits import SPLITS
 from maskwise.ingest.groups import Groups, duplicate_sets, sets_that_differ
 from maskwise.scans.decode import LONGEST_SUFFIX, claimed_format

@@ -17,6 +17,7 @@ from maskwise.artefacts.embeddings import (
     read_embeddings,
     unit,
 )
+from maskwise.artefacts.labels import label_columns
 from maskwise.artefacts.prepared import PreparedSources
 from maskwise.artefacts.store import Store
 from maskwise.encoders.contract import Encoder
@@ -24,9 +25,6 @@ from maskwise.errors import UserError
 from maskwise.prediction.contracts import Look, Neighbour
 from maskwise.prediction.looking import Looking
 from maskwise.prediction.page import thumbnail
-
-LABEL = "label_"
-"""Prefix of the columns that say what a training scan shows."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +102,7 @@ class TrainingScans:
 
     def _label(self, row: int) -> str:
         table = self.embeddings.table
-        labels = [name for name in table.columns if str(name).startswith(LABEL)]
-        said = [table[name].iloc[row] for name in labels]
+        said = [table[name].iloc[row] for name in label_columns(table)]
         return " · ".join(str(value) for value in said if isinstance(value, str) and value)
 
 

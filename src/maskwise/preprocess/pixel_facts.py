@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.artefacts.manifest import LABEL, label_columns
+from maskwise.artefacts.labels import LABEL, label_columns
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store
 from maskwise.fact_forest import (

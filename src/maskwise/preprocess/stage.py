@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.artefacts.labels import label_columns
 from maskwise.artefacts.manifest import (
     MASK_CLASSES,
     READING,
     REGION,
-    label_columns,
     mask_classes,
     reading_of,
     regions_of,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.artefacts.manifest import LABEL, label_columns
+from maskwise.artefacts.labels import LABEL, label_names
 from maskwise.combinations import BETWEEN, pool_rare, shown_by, terms_of
 from maskwise.errors import UserError, hint, shown
 
@@ -56,7 +56,7 @@ def strata_of(
     """Return each image's class; of several labels between ``separator``, their combination."""
     if label is None:
         return Strata(np.full(len(manifest), UNLABELLED), ())
-    known = [name.removeprefix(LABEL) for name in label_columns(manifest)]
+    known = label_names(manifest)
     if label not in known:
         raise UserError(
             f"{where}.label: there is no label {shown(label)}; {hint(label, known)}"

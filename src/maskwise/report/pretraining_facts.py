@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from maskwise.artefacts.gallery import Gallery
+from maskwise.artefacts.labels import LABEL
 from maskwise.artefacts.splits import for_seed
 from maskwise.combinations import terms_of
 from maskwise.report.data import DataFacts, read_data
@@ -151,7 +152,7 @@ class PretrainingFacts:
         """Return ``image_id, group, split, label`` of every image that has a label."""
         if self.label is None:
             return self.inputs.splits.iloc[:0].assign(label=pd.Series(dtype=object))
-        column = f"label_{self.label}"
+        column = f"{LABEL}{self.label}"
         labels = self.inputs.manifest[["image_id", column]].rename(columns={column: "label"})
         return self.inputs.splits.merge(labels, on="image_id").dropna(subset=["label"])
 

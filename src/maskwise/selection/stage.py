@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskwise.artefacts.embeddings import Embeddings, joined, read_embeddings
+from maskwise.artefacts.labels import named_column
 from maskwise.artefacts.tables import read_table, rearmed
 from maskwise.bounds import Seed, Within
 from maskwise.config import Choice, parse
-from maskwise.errors import UserError, cut, hint, listed, shown
+from maskwise.errors import UserError, cut, listed, shown
 from maskwise.scans.tables import parse_table
 from maskwise.seeds import stream
 from maskwise.selection.budget import Pool, Turns, choose
@@ -162,13 +163,7 @@ def _tabulated(pool: Pool, table: pd.DataFrame, turns: Turns, figure: str) -> pd
 def _labelled(table: pd.DataFrame, config: SelectConfig) -> NDArray[np.bool_]:
     done = np.zeros(len(table), bool)
     if config.label is not None:
-        names = (config.label, f"label_{config.label}")
-        column = next((name for name in names if name in table.columns), None)
-        if column is None:
-            raise UserError(
-                f"select.label: there is no column {shown(config.label)}; "
-                f"{hint(config.label, map(str, table.columns))}"
-            )
+        column = named_column(table, config.label, "select.label")
         done |= (table[column].notna() & table[column].ne("")).to_numpy(bool)
     if config.labelled is not None:
         known = _typed(config.labelled)

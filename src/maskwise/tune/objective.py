@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from maskwise.artefacts.labels import label_columns
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store
 from maskwise.config import parse
@@ -134,7 +135,7 @@ def without_test(store: Store, splits: pd.DataFrame, seed: int) -> tuple[Store, 
     own = for_seed(splits, seed)
     kept = own[own["split"] != "test"].assign(fold=-1).reset_index(drop=True)
     seen = store.for_seed(seed)
-    labels = [name for name in store.index if str(name).startswith("label_")]
+    labels = label_columns(store.index)
     index = store.index.copy()
     index[labels] = index[labels].where(index["image_id"].isin(kept["image_id"]))
     return replace(seen, index=index), kept

@@ -7,12 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from maskwise.artefacts.labels import LABEL, column_meant
 from maskwise.artefacts.store import Store
 from maskwise.errors import UserError, hint, shown
 from maskwise.evaluate.referee.config import LESION_SIZE, NAMING, Referee
 
-LABEL = "label_"
-"""Prefix of the manifest's columns of labels."""
 UNKNOWN = "not recorded"
 NO_LESION = "no lesion"
 NOT_OUTLINED = "not outlined"
@@ -57,7 +56,7 @@ def _read(
     where = f"evaluate.referee.{source}"
     if name == LESION_SIZE:
         return _lesion_size(asked, store, where)
-    column = next((each for each in (name, f"{LABEL}{name}") if each in manifest), None)
+    column = column_meant(name, manifest)
     if column is None:
         known = [*known_columns(manifest.columns), LESION_SIZE]
         raise UserError(

@@ -2,10 +2,8 @@
 
 import pandas as pd
 
+from maskwise.artefacts.labels import LABEL, label_names
 from maskwise.errors import UserError, hint, shown
-
-LABEL = "label_"
-"""Prefix of the label columns of a store's index."""
 
 
 def label_of(index: pd.DataFrame, label: str, where: str) -> "pd.Series[str]":
@@ -16,8 +14,6 @@ def label_of(index: pd.DataFrame, label: str, where: str) -> "pd.Series[str]":
     """
     column = f"{LABEL}{label}"
     if column not in index.columns:
-        known = [name.removeprefix(LABEL) for name in index.columns if name.startswith(LABEL)]
-        raise UserError(
-            f"{where}.label: the store has no label {shown(label)}; {hint(label, known)}"
-        )
+        known = hint(label, label_names(index))
+        raise UserError(f"{where}.label: the store has no label {shown(label)}; {known}")
     return index[column]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.artefacts.labels import LABEL
 from maskwise.artefacts.model import ClassifierMetadata, ModelMetadata
 from maskwise.errors import UserError, shown
 from maskwise.finetune.classification.contract import Floats, Likelihood, Targets
@@ -61,7 +62,7 @@ class Diagnosis:
 
     def labels(self, index: pd.DataFrame) -> pd.Series:
         """Return a store's labels, missing where an image has none."""
-        return index[f"label_{self.config.label}"]
+        return index[f"{LABEL}{self.config.label}"]
 
     def labelled(self, index: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         table = rows.assign(label=self.labels(index).to_numpy(dtype=object)[rows["row"]])

@@ -14,7 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from maskwise.artefacts.manifest import LABEL, REGION
+from maskwise.artefacts.labels import LABEL
+from maskwise.artefacts.manifest import REGION
 from maskwise.bounds import Within
 from maskwise.errors import listed
 from maskwise.ingest.contracts import Listing

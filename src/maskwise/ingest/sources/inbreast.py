@@ -14,7 +14,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from maskwise.artefacts.manifest import LABEL, REGION
+from maskwise.artefacts.labels import LABEL
+from maskwise.artefacts.manifest import REGION
 from maskwise.bounds import LARGEST, Within
 from maskwise.errors import UserError, hint, listed
 from maskwise.ingest.contracts import Listing

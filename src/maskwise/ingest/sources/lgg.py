@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from maskwise.artefacts.manifest import LABEL
+from maskwise.artefacts.labels import LABEL
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing, MaskLabel
 from maskwise.ingest.labels import MISSING, missing_warning, without_missing

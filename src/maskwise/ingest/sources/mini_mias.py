@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from maskwise.artefacts.manifest import LABEL, REGION
+from maskwise.artefacts.labels import LABEL
+from maskwise.artefacts.manifest import REGION
 from maskwise.bounds import Seed, Within
 from maskwise.errors import UserError, as_text, listed
 from maskwise.ingest.contracts import Listing

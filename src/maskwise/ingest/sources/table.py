@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from maskwise.artefacts.manifest import LABEL
+from maskwise.artefacts.labels import LABEL
 from maskwise.errors import MOST_ENTRIES, UserError, hint, listed
 from maskwise.ingest.contracts import LISTED, Listing
 from maskwise.ingest.labels import (

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskwise import seeds
+from maskwise.artefacts.labels import LABEL, label_names
 from maskwise.artefacts.store import Store
 from maskwise.encoders.pooling import pool
 from maskwise.pretrain.contracts import Objective
@@ -47,13 +48,13 @@ class Watch:
             for part, most in (("train", TRAINING), ("validation", VALIDATION))
         )
         labels = {}
-        for column in store.index.columns:
-            if not str(column).startswith("label_"):
-                continue
-            values = store.index[column].fillna("").astype(str).to_numpy(dtype=np.str_)
+        for name in label_names(store.index):
+            values = (
+                store.index[f"{LABEL}{name}"].fillna("").astype(str).to_numpy(dtype=np.str_)
+            )
             told = values[training], values[validation]
             if 2 <= len(set(told[0]) - {""}) <= MOST_CLASSES and (told[1] != "").any():
-                labels[str(column).removeprefix("label_")] = told
+                labels[name] = told
         return Watch(store, training, validation, labels)
 
     def measure(self, objective: Objective, device: torch.device) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from maskwise.artefacts.labels import LABEL
 from maskwise.report.cards.facts import CardInputs
 from maskwise.wording import count
 
@@ -70,7 +71,7 @@ _FIELDS = {
     "modality": ("sc:Text", "Kind of scan."),
     "masked": ("sc:Boolean", "Whether lesions are outlined in a mask beside it."),
 }
-_LABEL = "Class by the label {!r}; blank = not labelled."
+_SAYS = "Class by the label {!r}; blank = not labelled."
 
 
 def images_table(inputs: CardInputs) -> pd.DataFrame:
@@ -181,9 +182,7 @@ def _images(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _field(name: str) -> dict[str, Any]:
-    kind, description = _FIELDS.get(
-        name, ("sc:Text", _LABEL.format(name.removeprefix("label_")))
-    )
+    kind, description = _FIELDS.get(name, ("sc:Text", _SAYS.format(name.removeprefix(LABEL))))
     return {
         "@type": "cr:Field",
         "@id": f"images/{name}",
@@ -198,7 +197,7 @@ def _classes(inputs: CardInputs) -> Sequence[dict[str, Any]]:
     """Return a small set of records per label: its classes, and how many images have each."""
     sets = []
     for column in inputs.labels:
-        name = f"classes_of_{column.removeprefix('label_')}"
+        name = f"classes_of_{column.removeprefix(LABEL)}"
         counts = inputs.manifest[column].dropna().value_counts()
         columns = (("class", "sc:Text"), ("images", "sc:Integer"))
         sets.append(

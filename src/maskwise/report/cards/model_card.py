@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from maskwise.artefacts.labels import LABEL
 from maskwise.artefacts.splits import for_seed
 from maskwise.report.cards.facts import CardInputs, ModelFiles, unsaid, without_paths
 from maskwise.report.formatting import NO_BREAK, with_interval
@@ -161,7 +162,7 @@ def _data(inputs: CardInputs, run: Run) -> str:
         rows = splits[splits["split"] == part]
         lines.append(f"| {part} | {len(rows):,} | {rows['group'].nunique():,} |")
     for column in inputs.labels:
-        name = column.removeprefix("label_")
+        name = column.removeprefix(LABEL)
         lines += ["", f"Images by {name}:", ""]
         lines += [f"| {_cell(name)} | {' | '.join(parts)} |", f"| --- |{' --- |' * len(parts)}"]
         for label in sorted(joined[column].dropna().unique(), key=str):
