@@ -1,18 +1,18 @@
 """What a run of embed is asked to do: YAML becomes these."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from maskwise.bounds import Positive, Seed, Within
-from maskwise.config import parse
-from maskwise.errors import UserError, shown
+from maskwise.errors import UserError
 from maskwise.prediction.looking import LookConfig
+from maskwise.request import missing, options, text_at
 
 Projection = Literal["pca", "umap"]
-WHAT = ("encoder", "scans", "source")
-"""Keys of the block that are no options of ``EmbedConfig``."""
+NAMED = ("encoder", "scans", "source")
+"""Keys of the block that are no options."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,16 @@ class Request:
     """A source of the project, whose prepared images are taken instead of ``scans``."""
 
 
+parse_options = partial(options, EmbedConfig, NAMED)
+"""The options of the block ``embed``; which encoder and which scans, only a run must say."""
+
+
 def parse_request(block: Any, where: str) -> tuple[Request, EmbedConfig]:
     """Parse the block ``embed``: ``encoder``, ``scans`` or ``source``, and the options."""
-    config = parse(EmbedConfig, options_of(block, where), where)
-    for key in WHAT:
-        value = block.get(key)
-        if value is not None and not isinstance(value, str):  # 007 is 7 to YAML
-            raise UserError(
-                f"{where}.{key}: should be text, but is {shown(value)}; in a file, a name that "
-                "looks like a number needs quotation marks"
-            )
-    encoder, scans, source = (block.get(key) or None for key in WHAT)
+    config = parse_options(block, where)
+    encoder, scans, source = (text_at(block, key, where) for key in NAMED)
     if encoder is None:
-        raise UserError(
-            f"{where}.encoder: missing; name an encoder's or a model's file: --params "
-            f"{where}.encoder=PATH"
-        )
+        raise missing(where, "encoder", "an encoder's or a model's file")
     if (scans is None) == (source is None):
         said = "both are set" if scans else "missing"
         raise UserError(
@@ -75,10 +69,3 @@ def parse_request(block: Any, where: str) -> tuple[Request, EmbedConfig]:
             f"or a source of the project ({where}.source)"
         )
     return Request(Path(encoder), None if scans is None else Path(scans), source), config
-
-
-def options_of(block: Any, where: str) -> dict[str, Any]:
-    """Return the ``EmbedConfig`` part of the block ``embed``."""
-    if not isinstance(block, Mapping):
-        raise UserError(f"{where}: should be a block of options, but is {shown(block)}")
-    return {key: value for key, value in block.items() if key not in WHAT}

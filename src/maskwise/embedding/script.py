@@ -11,7 +11,8 @@ from maskwise.device import choose_device
 from maskwise.embedding.config import EmbedConfig
 from maskwise.embedding.stage import as_frame, load, of_files
 from maskwise.encoders.contract import Encoder
-from maskwise.errors import UserError, shown
+from maskwise.errors import UserError
+from maskwise.prediction.looking import not_learning, places_of
 
 
 def embed(
@@ -21,9 +22,7 @@ def embed(
 ) -> pd.DataFrame:
     """Return the table that ``maskwise.embed`` describes."""
     config = parse(EmbedConfig, options, "embed")
-    places = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not places or not all(isinstance(place, str | Path) for place in places):
-        raise UserError(f"paths: {shown(paths)} is not a folder, table, file or list of files")
+    places = places_of(paths)
     if isinstance(encoder, str | Path):
         network, name = load(Path(encoder)).to(choose_device()), str(encoder)
     else:
@@ -33,12 +32,8 @@ def embed(
                 "encoder.metadata: missing, so that nothing is known about the images that it "
                 "takes; load one with maskwise.load_encoder"
             )
-    learning = network.training
-    network.eval()
-    try:
-        embeddings, refused = of_files(network, [Path(place) for place in places], config, name)
-    finally:
-        network.train(learning)
+    with not_learning(network):
+        embeddings, refused = of_files(network, places, config, name)
     table = as_frame(embeddings)
     table.attrs["encoder"] = embeddings.header.fingerprint
     table.attrs["refused"] = {

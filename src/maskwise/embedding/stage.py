@@ -1,7 +1,6 @@
 """The stage: an encoder over a folder, a table or files, or over a source's prepared images."""
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +29,14 @@ from maskwise.embedding.scoring import KnnScore, check_columns, score_by_neighbo
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError, shown
 from maskwise.finetune.classification.features import extract
-from maskwise.prediction.contracts import Look, Refused
-from maskwise.prediction.looking import Looking, check_known_modality, find, reading_of
+from maskwise.prediction.contracts import Refused
+from maskwise.prediction.looking import (
+    Looking,
+    check_known_modality,
+    commonest,
+    find,
+    reading_of,
+)
 from maskwise.preparation import Preparation
 from maskwise.report.embedding import Facts, Shown, render
 from maskwise.wording import count
@@ -115,19 +120,15 @@ def of_files(
         check_columns(table, config)  # before anything is computed
         device = _device(encoder)
         looking = Looking(found, seen, device, config, reading, pool, "embed")
-        for batch in looking.batches():
-            refused |= {row: e for row, e in batch.items() if isinstance(e, Refused)}
-            looks = {row: e for row, e in batch.items() if isinstance(e, Look)}
-            if looks:
-                images = looking.images(list(looks.values()))
-                with torch.inference_mode():
-                    pooled = encoder.pooled(images, config.stage, config.pooling)
-                parts.append(pooled.float().cpu().numpy())
-                rows += looks
+        for looks in looking.batches(refused):
+            images = looking.images(list(looks.values()))
+            with torch.inference_mode():
+                pooled = encoder.pooled(images, config.stage, config.pooling)
+            parts.append(pooled.float().cpu().numpy())
+            rows += looks
     if not rows:
-        reasons = Counter(why.detail for why in refused.values()).most_common(3)
-        commonest = "; ".join(f"{count(n, 'time')}: {why}" for why, n in reasons)
-        raise UserError(f"{places[0]}: all scans were refused ({commonest})")
+        reasons = commonest(why.detail for why in refused.values())
+        raise UserError(f"{places[0]}: all scans were refused ({reasons})")
     refused |= looking.passed_over()
     vectors = np.concatenate(parts)
     _check_finite(vectors, name)

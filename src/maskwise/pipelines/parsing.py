@@ -16,7 +16,6 @@ from maskwise.artefacts.policy import LearntPolicy
 from maskwise.artefacts.weights import weights_path
 from maskwise.config import choose, parse
 from maskwise.embedding import config as embedding
-from maskwise.embedding.config import EmbedConfig
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, refuse, shown
 from maskwise.evaluate.config import EvaluateConfig
@@ -28,7 +27,7 @@ from maskwise.ingest.config import IngestConfig
 from maskwise.ingest.contracts import GeneratedSource
 from maskwise.ingest.sources import SOURCES
 from maskwise.masks import check_grid
-from maskwise.prediction.stage import PredictConfig, options_of
+from maskwise.prediction import config as prediction
 from maskwise.preprocess.config import MODALITIES, PreprocessConfig, SourcePreprocessConfig
 from maskwise.pretrain.beginning import weights_of
 from maskwise.pretrain.contracts import Setting
@@ -39,7 +38,6 @@ from maskwise.report.inputs import ReportConfig
 from maskwise.resources import ResourcesConfig
 from maskwise.scans.modality import our_word
 from maskwise.selection import stage as selection
-from maskwise.selection.stage import SelectConfig
 from maskwise.tune.config import TuneConfig
 
 Parse = Callable[[Any, str], Any]
@@ -57,22 +55,9 @@ evaluate = partial(parse, EvaluateConfig)
 report = partial(parse, ReportConfig)
 resources = partial(parse, ResourcesConfig)
 tune = partial(parse, TuneConfig)
-
-
-def predict(block: Any, where: str) -> PredictConfig:
-    """Options of predict; which model and which scans, only a run of it must say."""
-    return parse(PredictConfig, options_of(block, where), where)
-
-
-def embed(block: Any, where: str) -> EmbedConfig:
-    """Options of embed; which encoder and which scans, only a run of it must say."""
-    return parse(EmbedConfig, embedding.options_of(block, where), where)
-
-
-def select(block: Any, where: str) -> SelectConfig:
-    """Options of select; out of which embeddings, only a run of it must say."""
-    return parse(SelectConfig, selection.options_of(block, where), where)
-
+predict: Parse = prediction.parse_options
+embed: Parse = embedding.parse_options
+select: Parse = selection.parse_options
 
 STAGE_BLOCKS: dict[str, Parse] = {
     "ingest": ingest,

@@ -1,16 +1,18 @@
 """What a run of the stage is asked to do: YAML becomes these."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from maskwise.bounds import Within
-from maskwise.config import parse
-from maskwise.errors import UserError, shown
 from maskwise.prediction.aggregation import Per, Rule
 from maskwise.prediction.dicom import DicomOutlines
 from maskwise.prediction.looking import LookConfig
+from maskwise.request import missing, options, text_at
+
+NAMED = {"model": "a model file", "scans": "a folder or table of scans"}
+"""Keys of the block that are no options, and what stands there."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +44,17 @@ class PredictConfig(LookConfig):
     """Cells along each side of the network's image, which are hidden one after the other."""
 
 
+parse_options = partial(options, PredictConfig, NAMED)
+"""The options of the block ``predict``; which model and which scans, only a run must say."""
+
+
 def parse_request(block: Any, where: str) -> tuple[Path, Path, PredictConfig]:
     """Parse the block ``predict``: ``model``, ``scans``, and a ``PredictConfig``'s options."""
-    config = parse(PredictConfig, options_of(block, where), where)
-    for key, what in (("model", "a model file"), ("scans", "a folder or table of scans")):
-        if block.get(key) in (None, ""):
-            raise UserError(f"{where}.{key}: missing; name {what}: --params {where}.{key}=PATH")
-        if not isinstance(block[key], str):  # 007 is 7 to YAML, and cannot be had back
-            raise UserError(
-                f"{where}.{key}: should be {what}, but is {shown(block[key])}; in a file, a "
-                "name that looks like a number needs quotation marks"
-            )
-    return Path(block["model"]), Path(block["scans"]), config
-
-
-def options_of(block: Any, where: str) -> dict[str, Any]:
-    """Return the ``PredictConfig`` part of the block ``predict``."""
-    if not isinstance(block, Mapping):
-        raise UserError(f"{where}: should be a block of options, but is {shown(block)}")
-    return {key: value for key, value in block.items() if key not in ("model", "scans")}
+    config = parse_options(block, where)
+    paths = []
+    for key, what in NAMED.items():
+        path = text_at(block, key, where, what)
+        if path is None:
+            raise missing(where, key, what)
+        paths.append(Path(path))
+    return paths[0], paths[1], config

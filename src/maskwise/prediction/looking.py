@@ -1,6 +1,8 @@
 """All scans of a run, read and prepared as one network sees them, for predict and embed."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -9,11 +11,11 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskwise.bounds import Within
 from maskwise.config import parse
-from maskwise.errors import UserError
+from maskwise.errors import UserError, shown
 from maskwise.prediction.contracts import Look, Refused, Scan
 from maskwise.prediction.reading import (
     AT_ONCE,
@@ -29,6 +31,7 @@ from maskwise.preparation import Preparation
 from maskwise.progress import bar, note
 from maskwise.scans.one import below_root
 from maskwise.scans.reading import SEEN, Reading
+from maskwise.wording import count
 from maskwise.workers import LONGEST, SECONDS_PER_FILE, Pool
 
 SCANS_AT_ONCE = 64
@@ -50,6 +53,35 @@ class LookConfig:
     """How files are read that leave a choice; by default as the model's images were."""
     seconds_per_file: Annotated[float, Within(0.1, LONGEST)] = SECONDS_PER_FILE
     """A scan that takes longer to read is refused."""
+
+
+def places_of(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return what a script was given, a folder, a table, a file or files, as a list.
+
+    Raises:
+        UserError: if it is none of them.
+    """
+    places = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not places or not all(isinstance(place, str | Path) for place in places):
+        raise UserError(f"paths: {shown(paths)} is not a folder, table, file or list of files")
+    return [Path(place) for place in places]
+
+
+def commonest(reasons: Iterable[str]) -> str:
+    """Return the three commonest of ``reasons``, and how often each was given."""
+    counted = Counter(reasons).most_common(3)
+    return "; ".join(f"{count(times, 'time')}: {why}" for why, times in counted)
+
+
+@contextmanager
+def not_learning(network: nn.Module) -> Iterator[None]:
+    """Put ``network`` into eval mode, and leave it in its own."""
+    learning = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(learning)
 
 
 def find(
@@ -129,14 +161,24 @@ class Looking:
         lost = partial(unseen, self.block)
         return chain.from_iterable(self.pool.map(partial(see, way), chunks, lost))
 
-    def batches(self) -> Iterator[dict[int, Look | Refused]]:
-        """Yield what is read of all scans, some at a time, by their place in ``found``."""
+    def batches(self, refused: dict[int, Refused]) -> Iterator[dict[int, Look]]:
+        """Yield what is seen of the scans, some at a time, by their place in ``found``.
+
+        Why nothing is seen of the others is put into ``refused``.
+        """
         scans, steps = self.found.scans, range(0, len(self.found.scans), SCANS_AT_ONCE)
         name = self.found.root.name
         with bar(self.block, name, len(steps), SCANS_AT_ONCE, images=len(scans)) as shown:
             looks = self.read(scans)
             for start in steps:
-                yield dict(enumerate(islice(looks, SCANS_AT_ONCE), start))
+                seen: dict[int, Look] = {}
+                for place, look in enumerate(islice(looks, SCANS_AT_ONCE), start):
+                    if isinstance(look, Refused):
+                        refused[place] = look
+                    else:
+                        seen[place] = look
+                if seen:
+                    yield seen
                 shown.step()
             note(**{f"{self.block}_images_per_second": shown.images_per_second})
 

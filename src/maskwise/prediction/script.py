@@ -11,7 +11,8 @@ from maskwise.config import parse
 from maskwise.device import choose_device
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.segmenter import Segmenter
-from maskwise.errors import UserError, shown
+from maskwise.errors import UserError
+from maskwise.prediction.looking import not_learning, places_of
 from maskwise.prediction.stage import Network, PredictConfig, tabulate
 
 
@@ -30,19 +31,13 @@ def predict(
             "predict.dicom: a script gets the table alone; run the stage, which writes files: "
             "kedro run --pipelines predict --params predict.dicom=segmentation,…"
         )
-    places = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not places or not all(isinstance(place, str | Path) for place in places):
-        raise UserError(f"paths: {shown(paths)} is not a folder, table, file or list of files")
+    places = places_of(paths)
     if isinstance(model, str | Path):
         network: Network = load_model(model)
         network.to(choose_device())
         name = str(model)
     else:
         network, name = model, "the model"
-    learning = network.training
-    network.eval()
-    try:
-        table = tabulate([Path(place) for place in places], network, config, name)
-    finally:
-        network.train(learning)
+    with not_learning(network):
+        table = tabulate(places, network, config, name)
     return table.drop(columns="outline", errors="ignore")

@@ -1,7 +1,6 @@
 """The stage: a trained model over a folder or a table of scans that nobody labelled."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, shown
 from maskwise.prediction.aggregation import RULES, Units, aggregate, units_of
 from maskwise.prediction.classes import Classes
-from maskwise.prediction.config import PredictConfig, options_of, parse_request
+from maskwise.prediction.config import PredictConfig, parse_request
 from maskwise.prediction.contracts import Answers, Card, Look, ModelKind, Refused
 from maskwise.prediction.dicom import check_dicom
 from maskwise.prediction.header import HASH_DIGITS, describe
@@ -34,6 +33,7 @@ from maskwise.prediction.looking import (
     SCANS_AT_ONCE,
     Looking,
     check_known_modality,
+    commonest,
     find,
     reading_of,
 )
@@ -51,7 +51,6 @@ __all__ = [
     "Network",
     "PredictConfig",
     "Predicted",
-    "options_of",
     "parse_request",
     "predict",
     "tabulate",
@@ -161,10 +160,9 @@ def _check_answers(table: pd.DataFrame, looked_at: int, scans: Path, model: str)
     """Refuse answers that are none; say how many of the first ``looked_at`` rows are."""
     refused = table["refused"].ne("")
     if refused[:looked_at].all():
-        reasons = Counter(table["refused"][:looked_at])
-        commonest = "; ".join(f"{count(n, 'time')}: {why}" for why, n in reasons.most_common(3))
+        why = commonest(table["refused"][:looked_at])
         asked = "the one scan was" if looked_at == 1 else f"all {looked_at:,} scans were"
-        raise UserError(f"{scans}: {asked} refused ({commonest})")
+        raise UserError(f"{scans}: {asked} refused ({why})")
     unanswered = table[~refused & table["prediction"].eq("")]
     if len(unanswered):
         raise UserError(
@@ -245,13 +243,10 @@ def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, byt
     refused: dict[int, Refused] = {}
     tables: list[pd.DataFrame] = []
     files: dict[str, bytes] = {}
-    for rows in run.looking.batches():
-        refused |= {row: e for row, e in rows.items() if isinstance(e, Refused)}
-        seen = {row: e for row, e in rows.items() if not isinstance(e, Refused)}
-        if seen:
-            answers = run.answer(seen)
-            tables.append(answers.table)
-            files.update(answers.files)
+    for seen in run.looking.batches(refused):
+        answers = run.answer(seen)
+        tables.append(answers.table)
+        files.update(answers.files)
     refused |= run.looking.passed_over()
     return _table(run, refused, tables), refused, files
 

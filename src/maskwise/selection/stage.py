@@ -1,8 +1,8 @@
 """The stage: which scans to label next, within a budget and patient by patient."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +14,9 @@ from maskwise.artefacts.embeddings import Embeddings, joined, read_embeddings
 from maskwise.artefacts.labels import named_column
 from maskwise.artefacts.tables import read_table, rearmed
 from maskwise.bounds import Seed, Within
-from maskwise.config import Choice, parse
+from maskwise.config import Choice
 from maskwise.errors import UserError, cut, listed, shown
+from maskwise.request import missing, options
 from maskwise.scans.tables import parse_table
 from maskwise.seeds import stream
 from maskwise.selection.budget import Pool, Turns, choose
@@ -70,28 +71,22 @@ class Selected:
     """The same by chance alone: as many scans as the budget has, to compare with."""
 
 
+parse_options = partial(options, SelectConfig, (EMBEDDINGS,))
+"""The options of the block ``select``; out of which embeddings, only a run must say."""
+
+
 def parse_request(block: Any, where: str) -> tuple[list[Path], SelectConfig]:
     """Parse the block ``select``: ``embeddings``, a path or a list of them, and the options."""
-    config = parse(SelectConfig, options_of(block, where), where)
+    config = parse_options(block, where)
     given = block.get(EMBEDDINGS)
     paths = given if isinstance(given, list | tuple) else [given]
     if given in (None, "", [], ()):
-        raise UserError(
-            f"{where}.{EMBEDDINGS}: missing; name the file that embed wrote: --params "
-            f"{where}.{EMBEDDINGS}=PATH"
-        )
+        raise missing(where, EMBEDDINGS, "the file that embed wrote")
     if not all(isinstance(path, str) for path in paths):
         raise UserError(
             f"{where}.{EMBEDDINGS}: should be a file or a list of files, but is {shown(given)}"
         )
     return [Path(path) for path in paths], config
-
-
-def options_of(block: Any, where: str) -> dict[str, Any]:
-    """Return the ``SelectConfig`` part of the block ``select``."""
-    if not isinstance(block, Mapping):
-        raise UserError(f"{where}: should be a block of options, but is {shown(block)}")
-    return {key: value for key, value in block.items() if key != EMBEDDINGS}
 
 
 def read(paths: list[Path]) -> Embeddings:
