@@ -28,6 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from maskwise.array_types import Floats
 from maskwise.combinations import BETWEEN, NONE
 from maskwise.evaluate import scales
 from maskwise.evaluate.config import EvaluateConfig, Primary
@@ -35,7 +36,6 @@ from maskwise.evaluate.resampling import draw, interval, p_value, resample
 from maskwise.evaluate.stage import evaluate
 from maskwise.weighted import ranking
 
-Floats = NDArray[np.float64]
 RESULTS = Path(__file__).parents[1] / "docs/results"
 RECIPES = ("one", "other")
 SEED = 20261129

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from maskwise.array_types import Floats, Rows
 from maskwise.artefacts.embeddings import Embeddings, read_embeddings
 from maskwise.evaluate import scales
 from maskwise.evaluate.comparisons import holm
@@ -44,9 +45,6 @@ from maskwise.selection.budget import Pool, choose
 from maskwise.selection.contracts import Rule
 from maskwise.selection.rules import RULES
 from maskwise.selection.unsure import uncertainty
-
-Floats = NDArray[np.float64]
-Rows = NDArray[np.int64]
 
 PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / "docs/results"

@@ -19,9 +19,10 @@ import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
+from maskwise.array_types import Floats
 from maskwise.artefacts.gallery import read_gallery
 from maskwise.artefacts.store import Store, open_store
-from maskwise.evaluate.resampling import LEAST, Floats, draw, interval, resample
+from maskwise.evaluate.resampling import LEAST, draw, interval, resample
 from maskwise.masks import cell_means
 from maskwise.pretrain.diagnostics.lift import lift_matrix
 from maskwise.pretrain.diagnostics.lift import lifts as lift_draws

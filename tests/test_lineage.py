@@ -27,6 +27,7 @@ _LISTS = ("recipes", "seeds")
 GLUE = {
     "__init__.py",
     "annotations.py",
+    "array_types.py",
     "bounds.py",
     "replicates.py",
     "config.py",

@@ -12,8 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
+from maskwise.array_types import Floats
 from maskwise.seeds import stream
-from maskwise.weighted import Floats, ranking
+from maskwise.weighted import ranking
 
 DRAWS = 500
 """Of the bootstrap over groups."""

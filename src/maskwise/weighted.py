@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from maskwise.array_types import Floats
 
 
 def share(part: Floats, whole: Floats, otherwise: float = np.nan) -> Floats:

@@ -23,11 +23,11 @@ from maskwise.artefacts.embeddings import (
     fingerprint,
     joined,
     read_embeddings,
-    unit,
     write_embeddings,
 )
 from maskwise.artefacts.encoder import write_encoder
 from maskwise.artefacts.prepared import PreparedSources
+from maskwise.cosine import of_length_one
 from maskwise.embedding.config import EmbedConfig, Request, parse_request
 from maskwise.embedding.maps import project
 from maskwise.embedding.scoring import score_by_neighbours
@@ -195,7 +195,7 @@ def test_what_is_no_file_of_embeddings_is_one_sentence(tmp_path: Path, content: 
 def test_the_principal_components_are_those_of_the_directions_of_features() -> None:
     vectors = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     made = project(vectors, "pca", 0)
-    rows = unit(vectors)
+    rows = of_length_one(vectors)
     centred = rows - rows.mean(axis=0)
     values, axes = np.linalg.eigh(centred.T @ centred)
     for axis in (0, 1):

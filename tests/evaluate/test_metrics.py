@@ -7,14 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn import metrics as sk
 
+from maskwise.array_types import Codes, Floats
 from maskwise.evaluate import metrics
 from maskwise.evaluate.metrics import METRICS, score
-
-Floats = NDArray[np.float64]
-Codes = NDArray[np.int64]
 
 
 def _by_scikit_learn(probabilities: Floats, truth: Codes, bins: int) -> dict[str, float]:

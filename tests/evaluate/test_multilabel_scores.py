@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn import metrics as sk
 
 from evaluate.test_evaluate import subsets_of
+from maskwise.array_types import Floats
 from maskwise.artefacts.tables import PREDICTIONS
 from maskwise.errors import UserError
 from maskwise.evaluate.stage import EvaluateConfig, Evaluated, evaluate
@@ -21,7 +22,6 @@ from maskwise.pipelines.evaluate import headline
 LABELS = ("ill", "obscured", "round")
 QUICK = EvaluateConfig(draws=199)
 EVERY_IMAGE = EvaluateConfig(draws=199, weigh="image")
-Floats = NDArray[np.float64]
 
 
 def predicted(

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from maskwise.array_types import Rows
 from maskwise.ingest import duplicates
 from maskwise.ingest.duplicates import (
     BITS,
-    Rows,
     block_pairs,
     faiss_pairs,
     near_duplicates,

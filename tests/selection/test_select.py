@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maskwise.artefacts.embeddings import Embeddings, EmbeddingsHeader, unit
+from maskwise.artefacts.embeddings import Embeddings, EmbeddingsHeader
 from maskwise.artefacts.tables import write_csv
+from maskwise.cosine import of_length_one
 from maskwise.errors import UserError
 from maskwise.selection.budget import Pool, choose
 from maskwise.selection.contracts import Candidates
@@ -28,7 +29,7 @@ HEADER = EmbeddingsHeader("f" * 64, "context_cnn", "scratch", 0, "patches", 4, -
 
 
 def vectors_of(number: int, seed: int = 0) -> Any:
-    return unit(np.random.default_rng(seed).normal(size=(number, 4)))
+    return of_length_one(np.random.default_rng(seed).normal(size=(number, 4)))
 
 
 def scans(groups: list[str], **columns: Any) -> Embeddings:
@@ -120,7 +121,7 @@ def clusters(sizes: tuple[int, ...]) -> Any:
         part[:, axis] = 1
         part[1:] += spread.normal(size=(size - 1, len(sizes))) / 20
         parts.append(part)
-    return unit(np.concatenate(parts))
+    return of_length_one(np.concatenate(parts))
 
 
 def test_typicality_takes_a_typical_scan_of_each_cluster_the_largest_first() -> None:

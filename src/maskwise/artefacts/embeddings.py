@@ -113,13 +113,6 @@ def fingerprint(encoder: Encoder, stage: int, pooling: str) -> str:
     return digest.hexdigest()
 
 
-def unit(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Divide each row by its length; one of nothing but zeros stays."""
-    exact = vectors.astype(np.float64)
-    length = np.linalg.norm(exact, axis=1, keepdims=True)
-    return exact / np.where(length > 0, length, 1.0)
-
-
 def write_embeddings(embeddings: Embeddings, path: Path) -> None:
     """Write embeddings after checking them."""
     table, vectors = embeddings.table, embeddings.vectors

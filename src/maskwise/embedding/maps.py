@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.artefacts.embeddings import unit
+from maskwise.cosine import of_length_one
 from maskwise.embedding.config import Projection
 from maskwise.errors import UserError
 
@@ -46,8 +46,8 @@ def project(vectors: NDArray[np.float32], method: Projection, seed: int) -> Map:
         UserError: if UMAP is asked for, and is not installed or there are too few scans.
     """
     if method == "umap":
-        return Map(_umap(unit(vectors), seed), method, None)
-    return _pca(unit(vectors), seed)
+        return Map(_umap(of_length_one(vectors), seed), method, None)
+    return _pca(of_length_one(vectors), seed)
 
 
 def _pca(rows: NDArray[np.float64], seed: int) -> Map:

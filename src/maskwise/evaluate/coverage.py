@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import betabinom, norm
 
+from maskwise.array_types import Floats
 from maskwise.evaluate.output import rounded
 from maskwise.limits.conformal import (
     NEAR,
@@ -27,7 +28,6 @@ from maskwise.limits.conformal import (
     of_labels,
 )
 
-Floats = NDArray[np.float64]
 CHANCE = 0.95
 _NETWORK = ["recipe", "mode", "fraction", "seed"]
 

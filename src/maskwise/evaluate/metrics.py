@@ -10,9 +10,8 @@ thing. There is no loop over draws.
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.weighted import Floats, ranking, share
-
-Codes = NDArray[np.int64]
+from maskwise.array_types import Codes, Floats
+from maskwise.weighted import ranking, share
 
 METRICS = (
     "macro_auroc",

@@ -22,11 +22,9 @@ Under ``LEAST`` repetitions training's part is not estimated at all.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.seeds import stream
-
-Floats = NDArray[np.float64]
 
 LEVEL = 0.95
 """Of all intervals."""

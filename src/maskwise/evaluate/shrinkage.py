@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.evaluate import scales
 from maskwise.evaluate.output import rounded
 from maskwise.evaluate.resampling import interval, resample
 from maskwise.evaluate.results import Results
-
-Floats = NDArray[np.float64]
 
 
 def summarise(results: Results, subsets: pd.DataFrame) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.evaluate.resampling import Draws
 
-Floats = NDArray[np.float64]
 Weigh = Literal["group", "image"]
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.finetune.classification.contract import Floats, Likelihood, Targets
+from maskwise.array_types import Floats
+from maskwise.finetune.classification.contract import Likelihood, Targets
 from maskwise.limits.conformal import Calibration, chances_of_labels, of_labels
 
 

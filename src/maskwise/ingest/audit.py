@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 from sklearn.model_selection import StratifiedKFold
 
+from maskwise.array_types import Floats
 from maskwise.fact_forest import (
     LARGEST,
     MOST_CLASSES,
@@ -32,7 +33,6 @@ from maskwise.fact_forest import (
     telling,
 )
 from maskwise.seeds import stream
-from maskwise.weighted import Floats
 from maskwise.wording import count
 
 FOLDS = 3

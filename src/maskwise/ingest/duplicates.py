@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from maskwise.array_types import Rows
+
 log = logging.getLogger(__name__)
 
 Hashes = NDArray[np.uint64]
-Rows = NDArray[np.int64]
 
 BITS = 64
 _TILE = 2048

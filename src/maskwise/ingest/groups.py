@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskwise.ingest.duplicates import Rows, join, near_duplicates, parse_hashes
+from maskwise.array_types import Rows
+from maskwise.ingest.duplicates import join, near_duplicates, parse_hashes
 
 LARGEST_COMPARED = 64
 """Members of a duplicate component up to which all its pairs are looked at one by one."""

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.errors import UserError
 from maskwise.wording import count
 
-Floats = NDArray[np.float64]
 NEAR = 1e-9
 """By how much a p may exceed its bound: 1 - 0.9 is 0.09999999999999998 to a computer."""
 

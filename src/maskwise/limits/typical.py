@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.errors import UserError
 from maskwise.limits.conformal import NEAR, needed, p_values, worst
 
-Floats = NDArray[np.float64]
 MOST_AXES = 32
 SCANS_AN_AXIS = 4
 """Training scans for each axis at least: those of fewer are noise."""

@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskwise.array_types import Floats
 from maskwise.combinations import NONE
 from maskwise.errors import UserError, shown
-from maskwise.limits.conformal import NEAR, Calibration, Floats
+from maskwise.limits.conformal import NEAR, Calibration
 from maskwise.limits.record import Limits
 from maskwise.limits.typical import FALSE_ALARMS, unlike
 from maskwise.wording import count

@@ -10,16 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskwise.artefacts.embeddings import (
-    Embeddings,
-    check_same,
-    fingerprint,
-    read_embeddings,
-    unit,
-)
+from maskwise.artefacts.embeddings import Embeddings, check_same, fingerprint, read_embeddings
 from maskwise.artefacts.labels import label_columns
 from maskwise.artefacts.prepared import PreparedSources
 from maskwise.artefacts.store import Store
+from maskwise.cosine import nearest, of_length_one
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.prediction.contracts import Look, Neighbour
@@ -77,27 +72,25 @@ class TrainingScans:
         train = made.take(np.flatnonzero(made.table["split"].eq("train").fillna(False)))
         if not len(train):
             raise UserError(f"{where}: holds no training scan; {command}embed.source={source}")
-        return cls(encoder, train, unit(train.vectors), store)
+        return cls(encoder, train, of_length_one(train.vectors), store)
 
     def nearest(self, images: Tensor, most: int) -> list[tuple[Neighbour, ...]]:
         """Return the ``most`` training scans nearest to each of normalised images."""
         header = self.embeddings.header
         with torch.inference_mode():
             features = self.encoder.pooled(images, header.stage, header.pooling)
-        similar = unit(features.float().cpu().numpy()) @ self.sides.T  # (B, N)
-        # A stable order: of equally similar ones the first stands first, on every machine.
-        nearest = np.argsort(-similar, axis=1, kind="stable")[:, :most]
-        rows, where = np.unique(nearest, return_inverse=True)
+        similar = of_length_one(features.float().cpu().numpy()) @ self.sides.T  # (B, N)
+        columns, closeness = nearest(similar, most)
+        rows, where = np.unique(columns, return_inverse=True)
         places = self.store.rows(self.embeddings.table["id"].iloc[rows])
         pictures = [thumbnail(each) for each in self.store.intensities(places)]
         labels = [self._label(int(row)) for row in rows]
-        closeness = np.take_along_axis(similar, nearest, axis=1)
         return [
             tuple(
                 Neighbour(labels[place], float(cosine), pictures[place])
                 for place, cosine in zip(places_of, cosines, strict=True)
             )
-            for places_of, cosines in zip(where.reshape(nearest.shape), closeness, strict=True)
+            for places_of, cosines in zip(where.reshape(columns.shape), closeness, strict=True)
         ]
 
     def _label(self, row: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.array_types import Codes
 from maskwise.artefacts.splits import (
     COLUMNS,
     SPLITS,
@@ -20,7 +21,6 @@ from maskwise.errors import UserError, hint, listed
 from maskwise.preprocess.config import SourcePreprocessConfig
 from maskwise.preprocess.strata import (
     UNLABELLED,
-    Codes,
     Groups,
     Strata,
     group_images,

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.array_types import Codes
 from maskwise.artefacts.labels import LABEL, label_names
 from maskwise.combinations import BETWEEN, pool_rare, shown_by, terms_of
 from maskwise.errors import UserError, hint, shown
 
-Codes = NDArray[np.int64]
-"""Integers in place of names: a table of 100,000 images stays small."""
 UNLABELLED = -1
 
 

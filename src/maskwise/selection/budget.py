@@ -6,9 +6,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwise.artefacts.embeddings import unit
+from maskwise.array_types import Floats, Rows
+from maskwise.cosine import of_length_one
 from maskwise.errors import UserError
-from maskwise.selection.contracts import Candidates, Floats, Rows, Rule
+from maskwise.selection.contracts import Candidates, Rule
 from maskwise.wording import count
 
 
@@ -38,8 +39,8 @@ class Pool:
         """``(U, F)``: the mean direction of a unit's scans, of length 1."""
         sums = np.zeros((len(self.sizes), self.vectors.shape[1]))
         seen = self.free | self.done
-        np.add.at(sums, self.unit[seen], unit(self.vectors[seen]))
-        return unit(sums)
+        np.add.at(sums, self.unit[seen], of_length_one(self.vectors[seen]))
+        return of_length_one(sums)
 
     @cached_property
     def _labelled(self) -> NDArray[np.bool_]:

@@ -6,8 +6,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Rows = NDArray[np.int64]
+from maskwise.array_types import Floats, Rows
 
 
 @dataclass(frozen=True)

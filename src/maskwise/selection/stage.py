@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.artefacts.embeddings import Embeddings, joined, read_embeddings
 from maskwise.artefacts.labels import named_column
 from maskwise.artefacts.tables import read_table, rearmed
@@ -20,7 +21,7 @@ from maskwise.request import missing, options
 from maskwise.scans.tables import parse_table
 from maskwise.seeds import stream
 from maskwise.selection.budget import Pool, Turns, choose
-from maskwise.selection.contracts import Floats, Rule
+from maskwise.selection.contracts import Rule
 from maskwise.selection.rules import RULES
 from maskwise.selection.rules.random import Random
 from maskwise.selection.rules.typicality import Typicality

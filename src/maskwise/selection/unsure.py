@@ -5,12 +5,11 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.errors import UserError, listed
 from maskwise.wording import count
 
-Floats = NDArray[np.float64]
 Measure = Literal["margin", "entropy", "least_confident"]
 
 

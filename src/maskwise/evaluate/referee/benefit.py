@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from maskwise.array_types import Floats
 from maskwise.evaluate.output import rounded
-from maskwise.evaluate.referee.networks import Asked, Floats, Networks, drawn
+from maskwise.evaluate.referee.networks import Asked, Networks, drawn
 from maskwise.evaluate.resampling import Draws, interval, resample
 
 GRID = tuple(n / 100 for n in (*range(1, 10), *range(10, 100, 2)))

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from maskwise.array_types import Floats
 from maskwise.evaluate import scales
 from maskwise.evaluate.metrics import error_if_perfect, in_bins
 from maskwise.evaluate.output import rounded
-from maskwise.evaluate.referee.networks import Asked, Floats, Networks, drawn
+from maskwise.evaluate.referee.networks import Asked, Networks, drawn
 from maskwise.evaluate.resampling import Draws, Part, interval, resample
 from maskwise.seeds import stream
 from maskwise.weighted import share

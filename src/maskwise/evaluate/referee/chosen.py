@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from maskwise.array_types import Floats
 from maskwise.errors import UserError, hint
 from maskwise.evaluate.arrangement import Arrangement, Curve
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.evaluate.referee.config import Referee
 from maskwise.evaluate.resampling import Draws
-from maskwise.evaluate.tasks.contract import Floats, Measures
+from maskwise.evaluate.tasks.contract import Measures
 from maskwise.evaluate.weighing import TestSet, Weigh, Weights
 
 Rule = str

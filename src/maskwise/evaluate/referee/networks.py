@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.array_types import Flags, Floats
 from maskwise.evaluate.arrangement import Arrangement, Curve
 from maskwise.evaluate.referee.chosen import values_of
 from maskwise.evaluate.resampling import Draws
@@ -14,8 +15,6 @@ from maskwise.evaluate.tasks.contract import Measures
 from maskwise.evaluate.weighing import TestSet, Weigh, own_weight
 from maskwise.weighted import ranking, share
 
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Figure = dict[str, float | None]
 """``value``, ``low`` and ``high``, as they are written."""
 

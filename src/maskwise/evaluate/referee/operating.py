@@ -6,15 +6,10 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.metrics import roc_curve
 
+from maskwise.array_types import Floats
 from maskwise.evaluate import scales
 from maskwise.evaluate.output import rounded
-from maskwise.evaluate.referee.networks import (
-    Asked,
-    Figure,
-    Floats,
-    Networks,
-    found_and_spared,
-)
+from maskwise.evaluate.referee.networks import Asked, Figure, Networks, found_and_spared
 from maskwise.evaluate.resampling import Draws, resample
 
 _NEARLY = 1e-9

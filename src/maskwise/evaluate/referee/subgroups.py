@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from maskwise.array_types import Flags, Floats
 from maskwise.evaluate import scales
 from maskwise.evaluate.arrangement import Arrangement, Curve
 from maskwise.evaluate.output import rounded
 from maskwise.evaluate.referee.columns import UNKNOWN, Column
-from maskwise.evaluate.referee.networks import Flags, Floats
 from maskwise.evaluate.resampling import LEVEL, Draws, Resampled, resample
 from maskwise.evaluate.weighing import TestSet, Weigh, Weights
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.errors import UserError
 from maskwise.evaluate.scales import Scale
 from maskwise.evaluate.weighing import Weights
 
-Floats = NDArray[np.float64]
 Asides = dict[str, dict[str, float]]
 """Metric -> further figures beside its value, by name."""
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.errors import UserError
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.evaluate.metrics import MACRO, METRICS, calibration_error_if_perfect, score
@@ -15,8 +16,6 @@ from maskwise.evaluate.scales import Scale
 from maskwise.evaluate.tasks.contract import Asides, nothing_to_score, other_task
 from maskwise.evaluate.weighing import Weights
 from maskwise.seeds import stream
-
-Floats = NDArray[np.float64]
 
 NEARLY_ALL = 0.98
 """Share of the test images that were called alike, or rightly, from which little is told."""

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.artefacts.tables import SEGMENTATION, check_columns
 from maskwise.errors import UserError
 from maskwise.evaluate.config import EmptyMasks, EvaluateConfig
@@ -20,8 +21,6 @@ from maskwise.evaluate.tasks.contract import Asides, nothing_to_score, other_tas
 from maskwise.evaluate.tasks.diagnosis import origin
 from maskwise.evaluate.weighing import Weights
 from maskwise.weighted import share
-
-Floats = NDArray[np.float64]
 
 OVERLAPS = ("dice", "iou", "sensitivity", "precision", "lesion_dice", "false_alarms")
 DISTANCES = ("hd95", "asd")

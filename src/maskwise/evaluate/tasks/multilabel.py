@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.artefacts.tables import check_columns
 from maskwise.combinations import BETWEEN, NONE, shown_by
 from maskwise.errors import UserError, listed
@@ -22,8 +23,6 @@ from maskwise.evaluate.tasks.contract import Asides, nothing_to_score, other_tas
 from maskwise.evaluate.tasks.diagnosis import NEARLY_ALL, origin
 from maskwise.evaluate.weighing import Weights
 from maskwise.weighted import ranking, share
-
-Floats = NDArray[np.float64]
 
 MACRO = ("macro_auroc", "macro_average_precision", "macro_f1")
 MICRO = ("micro_auroc", "micro_average_precision")

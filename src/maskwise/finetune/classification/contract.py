@@ -7,18 +7,17 @@ of N rows, which its likelihood understands.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskwise.array_types import Floats
 from maskwise.artefacts.model import ClassifierMetadata, ModelMetadata
 from maskwise.encoders.classifier import Activation
 from maskwise.finetune.subsets import Validation
 
 LEAST_CHANCE = 1e-3
 """What no neighbour votes for is taken to be this likely."""
-Floats = NDArray[np.float64]
 Targets = NDArray[Any]
 
 

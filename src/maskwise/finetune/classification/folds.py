@@ -2,12 +2,11 @@
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from maskwise.array_types import Rows
 from maskwise.finetune.subsets import group_strata
 from maskwise.seeds import stream
 
-Rows = NDArray[np.int64]
 Folds = list[tuple[Rows, Rows]]
 """Pairs of positions: to fit on, and to judge by."""
 

@@ -7,8 +7,10 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.bounds import Length, Positive, Within
-from maskwise.finetune.classification.contract import Floats, Likelihood, Targets
+from maskwise.cosine import nearest, of_length_one
+from maskwise.finetune.classification.contract import Likelihood, Targets
 from maskwise.finetune.classification.features import Features
 from maskwise.finetune.classification.folds import Folds
 from maskwise.finetune.classification.probe import Choice, Stages, select
@@ -49,18 +51,16 @@ def vote(
         apart: codes ``(Q,)`` and ``(N,)`` of whose images they are: nobody is asked about what
             shows the same patient. Some other's image must be left.
     """
-    k, sides = min(neighbours, len(bank)), _unit(bank)
+    k, sides = min(neighbours, len(bank)), of_length_one(bank)
     shares = []
     for start in range(0, len(queries), IMAGES_AT_ONCE):
-        similar = _unit(queries[start : start + IMAGES_AT_ONCE]) @ sides.T  # (B, N)
+        similar = of_length_one(queries[start : start + IMAGES_AT_ONCE]) @ sides.T  # (B, N)
         if apart is not None:
             own = apart[0][start : start + IMAGES_AT_ONCE]
             similar[np.equal.outer(own, apart[1])] = -np.inf  # which weighs nothing
-        # A stable order: of equally similar ones the first votes, on every machine.
-        nearest = np.argsort(-similar, axis=1, kind="stable")[:, :k]
-        closeness = np.take_along_axis(similar, nearest, axis=1)
+        voters, closeness = nearest(similar, k)
         weights = np.exp((closeness - closeness[:, :1]) / temperature)
-        votes = (weights[:, :, None] * shown[nearest]).sum(axis=1)
+        votes = (weights[:, :, None] * shown[voters]).sum(axis=1)
         shares.append(votes / weights.sum(axis=1, keepdims=True))
     return np.concatenate([np.zeros((0, shown.shape[1])), *shares])
 
@@ -101,10 +101,3 @@ def choose(
             loss = likelihood.log_loss(logits, truth)
             tried.append(Choice(chosen, float(k), loss, logits, truth))
     return min(tried, key=lambda choice: choice.loss)
-
-
-def _unit(features: NDArray[np.float32]) -> Floats:
-    """Divide each row by its length; one of nothing but zeros stays."""
-    exact = features.astype(np.float64)
-    length = np.linalg.norm(exact, axis=1, keepdims=True)
-    return exact / np.where(length > 0, length, 1.0)

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from maskwise.array_types import Rows
 from maskwise.artefacts.model import ClassifierMetadata, ModelMetadata, build_classifier
 from maskwise.artefacts.store import Store
 from maskwise.artefacts.tables import PREDICTIONS, SUBSETS
@@ -44,8 +45,6 @@ log = logging.getLogger(__name__)
 
 Logits = NDArray[np.float64]
 """``(N, K)``, of the rows of ``Replicate.labelled``."""
-Positions = NDArray[np.int64]
-"""Rows of ``Replicate.labelled``."""
 
 
 @runtime_checkable
@@ -69,7 +68,7 @@ class Labels:
     choices: list[probe.Choice]
     """The probe's best strength for each candidate of stages."""
     folds: Folds
-    """Positions in ``images``, to fit on and to judge by."""
+    """Rows in ``images``, to fit on and to judge by."""
 
     def part(self, role: str) -> pd.DataFrame:
         """Return the images with that role."""
@@ -128,7 +127,7 @@ class Learnt:
     logits: Logits
     choice: dict[str, float]
     """What was chosen for it, beside what the metadata say."""
-    features: Callable[[Positions], NDArray[np.float32]] | None = None
+    features: Callable[[Rows], NDArray[np.float32]] | None = None
     """What its linear layer sees of some rows of ``Replicate.labelled``; None without one."""
 
 
@@ -252,7 +251,7 @@ def learn_full(replicate: Replicate, labels: Labels) -> Learnt:
     )  # fmt: skip
     rows = replicate.labelled["row"].to_numpy()
 
-    def features(at: Positions) -> NDArray[np.float32]:
+    def features(at: Rows) -> NDArray[np.float32]:
         return predict_features(model, replicate.store, rows[at], replicate.device)
 
     return Learnt(model, metadata, logits, {"learning_rate": rate}, features)

@@ -7,8 +7,9 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from maskwise.array_types import Floats
 from maskwise.encoders.classifier import Activation
-from maskwise.finetune.classification.contract import LEAST_CHANCE, Floats
+from maskwise.finetune.classification.contract import LEAST_CHANCE
 
 
 class Softmax:

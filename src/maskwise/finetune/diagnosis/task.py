@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.artefacts.labels import LABEL
 from maskwise.artefacts.model import ClassifierMetadata, ModelMetadata
 from maskwise.errors import UserError, shown
-from maskwise.finetune.classification.contract import Floats, Likelihood, Targets
+from maskwise.finetune.classification.contract import Likelihood, Targets
 from maskwise.finetune.classification.labels import label_of
 from maskwise.finetune.classification.softmax import Softmax
 from maskwise.finetune.contracts import Mode

@@ -8,10 +8,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
+
 FAR = 0.95
 """Quantile of the Hausdorff distance."""
 
-Floats = NDArray[np.float64]
 Classes = NDArray[np.uint8]
 """``(N, H, W)`` class indices, 0 = background."""
 

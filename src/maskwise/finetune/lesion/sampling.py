@@ -9,15 +9,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwise.array_types import Rows
 from maskwise.finetune.optimisation import batches
 from maskwise.seeds import stream
-
-Positions = NDArray[np.int64]
 
 
 def draw_plan(
     shown: NDArray[np.bool_], steps: int, batch_size: int, share: float, seed: int
-) -> Iterator[Positions]:
+) -> Iterator[Rows]:
     """Yield the positions ``(batch_size,)`` of every step's images.
 
     Args:
@@ -41,12 +40,12 @@ def draw_plan(
         yield np.concatenate([*drawn, others])
 
 
-def _endlessly(rows: Positions, seed: int, number: int) -> Iterator[np.int64]:
+def _endlessly(rows: Rows, seed: int, number: int) -> Iterator[np.int64]:
     epoch = 0
     while True:
         yield from stream(seed, "finetune", "foreground", number, epoch).permutation(rows)
         epoch += 1
 
 
-def _take(rows: Iterator[np.int64], count: int) -> Positions:
+def _take(rows: Iterator[np.int64], count: int) -> Rows:
     return np.fromiter((next(rows) for _ in range(count)), np.int64, count)

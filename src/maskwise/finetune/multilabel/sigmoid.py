@@ -6,8 +6,9 @@ from scipy.special import expit, logit
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from maskwise.array_types import Floats
 from maskwise.encoders.classifier import Activation
-from maskwise.finetune.classification.contract import LEAST_CHANCE, Floats
+from maskwise.finetune.classification.contract import LEAST_CHANCE
 
 
 class Sigmoid:

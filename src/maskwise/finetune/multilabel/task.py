@@ -8,10 +8,11 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import pandas as pd
 
+from maskwise.array_types import Floats
 from maskwise.artefacts.model import ClassifierMetadata, ModelMetadata, MultilabelMetadata
 from maskwise.bounds import Length
 from maskwise.combinations import BETWEEN, NONE, pool_rare, shown_by
-from maskwise.finetune.classification.contract import Floats, Likelihood
+from maskwise.finetune.classification.contract import Likelihood
 from maskwise.finetune.classification.labels import label_of
 from maskwise.finetune.contracts import Mode
 from maskwise.finetune.multilabel.reading import Cells, read_cells, read_kinds

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maskwise.finetune.classification.contract import Floats
+from maskwise.array_types import Floats
 
 LEAST_POSITIVES = 5
 """Validation images that show a label, below which nothing is chosen by them."""

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from maskwise.ingest.sources.phantom_scene import ANGLES, Floats, Patient, Scene, oval
+from maskwise.array_types import Floats
+from maskwise.ingest.sources.phantom_scene import ANGLES, Patient, Scene, oval
 from maskwise.seeds import stream
 
 FINDINGS = ("calcifications", "circumscribed", "obscured", "spiculated")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from maskwise.array_types import Floats
 from maskwise.seeds import stream
 
 CLASSES = ("normal", "benign", "malignant")
@@ -27,8 +28,6 @@ _LOOKS = 2
 """Independent speckle fields averaged in power, as compounding scanners do."""
 _BRIGHTNESS = -7.0
 """Decibels on every view, so that tissue is grey and not white."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

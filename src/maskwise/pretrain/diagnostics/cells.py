@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from maskwise.array_types import Floats
 from maskwise.masks import Grid, highest
 from maskwise.pretrain.contracts import PlaceMap
-from maskwise.pretrain.diagnostics.lift import Floats, lift_matrix
+from maskwise.pretrain.diagnostics.lift import lift_matrix
 
 
 def are_cells(masks: Tensor, maps: PlaceMap | None) -> bool:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
+from maskwise.array_types import Floats
 from maskwise.masks import boxes
 
-Floats = NDArray[np.float64]
 DRAWS = 1000
 """Bootstrap draws of an interval."""
 

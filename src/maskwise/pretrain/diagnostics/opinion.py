@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from maskwise.array_types import Floats
 
 
 def choice_spread(masks: NDArray[np.bool_], places: int) -> tuple[float, float]:

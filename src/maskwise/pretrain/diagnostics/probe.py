@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from maskwise import seeds
+from maskwise.array_types import Floats
 from maskwise.artefacts.store import Store
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, ChoosesRows, Policy
-from maskwise.pretrain.diagnostics.lift import Floats, bootstrap_counts
+from maskwise.pretrain.diagnostics.lift import bootstrap_counts
 
 LIMIT = 256
 """At most so many images are measured."""

@@ -9,12 +9,11 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
+from maskwise.array_types import Floats
 from maskwise.report.pictures import drawing
 
 BLUE, GREY, ORANGE = "#0072b2", "#a3abb2", "#d55e00"
-Floats = NDArray[np.float64]
 
 
 def draw_history(trials: pd.DataFrame, metric: str) -> Figure:

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from maskwise.selection.contracts import Candidates, Floats, Order
+from maskwise.array_types import Floats
+from maskwise.selection.contracts import Candidates, Order
 
 
 @dataclass(frozen=True)

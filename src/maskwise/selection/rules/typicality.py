@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from maskwise.selection.contracts import Candidates, Floats, Order, Rows
+from maskwise.array_types import Floats, Rows
+from maskwise.selection.contracts import Candidates, Order
 
 MOST_CLUSTERS = 500
 NEIGHBOURS = 20
