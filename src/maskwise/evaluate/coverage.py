@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.stats import betabinom, norm
 
 from maskwise.array_types import Floats
-from maskwise.evaluate.output import rounded
+from maskwise.evaluate.few_labels import with_labels
+from maskwise.evaluate.figures import rounded
 from maskwise.limits.conformal import (
     NEAR,
     Calibration,
@@ -61,10 +62,8 @@ def measure(
         return None
     several = f"truth_{names[0]}" in predictions
     answers = of_labels(names) if several else names
-    labelled = predictions[predictions["truth"].notna()]
-    keys = ["recipe", "seed", "fraction", "image_id"]
-    used = subsets.loc[subsets["role"] == "validation", keys].drop_duplicates()
-    held_out = labelled[labelled["split"] == "validation"].merge(used, on=keys)
+    labelled = with_labels(predictions[predictions["truth"].notna()], subsets)
+    held_out = labelled[labelled["split"] == "validation"]
     held_out_of = dict(list(held_out.groupby(_NETWORK, sort=False)))
     networks: dict[tuple[str, str, float], list[_Network]] = {}
     for network, rows in labelled[labelled["split"] == "test"].groupby(_NETWORK, sort=False):

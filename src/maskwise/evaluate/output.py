@@ -10,6 +10,7 @@ from maskwise.evaluate import scales
 from maskwise.evaluate.arrangement import Curve
 from maskwise.evaluate.comparisons import COVERS
 from maskwise.evaluate.config import EvaluateConfig, Primary
+from maskwise.evaluate.figures import rounded
 from maskwise.evaluate.notes import Validation, about_primary, class_counts, write_notes
 from maskwise.evaluate.results import Results
 
@@ -119,8 +120,3 @@ def label_efficiency(figures: Figures, subsets: pd.DataFrame) -> pd.DataFrame:
             numbers = [found[end] for end in ("value", "low", "high")]
             rows.append([mode, fraction, n_images, n_groups, recipe, name, *numbers])
     return pd.DataFrame(rows, columns=list(LABEL_EFFICIENCY))
-
-
-def rounded(value: float) -> float | None:
-    """Keep 6 significant digits, sign and all; None (``null``) where there is no number."""
-    return None if np.isnan(value) else float(f"{value:.6g}")

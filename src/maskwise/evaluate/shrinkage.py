@@ -15,7 +15,7 @@ import pandas as pd
 
 from maskwise.array_types import Floats
 from maskwise.evaluate import scales
-from maskwise.evaluate.output import rounded
+from maskwise.evaluate.figures import figure
 from maskwise.evaluate.resampling import interval, resample
 from maskwise.evaluate.results import Results
 
@@ -138,14 +138,9 @@ def _one(results: Results, points: Points, sizes: Mapping[float, float]) -> dict
     lost = resample(drop(values[0], values[-1], measures.chance), results.draws, groups)
     return {
         "images": [round(float(each)) for each in (images[0], images[-1])],
-        "area": _figure(whole.value, ends),
-        "drop": _figure(lost.value, interval(lost.draws)),
+        "area": figure(whole.value, ends),
+        "drop": figure(lost.value, interval(lost.draws)),
     }
-
-
-def _figure(value: float, ends: tuple[float, float]) -> dict[str, float | None]:
-    low, high = ends
-    return {"value": rounded(value), "low": rounded(low), "high": rounded(high)}
 
 
 def _wins(
@@ -160,7 +155,7 @@ def _wins(
     for one, other in combinations(areas, 2):
         gap = resample(areas[one] - areas[other], results.draws, groups)
         low, high = (float(end) for end in np.clip(interval(gap.draws), -most, most))
-        found.setdefault(one, {})[other] = _figure(gap.value, (low, high))
+        found.setdefault(one, {})[other] = figure(gap.value, (low, high))
         # Drawn once: from the other side the same figures say the same.
-        found.setdefault(other, {})[one] = _figure(-gap.value, (-high, -low))
+        found.setdefault(other, {})[one] = figure(-gap.value, (-high, -low))
     return found

@@ -14,8 +14,9 @@ from maskwise.evaluate import coverage, scales, shrinkage
 from maskwise.evaluate.arrangement import arrange
 from maskwise.evaluate.comparisons import COVERS, adjust, chosen_pairs, sign_flip
 from maskwise.evaluate.config import EvaluateConfig, Primary
+from maskwise.evaluate.figures import rounded
 from maskwise.evaluate.notes import count_validation
-from maskwise.evaluate.output import all_figures, label_efficiency, rounded, scores_of
+from maskwise.evaluate.output import all_figures, label_efficiency, scores_of
 from maskwise.evaluate.resampling import draw, interval, p_value, resample
 from maskwise.evaluate.results import Results, apart, score_all
 from maskwise.wording import count

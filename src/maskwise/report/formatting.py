@@ -1,7 +1,7 @@
 """Numbers and lists as a reader meets them; the same rounding everywhere on the page."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 NO_BREAK = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
@@ -34,6 +34,18 @@ def with_interval(
 ) -> str:
     """Write a figure with its interval."""
     return f"{number(value, digits)} {interval(low, high, digits)}".strip()
+
+
+def measured(found: Mapping[str, float | None] | None, digits: int = 3) -> str:
+    """Write ``value`` with its interval from ``low`` to ``high``; an em dash for None."""
+    if found is None:
+        return number(None)
+    return with_interval(found["value"], found["low"], found["high"], digits)
+
+
+def signed_with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """Write a difference with its sign and its interval."""
+    return f"{signed(value)} {interval(low, high)}".strip()
 
 
 def p_figure(p: float, least: bool = False) -> str:

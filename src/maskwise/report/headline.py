@@ -6,7 +6,14 @@ import pandas as pd
 
 from maskwise.report.agents import agent_sentence
 from maskwise.report.facts import Facts
-from maskwise.report.formatting import interval, labels, listing, number, p_value, signed
+from maskwise.report.formatting import (
+    labels,
+    listing,
+    number,
+    p_value,
+    signed,
+    signed_with_interval,
+)
 from maskwise.report.verdict import judge, leading, sort_out
 from maskwise.wording import count
 
@@ -159,7 +166,7 @@ def _named(facts: Facts, rows: pd.DataFrame, beside: str = "") -> str:
 
 
 def _gap(row: pd.Series) -> str:
-    return f"{signed(row['difference'])} {interval(row['low'], row['high'])}".strip()
+    return signed_with_interval(row["difference"], row["low"], row["high"])
 
 
 def _tested(row: pd.Series) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from maskwise.array_types import Floats
-from maskwise.evaluate.output import rounded
+from maskwise.evaluate.figures import figure, rounded
 from maskwise.evaluate.referee.networks import Asked, Networks, drawn
 from maskwise.evaluate.resampling import Draws, interval, resample
 
@@ -35,16 +35,12 @@ def net_benefit(networks: Networks, thresholds: Sequence[float]) -> list[dict[st
         found.append(
             {
                 "threshold": rounded(float(one)),
-                **_figure(network.value, interval(network.draws)),
+                **figure(network.value, interval(network.draws)),
                 "treat_all": rounded(everyone.value),
-                "above": _figure(above.value, interval(above.draws)),
+                "above": figure(above.value, interval(above.draws)),
             }
         )
     return found
-
-
-def _figure(value: float, ends: tuple[float, float]) -> dict[str, float | None]:
-    return {"value": rounded(value), "low": rounded(ends[0]), "high": rounded(ends[1])}
 
 
 def _benefits(asked: Asked, at: Floats, draws: Draws) -> Floats:

@@ -6,8 +6,8 @@ import numpy as np
 
 from maskwise.array_types import Floats
 from maskwise.evaluate import scales
+from maskwise.evaluate.figures import figure, rounded
 from maskwise.evaluate.metrics import error_if_perfect, in_bins
-from maskwise.evaluate.output import rounded
 from maskwise.evaluate.referee.networks import Asked, Networks, drawn
 from maskwise.evaluate.resampling import Draws, Part, interval, resample
 from maskwise.seeds import stream
@@ -25,8 +25,6 @@ def calibration(networks: Networks, bins: int, seed: int) -> dict[str, Any]:
     pairs = networks.over(lambda one: _error_and_gap(one.test, bins, draws))  # (2, R, D)
     groups = sum(draws.sizes)
     error, gap = (resample(values, draws) for values in pairs)
-    low, high = scales.interval(error.value, error.both, groups, "outcome")
-    ends = np.clip(interval(gap.draws), -1, 1)
     perfect = [
         error_if_perfect(
             one.test.probabilities,
@@ -39,16 +37,10 @@ def calibration(networks: Networks, bins: int, seed: int) -> dict[str, Any]:
     ]
     return {
         "error": {
-            "value": rounded(error.value),
-            "low": rounded(low),
-            "high": rounded(high),
+            **figure(error.value, scales.interval(error.value, error.both, groups, "outcome")),
             "if_perfect": rounded(float(np.mean(perfect))),
         },
-        "gap": {
-            "value": rounded(gap.value),
-            "low": rounded(float(ends[0])),
-            "high": rounded(float(ends[1])),
-        },
+        "gap": figure(gap.value, np.clip(interval(gap.draws), -1, 1)),
         "bins": _bins(networks, bins),
     }
 
@@ -96,11 +88,7 @@ def _bins(networks: Networks, bins: int) -> list[dict[str, Any]]:
                 "from": rounded(place / bins),
                 "to": rounded((place + 1) / bins),
                 "stated": rounded(float(stated[0, place] / weight[0, place])),
-                "observed": {
-                    "value": rounded(value),
-                    "low": rounded(ends[0]),
-                    "high": rounded(ends[1]),
-                },
+                "observed": figure(value, ends),
                 "n_answers": int(images[place]),
                 "n_groups": count,
             }

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from maskwise.evaluate.arrangement import Arrangement, Curve
-from maskwise.evaluate.output import rounded
+from maskwise.evaluate.figures import rounded
 
 
 def confident_errors(arrangement: Arrangement, curve: Curve, most: int) -> list[dict[str, Any]]:

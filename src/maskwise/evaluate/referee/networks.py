@@ -15,9 +15,6 @@ from maskwise.evaluate.tasks.contract import Measures
 from maskwise.evaluate.weighing import TestSet, Weigh, own_weight
 from maskwise.weighted import ranking, share
 
-Figure = dict[str, float | None]
-"""``value``, ``low`` and ``high``, as they are written."""
-
 _BLOCK = 2**17
 """Weights worked on at once: a megabyte, which stays in a core's cache."""
 

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_curve
 
 from maskwise.array_types import Floats
 from maskwise.evaluate import scales
-from maskwise.evaluate.output import rounded
-from maskwise.evaluate.referee.networks import Asked, Figure, Networks, found_and_spared
+from maskwise.evaluate.figures import Figure, figure, rounded
+from maskwise.evaluate.referee.networks import Asked, Networks, found_and_spared
 from maskwise.evaluate.resampling import Draws, resample
 
 _NEARLY = 1e-9
@@ -90,8 +90,8 @@ def once(asked: Asked) -> Draws:
 def share_of(values: Floats, draws: Draws, groups: int) -> Figure:
     """Return a share ``(R, D)`` of the images of so many groups, with its interval."""
     found = resample(values, draws, groups)
-    low, high = scales.interval(found.value, found.both, groups, "outcome")
-    return {"value": rounded(found.value), "low": rounded(low), "high": rounded(high)}
+    ends = scales.interval(found.value, found.both, groups, "outcome")
+    return figure(found.value, ends)
 
 
 def predictive_values(

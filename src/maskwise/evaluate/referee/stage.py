@@ -12,8 +12,9 @@ from maskwise.errors import UserError, hint, shown
 from maskwise.evaluate.arrangement import Arrangement, Curve, arrange
 from maskwise.evaluate.comparisons import COVERS
 from maskwise.evaluate.config import EvaluateConfig
+from maskwise.evaluate.few_labels import with_labels
+from maskwise.evaluate.figures import rounded
 from maskwise.evaluate.notes import class_counts
-from maskwise.evaluate.output import rounded
 from maskwise.evaluate.referee.benefit import net_benefit
 from maskwise.evaluate.referee.calibration import calibration
 from maskwise.evaluate.referee.chosen import Chosen, choose
@@ -36,18 +37,6 @@ class Images:
     manifest: pd.DataFrame
     store: Store
     """Their outlines, for sizes of lesions."""
-
-
-def with_labels(predictions: pd.DataFrame, subsets: pd.DataFrame) -> pd.DataFrame:
-    """Leave out validation images whose labels were not there at their fraction.
-
-    Predictions hold the whole validation part. To choose by all of it what is then said to
-    need few labels would be to have had more.
-    """
-    keys = ["recipe", "seed", "fraction", "image_id"]
-    there = pd.MultiIndex.from_frame(subsets.loc[subsets["role"] == "validation", keys])
-    known = pd.MultiIndex.from_frame(predictions[keys]).isin(there)
-    return predictions[(predictions["split"] != "validation") | known]
 
 
 def referee(

@@ -11,7 +11,7 @@ from scipy import stats
 from maskwise.array_types import Flags, Floats
 from maskwise.evaluate import scales
 from maskwise.evaluate.arrangement import Arrangement, Curve
-from maskwise.evaluate.output import rounded
+from maskwise.evaluate.figures import figure, rounded
 from maskwise.evaluate.referee.columns import UNKNOWN, Column
 from maskwise.evaluate.resampling import LEVEL, Draws, Resampled, resample
 from maskwise.evaluate.weighing import TestSet, Weigh, Weights
@@ -131,11 +131,7 @@ def _group(tested: Tested, name: str, rows: Sequence[Flags]) -> dict[str, Any]:
         ends = scales.interval(
             found.value, found.both, entry["n_groups"], measures.scale(metric)
         )
-        entry["figures"][metric] = {
-            "value": rounded(found.value),
-            "low": rounded(ends[0]),
-            "high": rounded(ends[1]),
-        }
+        entry["figures"][metric] = figure(found.value, ends)
     return entry
 
 
@@ -221,9 +217,7 @@ def _below_the_others(
         "value": worst["figures"][metric]["value"],
         "others": rounded(tested.resampled(rest, worst["n_groups"]).value),
         "of": len(compared),
-        "difference": {
-            "value": rounded(gap.value),
-            "low": rounded(max(-1.0, gap.value - half)),
-            "high": rounded(min(1.0, gap.value + half)),
-        },
+        "difference": figure(
+            gap.value, (max(-1.0, gap.value - half), min(1.0, gap.value + half))
+        ),
     }

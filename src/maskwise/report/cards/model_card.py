@@ -8,7 +8,7 @@ import yaml
 from maskwise.artefacts.labels import LABEL
 from maskwise.artefacts.splits import for_seed
 from maskwise.report.cards.facts import CardInputs, ModelFiles, unsaid, without_paths
-from maskwise.report.formatting import NO_BREAK, with_interval
+from maskwise.report.formatting import NO_BREAK, measured, with_interval
 from maskwise.report.inputs import Run
 from maskwise.report.scores import in_print
 from maskwise.wording import count
@@ -219,10 +219,10 @@ def _evaluation(inputs: CardInputs, run: Run) -> str:
     for mode, fractions in sorted(_scores(inputs, run).items()):
         for fraction in sorted(fractions, key=float, reverse=True):
             for metric, found in sorted(fractions[fraction].items()):
-                figure = with_interval(found["value"], found["low"], found["high"])
+                told = measured(found).replace(NO_BREAK, " ")
                 name = _cell(in_print(metric, scores))
                 share = f"{100 * float(fraction):g} %"
-                lines.append(f"| {mode} | {share} | {name} | {figure.replace(NO_BREAK, ' ')} |")
+                lines.append(f"| {mode} | {share} | {name} | {told} |")
     table = "\n".join(lines)
     return (
         f"On {count(int(scores['n_images']), 'test image')} in "
@@ -238,10 +238,10 @@ def _distrust(inputs: CardInputs, files: ModelFiles) -> str:
     summary = inputs.data_summary
     for label, found in sorted(dict(summary.get("file_facts_audit") or {}).items()):
         if found.get("auroc") is not None:
-            figure = with_interval(found["auroc"], found.get("low"), found.get("high"))
+            told = with_interval(found["auroc"], found.get("low"), found.get("high"))
             said.append(
                 f"Facts about the files alone, without a look at any pixel, tell {label} with "
-                f"an AUROC of {figure.replace(NO_BREAK, ' ')}; 0.5 would be chance."
+                f"an AUROC of {told.replace(NO_BREAK, ' ')}; 0.5 would be chance."
             )
     pairs = dict(dict(summary.get("duplicates") or {}).get("pairs_with_other_labels") or {})
     for label, number in sorted(pairs.items()):

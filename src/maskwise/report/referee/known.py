@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskwise.report.facts import Facts
-from maskwise.report.formatting import labels, with_interval
+from maskwise.report.formatting import labels
 from maskwise.report.study_facts import StudyFacts
 from maskwise.wording import count
 
@@ -138,10 +138,3 @@ class Known:
     def option(self, name: str) -> str:
         """Return where an option of the figures is written, as prose sets it."""
         return f"`evaluate.referee.{self.source}.{name}`"
-
-
-def figure(value: Figure | None, digits: int = 3) -> str:
-    """Write a figure with its interval; an em dash where there is none."""
-    if value is None:
-        return "—"
-    return with_interval(value["value"], value["low"], value["high"], digits)

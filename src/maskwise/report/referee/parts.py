@@ -12,9 +12,9 @@ from maskwise.report.elements import (
     Table,
     Thumbnails,
 )
-from maskwise.report.formatting import interval, listing, number, signed
+from maskwise.report.formatting import interval, listing, measured, number, signed
 from maskwise.report.pictures import thumbnail
-from maskwise.report.referee.known import Known, figure
+from maskwise.report.referee.known import Known
 from maskwise.wording import count
 
 
@@ -45,7 +45,7 @@ def _groups(known: Known, column: Mapping[str, Any]) -> Table:
     for group in column["groups"]:
         n = group["n_patients"]
         persons = f"{group['n_groups']:,} groups" if n is None else f"{n:,}"
-        cells = [figure(group["figures"].get(metric)) for metric in column["metrics"]]
+        cells = [measured(group["figures"].get(metric)) for metric in column["metrics"]]
         lacks = listing(group["lacks"]) or "—"
         rows.append((group["name"], f"{group['n_images']:,}", persons, *cells, lacks))
     head = (

@@ -14,9 +14,15 @@ from maskwise.report.elements import (
     Table,
 )
 from maskwise.report.figures import decision, reliability
-from maskwise.report.formatting import interval, listing, number, share, signed
+from maskwise.report.formatting import (
+    listing,
+    measured,
+    number,
+    share,
+    signed_with_interval,
+)
 from maskwise.report.pictures import as_svg
-from maskwise.report.referee.known import Known, figure
+from maskwise.report.referee.known import Known
 from maskwise.wording import count
 
 FEW = 20
@@ -88,9 +94,9 @@ def _point(point: Mapping[str, Any], each: Mapping[str, Any]) -> Row:
         why = "no threshold: validation images lack the class, or the rest"
         return (fixed, why, *[""] * (5 if each["prevalence"] is not None else 3))
     reached = point["validation"]
-    cells = [figure(point["sensitivity"]), figure(point["specificity"])]
+    cells = [measured(point["sensitivity"]), measured(point["specificity"])]
     if each["prevalence"] is not None:
-        cells += [figure(point["ppv"]), figure(point["npv"])]
+        cells += [measured(point["ppv"]), measured(point["npv"])]
     there = f"{number(reached['sensitivity'])}, {number(reached['specificity'])}"
     return (fixed, *cells, _thresholds(point["thresholds"]), there)
 
@@ -129,7 +135,7 @@ def _prevalence(known: Known) -> str:
 def _classes(known: Known) -> Section:
     classes, document = known.document["classes"], known.document
     rows: list[Row] = [
-        (name, f"{each['n_images']:,} ({each['n_groups']:,})", figure(each["auroc"]))
+        (name, f"{each['n_images']:,} ({each['n_groups']:,})", measured(each["auroc"]))
         for name, each in classes.items()
     ]
     head = ("class", "test images (groups) that show it", f"AUROC against {known.rest}")
@@ -173,9 +179,9 @@ def _calibration(known: Known) -> Section:
     for name, each in known.document["classes"].items():
         found = each["calibration"]
         gap = found["gap"]
-        told = f"{signed(gap['value'])} {interval(gap['low'], gap['high'])}".strip()
+        told = signed_with_interval(gap["value"], gap["low"], gap["high"])
         error = found["error"]
-        rows.append((name, figure(error), number(error["if_perfect"]), told))
+        rows.append((name, measured(error), number(error["if_perfect"]), told))
         answers = sum(one["n_answers"] for one in found["bins"])
         pictures.append(
             as_svg(
@@ -256,10 +262,9 @@ def _benefits(known: Known, name: str, points: list[Mapping[str, Any]]) -> Table
     rows: list[Row] = [
         (
             share(one["threshold"]),
-            figure(one),
+            measured(one),
             number(one["treat_all"]),
-            f"{signed(one['above']['value'])} "
-            f"{interval(one['above']['low'], one['above']['high'])}".strip(),
+            signed_with_interval(*(one["above"][key] for key in ("value", "low", "high"))),
         )
         for one in points
         if one["threshold"] in known.document["benefit"]

@@ -6,7 +6,7 @@ import pandas as pd
 from maskwise.report.elements import Element, Fold, Paragraph, Pictures, Row, Section, Table
 from maskwise.report.facts import Facts
 from maskwise.report.figures import roc
-from maskwise.report.formatting import number, share, with_interval
+from maskwise.report.formatting import measured, number, share
 from maskwise.report.pictures import Picture, as_svg
 from maskwise.report.scores import OF_LABEL
 from maskwise.report.sections import sets
@@ -67,8 +67,7 @@ def _figure(facts: Facts, recipe: str, metric: str) -> str:
     ]
     if found.empty:
         return "—"
-    row = found.iloc[0]
-    return with_interval(row["value"], row["low"], row["high"])
+    return measured(found.iloc[0])
 
 
 def _thresholds(values: pd.Series) -> str:

@@ -18,12 +18,12 @@ from maskwise.report.figures import differences
 from maskwise.report.formatting import (
     interval,
     labels,
+    measured,
     number,
     p_figure,
     p_value,
     share,
     signed,
-    with_interval,
 )
 from maskwise.report.pictures import Picture, as_svg
 from maskwise.report.scores import of_labels
@@ -125,7 +125,7 @@ def _scores(facts: Facts, mode: str, metric: str) -> Table:
 
 
 def _score(row: pd.Series) -> str:
-    text = with_interval(row["value"], row["low"], row["high"])
+    text = measured(row)
     if row.get("left_out", 0.0) > 0:
         text += f"; left out {row['left_out']:.3g}"
     if_perfect = row.get("if_perfect", float("nan"))

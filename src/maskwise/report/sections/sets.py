@@ -5,7 +5,7 @@ from typing import Any
 
 from maskwise.report.elements import Cell, Element, Heading, Paragraph, Row, Table
 from maskwise.report.facts import Facts
-from maskwise.report.formatting import interval, number, share, with_interval
+from maskwise.report.formatting import interval, measured, number, share
 from maskwise.wording import count
 
 
@@ -57,10 +57,9 @@ def _table(
     rows: list[Row] = []
     for name, one in figures["answers"].items():
         enough = one["held_out"] >= sets["needed"]
-        measured = with_interval(one["value"], one["low"], one["high"], 2)
         ends = interval(one.get("expected_low"), one.get("expected_high"), 2)
         held_out = f"{one['held_out']:,}" + ("" if enough else " (too few: always in the set)")
-        rows.append((Cell(name), held_out, f"{one['patients']:,}", measured, ends))
+        rows.append((Cell(name), held_out, f"{one['patients']:,}", measured(one, 2), ends))
     person = _person(facts)
     head = ("answer", f"held-out {person}s", f"test {person}s", "coverage", "expected")
     title = (

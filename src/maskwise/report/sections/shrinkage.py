@@ -5,7 +5,7 @@ from typing import Any
 
 from maskwise.report.elements import Cell, Element, Heading, Paragraph, Row, Table
 from maskwise.report.facts import Facts
-from maskwise.report.formatting import listing, number, share, signed, with_interval
+from maskwise.report.formatting import listing, measured, number, share, signed
 
 _READING = (
     "The area under a curve, over the logarithm of the number of labelled images and "
@@ -74,8 +74,8 @@ def _areas(facts: Facts, mode: str, found: Mapping[str, Any], recipes: list[str]
         rows.append(
             (
                 Cell(facts.title(name), style=facts.styles[name]),
-                with_interval(area["value"], area["low"], area["high"]),
-                with_interval(lost["value"], lost["low"], lost["high"], 2),
+                measured(area),
+                measured(lost, 2),
             )
         )
     fewest, most = found[recipes[0]]["images"]
