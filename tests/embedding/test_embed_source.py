@@ -18,8 +18,8 @@ from maskwise.artefacts.store import Store
 from maskwise.embedding.config import EmbedConfig, Request
 from maskwise.embedding.stage import embed
 from maskwise.errors import UserError
+from maskwise.inline import scan_uri
 from maskwise.prediction.neighbours import TrainingScans
-from maskwise.prediction.page import thumbnail
 from maskwise.prediction.stage import PredictConfig, predict
 from prediction.drawn import draw
 from prediction.models import CLASSIFIER, save_classifier
@@ -120,7 +120,9 @@ def test_the_nearest_training_scans_are_found_and_never_one_of_another_part(
         assert [each.similarity for each in found] == pytest.approx(
             [cosine for cosine, _ in best], abs=1e-5
         )
-        pictures = [thumbnail(store.intensities(np.array([other]))[0]) for _, other in best]
+        pictures = [
+            scan_uri(store.intensities(np.array([other]))[0].mean(axis=0)) for _, other in best
+        ]
         labels = [store.index["label_diagnosis"][other] for _, other in best]
         assert [each.picture for each in found] == pictures
         assert [each.label for each in found] == labels

@@ -21,7 +21,7 @@ from maskwise.errors import UserError
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.region import Region
 
-MOST_CLASSES = 255
+MOST_MASK_CLASSES = 255
 """Of a mask: a byte's numbers, beside 0."""
 MASK_CLASSES = "mask_classes"
 """Column of sources whose masks show several classes: the same text in every row."""
@@ -126,7 +126,7 @@ def mask_classes(manifest: pd.DataFrame) -> tuple[str, ...]:
         (names,) = (json.loads(text) for text in texts)
         if not all(isinstance(name, str) and name for name in names):
             raise ValueError("not all are names")
-        if len({*names}) < len(names) or not 0 < len(names) <= MOST_CLASSES:
+        if len({*names}) < len(names) or not 0 < len(names) <= MOST_MASK_CLASSES:
             raise ValueError(f"{len(names)} names, or two the same")
     except (TypeError, ValueError) as error:
         raise UserError(

@@ -9,13 +9,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from maskwise.errors import UserError, hint, listed
-from maskwise.fingerprint.names import MASK_FOLDERS
+from maskwise.fingerprint.names import MASK_FOLDERS, MOST_CLASSES
 from maskwise.ingest.listing import canonical_split
 from maskwise.ingest.sources.table import BETWEEN_MASKS
 
 NAMES_FILES = 0.5
 """Share of a table's rows that must name a file for it to be a table of scans."""
-MOST_CLASSES = 30
 LEAST_IN_A_CLASS = 2
 _NUMBER = r"[_ -]?(id|name|number|no|nr)"
 _PATIENTS = (

@@ -12,18 +12,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from maskwise.artefacts.labels import LABEL, label_columns
+from maskwise.palette import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW
 
 COLOURS = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#F0E442",
-    "#000000",
+    BLUE,
+    ORANGE,
+    GREEN,
+    PURPLE,
+    SKY,
+    VERMILION,
+    YELLOW,
+    BLACK,
 )
-"""Okabe and Ito's, told apart by colour-blind readers."""
 _POINTS = 5000
 """Sizes drawn as points; of more, every n-th."""
 _CLASSES = 12

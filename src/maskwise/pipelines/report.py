@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +217,7 @@ def describe_models(*artefacts: Any, replicates: tuple[Replicate, ...]) -> dict[
 
 
 def _files_of(encoder: Any, models: Path | None = None) -> Any:
+    from maskwise.artefacts.encoder import sha256_of
     from maskwise.artefacts.model_index import read_model_index
     from maskwise.report.cards.facts import ModelFiles
 
@@ -227,9 +227,7 @@ def _files_of(encoder: Any, models: Path | None = None) -> Any:
         metadata=asdict(encoder.metadata),
         parameters=sum(parameter.numel() for parameter in encoder.parameters()),
         width=encoder.channels[-1],
-        hashes={
-            path.name: sha256(path.read_bytes()).hexdigest() for path in (encoder.path, *kept)
-        },
+        hashes={path.name: sha256_of(path) for path in (encoder.path, *kept)},
         models=index,
     )
 

@@ -17,9 +17,9 @@ from maskwise.artefacts.store import Store
 from maskwise.cosine import nearest, of_length_one
 from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
+from maskwise.inline import scan_uri
 from maskwise.prediction.contracts import Look, Neighbour
 from maskwise.prediction.looking import Looking
-from maskwise.prediction.page import thumbnail
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class TrainingScans:
         columns, closeness = nearest(similar, most)
         rows, where = np.unique(columns, return_inverse=True)
         places = self.store.rows(self.embeddings.table["id"].iloc[rows])
-        pictures = [thumbnail(each) for each in self.store.intensities(places)]
+        pictures = [scan_uri(each.mean(axis=0)) for each in self.store.intensities(places)]
         labels = [self._label(int(row)) for row in rows]
         return [
             tuple(

@@ -12,11 +12,12 @@ from torch import Tensor
 from maskwise.artefacts.model import SegmenterMetadata
 from maskwise.artefacts.outlines import NOTHING, from_png, to_png
 from maskwise.encoders.segmenter import Segmenter
+from maskwise.palette import GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW
 from maskwise.prediction.contracts import Answers, Figure, Look
 from maskwise.prediction.limits import Told
 
-COLOURS = ("#56b4e9", "#e69f00", "#f0e442", "#cc79a7", "#d55e00", "#009e73")
-"""Of Okabe and Ito, those that stand out from black."""
+COLOURS = (SKY, ORANGE, YELLOW, PURPLE, VERMILION, GREEN)
+"""Those that stand out from black."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,10 @@
 """The page of predictions: one file that needs no other."""
 
-import base64
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
-from PIL import Image
 
 from maskwise.artefacts.model import Metadata
 from maskwise.prediction.contracts import Card, ModelKind, Refused
@@ -54,14 +49,6 @@ def _refusals(summary: Summary) -> Iterator[tuple[str, str]]:
             yield summary.table["path"].iloc[row], why.detail
         else:
             yield row_name(row), why.nameless
-
-
-def thumbnail(intensities: NDArray[np.float32]) -> str:
-    """Encode ``(C, H, W)`` intensities in [0, 1] as the data URI of a grey PNG."""
-    pixels = (intensities.mean(axis=0).clip(0, 1) * 255).round().astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
 def render(kind: ModelKind, summary: Summary, cards: list[Card]) -> str:

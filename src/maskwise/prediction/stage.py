@@ -21,6 +21,7 @@ from maskwise.device import choose_device
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.errors import UserError, hint, shown
+from maskwise.inline import scan_uri
 from maskwise.prediction.aggregation import RULES, Units, aggregate, units_of
 from maskwise.prediction.classes import Classes
 from maskwise.prediction.config import PredictConfig, parse_request
@@ -40,7 +41,7 @@ from maskwise.prediction.looking import (
 from maskwise.prediction.neighbours import TrainingScans, nearest_to
 from maskwise.prediction.occlusion import Place, occlude, places
 from maskwise.prediction.outlines import Outlines
-from maskwise.prediction.page import Summary, called, render, thumbnail
+from maskwise.prediction.page import Summary, called, render
 from maskwise.prediction.scans import Scans, find_scans
 from maskwise.scans.reading import Reading
 from maskwise.wording import count
@@ -313,7 +314,7 @@ def _cards(
                     name=row["called"],
                     prediction=row["prediction"],
                     figures=run.kind.figures(row, outlines),
-                    picture=thumbnail(look.intensities),
+                    picture=scan_uri(look.intensities.mean(axis=0)),
                     unlike=bool(row.get("unlike", 0)),
                     notes=tuple(run.kind.told.notes(row)),
                     places=_places(run, look),

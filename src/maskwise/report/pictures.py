@@ -1,6 +1,5 @@
 """A matplotlib figure becomes a picture inside the page: the same bytes for the same figure."""
 
-import base64
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 from numpy.typing import NDArray
 from PIL import Image
+
+from maskwise.inline import data_uri, scan_uri
 
 # Everything is drawn from here, never from the reader's own matplotlibrc. DejaVu comes with
 # matplotlib, so that a page does not depend on the fonts of the machine that made it.
@@ -96,12 +97,9 @@ def as_png(figure: Figure, alternative: str, caption: str) -> Picture:
 
 def thumbnail(scan: NDArray[np.float32], alternative: str, caption: str) -> Picture:
     """Encode a scan ``(C, H, W)`` of intensities in [0, 1]: in colour, or its first channel."""
-    pixels = np.round(np.clip(scan, 0, 1) * 255).astype(np.uint8)
-    image = Image.fromarray(pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0])
-    buffer = BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    uri = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
-    return Picture(uri, alternative, caption, max(160, image.width), max(160, image.height))
+    height, width = scan.shape[1:]
+    uri = scan_uri(scan.transpose(1, 2, 0) if len(scan) == 3 else scan[0])
+    return Picture(uri, alternative, caption, max(160, width), max(160, height))
 
 
 def png_bytes(figure: Figure) -> bytes:
@@ -118,5 +116,4 @@ def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
 
 def _picture(figure: Figure, content: bytes, kind: str, words: tuple[str, str]) -> Picture:
     width, height = (round(float(side) * 96) for side in figure.get_size_inches())
-    uri = f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-    return Picture(uri, words[0], words[1], width, height)
+    return Picture(data_uri(content, kind), words[0], words[1], width, height)

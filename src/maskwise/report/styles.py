@@ -4,43 +4,43 @@ import hashlib
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-# Okabe and Ito's colours, safe for the colour-blind; markers say the same without colour.
-_BLUE, _SKY, _GREEN = "#0072b2", "#56b4e9", "#009e73"
-_ORANGE, _VERMILION, _PURPLE = "#e69f00", "#d55e00", "#cc79a7"
-_BLACK, _GREY = "#000000", "#7f7f7f"
+from maskwise.palette import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+
+_GREY = "#7f7f7f"
+# Markers say the same without colour.
 _KNOWN = {
-    "scratch": (_BLACK, "o"),
+    "scratch": (BLACK, "o"),
     "pixels": (_GREY, "X"),
-    "imagenet": (_VERMILION, "*"),
-    "simclr": (_GREEN, "D"),
-    "busi_best": (_VERMILION, ">"),
-    "random_box": (_SKY, "^"),
-    "centre_box": (_ORANGE, "v"),
-    "dqn": (_BLUE, "s"),
+    "imagenet": (VERMILION, "*"),
+    "simclr": (GREEN, "D"),
+    "busi_best": (VERMILION, ">"),
+    "random_box": (SKY, "^"),
+    "centre_box": (ORANGE, "v"),
+    "dqn": (BLUE, "s"),
     "dqn_shuffled": (_GREY, "s"),
     # A family: one colour, and one marker per departure that is corrected.
-    "dqn_release": (_PURPLE, "P"),
-    "dqn_release_reward": (_PURPLE, "<"),
-    "dqn_release_places": (_PURPLE, ">"),
-    "dqn_release_exploration": (_PURPLE, "*"),
-    "random_cells": (_SKY, "o"),
-    "centre_cells": (_ORANGE, "P"),
+    "dqn_release": (PURPLE, "P"),
+    "dqn_release_reward": (PURPLE, "<"),
+    "dqn_release_places": (PURPLE, ">"),
+    "dqn_release_exploration": (PURPLE, "*"),
+    "random_cells": (SKY, "o"),
+    "centre_cells": (ORANGE, "P"),
     "variance_cells": (_GREY, "D"),
-    "noise": (_PURPLE, "X"),
-    "block": (_PURPLE, "s"),
-    "mean_map": (_ORANGE, "X"),
-    "hardest": (_GREEN, "^"),
-    "ahm": (_VERMILION, "v"),
-    "a3c": (_BLUE, "D"),
+    "noise": (PURPLE, "X"),
+    "block": (PURPLE, "s"),
+    "mean_map": (ORANGE, "X"),
+    "hardest": (GREEN, "^"),
+    "ahm": (VERMILION, "v"),
+    "a3c": (BLUE, "D"),
     # The same three, stopped earlier.
-    "hardest_same_time": (_GREEN, "<"),
-    "ahm_same_time": (_VERMILION, "<"),
-    "a3c_same_time": (_BLUE, "<"),
+    "hardest_same_time": (GREEN, "<"),
+    "ahm_same_time": (VERMILION, "<"),
+    "a3c_same_time": (BLUE, "<"),
 }
 _FREE = tuple(
     (colour, marker)
     for marker in ("<", ">", "P", "X", "D", "*")
-    for colour in (_VERMILION, _BLUE, _GREEN, _PURPLE, _ORANGE, _SKY)
+    for colour in (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY)
     if (colour, marker) not in _KNOWN.values()
 )
 

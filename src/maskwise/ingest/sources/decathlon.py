@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 
-from maskwise.artefacts.manifest import MOST_CLASSES
+from maskwise.artefacts.manifest import MOST_MASK_CLASSES
 from maskwise.bounds import LARGEST, Within
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
@@ -197,7 +197,7 @@ def _volume(folder: str, image: str, label: str | None) -> _Volume:
 def _in_order(names: dict[str, str], first: int) -> tuple[str, ...]:
     """Return the names numbered from ``first`` on; what has a lower number is left out."""
     numbers = sorted(int(number) for number in names)
-    if numbers != list(range(len(numbers))) or len(numbers) > MOST_CLASSES + 1:
+    if numbers != list(range(len(numbers))) or len(numbers) > MOST_MASK_CLASSES + 1:
         raise ValueError(f"its numbers are {numbers}, but should go from 0 up, one by one")
     return tuple(str(names[str(number)]) for number in numbers[first:])
 

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from maskwise.palette import BLUE, VERMILION
 from maskwise.report.pictures import drawing
 
-_COLOUR = "#0072b2"
+_COLOUR = BLUE
 
 
 def draw(points: Sequence[Mapping[str, Any]], name: str) -> Figure:
@@ -23,7 +24,7 @@ def draw(points: Sequence[Mapping[str, Any]], name: str) -> Figure:
         figure = Figure(figsize=(4.6, 4.6), layout="constrained")
         panel = figure.subplots()
         panel.axhline(0, color="#7f7f7f", linestyle="--", linewidth=1.3, label="act on none")
-        panel.plot(at, everyone, color="#d55e00", linestyle=":", label="act on all")
+        panel.plot(at, everyone, color=VERMILION, linestyle=":", label="act on all")
         panel.fill_between(at, low, high, color=_COLOUR, alpha=0.18, linewidth=0)
         panel.plot(at, value, color=_COLOUR, label="act on the network's answer")
         panel.set_title(f"{name}: net benefit")

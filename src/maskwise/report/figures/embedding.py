@@ -8,19 +8,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from maskwise.palette import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from maskwise.report.pictures import drawing
 
 GREY = "#c5ccd2"
 LOOKS = (
-    ("#0072b2", "o"),
-    ("#d55e00", "^"),
-    ("#009e73", "s"),
-    ("#cc79a7", "D"),
-    ("#e69f00", "v"),
-    ("#56b4e9", "P"),
-    ("#000000", "X"),
+    (BLUE, "o"),
+    (VERMILION, "^"),
+    (GREEN, "s"),
+    (PURPLE, "D"),
+    (ORANGE, "v"),
+    (SKY, "P"),
+    (BLACK, "X"),
 )
-"""Okabe and Ito's colours, each with a marker that says the same without it."""
+"""Each colour with a marker that says the same without it."""
 LONGEST = 40
 """Characters of a value in the legend."""
 FEW = 12

@@ -7,11 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from maskwise.palette import BLUE, GREEN, VERMILION
 from maskwise.report.pictures import drawing
 
 LINES = {
-    "lift": ("mask lift", "#0072b2", "-"),
-    "content_lift": ("content lift", "#d55e00", "-"),
+    "lift": ("mask lift", BLUE, "-"),
+    "content_lift": ("content lift", VERMILION, "-"),
 }
 CONTROLS = {
     "lift_oracle": ("oracle", "#5b6670", ":"),
@@ -55,7 +56,7 @@ def _sparing(panel: Axes, histories: Mapping[int, pd.DataFrame]) -> None:
         panel.axhspan(
             0,
             ends["lift_uniform"],
-            color="#009e73",
+            color=GREEN,
             alpha=0.1,
             linewidth=0,
             label="spares the lesion",

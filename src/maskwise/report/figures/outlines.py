@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from maskwise.palette import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW
 from maskwise.report.pictures import drawing
 
-TRUTH, CALLED = "#e69f00", "#56b4e9"
+TRUTH, CALLED = ORANGE, SKY
 """Of one class; told apart by the dashes as well."""
-CLASSES = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#f0e442")
+CLASSES = (ORANGE, SKY, GREEN, PURPLE, VERMILION, BLUE, YELLOW)
 """Of several: one colour per class, the network's line dashed."""
 COLUMNS = 4
 

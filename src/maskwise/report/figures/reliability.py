@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from maskwise.palette import BLUE, SKY
 from maskwise.report.pictures import drawing
 
-_COLOUR = "#0072b2"
+_COLOUR = BLUE
 
 
 def draw(bins: Sequence[Mapping[str, Any]], name: str) -> Figure:
@@ -30,7 +31,7 @@ def draw(bins: Sequence[Mapping[str, Any]], name: str) -> Figure:
         left = np.array([one["from"] for one in bins])
         width = np.array([one["to"] - one["from"] for one in bins])
         answers = [one["n_answers"] for one in bins]
-        below.bar(left, answers, width, align="edge", color="#56b4e9", edgecolor="white")
+        below.bar(left, answers, width, align="edge", color=SKY, edgecolor="white")
         for place, number in zip(left + width / 2, answers, strict=True):
             below.annotate(
                 f"{number:,}",

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from maskwise.array_types import Floats
+from maskwise.palette import BLUE, VERMILION
 from maskwise.report.pictures import drawing
 
-BLUE, GREY, ORANGE = "#0072b2", "#a3abb2", "#d55e00"
+GREY = "#a3abb2"
 
 
 def draw_history(trials: pd.DataFrame, metric: str) -> Figure:
@@ -28,7 +29,7 @@ def draw_history(trials: pd.DataFrame, metric: str) -> Figure:
             complete["trial"],
             complete["score"].cummax(),
             where="post",
-            color=ORANGE,
+            color=VERMILION,
             label="best so far",
         )
         panel.plot(
