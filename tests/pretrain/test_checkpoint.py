@@ -18,7 +18,7 @@ import torch
 import maskwise
 from maskwise import progress
 from maskwise.errors import UserError
-from maskwise.pretrain.checkpoint import Checkpoint, fingerprint
+from maskwise.pretrain.checkpoint import Checkpoint, digest_of
 from maskwise.pretrain.replicate import pretraining
 from pretrain import killed
 from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
@@ -262,8 +262,8 @@ def test_nothing_but_tensors_and_plain_containers_is_unpickled(tmp_path: Path) -
 
 
 def test_a_checkpoint_s_name_follows_from_everything_that_shapes_the_result() -> None:
-    assert fingerprint({"a": 1}, [2]) == fingerprint({"a": 1}, [2])
-    assert len({fingerprint({"a": 1}), fingerprint({"a": 2}), fingerprint({"b": 1})}) == 3
+    assert digest_of({"a": 1}, [2]) == digest_of({"a": 1}, [2])
+    assert len({digest_of({"a": 1}), digest_of({"a": 2}), digest_of({"b": 1})}) == 3
 
 
 @pytest.mark.parametrize("file", ["pretrain/loop.py", "encoders/norm.py", "masks.py"])
@@ -273,11 +273,11 @@ def test_a_checkpoint_s_name_follows_from_the_code_that_shapes_the_result(
     copy = tmp_path / "maskwise"
     shutil.copytree(SOURCE / "maskwise", copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(maskwise, "__file__", str(copy / "__init__.py"))
-    before = fingerprint()
-    assert before == fingerprint()
+    before = digest_of()
+    assert before == digest_of()
     with (copy / file).open("a", encoding="utf-8") as code:
         code.write("# changed\n")
-    assert fingerprint() != before
+    assert digest_of() != before
 
 
 def test_a_run_on_other_images_has_a_checkpoint_of_its_own(tmp_path: Path) -> None:

@@ -54,27 +54,27 @@ def create_pipeline(studies: dict[str, Study], project: Path) -> Pipeline:
     """A study for each recipe of each source with labels, of which a run makes one."""
     return Pipeline(
         [
-            _node(study, recipe, project)
-            for study in studies.values()
-            if study.finetunes
-            for recipe in study.recipes
+            _node(planned, recipe, project)
+            for planned in studies.values()
+            if planned.finetunes
+            for recipe in planned.recipes
         ]
     )
 
 
-def _node(study: Study, recipe: str, project: Path) -> Node:
-    namespace = f"{study.source}.{recipe}"
+def _node(planned: Study, recipe: str, project: Path) -> Node:
+    namespace = f"{planned.source}.{recipe}"
     trials, best, facts, page = (
-        study.collected(recipe, artefact) for artefact in ("trials", "best", "study", "page")
+        planned.collected(recipe, artefact) for artefact in ("trials", "best", "study", "page")
     )
     return Node(
-        bind(tune, source=study.source, recipe=recipe, project=project),
+        bind(tune, source=planned.source, recipe=recipe, project=project),
         [
-            study.dataset("store"),
-            study.dataset("splits"),
+            planned.dataset("store"),
+            planned.dataset("splits"),
             f"params:{recipe}",
-            study.parameters("pretrain"),
-            study.parameters("finetune"),
+            planned.parameters("pretrain"),
+            planned.parameters("finetune"),
             *(f"params:{block}" for block in _BLOCKS),
         ],
         [trials, best, facts, page],

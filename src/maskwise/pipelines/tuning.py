@@ -70,7 +70,7 @@ def replicates(pipeline: Pipeline, parameters: Mapping[str, Any]) -> list[Replic
 def check(
     project: Path,
     parameters: Mapping[str, Any],
-    study: Study,
+    planned: Study,
     recipe: str,
     recipes: Collection[str],
 ) -> None:
@@ -82,11 +82,11 @@ def check(
     Args:
         project: The folder that paths in parameters begin at.
         parameters: All parameters, checked.
-        study: The source.
+        planned: The source and its replicates.
         recipe: What is tuned.
         recipes: All that have a file.
     """
-    source = study.source
+    source = planned.source
     base = {
         "recipe": parameters[recipe],
         **{stage: parameters[source][stage] for stage in ("pretrain", "finetune")},
@@ -98,7 +98,7 @@ def check(
         if name not in recipes
     ]
     refuse(unknown)
-    _check_recipe(run, study)
+    _check_recipe(run, planned)
     probes, problems = list(run.space.probes()), []
     for _, values in probes:
         try:
@@ -111,7 +111,7 @@ def check(
         own = {stage: block for stage, block in changes.items() if stage != "recipe"}
         tried = overlaid(parameters, {recipe: changes.get("recipe", {}), source: own})
         try:
-            parsing.check_together(tried, replace(study, recipes=(recipe,)))
+            parsing.check_together(tried, replace(planned, recipes=(recipe,)))
         except UserError as error:
             raise UserError(
                 f"tune.spaces.{recipe}.{path}: with {shown(values[path])} the recipe does not "
@@ -120,17 +120,17 @@ def check(
     check_study(run)
 
 
-def _check_recipe(run: TuneRun, study: Study) -> None:
+def _check_recipe(run: TuneRun, planned: Study) -> None:
     parsed = parse_blocks(run.base, "")
     if parsed.recipe.transductive:
         raise UserError(
             f"{run.recipe}.transductive: true, but tune never looks at the test part; leave it "
             "out, or tune another recipe"
         )
-    if run.recipe in study.needs:
+    if run.recipe in planned.needs:
         raise UserError(
             f"--namespaces {run.name}: {run.recipe} asks the agent of "
-            f"{study.needs[run.recipe]}, which was trained with other seeds and for other "
+            f"{planned.needs[run.recipe]}, which was trained with other seeds and for other "
             "images than a trial's; tune that recipe, or one that asks nobody"
         )
     task = parsed.tuning.task

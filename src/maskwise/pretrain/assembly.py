@@ -28,7 +28,7 @@ from maskwise.preparation import Preparation
 from maskwise.pretrain.batches import Batches
 from maskwise.pretrain.beginning import Beginning, begin
 from maskwise.pretrain.cells import fitted
-from maskwise.pretrain.checkpoint import fingerprint
+from maskwise.pretrain.checkpoint import digest_of
 from maskwise.pretrain.contracts import Objective, Policy, Setting
 from maskwise.pretrain.histogram import histogram
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
@@ -253,7 +253,7 @@ def key_of(store: Store, run: PretrainRun, beginning: Beginning) -> str:
         "trackers",
     )
     shaping = {name: value for name, value in config.items() if name not in shapeless}
-    return fingerprint(
+    return digest_of(
         asdict(run.recipe),
         asdict(run.budget),
         shaping,

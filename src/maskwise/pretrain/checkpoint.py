@@ -98,7 +98,7 @@ class Checkpoint:
             lock.release()
 
 
-def fingerprint(*blocks: Any) -> str:
+def digest_of(*blocks: Any) -> str:
     """Hash everything that shapes the result: ``blocks``, the code and the version of torch."""
     parts = json.dumps(
         [*blocks, _code_version(), torch.__version__], sort_keys=True, default=str

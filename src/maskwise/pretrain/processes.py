@@ -26,7 +26,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from maskwise.bounds import Within
 from maskwise.errors import UserError, listed
-from maskwise.pretrain.checkpoint import fingerprint
+from maskwise.pretrain.checkpoint import digest_of
 from maskwise.ranks import Ranks
 from maskwise.workers import deaf_to_interrupts, leave_with_parent, without_main
 
@@ -139,7 +139,7 @@ def leading(
     before = torch.get_num_threads()
     threads = max(1, before // config.devices)
     job = _Job(
-        uuid.uuid4().hex, work, config.devices, config.nodes, backend, threads, fingerprint()
+        uuid.uuid4().hex, work, config.devices, config.nodes, backend, threads, digest_of()
     )
     host, port = (HERE, 0) if config.address is None else split(config.address)
     store = _opened(host, port, config)
@@ -335,7 +335,7 @@ def _serve(host: str, port: int, rank: int) -> None:
     store = TCPStore(host, port, None, False, ANSWER)
     job: _Job = pickle.loads(store.get("job"))  # of our own run
     try:
-        if job.code != fingerprint():
+        if job.code != digest_of():
             raise UserError(
                 f"process {rank} runs another version of Maskwise or torch than process 0; "
                 "install the same on all machines"
