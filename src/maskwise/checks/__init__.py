@@ -4,14 +4,8 @@
 ``contents`` what ingest and preprocess wrote.
 """
 
-from maskwise.checks.contents import (
-    check_subgroups,
-    check_task,
-    check_terms,
-)
-from maskwise.checks.labels import (
-    check_labels,
-)
+from maskwise.checks.contents import check_subgroups, check_task, check_terms
+from maskwise.checks.labels import check_labels
 from maskwise.checks.options import (
     Names,
     check_globals,
@@ -19,11 +13,7 @@ from maskwise.checks.options import (
     check_typed,
     names_in_files,
 )
-from maskwise.checks.places import (
-    check_idle,
-    check_weights,
-    check_writable,
-)
+from maskwise.checks.places import check_idle, check_weights, check_writable
 
 __all__ = [
     "Names",

@@ -5,10 +5,7 @@ writing are imported late: `kedro catalog` lists these classes and must not wait
 The catalog names them as ``maskwise.datasets.<class>``, wherever they stand in here.
 """
 
-from maskwise.datasets.artefact import (
-    ArtefactDataset,
-    ArtefactError,
-)
+from maskwise.datasets.artefact import ArtefactDataset, ArtefactError
 from maskwise.datasets.documents import (
     DocumentDataset,
     FigureDataset,

@@ -11,12 +11,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from maskwise.artefacts.embeddings import (
-    VECTOR,
-    Embeddings,
-    EmbeddingsHeader,
-    fingerprint,
-)
+from maskwise.artefacts.embeddings import VECTOR, Embeddings, EmbeddingsHeader, fingerprint
 from maskwise.artefacts.encoder import load_encoder, read_tensors
 from maskwise.artefacts.labels import label_columns, named_column
 from maskwise.artefacts.model import load_model

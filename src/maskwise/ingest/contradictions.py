@@ -11,12 +11,7 @@ from numpy.typing import NDArray
 
 from maskwise.artefacts.labels import LABEL, label_columns
 from maskwise.artefacts.manifest import REGION, regions_of
-from maskwise.ingest.groups import (
-    Groups,
-    duplicate_pairs,
-    duplicate_sets,
-    sets_that_differ,
-)
+from maskwise.ingest.groups import Groups, duplicate_pairs, duplicate_sets, sets_that_differ
 from maskwise.ingest.overlap import MaskComparison, overlap_of
 from maskwise.scans.objects import in_turn
 from maskwise.workers import Pool

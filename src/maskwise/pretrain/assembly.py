@@ -15,10 +15,7 @@ from torch import nn
 
 import maskwise
 from maskwise import seeds
-from maskwise.artefacts.policy import (
-    LearntPolicy,
-    content,
-)
+from maskwise.artefacts.policy import LearntPolicy, content
 from maskwise.artefacts.splits import learnt_from
 from maskwise.artefacts.store import Store, open_store
 from maskwise.encoders.contract import Encoder

@@ -14,13 +14,7 @@ import pandas as pd
 from maskwise.artefacts.labels import LABEL
 from maskwise.errors import MOST_ENTRIES, UserError, hint, listed
 from maskwise.ingest.contracts import LISTED, Listing
-from maskwise.ingest.labels import (
-    MISSING,
-    Alike,
-    join_alike,
-    missing_warning,
-    without_missing,
-)
+from maskwise.ingest.labels import MISSING, Alike, join_alike, missing_warning, without_missing
 from maskwise.ingest.listing import RESERVED, Distance, canonical_split
 from maskwise.scans.folder import other_file
 from maskwise.scans.paths import Folder

@@ -14,13 +14,7 @@ from maskwise.report.elements import (
     Table,
 )
 from maskwise.report.figures import decision, reliability
-from maskwise.report.formatting import (
-    listing,
-    measured,
-    number,
-    share,
-    signed_with_interval,
-)
+from maskwise.report.formatting import listing, measured, number, share, signed_with_interval
 from maskwise.report.pictures import as_svg
 from maskwise.report.referee.known import Known
 from maskwise.wording import count
