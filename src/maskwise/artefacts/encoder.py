@@ -3,7 +3,6 @@
 Needs torch and safetensors only. All or nothing: every tensor is accounted for, or it stops.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -234,12 +233,6 @@ def origin(path: Path) -> EncoderMetadata | None:
         return None
     with usable(path):
         return encoder_metadata(json.loads(metadata["encoder"]))
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> str:

@@ -20,10 +20,10 @@ from maskwise.artefacts.encoder import (
     encoder_metadata,
     read_tensors,
     rebuild,
-    sha256_of,
     usable,
     write_tensors,
 )
+from maskwise.artefacts.hashing import sha256_of
 from maskwise.artefacts.limits import BLOCK, PREFIX, from_file, to_file
 from maskwise.bounds import Length, Positive, Share, Within
 from maskwise.description import from_json

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from maskwise.artefacts.encoder import DECODER, check_fit, origin, read_checkpoint, sha256_of
+from maskwise.artefacts.encoder import DECODER, check_fit, origin, read_checkpoint
+from maskwise.artefacts.hashing import sha256_of
 from maskwise.encoders.contract import Adapted, EncoderConfig, Package
 from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.errors import UserError, cut

@@ -217,7 +217,7 @@ def describe_models(*artefacts: Any, replicates: tuple[Replicate, ...]) -> dict[
 
 
 def _files_of(encoder: Any, models: Path | None = None) -> Any:
-    from maskwise.artefacts.encoder import sha256_of
+    from maskwise.artefacts.hashing import sha256_of
     from maskwise.artefacts.model_index import read_model_index
     from maskwise.report.cards.facts import ModelFiles
 
