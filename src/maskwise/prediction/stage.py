@@ -80,7 +80,7 @@ class Predicted:
     ``set``, or ``set_<label>``; ``typicality`` and ``unlike``; ``model`` and ``data_hash``, the
     first digits of what the header says in full; and ``refused``, the reason why there is no
     prediction."""
-    outlines: dict[str, bytes]
+    outlines: Mapping[str, bytes]
     """PNG files by the names in the column ``outline``, and DICOM files; none of a
     classifier."""
     page: str
@@ -115,7 +115,7 @@ def predict(
     reading = reading_of(config, metadata.encoder.preparation, str(model), "predict")
     alike = TrainingScans.of(config.embeddings, network, str(model), sources)
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
-        found = find_scans(scans, config.column, config.root, reading, pool)
+        found = find_scans(scans, config.column, config.root, pool, reading)
         units = None if config.per is None else units_of(found, config.per)
         run = _Run.of(network, told, found, config, reading, pool)
         table, refused, outlines = _answers(run)
@@ -123,7 +123,7 @@ def predict(
         kind = run.kind
         seen = kind.order(table[table["refused"].eq("")], config.sort_by)
         cards = _cards(run, seen.assign(called=called(seen, names)), outlines, alike)
-        table, outlines = _with_dicom(run, metadata, table, outlines)
+        table = _with_dicom(run, metadata, table, outlines)
     summary = Summary(
         metadata, model.name, scans.name, table, refused, config.sort_by, names, told
     )
@@ -258,18 +258,19 @@ def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, byt
 
 def _with_dicom(
     run: _Run, metadata: Metadata, table: pd.DataFrame, outlines: dict[str, bytes]
-) -> tuple[pd.DataFrame, dict[str, bytes]]:
+) -> pd.DataFrame:
     """Add DICOM files to the outlines where they are asked for, and name them in the table."""
     if run.config.dicom == "none" or not isinstance(metadata, SegmenterMetadata):
-        return table, outlines
+        return table
     # Of the extra `dicom`.
-    from maskwise.prediction.dicom.writing import Model, Source, write_dicom
+    from maskwise.prediction.dicom.writing import Source, author_of, write_dicom
 
-    found = run.looking.found
-    source = Source(found.root, found.scans, run.looking.reading)
-    model = Model(metadata, run.network.sha256)
-    table, files = write_dicom(source, table, outlines, model, run.config.dicom)
-    return table, outlines | files
+    found, looking = run.looking.found, run.looking
+    source = Source(
+        found.root, found.scans, looking.reading, looking.pool, run.config.seconds_per_file
+    )
+    author = author_of(metadata, run.network.sha256)
+    return write_dicom(source, table, outlines, author, run.config.dicom)
 
 
 def _table(
