@@ -18,6 +18,7 @@ from maskwise.artefacts.model import (
     load_model,
 )
 from maskwise.artefacts.prepared import PreparedSources
+from maskwise.artefacts.spool import Spool
 from maskwise.device import choose_device
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.segmenter import Segmenter
@@ -82,7 +83,7 @@ class Predicted:
     prediction."""
     outlines: Mapping[str, bytes]
     """PNG files by the names in the column ``outline``, and DICOM files; none of a
-    classifier."""
+    classifier. They lie on the disk, and each is read when it is asked for."""
     page: str
     """HTML, needs no other file."""
     aggregated: pd.DataFrame
@@ -240,11 +241,11 @@ class _Run:
         return replace(answers, table=answers.table.set_axis(rows))
 
 
-def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, bytes]]:
+def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], Spool]:
     """Return one row per scan as found, then one per file that is none; refusals; outlines."""
     refused: dict[int, Refused] = {}
     tables: list[pd.DataFrame] = []
-    files: dict[str, bytes] = {}
+    files = Spool()
     for rows in run.looking.batches():
         refused |= {row: e for row, e in rows.items() if isinstance(e, Refused)}
         seen = {row: e for row, e in rows.items() if not isinstance(e, Refused)}
@@ -257,7 +258,7 @@ def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, byt
 
 
 def _with_dicom(
-    run: _Run, metadata: Metadata, table: pd.DataFrame, outlines: dict[str, bytes]
+    run: _Run, metadata: Metadata, table: pd.DataFrame, outlines: Spool
 ) -> pd.DataFrame:
     """Add DICOM files to the outlines where they are asked for, and name them in the table."""
     if run.config.dicom == "none" or not isinstance(metadata, SegmenterMetadata):
