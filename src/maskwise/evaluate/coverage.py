@@ -60,7 +60,8 @@ def measure(
     if f"p_{names[0]}" not in predictions:
         return None
     several = f"truth_{names[0]}" in predictions
-    answers = of_labels(names) if several else names
+    # A label may itself be called "not x": what an answer says is no part of its name.
+    answers = [(name, absent) for absent in (False, True)[: 1 + several] for name in names]
     labelled = predictions[predictions["truth"].notna()]
     keys = ["recipe", "seed", "fraction", "image_id"]
     used = subsets.loc[subsets["role"] == "validation", keys].drop_duplicates()
@@ -77,7 +78,10 @@ def measure(
         figures = {
             "size": rounded(float(np.mean([one.size for one in each]))),
             "single": rounded(float(np.mean([one.single for one in each]))),
-            "answers": {name: _figures(each, k, level) for k, name in enumerate(answers)},
+            "answers": [
+                {"name": name, "absent": absent, **_figures(each, k, level)}
+                for k, (name, absent) in enumerate(answers)
+            ],
         }
         scores.setdefault(recipe, {}).setdefault(mode, {})[str(fraction)] = figures
     return {"coverage": level, "needed": needed(level), "scores": scores}
