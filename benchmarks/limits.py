@@ -2,7 +2,7 @@
 
 A linear probe on frozen ImageNet features (EfficientNet-Lite0, the extra `weights`) of breast
 ultrasound, by the project's own finetune, with whole groups split anew for each of 20 seeds.
-The features are computed once a call; then a split takes seconds.
+The features are computed once per call; then a split takes seconds.
 
     python benchmarks/limits.py FOLDER --source busi --raw path/to/busi --stranger "head CT" CT
     python benchmarks/limits.py FOLDER --source breastmnist --raw path/to/medmnist
