@@ -31,7 +31,7 @@ ENV = "probes"
 TOOK = re.compile(r"\d+ of \d+: (\S+) took ([\d.]+) (s|min);")
 IMAGES = 240
 STEPS = 30
-"""Of SimCLR: some seconds a replicate."""
+"""Of SimCLR: some seconds per replicate."""
 
 
 def main() -> None:

@@ -47,10 +47,10 @@ def main() -> None:
     taken = by_turns({"supervised": supervised_step(images), **steps}, options.rounds, warm=2)
     print(f"{where()}; {options.batch} images of {options.side} pixels, ResNet-18")
     supervised = taken["supervised"]
-    print(f"supervised: {1000 * statistics.median(supervised):.0f} ms a step")
+    print(f"supervised: {1000 * statistics.median(supervised):.0f} ms per step")
     for name, bound in BOUNDS.items():
         reached = [second / bound for second in supervised]
-        cost = f"{1000 * statistics.median(taken[name]):.0f} ms a step"
+        cost = f"{1000 * statistics.median(taken[name]):.0f} ms per step"
         print(f"{name}, share of {bound:g}: {ratio(reached, taken[name])}; {cost}")
 
 

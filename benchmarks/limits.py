@@ -2,7 +2,7 @@
 
 A linear probe on frozen ImageNet features (EfficientNet-Lite0, the extra `weights`) of breast
 ultrasound, by the project's own finetune, with whole groups split anew for each of 20 seeds.
-The features are computed once a call; then a split takes seconds.
+The features are computed once per call; then a split takes seconds.
 
     python benchmarks/limits.py FOLDER --source busi --raw path/to/busi --stranger "head CT" CT
     python benchmarks/limits.py FOLDER --source breastmnist --raw path/to/medmnist
@@ -56,6 +56,7 @@ from maskwise.preparation import Preparation
 from maskwise.preprocess.config import PreprocessConfig
 from maskwise.preprocess.splits import make_splits
 from maskwise.preprocess.stage import preprocess
+from maskwise.workers import Pool
 
 ROOT = Path(__file__).parents[1]
 COVERAGE, UNLIKE = "limits_coverage.csv", "limits_unlike.csv"
@@ -68,6 +69,8 @@ NOISE = 100
 """Images of each kind of noise."""
 MOST = 200
 """Scans of a stranger, evenly spaced."""
+ANSWER = ("name", "absent")
+"""What says of which answer figures are."""
 NEIGHBOURS = 10
 """k of the distance that is compared: the k-th nearest training scan's."""
 Features = list[NDArray[np.float32]]
@@ -198,10 +201,12 @@ class Study:
             found = measure(table, replicate.subsets, names, level)
             assert found is not None
             figures = found["scores"]["imagenet_lite0"][mode]["1.0"]
-            for name, one in figures["answers"].items():
+            for one in figures["answers"]:
+                measured = {key: each for key, each in one.items() if key not in ANSWER}
                 yield {
                     "source": self.source, "split": split, "mode": mode, "level": level,
-                    "class": name, **one, "size": figures["size"], "single": figures["single"],
+                    "class": one["name"], **measured,
+                    "size": figures["size"], "single": figures["single"],
                 }  # fmt: skip
 
     def unlike(
@@ -290,7 +295,8 @@ def frozen(preparation: Preparation, data_hash: str, source: str) -> Encoder:
 
 def scans(encoder: Encoder, place: Path) -> NDArray[np.float32]:
     """Return what `predict` shows the network of a folder's scans, ``(n, C, H, W)``."""
-    found = find_scans(place, "path", None)
+    with Pool(1) as pool:
+        found = find_scans(place, "path", None, pool)
     step = max(1, -(-len(found.scans) // MOST))
     way = Way(found.root, encoder.metadata.preparation, "grey")
     looks = [see(way, scan) for scan in islice(found.scans, 0, None, step)]

@@ -59,7 +59,7 @@ def main() -> None:
     print(f"{where()}; {options.batch} images of {options.side} pixels")
     step, passes = taken["step"], taken["two passes"]
     print(f"two passes: {1000 * statistics.median(passes):.0f} ms")
-    cost = f"{1000 * statistics.median(step):.0f} ms a step"
+    cost = f"{1000 * statistics.median(step):.0f} ms per step"
     print(f"step / two passes: {ratio(step, passes)}; {cost}")
 
 

@@ -58,7 +58,7 @@ def main() -> None:
     }
     taken = by_turns({"supervised": supervised_step(images), **steps}, options.rounds, warm=2)
     for name in steps:
-        cost = f"{1000 * statistics.median(taken[name]):.0f} ms a step"
+        cost = f"{1000 * statistics.median(taken[name]):.0f} ms per step"
         speed = ratio(taken["supervised"], taken[name])
         times = ratio(taken[name], taken["mae"])
         print(f"{name}: speed / supervised {speed}; time / mae {times}; {cost}")

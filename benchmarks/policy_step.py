@@ -103,7 +103,7 @@ def main() -> None:
     )
     control = next(iter(taken))
     for line, times in taken.items():
-        cost = f"{1000 * statistics.median(times):.1f} ms a step"
+        cost = f"{1000 * statistics.median(times):.1f} ms per step"
         if line == control:
             print(f"{line}: {cost}")
         else:

@@ -76,7 +76,7 @@ def main() -> None:
     }
     taken = by_turns({"supervised": supervised_step(images), **steps}, options.rounds, warm=2)
     for name in steps:
-        cost = f"{1000 * statistics.median(taken[name]):.0f} ms a step"
+        cost = f"{1000 * statistics.median(taken[name]):.0f} ms per step"
         print(f"{name}, speed / supervised: {ratio(taken['supervised'], taken[name])}; {cost}")
     large = {str(form): encoder_step(form) for form in FORMS}
     taken = by_turns({"plain": encoder_step(None), **large}, options.rounds, warm=2)

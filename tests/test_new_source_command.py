@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from maskwise.artefacts.atomic import alone_in
 from maskwise.errors import UserError
 from maskwise.experiment import EXPERIMENT
-from maskwise.new_source_command import check_name, raw_option
+from maskwise.fingerprint.experiment import with_source
+from maskwise.new_source_command import WAITS, check_name, raw_option
 from project import Project, copy_project
 from sources import image_folder
 
@@ -54,6 +56,31 @@ def test_a_folder_becomes_a_source_that_a_run_takes_at_once(project: Project) ->
     again = project.run(*command, fails=True)
     assert "there is a source 'mine' already" in again
     assert (project.root / FILE).read_text("utf-8") == text
+
+
+def test_of_two_commands_at_once_each_adds_its_source_and_lines_end_as_they_did(
+    project: Project,
+) -> None:
+    file = project.root / EXPERIMENT
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    before = yaml.safe_load(file.read_text("utf-8"))["experiment"]["sources"]
+    phantom = (project.root / FILE).with_name("parameters_phantom.yml").read_text("utf-8")
+    scans = str(project.root.parent / "scans, all")
+    with alone_in(file.parent):
+        first = project.start(
+            "kedro", "new-source", "first", "--from", scans, "--modality", "ultrasound"
+        )
+        said = next((line for line in iter(first.line, "") if WAITS in line), "")
+        # What another command does meanwhile.
+        second = re.sub("(?m)^phantom:", "second:", phantom)
+        (project.root / FILE).with_name("parameters_second.yml").write_text(second, "utf-8")
+        file.write_bytes(with_source(file.read_bytes().decode(), "second", {}, "").encode())
+    _, log = first.communicate(timeout=120)
+    assert first.returncode == 0, log
+    assert said
+    after = yaml.safe_load(file.read_text("utf-8"))["experiment"]["sources"]
+    assert after.keys() - before.keys() == {"first", "second"}
+    assert file.read_bytes().count(b"\n") == file.read_bytes().count(b"\r\n") > 10
 
 
 @pytest.mark.parametrize(

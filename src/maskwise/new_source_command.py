@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SOURCES = Path("conf/base/sources")
 RECIPES = Path("conf/base/recipes")
+WAITS = "Another new-source is at work on conf/base; this one waits for its end."
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
 
@@ -62,7 +64,6 @@ def new_source(
         check_name(name, project)
         from maskwise.fingerprint.contracts import Asked
         from maskwise.fingerprint.document import as_yaml
-        from maskwise.fingerprint.experiment import with_source
         from maskwise.fingerprint.fingerprint import take_fingerprint
         from maskwise.fingerprint.machine import this_machine
         from maskwise.fingerprint.proposal import propose
@@ -71,14 +72,10 @@ def new_source(
         found = take_fingerprint(origin.absolute(), Asked(layout, modality, label))
         proposal = propose(found, this_machine(), modality)
         text, doubts = as_yaml(name, proposal, _head(found))
-        experiment = (project / EXPERIMENT).read_text(encoding="utf-8")
-        extended = with_source(experiment, name, proposal.experiment, proposal.why)
-        study = check(project, name, text, extended)
+        study = add(project, name, text, proposal, dry)
         if dry:
             click.echo(text)
             click.echo("\n".join(_entry(name, proposal)))
-        else:
-            write(project, name, text, extended)
         for line in [
             *report(name, found, doubts, project, dry),
             *offers(found, study, project),
@@ -115,6 +112,28 @@ def check_modality(modality: str | None) -> None:
         raise UserError(f"--modality: {modality!r}: {hint(modality, MODALITIES)}")
 
 
+def add(project: Path, name: str, text: str, proposal: "Proposal", dry: bool) -> Study:
+    """Check and, unless ``dry``, write the source: one command at a time, or one loses its own.
+
+    Returns:
+        The source with its recipes and seeds.
+
+    Raises:
+        UserError: naming what is wrong; then nothing is written.
+    """
+    from maskwise.artefacts.atomic import alone_in
+    from maskwise.fingerprint.experiment import with_source
+
+    path = project / EXPERIMENT
+    with alone_in(path.parent, partial(click.echo, WAITS, err=True)):
+        experiment = path.read_bytes().decode("utf-8")  # with its own line endings
+        extended = with_source(experiment, name, proposal.experiment, proposal.why)
+        study = check(project, name, text, extended)
+        if not dry:
+            write(project, name, text, extended)
+    return study
+
+
 def check(project: Path, name: str, text: str, experiment: str) -> Study:
     """Put what is to be written through the checks that every run begins with.
 
@@ -146,8 +165,8 @@ def write(project: Path, name: str, text: str, experiment: str) -> None:
         temporary.write_text(text, encoding="utf-8")
     try:
         with replacing(project / EXPERIMENT) as temporary:
-            temporary.write_text(experiment, encoding="utf-8")
-    except BaseException:
+            temporary.write_bytes(experiment.encode("utf-8"))
+    except BaseException:  # Ctrl-C as well: no options without their entry
         path.unlink()
         raise
 

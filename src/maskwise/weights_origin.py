@@ -18,3 +18,6 @@ class WeightsOrigin:
     """By its name in the list of SPDX; empty = not known."""
     sha256: str
     """Of the file."""
+    package: bool = False
+    """Whether an installed package brought them; else ``name`` is a path, which may name a
+    person or a machine."""

@@ -1,5 +1,6 @@
 """How often sets of answers hold the truth on test images."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,9 @@ def test_a_patient_of_a_class_is_covered_where_all_its_images_are() -> None:
     table, subsets = halves(replicate("dqn", 0, images=240))
     found = measure(table, subsets, CLASSES, LEVEL)
     assert found is not None
-    answers = found["scores"]["dqn"]["probe"]["1.0"]["answers"]
+    answers = {one["name"]: one for one in found["scores"]["dqn"]["probe"]["1.0"]["answers"]}
     assert list(answers) == list(CLASSES)
+    assert not any(one["absent"] for one in answers.values())
     for name in CLASSES:
         count, share = by_hand(table, subsets, table[f"p_{name}"], table["truth"] == name)
         assert answers[name]["held_out"] == count
@@ -60,13 +62,33 @@ def test_of_several_labels_presence_and_absence_are_covered_each() -> None:
     table, subsets = halves(predicted(images=240))
     found = measure(table, subsets, LABELS, LEVEL)
     assert found is not None
-    answers = found["scores"]["scratch"]["probe"]["1.0"]["answers"]
-    for name in LABELS:
+    check_labels(found, table, subsets, LABELS)
+
+
+def test_a_label_called_like_the_absence_of_another_has_figures_of_its_own() -> None:
+    table, subsets = halves(predicted(images=240))
+    first, second, *others = LABELS
+    names = (first, f"not {first}", *others)
+    columns = {f"{kind}_{second}": f"{kind}_not {first}" for kind in ("p", "truth")}
+    table = table.rename(columns=columns)
+    found = measure(table, subsets, names, LEVEL)
+    assert found is not None
+    check_labels(found, table, subsets, names)
+
+
+def check_labels(
+    found: dict[str, Any], table: pd.DataFrame, subsets: pd.DataFrame, names: Sequence[str]
+) -> None:
+    """Check what was found of each label's presence and absence by hand."""
+    listed = found["scores"]["scratch"]["probe"]["1.0"]["answers"]
+    answers = {(one["name"], one["absent"]): one for one in listed}
+    assert len(answers) == len(listed) == 2 * len(names)
+    for name in names:
         p, shown = table[f"p_{name}"], table[f"truth_{name}"] > 0
-        for answer, chance, truth in ((name, p, shown), (f"not {name}", 1 - p, ~shown)):
+        for absent, chance, truth in ((False, p, shown), (True, 1 - p, ~shown)):
             count, share = by_hand(table, subsets, chance, truth)
-            assert answers[answer]["held_out"] == count
-            assert answers[answer]["value"] == pytest.approx(share, abs=1e-5)
+            assert answers[name, absent]["held_out"] == count
+            assert answers[name, absent]["value"] == pytest.approx(share, abs=1e-5)
 
 
 def test_seeds_are_averaged_and_each_is_calibrated_by_itself() -> None:
@@ -77,7 +99,8 @@ def test_seeds_are_averaged_and_each_is_calibrated_by_itself() -> None:
 
     def value(scores: dict[str, Any] | None) -> float:
         assert scores is not None
-        return float(scores["scores"]["dqn"]["probe"]["1.0"]["answers"]["benign"]["value"])
+        answers = scores["scores"]["dqn"]["probe"]["1.0"]["answers"]
+        return next(float(one["value"]) for one in answers if one["name"] == "benign")
 
     assert value(found) == pytest.approx(np.mean([value(one) for one in alone]), abs=1e-5)
 
@@ -89,7 +112,7 @@ def test_with_too_few_held_out_patients_every_set_holds_the_answer() -> None:
     assert found is not None
     figures = found["scores"]["dqn"]["probe"]["1.0"]
     assert figures["size"] == 3
-    for one in figures["answers"].values():
+    for one in figures["answers"]:
         assert one["held_out"] < found["needed"]
         assert (one["value"], one["expected_low"], one["expected_high"]) == (1, 1, 1)
 

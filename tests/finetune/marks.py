@@ -23,7 +23,7 @@ def write_marks(
 ) -> tuple[Store, pd.DataFrame]:
     """Write a store of noise with a bright square for every label; return it with its splits.
 
-    There are two images a group; every tenth group was not rated.
+    There are two images per group; every tenth group was not rated.
     """
     generator = np.random.default_rng(seed)
     group = np.arange(2 * groups) // 2

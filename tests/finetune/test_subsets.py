@@ -18,7 +18,7 @@ FRACTIONS = (1.0, 0.5, 0.25)
 def labelled(
     train: dict[str, list[int]], validation: dict[str, list[int]] | None = None
 ) -> pd.DataFrame:
-    """Make a table: a list of images a group for every class."""
+    """Make a table: a list of images per group for every class."""
     rows = [
         (f"{split}{name}{group}_{image}", f"{split}{name}{group}", split, name)
         for split, classes in (("train", train), ("validation", validation or train))

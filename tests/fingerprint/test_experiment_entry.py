@@ -53,6 +53,19 @@ def test_nothing_is_taken_away_and_the_new_entry_is_all_that_is_added(
     assert document["mine"] == {"seeds": [0, 1, 2]}
 
 
+@settings(max_examples=20, deadline=None)
+@given(entries=_entries, end=_ends, after=some.sampled_from(["", "\n  reproduce: [s0]"]))
+def test_a_file_of_another_system_keeps_its_line_endings(
+    entries: list[str], end: str, after: str
+) -> None:
+    text = text_of(entries, end, after)
+    new = with_source(text.replace("\n", "\r\n"), "mine", {"seeds": [0]}, "Three folds.")
+    assert new.replace("\r\n", "\n") == with_source(
+        text, "mine", {"seeds": [0]}, "Three folds."
+    )
+    assert new.count("\n") == new.count("\r\n")
+
+
 def test_the_shipped_file_keeps_every_comment_and_its_order() -> None:
     new = with_source(SHIPPED, "mine", {}, "")
     kept = [line for line in new.splitlines() if line != "    mine: {}"]

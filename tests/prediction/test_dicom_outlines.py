@@ -1,5 +1,6 @@
 """Outlines of DICOM scans as DICOM, read back with highdicom and with pydicom alone."""
 
+import gc
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -7,19 +8,23 @@ from typing import Any
 
 import highdicom as hd
 import numpy as np
+import pandas as pd
 import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.uid import generate_uid
 
 import maskwise
-from maskwise.artefacts.outlines import from_png
+from maskwise.artefacts.outlines import from_png, to_png
 from maskwise.errors import UserError
 from maskwise.prediction.contracts import Scan
+from maskwise.prediction.dicom.making import Made
 from maskwise.prediction.dicom.series import Series, series_of
+from maskwise.prediction.dicom.writing import Source, author_of, write_dicom
 from maskwise.prediction.reading import unseen, was_lost
 from maskwise.prediction.stage import PredictConfig, Predicted, predict
-from maskwise.workers import Loss
+from maskwise.scans.reading import DEFAULT
+from maskwise.workers import Loss, Pool
 from prediction.drawn import draw
 from prediction.models import (
     CLASSIFIER,
@@ -265,7 +270,8 @@ def series_in(
     root: Path, scans: list[tuple[str, int]], lost: int | None = None
 ) -> tuple[list[Series], dict[int, str]]:
     unread = np.arange(len(scans)) == (-1 if lost is None else lost)
-    return series_of(root, [Scan(*each, None) for each in scans], ~unread, unread)
+    with Pool(1) as pool:
+        return series_of(root, [Scan(*each, None) for each in scans], ~unread, unread, pool)
 
 
 def test_a_frame_that_a_table_repeats_stands_for_no_other(tmp_path: Path) -> None:
@@ -299,6 +305,62 @@ def test_a_file_that_could_not_be_read_is_not_opened_again_and_no_series_beside_
     )
     assert other.missing == ""
     assert none == {2: "its file could not be read, as row 3 says"}
+
+
+def test_a_header_at_which_a_process_is_lost_costs_its_own_scans(tmp_path: Path) -> None:
+    write_oblique(tmp_path, [0, 1])
+    scans, answered = [Scan(f"{number}.dcm", 0, None) for number in range(2)], np.ones(2, bool)
+    with Pool(1, seconds=1e-6) as pool:
+        series, none = series_of(tmp_path, scans, answered, ~answered, pool)
+    said = "its header could not be read: reading it took longer than 1e-06 s"
+    assert not series
+    assert none == {0: said, 1: said}
+
+
+def test_headers_and_pixels_are_read_by_workers_and_never_by_this_process(
+    tmp_path: Path, everything: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_oblique(tmp_path / "scans", [0, 1])
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a file was read where a crash would end the run")
+
+    monkeypatch.setattr(pydicom, "dcmread", refuse)
+    result = told(everything, tmp_path / "scans", "both")
+    assert set(result.table["no_dicom"]) == {""}
+    assert len([name for name in result.outlines if name.endswith(".dcm")]) == 3
+
+
+class Kept(dict[str, bytes]):
+    """Outlines that forget every DICOM file, and count what is under way meanwhile."""
+
+    files, asked, given, most, alive = 24, 0, 0, 0, 0
+
+    def __getitem__(self, name: str) -> bytes:
+        self.asked += 1
+        return super().__getitem__(name)
+
+    def __setitem__(self, name: str, content: bytes) -> None:
+        self.most = max(self.most, self.asked - self.given)
+        self.given += 1
+        super().__setitem__(name, b"")
+        if self.given == self.files:
+            self.alive = sum(type(each) is Made for each in gc.get_objects())
+
+
+def test_each_file_is_handed_on_and_forgotten_before_many_more_are_made(tmp_path: Path) -> None:
+    number = Kept.files
+    write_oblique(tmp_path, list(range(number)))
+    table = pd.DataFrame({"outline": [f"{row}.png" for row in range(number)], "refused": ""})
+    area = to_png(np.ones((HEIGHT, WIDTH), np.uint8))
+    outlines = Kept(dict.fromkeys(table["outline"], area))
+    scans = [Scan(f"{row}.dcm", 0, None) for row in range(number)]
+    with Pool(1) as pool:
+        source = Source(tmp_path, scans, DEFAULT, pool, 300.0)
+        told = write_dicom(source, table, outlines, author_of(SEGMENTER, ""), "capture")
+    assert told["capture"].nunique() == outlines.given == number
+    assert 0 < outlines.alive <= 5
+    assert 0 < outlines.most <= 5
 
 
 def test_what_no_process_could_read_is_told_from_what_was_read_and_refused() -> None:

@@ -75,7 +75,7 @@ def test_a_batch_is_rebuilt_bit_for_bit_from_its_rows_and_seeds(tmp_path: Path) 
 def test_the_loss_falls_and_the_history_has_a_row_an_epoch(tmp_path: Path) -> None:
     store, splits = make_store(tmp_path / "store")
     history = pretrain(store, splits, make_run(tmp_path, RANDOM_BOX, steps=60)).history
-    assert list(history["epoch"]) == list(range(1, 21))  # 12 images, 4 a step, 60 steps
+    assert list(history["epoch"]) == list(range(1, 21))  # 12 images, 4 per step, 60 steps
     assert list(history["step"]) == list(range(3, 61, 3))
     assert history["loss"].iloc[-4:].mean() < 0.8 * history["loss"].iloc[0]
     assert history.columns[0] == "epoch"

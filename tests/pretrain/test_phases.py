@@ -28,7 +28,7 @@ def staged(**options: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Weights, Weights]]:
-    """Return what will hold, a step, the network's and the policy's weights before it."""
+    """Return what will hold, per step, the network's and the policy's weights before it."""
     seen: list[tuple[int, Weights, Weights]] = []
     step: Callable[[Loop], Any] = Loop._one_step
 
@@ -44,7 +44,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Weights, Weights
 
 
 def changes(weights: list[Weights]) -> list[bool]:
-    """Return, a step, whether any tensor differs from before it."""
+    """Return, for each step, whether any tensor differs from before it."""
     return [
         any(not torch.equal(one[name], other[name]) for name in one)
         for one, other in itertools.pairwise(weights)

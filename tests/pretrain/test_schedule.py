@@ -26,7 +26,7 @@ def test_thirds_are_the_milestones_of_the_release() -> None:
 
 
 def test_an_epoch_ends_with_the_step_that_completes_it_and_the_last_with_the_run() -> None:
-    # 10 images in steps of 4: 2.5 steps an epoch.
+    # 10 images in steps of 4: 2.5 steps per epoch.
     assert epoch_ends(9, 2.5) == [3, 5, 8, 9]
     assert epoch_ends(10, 2.5) == [3, 5, 8, 10]
 

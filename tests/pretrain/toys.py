@@ -70,7 +70,7 @@ def make_store(
     channels: int = 1,
     fine: int = 1,
 ) -> tuple[Store, pd.DataFrame]:
-    """Write a store of ``number`` images, two a group, and split it 2 : 1 : 1.
+    """Write a store of ``number`` images, two per group, and split it 2 : 1 : 1.
 
     They are kept at ``fine`` times the side.
     """

@@ -26,7 +26,7 @@ RANDOM_TASTE = (-0.78, 3.40, 2.80, 2.71, 0.23)
 
 
 def lifted(lifts: Mapping[str, Sequence[float]]) -> ReportInputs:
-    """Return a study whose agents end with these content lifts, an entry a seed.
+    """Return a study whose agents end with these content lifts, one entry per seed.
 
     Every seed's interval over images is half a unit wide, on either side; nothing was
     measured of the variance control.
@@ -221,7 +221,7 @@ def test_two_seeds_have_no_interval() -> None:
 
 
 def with_lift(lifts: Sequence[float], uniform: float = 1.0) -> ReportInputs:
-    """Return a study whose agent ends with these mask lifts, an entry a seed."""
+    """Return a study whose agent ends with these mask lifts, one entry per seed."""
     inputs = study(seeds=tuple(range(len(lifts))), recipes=("scratch", "dqn"))
     histories = {
         (name, seed): table.assign(

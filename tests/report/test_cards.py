@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pandas as pd
@@ -17,6 +17,7 @@ from maskwise.report.cards.cards import cards
 from maskwise.report.cards.data_card import TABLE, VERSION
 from maskwise.report.cards.facts import KEPT_BACK, CardInputs, ModelFiles, without_paths
 from maskwise.report.inputs import CardConfig, ReportInputs
+from maskwise.weights_origin import WeightsOrigin
 from report.synthetic import pretraining, study
 
 METADATA: dict[str, Any] = {
@@ -285,6 +286,22 @@ def test_the_classes_of_the_data_card_are_counted(made: dict[str, str]) -> None:
     counts = inputs().manifest["label_diagnosis"].value_counts()
     assert {row["classes_of_diagnosis/class"]: row["classes_of_diagnosis/images"]
             for row in classes["data"]} == dict(counts)  # fmt: skip
+
+
+@pytest.mark.parametrize("package", [True, False])
+def test_weights_of_a_package_are_named_and_of_a_file_only_where_they_came_from(
+    package: bool,
+) -> None:
+    name = "lite0-package 0.1.0" if package else f"{PATIENT}.bin"  # no folder before it
+    begun = WeightsOrigin(name, "trained on ImageNet", "Apache-2.0", "ab" * 32, package)
+    files = {
+        run: replace(each, metadata={**METADATA, "weights": asdict(begun)})
+        for run, each in inputs().files.items()
+    }
+    card = cards(inputs(files=files))["dqn/s0/model_card.md"].decode()
+    said = name if package else "a file, SHA-256 abababababab…"
+    assert f"weights: {said} (trained on ImageNet, licence Apache-2.0)" in card
+    assert PATIENT not in card
 
 
 def test_options_that_name_files_are_kept_back() -> None:

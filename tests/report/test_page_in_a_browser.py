@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from maskwise.report.inputs import Report, ReportInputs
@@ -96,6 +100,40 @@ def test_nothing_is_wider_than_the_screen(opened: Opened) -> None:
     )
 
     assert wider == []
+
+
+def shadows(page: Page) -> tuple[int, int]:
+    """Return how dark the left and the right edge of the first table's box are, 0 = white."""
+    box = page.locator(".table .scroll").first.bounding_box()
+    assert box is not None
+    dark = []
+    for x in (box["x"], box["x"] + box["width"] - 2):
+        clip: Any = {"x": x, "y": box["y"] + 1, "width": 2, "height": 1}  # above all text
+        with Image.open(BytesIO(page.screenshot(clip=clip))) as picture:
+            dark.append(255 - min(np.asarray(picture.convert("L")).ravel().tolist()))
+    return dark[0], dark[1]
+
+
+@pytest.mark.parametrize(("width", "scrolls"), [(420, True), (1300, False)])
+def test_a_table_that_goes_on_beyond_an_edge_has_a_shadow_there(
+    browser: Browser, file: Path, width: int, scrolls: bool
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(file.as_uri())
+    table = page.locator(".table .scroll").first
+    table.scroll_into_view_if_needed()
+    hidden = table.evaluate("box => box.scrollWidth - box.clientWidth")
+    caption = table.locator("caption").bounding_box()
+    at_start = shadows(page)
+    table.evaluate("box => (box.scrollLeft = box.scrollWidth)")
+    at_end = shadows(page)
+    page.close()
+
+    assert caption is not None
+    assert caption["x"] + caption["width"] < width  # it is read as a whole, and does not scroll
+    assert (hidden > 0) == scrolls
+    assert at_start[0] == at_end[1] == 0
+    assert (at_start[1] > 40) == (at_end[0] > 40) == scrolls
 
 
 def test_the_answer_stands_on_the_first_screen(opened: Opened) -> None:

@@ -9,8 +9,9 @@ from maskwise.report.sections import sets
 from report.synthetic import study
 
 
-def answer(held_out: int, value: float) -> dict[str, float]:
+def answer(name: str, held_out: int, value: float, absent: bool = False) -> dict[str, Any]:
     return {
+        "name": name, "absent": absent,
         "held_out": held_out, "patients": 20, "value": value, "low": 0.7, "high": 0.97,
         "expected_low": 0.75, "expected_high": 1.0,
     }  # fmt: skip
@@ -28,7 +29,7 @@ def found(facts_mode: str = "full") -> dict[str, Any]:
     figures = {
         "size": 1.26,
         "single": 0.74,
-        "answers": {"benign": answer(30, 0.9), "malignant": answer(4, 1.0)},
+        "answers": [answer("benign", 30, 0.9), answer("malignant", 4, 1.0, absent=True)],
     }
     curves = {facts_mode: {str(each): figures for each in (0.05, 0.1, 0.2, 0.5, 1.0)}}
     return {"coverage": 0.9, "needed": 9, "scores": {"dqn": curves, "scratch": curves}}
@@ -48,6 +49,7 @@ def test_each_answer_has_its_coverage_with_its_patients_and_where_it_should_lie(
         "benign", "30", "20", "0.90 [0.70,\N{NO-BREAK SPACE}0.97]",
         "[0.75,\N{NO-BREAK SPACE}1.00]",
     )  # fmt: skip
+    assert rows[1][0] == "not malignant"
     assert rows[1][1] == "4 (too few: always in the set)"
     said = next(each.text for each in elements if isinstance(each, Paragraph))
     assert "needs 9 held-out patients of each" in said

@@ -23,6 +23,7 @@ from maskwise.scans.mask_files import read_classes, read_mask
 from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reading import DEFAULT, Reading
 from maskwise.scans.reasons import RejectedError
+from maskwise.workers import Pool
 from preparations import preparation
 from shared import SHARED
 
@@ -195,7 +196,8 @@ def test_a_folder_is_read_as_it_is_meant_or_refused(name: str, entry: Entry) -> 
 
 @pytest.mark.parametrize(("name", "entry"), entries("scans"))
 def test_predict_finds_the_scans_that_a_table_names(name: str, entry: Entry) -> None:
-    found = find_scans(CASES / name, "path", None)
+    with Pool(1) as pool:
+        found = find_scans(CASES / name, "path", None, pool)
     assert [scan.path for scan in found.scans] == entry["scans"]
     for scan in found.scans:
         assert read_image(found.root, scan.path).size
@@ -204,7 +206,8 @@ def test_predict_finds_the_scans_that_a_table_names(name: str, entry: Entry) -> 
 def test_predict_looks_at_images_only() -> None:
     if not CASES.exists():
         pytest.skip(NO_CASES.format(CASES))
-    found = find_scans(CASES / "files/dicom/study_one_folder", "path", None)
+    with Pool(1) as pool:
+        found = find_scans(CASES / "files/dicom/study_one_folder", "path", None, pool)
     readable = {scan.path for scan in found.scans if _is_readable(found.root, scan.path)}
     assert len(readable) == 16
     assert all("ct_" in path for path in readable)

@@ -17,6 +17,7 @@ from maskwise.scans.mask_files import read_mask
 from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.raw import looks_like_image
 from maskwise.scans.reasons import UNCOUNTED, RejectedError
+from maskwise.workers import Pool
 from sources.dicom import NAME, save, slice_of
 
 RAMP = np.arange(12, dtype=np.uint16).reshape(3, 4)
@@ -217,7 +218,9 @@ def test_a_file_without_preamble_is_read(tmp_path: Path, name: str) -> None:
     file.write_bytes(without_preamble(file))
     assert looks_like_image(tmp_path, name)
     assert np.array_equal(read_image(tmp_path, name)[..., 0], RAMP)
-    assert [scan.path for scan in find_scans(tmp_path, "path", None).scans] == [name]
+    with Pool(1) as pool:
+        found = find_scans(tmp_path, "path", None, pool)
+    assert [scan.path for scan in found.scans] == [name]
 
 
 @pytest.mark.parametrize("implicit", [True, False])

@@ -14,6 +14,7 @@ from maskwise.ingest.stage import IngestConfig, Ingested, ingest
 from maskwise.prediction.scans import find_scans
 from maskwise.scans.mask_files import read_mask
 from maskwise.scans.pictures import read_frame, read_image
+from maskwise.workers import Pool
 from scans.handmade import Order, chunk, exif, jpeg_with, png, tiff
 from sources.drawing import disc, scan
 
@@ -166,6 +167,7 @@ def test_a_mask_turned_otherwise_than_its_image_is_refused_with_the_reason(
 
 
 def test_predict_finds_the_same_turned_picture(turned_pair: Path) -> None:
-    found = find_scans(turned_pair, "path", None)
+    with Pool(1) as pool:
+        found = find_scans(turned_pair, "path", None, pool)
     (scan_,) = [one for one in found.scans if one.path == "a.jpg"]
     assert read_image(found.root, scan_.path, scan_.frame).shape == (64, 48, 1)

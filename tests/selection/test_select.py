@@ -1,5 +1,6 @@
 """Which scans to label next: the rules, the budget, the tables."""
 
+import tracemalloc
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from maskwise.artefacts.embeddings import Embeddings, EmbeddingsHeader
 from maskwise.artefacts.tables import write_csv
@@ -139,6 +141,38 @@ def test_typicality_takes_a_typical_scan_of_each_cluster_the_largest_first() -> 
             slow.append(1 / (np.mean(distances[: min(20, len(own) // 2)]) + 1e-5))
         assert figure == pytest.approx(max(slow), rel=1e-4)
         np.testing.assert_allclose(typicality(own), slow, rtol=1e-4)
+
+
+def typicality_at_once(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the same by all distances of a cluster, ``(n, n)``."""
+    squares = np.maximum(2.0 - 2.0 * (vectors @ vectors.T), 0.0)
+    np.fill_diagonal(squares, np.inf)
+    neighbours = max(1, min(20, len(vectors) // 2))
+    nearest = np.sqrt(np.sort(squares, axis=1)[:, :neighbours])
+    return np.asarray(1.0 / (nearest.mean(axis=1) + 1e-5))
+
+
+@given(st.integers(2, 70), st.integers(1, 5000), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_typicality_by_blocks_is_that_of_all_distances_at_once_and_chooses_the_same(
+    scans: int, at_once: int, seed: int
+) -> None:
+    vectors = unit(np.random.default_rng(seed).normal(size=(scans, 6)).astype(np.float32))
+    expected = typicality_at_once(vectors)
+    found = typicality(vectors, at_once)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    # Of two, each is as near to the other: which comes first is a matter of the last digit.
+    assert expected[found.argmax()] == pytest.approx(expected.max(), rel=1e-9)
+
+
+def test_typicality_never_holds_the_distances_of_all_scans_at_once() -> None:
+    vectors = unit(np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32))
+    tracemalloc.start()
+    try:
+        typicality(vectors, at_once=2**14)
+        assert tracemalloc.get_traced_memory()[1] < 2000 * 2000  # bytes, of 8 a distance
+    finally:
+        tracemalloc.stop()
 
 
 def test_typicality_passes_over_clusters_that_hold_a_label_or_are_too_small() -> None:

@@ -7,7 +7,7 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """The same for a folder: yield an empty temporary folder that becomes ``path``."""
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path.parent):
+        with alone_in(path.parent):
             _sweep(path)
         temporary = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
         old = temporary.with_name(f"{temporary.name}.old")
@@ -56,7 +56,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 if file.is_file():
                     _sync(file)
             os.chmod(temporary, 0o755)
-            with _alone(path.parent):  # no system renames one folder onto another at a stroke
+            with alone_in(path.parent):  # no system renames one folder onto another at a stroke
                 try:
                     if path.exists():
                         os.replace(path, old)
@@ -79,11 +79,20 @@ def write_files(files: Mapping[str, bytes], folder: Path) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes of this machine that come through here out of ``folder``."""
+def alone_in(folder: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Keep other processes of this machine that come through here out of ``folder``.
+
+    Others wait their turn, and call ``waiting`` before. No file is left, and the system ends
+    the turn of who is killed.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is not None:
+                waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

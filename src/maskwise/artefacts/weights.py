@@ -76,7 +76,7 @@ def _of_package(architecture: EncoderConfig, name: str, channels: int, where: st
     said = f"{package.distribution} {version}"
     tensors = read_checkpoint(path, f"{where}: {said}")
     adapted = _adapted(architecture, tensors, channels, f"{where}: {said}")
-    record = WeightsOrigin(said, package.origin, package.licence, sha256_of(path))
+    record = WeightsOrigin(said, package.origin, package.licence, sha256_of(path), package=True)
     return Weights(adapted.tensors, record, adapted.mean, adapted.std, None)
 
 
@@ -139,7 +139,9 @@ def _told(trained: EncoderMetadata) -> str:
     """Say how one of our own encoders was made, and what it began with itself."""
     text = f"recipe {trained.recipe} on source {trained.source}, seed {trained.seed}"
     first = trained.weights
-    return f"{text}; begun with {first.name}, {first.origin}" if first else text
+    if first is None:
+        return text
+    return f"{text}; begun with {first.name if first.package else 'a file'}, {first.origin}"
 
 
 def _licence(trained: EncoderMetadata) -> str:

@@ -61,7 +61,8 @@ def measure(
     if f"p_{names[0]}" not in predictions:
         return None
     several = f"truth_{names[0]}" in predictions
-    answers = of_labels(names) if several else names
+    # A label may itself be called "not x": what an answer says is no part of its name.
+    answers = [(name, absent) for absent in (False, True)[: 1 + several] for name in names]
     labelled = with_labels(predictions[predictions["truth"].notna()], subsets)
     held_out = labelled[labelled["split"] == "validation"]
     held_out_of = dict(list(held_out.groupby(_NETWORK, sort=False)))
@@ -76,7 +77,10 @@ def measure(
         figures = {
             "size": rounded(float(np.mean([one.size for one in each]))),
             "single": rounded(float(np.mean([one.single for one in each]))),
-            "answers": {name: _figures(each, k, level) for k, name in enumerate(answers)},
+            "answers": [
+                {"name": name, "absent": absent, **_figures(each, k, level)}
+                for k, (name, absent) in enumerate(answers)
+            ],
         }
         scores.setdefault(recipe, {}).setdefault(mode, {})[str(fraction)] = figures
     return {"coverage": level, "needed": needed(level), "scores": scores}

@@ -77,7 +77,7 @@ class Sample:
     asked: int
     """Images that were opened."""
     refused: tuple[str, ...]
-    """Why the others could not be read, a sentence each."""
+    """Why the others could not be read, one sentence each."""
     sizes: tuple[tuple[int, int], ...]
     """Height and width in pixels, an image each."""
     bits: int

@@ -14,17 +14,19 @@ _BLOCK = ("experiment", "sources")
 def with_source(text: str, name: str, own: Mapping[str, Any], why: str) -> str:
     """Return ``text`` with the source as the last entry of ``experiment.sources``.
 
-    Comments, anchors and order stay, for the text is not written anew: lines are put in.
+    Comments, anchors, order and line endings stay, for the text is not written anew: lines are
+    put in.
 
     Raises:
         UserError: if ``experiment.sources`` is no block of indented lines, or has the source.
     """
     end, indent = _place(text)
     lines = text.splitlines(keepends=True)
+    ending = "\r\n" if lines[0].endswith("\r\n") else "\n"
     if not lines[end - 1].endswith("\n"):
-        lines[end - 1] += "\n"
+        lines[end - 1] += ending
     said = [*comment(why, indent), *entry(name, dict(own), indent)]
-    new = "".join([*lines[:end], *(f"{line}\n" for line in said), *lines[end:]])
+    new = "".join([*lines[:end], *(f"{line}{ending}" for line in said), *lines[end:]])
     _check(text, new, name, own)
     return new
 

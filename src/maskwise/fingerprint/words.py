@@ -11,7 +11,7 @@ TOO_MANY = 0.05
 
 
 def lines(found: Fingerprint) -> list[tuple[str, str]]:
-    """Return what there is: heading and text, a line each."""
+    """Return what there is: heading and text, one line each."""
     return [
         ("layout", found.layout.words),
         ("images", _images(found)),

@@ -101,7 +101,7 @@ def find(
         their path in ``Scans``: as they were given.
     """
     if len(places) == 1 and not is_scan(places[0]):
-        found = find_scans(places[0], config.column, config.root, reading, pool, block)
+        found = find_scans(places[0], config.column, config.root, pool, reading, block)
         return found, {}
     named = {below_root(place): str(place) for place in places}
     return list_scans(places, reading, pool), named

@@ -37,8 +37,8 @@ def find_scans(
     place: Path,
     column: str,
     root: Path | None,
+    pool: Pool,
     reading: Reading = DEFAULT,
-    pool: Pool | None = None,
     block: str = "predict",
 ) -> Scans:
     """List the scans of a folder, with its subfolders, or of a table (CSV, Parquet).
@@ -48,8 +48,8 @@ def find_scans(
         column: the table's column of paths; ``frame``, ``modality``, ``volume`` and
             ``patient`` are read where present.
         root: what the table's paths are relative to; its own folder by default.
+        pool: whose processes look into the files of a folder.
         reading: how ambiguous files are read.
-        pool: whose processes look into the files of a folder; null = this one.
         block: of the parameters, for messages.
 
     Raises:
@@ -81,7 +81,7 @@ def is_scan(place: Path) -> bool:
     return place.suffix.lower() not in TABLES and not place.is_dir() and place.exists()
 
 
-def list_scans(files: Iterable[Path], reading: Reading, pool: Pool | None = None) -> Scans:
+def list_scans(files: Iterable[Path], reading: Reading, pool: Pool) -> Scans:
     """List the images of files that somebody named: they may lie, or lead, anywhere."""
     paths = list(dict.fromkeys(map(below_root, files)))
     counted = _counted(ROOT, paths, pool, reading)
@@ -89,7 +89,7 @@ def list_scans(files: Iterable[Path], reading: Reading, pool: Pool | None = None
     return Scans(ROOT, scans, ())
 
 
-def _of_folder(folder: Path, pool: Pool | None, reading: Reading, block: str) -> Scans:
+def _of_folder(folder: Path, pool: Pool, reading: Reading, block: str) -> Scans:
     check_raw(folder, f"{block}.scans should be a folder of scans, or a table of their paths")
     files, rejects = find_images(folder, (".npz",))
     paired, orphans = pair_masks(files, "_mask")
@@ -116,15 +116,12 @@ def _mask_of(image: str) -> Refused:
 
 
 def _counted(
-    folder: Path, images: list[str], pool: Pool | None, reading: Reading
+    folder: Path, images: list[str], pool: Pool, reading: Reading
 ) -> Iterator[tuple[str, int]]:
     """Yield each file and how many images it holds; 1 where reading it will tell why not."""
     work = partial(count_frames, folder, reading)
     chunks = [images[start : start + AT_ONCE] for start in range(0, len(images), AT_ONCE)]
-    if pool is None:
-        counts: Iterable[int] = map(work, images)
-    else:
-        counts = chain.from_iterable(pool.map(work, chunks, lambda path, loss: 1))
+    counts = chain.from_iterable(pool.map(work, chunks, lambda path, loss: 1))
     yield from zip(images, counts, strict=True)
 
 

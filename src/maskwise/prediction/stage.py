@@ -17,6 +17,7 @@ from maskwise.artefacts.model import (
     load_model,
 )
 from maskwise.artefacts.prepared import PreparedSources
+from maskwise.artefacts.spool import Spool
 from maskwise.device import choose_device
 from maskwise.encoders.classifier import Classifier
 from maskwise.encoders.segmenter import Segmenter
@@ -80,9 +81,9 @@ class Predicted:
     ``set``, or ``set_<label>``; ``typicality`` and ``unlike``; ``model`` and ``data_hash``, the
     first digits of what the header says in full; and ``refused``, the reason why there is no
     prediction."""
-    outlines: dict[str, bytes]
+    outlines: Mapping[str, bytes]
     """PNG files by the names in the column ``outline``, and DICOM files; none of a
-    classifier."""
+    classifier. They lie on the disk, and each is read when it is asked for."""
     page: str
     """HTML, needs no other file."""
     aggregated: pd.DataFrame
@@ -115,7 +116,7 @@ def predict(
     reading = reading_of(config, metadata.encoder.preparation, str(model), "predict")
     alike = TrainingScans.of(config.embeddings, network, str(model), sources)
     with Pool(torch.get_num_threads(), config.seconds_per_file) as pool:
-        found = find_scans(scans, config.column, config.root, reading, pool)
+        found = find_scans(scans, config.column, config.root, pool, reading)
         units = None if config.per is None else units_of(found, config.per)
         run = _Run.of(network, told, found, config, reading, pool)
         table, refused, outlines = _answers(run)
@@ -123,7 +124,7 @@ def predict(
         kind = run.kind
         seen = kind.order(table[table["refused"].eq("")], config.sort_by)
         cards = _cards(run, seen.assign(called=called(seen, names)), outlines, alike)
-        table, outlines = _with_dicom(run, metadata, table, outlines)
+        table = _with_dicom(run, metadata, table, outlines)
     summary = Summary(
         metadata, model.name, scans.name, table, refused, config.sort_by, names, told
     )
@@ -239,11 +240,11 @@ class _Run:
         return replace(answers, table=answers.table.set_axis(rows))
 
 
-def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, bytes]]:
+def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], Spool]:
     """Return one row per scan as found, then one per file that is none; refusals; outlines."""
     refused: dict[int, Refused] = {}
     tables: list[pd.DataFrame] = []
-    files: dict[str, bytes] = {}
+    files = Spool()
     for seen in run.looking.batches(refused):
         answers = run.answer(seen)
         tables.append(answers.table)
@@ -253,19 +254,20 @@ def _answers(run: _Run) -> tuple[pd.DataFrame, dict[int, Refused], dict[str, byt
 
 
 def _with_dicom(
-    run: _Run, metadata: Metadata, table: pd.DataFrame, outlines: dict[str, bytes]
-) -> tuple[pd.DataFrame, dict[str, bytes]]:
+    run: _Run, metadata: Metadata, table: pd.DataFrame, outlines: Spool
+) -> pd.DataFrame:
     """Add DICOM files to the outlines where they are asked for, and name them in the table."""
     if run.config.dicom == "none" or not isinstance(metadata, SegmenterMetadata):
-        return table, outlines
+        return table
     # Of the extra `dicom`.
-    from maskwise.prediction.dicom.writing import Model, Source, write_dicom
+    from maskwise.prediction.dicom.writing import Source, author_of, write_dicom
 
-    found = run.looking.found
-    source = Source(found.root, found.scans, run.looking.reading)
-    model = Model(metadata, run.network.sha256)
-    table, files = write_dicom(source, table, outlines, model, run.config.dicom)
-    return table, outlines | files
+    found, looking = run.looking.found, run.looking
+    source = Source(
+        found.root, found.scans, looking.reading, looking.pool, run.config.seconds_per_file
+    )
+    author = author_of(metadata, run.network.sha256)
+    return write_dicom(source, table, outlines, author, run.config.dicom)
 
 
 def _table(

@@ -65,8 +65,8 @@ class Preparation:
     intensity `range` divided by them; empty = not known, and any type is taken."""
 
     fine: Annotated[int, Within(1, 4)] = 1
-    """How many times that size an image is brought to and kept at, a side; the network's is the
-    mean of so many pixels squared."""
+    """How many times that size an image is brought to and kept at, per side; the network's is
+    the mean of so many pixels squared."""
     reading: dict[str, str] = field(default_factory=dict)
     """What was said of how the images' files are read (``maskwise.scans.reading``), where it is
     not the default: ``{"breast": "crop"}``. Whoever reads files must do the same; an array that

@@ -59,7 +59,7 @@ class SourcePreprocessConfig:
     folds: Annotated[int, Within(0, 100)] = 0
     """k: seed s tests on fold s mod k; 0 = one split for all seeds."""
     fine: Literal[1, 2, 4] = 1
-    """Times the network's size at which images are kept, a side; the network's is their mean.
+    """Times the network's size at which images are kept, per side; the network's is their mean.
     Objectives that draw finer detail than the network sees need 2 or 4."""
     thin: ThinConfig | None = None
     """Of slices of a series that look alike, pre-training sees one; null: all of them."""

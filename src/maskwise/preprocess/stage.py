@@ -220,7 +220,7 @@ def _index(
 
 
 def _detail(manifest: pd.DataFrame, preparation: Preparation) -> NDArray[np.float64]:
-    """Return how many pixels of its file a pixel of the network spans of each image, a side."""
+    """Return how many pixels of its file a pixel of the network spans, for each image."""
     sizes = list(zip(manifest["height"], manifest["width"], strict=True))
     spans = {size: min(preparation.span(size)) for size in {*sizes}}
     return np.array([spans[size] for size in sizes])

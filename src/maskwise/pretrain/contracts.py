@@ -242,10 +242,10 @@ class Setting:
     """The agent of another recipe that this one's policy asks for its map; None where it asks
     none."""
     fine: int = 1
-    """How many times the network's size the images are kept at, a side."""
+    """How many times the network's size the images are kept at, per side."""
     detail: NDArray[np.float64] | None = None
-    """Of the training images, how many pixels of its file a pixel of the network spans, a side;
-    None where none is kept finer, or before there is a store."""
+    """Of the training images, how many pixels of its file a pixel of the network spans along a
+    side; None where none is kept finer, or before there is a store."""
     histogram: Callable[[], Tensor] | None = None
     """Counts the *training* images' pixels by intensity, ``(bins,)`` over [0, 1]; no image of
     another part of the split, whatever the recipe says. Only what needs it calls it."""

@@ -27,9 +27,9 @@ class Headline:
     sentence: str
     sureness: str
     rest: tuple[str, ...]
-    """The same question for the other modes and fractions, a sentence each."""
+    """The same question for the other modes and fractions, one sentence each."""
     agents: tuple[str, ...]
-    """Whether each learnt policy looks at what is in the image, a sentence each."""
+    """Whether each learnt policy looks at what is in the image, one sentence each."""
 
 
 def headline(facts: Facts) -> Headline:

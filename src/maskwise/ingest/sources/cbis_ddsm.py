@@ -1,8 +1,8 @@
 """CBIS-DDSM, scanned mammograms with outlined masses and calcifications, as TCIA publishes it.
 
-Lee et al., Scientific Data 4:170177 (2017). Four tables, a row per abnormality and view; DICOM
-films, crops and masks, one folder a film and one a lesion. A lesion becomes a square round its
-mask, out of the film and with all its bits, or each film one image.
+Lee et al., Scientific Data 4:170177 (2017). Four tables, one row per abnormality and view;
+DICOM films, crops and masks, one folder per film and one per lesion. A lesion becomes a square
+round its mask, out of the film and with all its bits, or each film one image.
 """
 
 import math

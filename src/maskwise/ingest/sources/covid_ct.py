@@ -2,7 +2,8 @@
 
 Yang, He, Zhao, Zhang, Zhang, Xie, arXiv 2003.13865. ``Images-processed/CT_COVID`` and
 ``CT_NonCOVID`` (folders or ZIP archives), ``Data-split/<class>/<part>CT_<class>.txt`` with one
-file name a line, ``COVID-CT-MetaInfo.xlsx`` and ``NonCOVID-CT-MetaInfo.csv`` with the patients.
+file name per line, ``COVID-CT-MetaInfo.xlsx`` and ``NonCOVID-CT-MetaInfo.csv`` with the
+patients.
 """
 
 import posixpath
@@ -206,7 +207,7 @@ def _splits(
 
 
 def _lines(raw: Path, path: str) -> Iterator[str]:
-    """Yield the names in a list: a line each, whatever else it holds (commas, blanks)."""
+    """Yield the names in a list: one line each, whatever else it holds (commas, blanks)."""
     try:
         text = as_text(locate(raw, path).read_bytes(), path, "save it again in UTF-8")
     except OSError as error:

@@ -56,7 +56,7 @@ class _Series:
 
     @property
     def stack(self) -> bool:
-        """Whether these are slices of a volume, a file each."""
+        """Whether these are slices of a volume, one file each."""
         return len(self.files) > 1 and any(file.normal is not None for file in self.files)
 
 

@@ -1,4 +1,4 @@
-"""Outlines of INbreast: property lists as OsiriX writes them, one a film.
+"""Outlines of INbreast: property lists as OsiriX writes them, one per film.
 
 ``Images[0].ROIs``, each with ``Name``, ``NumberOfPoints`` and ``Point_px``, a list of texts
 ``(x, y)``. They are parsed as numbers, never run: public readers call ``eval`` on them.

@@ -17,7 +17,7 @@ def drawn(
 ) -> NDArray[np.uint8]:
     """Return ``(h, w, 3)``: the scan ``(h, w, c)``, and the rim of each class in its colour."""
     picture = _greys(pixels, author)
-    for number in range(1, 1 + len(author.metadata.classes)):
+    for number in range(1, 1 + len(author.classes)):
         area = classes == number
         # What touches the border of the scan has a rim there, too.
         picture[area & ~binary_erosion(area)] = author.colour(number)
@@ -27,8 +27,7 @@ def drawn(
 def _greys(pixels: NDArray[Any], author: Author) -> NDArray[np.uint8]:
     if pixels.shape[2] == 3 and pixels.dtype == np.uint8:
         return pixels.copy()
-    window = author.metadata.encoder.preparation.window
-    low, high = window or np.percentile(pixels, (DARKEST, BRIGHTEST))
+    low, high = author.window or np.percentile(pixels, (DARKEST, BRIGHTEST))
     if not high > low:
         high = low + 1
     greys = ((pixels.astype(np.float64) - low) / (high - low)).clip(0, 1)

@@ -3,7 +3,8 @@
 Both belong to the study of the scans that they are of, and so bear its patient's name and
 number: a viewer files them by these. Nothing else that this project writes does. Their own ids
 follow from what they hold and from the model's file, so that the same outlines of the same
-scans by the same model are the same objects.
+scans by the same model are the same objects. They are made in worker processes, which import
+this module: it knows nothing of torch.
 
 What a class is in the standard's list of codes is not known here: a segment bears its name, and
 the code that says least, "Tissue".
@@ -22,8 +23,7 @@ from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
-from maskwise.artefacts.model import SegmenterMetadata
-from maskwise.prediction.dicom.series import Series
+from maskwise.prediction.dicom.heading import Ids, ids_of
 from maskwise.scans.dicom_header import text_of
 
 MANUFACTURER = "Maskwise"
@@ -38,20 +38,24 @@ SEGMENTATION_SERIES, CAPTURE_SERIES = 1000, 2000
 class Author:
     """The model that outlined."""
 
-    metadata: SegmenterMetadata
+    name: str
+    """Of its encoder's file."""
+    version: str
+    """Of this project, that made it."""
     sha256: str
     """Of its file."""
-    colours: Sequence[str]
+    data_hash: str
+    """Of the images that it learnt from."""
+    classes: tuple[str, ...]
+    colours: tuple[str, ...]
     """Of its classes, "#rrggbb", over and over."""
+    window: tuple[float, float] | None
+    """Values that became black and white in training; None = each image has its own."""
 
     @property
     def serial_number(self) -> str:
         """Of the device, which the standard asks for: what the model learnt from."""
-        return self.metadata.encoder.data_hash[:LONGEST_LABEL] or "0"
-
-    @property
-    def version(self) -> str:
-        return self.metadata.encoder.version
+        return self.data_hash[:LONGEST_LABEL] or "0"
 
     def colour(self, number: int) -> tuple[int, int, int]:
         """Return red, green and blue of class ``number``, from 1."""
@@ -60,25 +64,26 @@ class Author:
         return red, green, blue
 
 
-def segmentation(series: Series, classes: NDArray[np.uint8], author: Author) -> bytes:
+def segmentation(
+    files: Sequence[pydicom.Dataset], classes: NDArray[np.uint8], author: Author
+) -> bytes:
     """Return a DICOM segmentation of a whole series, in its frame of reference.
 
     Args:
-        series: its slices in order.
+        files: the headers of its files, in order.
         classes: ``(N, h, w)``, the class of each pixel of each, 0 = none.
         author: the model.
     """
-    files = series.files
     first = files[0]
     content = hashlib.sha256(classes.tobytes()).hexdigest()
     made = hd.seg.Segmentation(
-        source_images=files,
+        source_images=list(files),
         pixel_array=classes,
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=_segments(author),
-        series_instance_uid=_uid("segmentations", first, author),
+        series_instance_uid=_uid("segmentations", ids_of(first), author),
         series_number=SEGMENTATION_SERIES + int(first.get("SeriesNumber") or 0),
-        sop_instance_uid=_uid("segmentation", first, author, content),
+        sop_instance_uid=_uid("segmentation", ids_of(first), author, content),
         instance_number=1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL,
@@ -92,16 +97,18 @@ def segmentation(series: Series, classes: NDArray[np.uint8], author: Author) -> 
     return _file(made)
 
 
-def capture(series: Series, place: int, pixels: NDArray[np.uint8], author: Author) -> bytes:
+def capture(
+    source: pydicom.Dataset, first: Ids, place: int, pixels: NDArray[np.uint8], author: Author
+) -> bytes:
     """Return one image of a series as a secondary capture.
 
     Args:
-        series: its slices in order.
-        place: of the image among them.
+        source: the header of its file.
+        first: of the first of the series' files.
+        place: of the image in the series.
         pixels: ``(h, w, 3)``, with the outlines drawn.
         author: the model.
     """
-    source = series.slices[place].file
     content = hashlib.sha256(pixels.tobytes()).hexdigest()
     made = hd.sc.SCImage(
         pixel_array=pixels,
@@ -109,9 +116,9 @@ def capture(series: Series, place: int, pixels: NDArray[np.uint8], author: Autho
         bits_allocated=8,
         coordinate_system="PATIENT",
         study_instance_uid=source.StudyInstanceUID,
-        series_instance_uid=_uid("captures", series.slices[0].file, author),
+        series_instance_uid=_uid("captures", first, author),
         series_number=CAPTURE_SERIES + int(source.get("SeriesNumber") or 0),
-        sop_instance_uid=_uid("capture", source, author, content, str(place)),
+        sop_instance_uid=_uid("capture", ids_of(source), author, content, str(place)),
         instance_number=place + 1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL,
@@ -135,11 +142,8 @@ def capture(series: Series, place: int, pixels: NDArray[np.uint8], author: Autho
 
 
 def _segments(author: Author) -> list["hd.seg.SegmentDescription"]:
-    encoder = author.metadata.encoder
     algorithm = hd.AlgorithmIdentificationSequence(
-        name=f"{MANUFACTURER} {encoder.source}.{encoder.recipe}.s{encoder.seed}"[
-            :LONGEST_LABEL
-        ],
+        name=f"{MANUFACTURER} {author.name}"[:LONGEST_LABEL],
         family=codes.cid7162.ArtificialIntelligence,
         version=author.version,
     )
@@ -153,7 +157,7 @@ def _segments(author: Author) -> list["hd.seg.SegmentDescription"]:
             algorithm_identification=algorithm,
             display_color=CIELabColor.from_rgb(*author.colour(number)),
         )
-        for number, name in enumerate(author.metadata.classes, start=1)
+        for number, name in enumerate(author.classes, start=1)
     ]
 
 
@@ -174,11 +178,10 @@ def _place(made: pydicom.Dataset, source: pydicom.Dataset) -> None:
     made.SourceImageSequence = [reference]
 
 
-def _uid(kind: str, source: pydicom.Dataset, author: Author, *content: str) -> str:
+def _uid(kind: str, source: Ids, author: Author, *content: str) -> str:
     """Return an id that follows from what the object is made of."""
-    series = str(source.SeriesInstanceUID), str(source.SOPInstanceUID)
     model = author.sha256, author.version
-    return str(generate_uid(entropy_srcs=[kind, *series, *model, *content]))
+    return str(generate_uid(entropy_srcs=[kind, *source, *model, *content]))
 
 
 def _file(made: pydicom.Dataset) -> bytes:

@@ -1,34 +1,24 @@
 """Which scans of a run are one DICOM series, and whether all of it is there."""
 
-import io
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 
 from maskwise.prediction.contracts import Scan
-from maskwise.scans.decode import sniff
-from maskwise.scans.dicom_file import begins_as_dicom
-from maskwise.scans.dicom_header import Header, place_of, text_of
-from maskwise.scans.guarded import quiet, refusing
-from maskwise.scans.pictures import MAX_PIXELS
-from maskwise.scans.raw import head_of, read_bytes
-from maskwise.scans.reasons import RejectedError
+from maskwise.prediction.dicom.heading import Asked, Heading, heading_of
+from maskwise.prediction.reading import AT_ONCE
 from maskwise.wording import count
+from maskwise.workers import Loss, Pool
 
 GAP = 1.5
 """Times the usual distance of neighbouring slices, beyond which one is missing."""
-NEEDED = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
-    "StudyDate", "StudyTime",
-)  # fmt: skip
-"""Elements that an object of the same study has, if only empty."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +27,10 @@ class Slice:
 
     row: int
     """Of the table."""
+    path: str
     frame: int
-    file: pydicom.Dataset
-    """Its header, without pixels."""
+    heading: Heading
+    """Of its file."""
     position: float
     """In mm along the slice's normal; NaN = the file does not say."""
 
@@ -53,9 +44,9 @@ class Series:
     """Why it is not whole, in words that name no file; "" where it is."""
 
     @property
-    def files(self) -> list[pydicom.Dataset]:
-        """Return the header of each file, once."""
-        return list({id(each.file): each.file for each in self.slices}.values())
+    def paths(self) -> tuple[str, ...]:
+        """Return each file, once."""
+        return tuple(dict.fromkeys(each.path for each in self.slices))
 
     @property
     def rows(self) -> list[int]:
@@ -67,6 +58,7 @@ def series_of(
     scans: Sequence[Scan],
     answered: NDArray[np.bool_],
     lost: NDArray[np.bool_],
+    pool: Pool,
 ) -> tuple[list[Series], dict[int, str]]:
     """Return the series that ``scans`` are of, and why a row is of none.
 
@@ -76,76 +68,75 @@ def series_of(
         answered: ``(N,)``, False where a scan was refused.
         lost: ``(N,)``, True where reading it took too long or ended its process. Such a file
             is not opened again; since it may be of any series in its folder, none is whole.
+        pool: whose processes read headers.
     """
-    unread = {scans[row].path: row for row in np.flatnonzero(lost)[::-1]}
-    folders = {str(PurePosixPath(path).parent): row for path, row in unread.items()}
-    headers: dict[str, pydicom.Dataset | str] = {}
-    groups: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
-    none: dict[int, str] = {}
+    unread = {scans[row].path: row for row in np.flatnonzero(lost)[::-1].tolist()}
+    none = {
+        row: f"its file could not be read, as row {unread[scan.path] + 1} says"
+        for row, scan in enumerate(scans)
+        if scan.path in unread
+    }
+    rows_of: dict[str, list[int]] = defaultdict(list)
     for row, scan in enumerate(scans):
-        if scan.path in unread:
-            none[row] = f"its file could not be read, as row {unread[scan.path] + 1} says"
+        if row not in none:
+            rows_of[scan.path].append(row)
+    groups: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
+    for (path, rows), heading in zip(
+        rows_of.items(), _headings(root, scans, rows_of, pool), strict=True
+    ):
+        if isinstance(heading, Heading):
+            groups[_key(heading, path)] += _slices(path, rows, scans, heading)
             continue
-        if scan.path not in headers:
-            headers[scan.path] = _header(root, scan.path)
-        file = headers[scan.path]
-        if isinstance(file, str):
-            none[row] = file
-            continue
-        groups[_key(file, scan)].append(_slice(row, scan, file))
+        if isinstance(heading, Loss):
+            unread[path] = rows[0]
+            heading = f"its header could not be read: {heading.detail}"
+        none.update(dict.fromkeys(rows, heading))
+    folders: dict[str, int] = {}
+    for path, row in sorted(unread.items(), key=lambda item: item[1]):
+        folders.setdefault(str(PurePosixPath(path).parent), row)
     found = [
         _beside_lost(_series(slices, answered), scans, folders) for slices in groups.values()
     ]
     return sorted(found, key=lambda each: min(each.rows)), none
 
 
-def _header(root: Path, path: str) -> pydicom.Dataset | str:
-    """Return the header of a file, or why it has none."""
-    try:
-        head = head_of(root, path)
-        if sniff(head) != "DICOM" and not begins_as_dicom(head):
-            return "the scan is no DICOM file"
-        data = read_bytes(root, path, MAX_PIXELS)
-        with refusing(path, "cannot be read as DICOM"), quiet("pydicom"):
-            file = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True, force=True)
-            for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-                if not text_of(file, keyword):
-                    return f"{keyword} is missing, by which an object would refer to the scan"
-            _frames(file)  # which is read again below
-            for keyword in NEEDED:
-                if keyword not in file:
-                    setattr(file, keyword, None)
-            return file
-    except RejectedError as error:
-        return f"the scan cannot be read ({error.reject.reason})"
+def _headings(
+    root: Path, scans: Sequence[Scan], rows_of: Mapping[str, list[int]], pool: Pool
+) -> Iterator[Heading | Loss | str]:
+    """Yield what each file says, why no object can be made of it, or how it was lost."""
+    asked = [
+        Asked(path, tuple(scans[row].frame for row in rows)) for path, rows in rows_of.items()
+    ]
+    chunks = (asked[start : start + AT_ONCE] for start in range(0, len(asked), AT_ONCE))
+    read: Iterable[list[Heading | Loss | str]] = pool.map(
+        partial(heading_of, root), chunks, _lost
+    )
+    return chain.from_iterable(read)
 
 
-def _frames(file: pydicom.Dataset) -> int:
-    return Header(file, "").whole("NumberOfFrames", 1) or 1
+def _lost(asked: Asked, loss: Loss) -> Heading | Loss | str:
+    del asked
+    return loss
 
 
-def _key(file: pydicom.Dataset, scan: Scan) -> tuple[str, ...]:
+def _key(heading: Heading, path: str) -> tuple[str, ...]:
     """Tell series apart; what has no place in a frame of reference is a series of its own."""
-    series = text_of(file, "SeriesInstanceUID")
-    return (series,) if _may_have_several(file) else (series, scan.path)
+    series = heading.ids.series
+    return (series,) if heading.several else (series, path)
 
 
-def _may_have_several(file: pydicom.Dataset) -> bool:
-    """Say whether other files may belong to a file's series."""
-    return _frames(file) == 1 and bool(text_of(file, "FrameOfReferenceUID"))
-
-
-def _slice(row: int, scan: Scan, file: pydicom.Dataset) -> Slice:
-    try:
-        position = place_of(Header(file, scan.path), scan.frame, _frames(file)).position
-    except RejectedError:
-        position = math.nan
-    return Slice(row, scan.frame, file, position)
+def _slices(
+    path: str, rows: Sequence[int], scans: Sequence[Scan], heading: Heading
+) -> list[Slice]:
+    return [
+        Slice(row, path, scans[row].frame, heading, position)
+        for row, position in zip(rows, heading.positions, strict=True)
+    ]
 
 
 def _series(slices: list[Slice], answered: NDArray[np.bool_]) -> Series:
     placed = all(math.isfinite(each.position) for each in slices)
-    if _frames(slices[0].file) > 1:
+    if slices[0].heading.frames > 1:
         slices = sorted(slices, key=lambda each: each.frame)
     elif placed:
         slices = sorted(slices, key=lambda each: each.position)
@@ -154,10 +145,9 @@ def _series(slices: list[Slice], answered: NDArray[np.bool_]) -> Series:
 
 def _beside_lost(series: Series, scans: Sequence[Scan], folders: Mapping[str, int]) -> Series:
     """Say of a series of several files that it may lack one, if one beside it was not read."""
-    first = series.slices[0].file
     beside = {str(PurePosixPath(scans[row].path).parent) for row in series.rows}
     rows = [folders[each] for each in beside if each in folders]
-    if series.missing or not rows or not _may_have_several(first):
+    if series.missing or not rows or not series.slices[0].heading.several:
         return series
     why = (
         "its series may be incomplete: a file of its folder could not be read, as "
@@ -170,22 +160,21 @@ def _missing(
     slices: Sequence[Slice], placed: bool, answered: NDArray[np.bool_]
 ) -> Iterator[str]:
     """Yield what keeps a series from being one whole object."""
-    first = slices[0].file
+    first = slices[0].heading
     refused = [each.row for each in slices if not answered[each.row]]
     if refused:
         yield (
             f"its series is incomplete: {count(len(refused), 'image')} of {len(slices)} "
             f"{'was' if len(refused) == 1 else 'were'} refused, as row {refused[0] + 1} says"
         )
-    frames = _frames(first)
-    if frames > 1:
-        yield from _missing_frames(first, frames, [each.frame for each in slices])
+    if first.frames > 1:
+        yield from _missing_frames(first, [each.frame for each in slices])
         return
     if len(slices) == 1:
         return
     if not placed:
         yield "slices of its series do not say where they lie (ImagePositionPatient)"
-    alike = {_plane(each.file) for each in slices}
+    alike = {each.heading.plane for each in slices}
     if len(alike) > 1:
         yield "its series has slices of different sizes, directions or frames of reference"
     positions = np.array([each.position for each in slices])
@@ -204,8 +193,9 @@ def _missing(
         )
 
 
-def _missing_frames(file: pydicom.Dataset, frames: int, given: Sequence[int]) -> Iterator[str]:
-    """Yield what keeps the ``given`` of so many ``frames`` from being the whole file."""
+def _missing_frames(heading: Heading, given: Sequence[int]) -> Iterator[str]:
+    """Yield what keeps the ``given`` of a file's frames from being the whole file."""
+    frames = heading.frames
     there = set(range(frames)).intersection(given)
     if len(there) < frames:
         yield (
@@ -215,20 +205,8 @@ def _missing_frames(file: pydicom.Dataset, frames: int, given: Sequence[int]) ->
     for frame, times in Counter(given).items():
         if times > 1:
             yield f"frame {frame} of its file was given more than once; name each frame once"
-    if "PerFrameFunctionalGroupsSequence" not in file:
+    if not heading.frames_are_placed:
         yield (
             "it is a clip whose frames have no place in the patient, which a segmentation of "
             "several frames needs"
         )
-
-
-def _plane(file: pydicom.Dataset) -> tuple[Any, ...]:
-    """Return what all slices of a series share; directions are often written with noise."""
-    header = Header(file, "")
-    try:
-        directions = header.numbers("ImageOrientationPatient", 6) or ()
-        spacing = header.numbers("PixelSpacing", 2) or ()
-    except RejectedError:
-        return (None,)
-    rounded = [round(number, 3) + 0.0 for number in (*directions, *spacing)]
-    return (file.Rows, file.Columns, text_of(file, "FrameOfReferenceUID"), *rounded)

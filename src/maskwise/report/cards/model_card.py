@@ -207,7 +207,8 @@ def _training(inputs: CardInputs, run: Run) -> str:
 
 
 def _origin(begun: Mapping[str, Any]) -> str:
-    name = without_paths(str(begun["name"]))
+    # The name of a file may be a person's, with a folder before it or without.
+    name = begun["name"] if begun.get("package") else f"a file, SHA-256 {begun['sha256'][:12]}…"
     licence = f", licence {begun['licence']}" if begun.get("licence") else ""
     return f"{name} ({without_paths(str(begun['origin']))}{licence})"
 

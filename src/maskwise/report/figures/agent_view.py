@@ -23,7 +23,7 @@ def draw(gallery: Gallery, moments: NDArray[np.int64], images: NDArray[np.int64]
     """Draw one column per moment; for each image a row of masks and, if there is one, of maps.
 
     ``moments`` and ``images`` are positions in the gallery's arrays. All tiles stand in one
-    panel, because a panel each would take seconds.
+    panel, because one panel each would take seconds.
     """
     lines = 2 if gallery.maps.size else 1
     width = len(moments) * (1 + _GAP) - _GAP

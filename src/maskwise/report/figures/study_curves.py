@@ -38,7 +38,7 @@ def draw(
     axes: tuple[str, str],
     guessing: float | None = None,
 ) -> Figure:
-    """Draw one panel a mode, one line a recipe, every point with its interval.
+    """Draw one panel per mode, one line per recipe, every point with its interval.
 
     Neighbours in the legend differ in dashes, and recipes that share a marker differ in dashes
     or filling, so that a grey copy can be read.

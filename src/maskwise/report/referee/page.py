@@ -95,7 +95,7 @@ def _making(known: Known) -> Section:
             Files(
                 [
                     ("report.html", "all recipes, data and methods"),
-                    ("referee.csv", "every figure of this page, one a row"),
+                    ("referee.csv", "every figure of this page, one per row"),
                     ("referee.json", "the same, with how each came about"),
                 ]
             ),

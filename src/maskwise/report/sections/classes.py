@@ -41,7 +41,7 @@ def _curves(facts: Facts, test: pd.DataFrame, where: str) -> list[Picture]:
             pictures.append(
                 as_svg(
                     roc.draw(test, name, facts.styles),
-                    f"ROC curves of {name} against the rest, one a recipe, {where}.",
+                    f"ROC curves of {name} against the rest, one per recipe, {where}.",
                     f"{name}: {count(n, 'test image')}.",
                 )
             )

@@ -85,7 +85,7 @@ def _curves(facts: Facts, test: pd.DataFrame, where: str) -> list[Picture]:
         pictures.append(
             as_svg(
                 roc.draw(told, name, facts.styles),
-                f"ROC curves of {name}, one a recipe, {where}.",
+                f"ROC curves of {name}, one per recipe, {where}.",
                 f"{name}: {count(n, 'test image')}.",
             )
         )

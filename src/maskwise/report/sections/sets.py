@@ -55,11 +55,12 @@ def _table(
     facts: Facts, recipe: str, figures: Mapping[str, Any], sets: Mapping[str, Any]
 ) -> Table:
     rows: list[Row] = []
-    for name, one in figures["answers"].items():
+    for one in figures["answers"]:
         enough = one["held_out"] >= sets["needed"]
         ends = interval(one.get("expected_low"), one.get("expected_high"), 2)
         held_out = f"{one['held_out']:,}" + ("" if enough else " (too few: always in the set)")
-        rows.append((Cell(name), held_out, f"{one['patients']:,}", measured(one, 2), ends))
+        answer = f"not {one['name']}" if one["absent"] else one["name"]
+        rows.append((Cell(answer), held_out, f"{one['patients']:,}", measured(one, 2), ends))
     person = _person(facts)
     head = ("answer", f"held-out {person}s", f"test {person}s", "coverage", "expected")
     title = (

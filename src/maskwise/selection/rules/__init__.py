@@ -1,4 +1,4 @@
-"""Which scans to label next: a file and a line each."""
+"""Which scans to label next: each is one file and one line."""
 
 from maskwise.selection.contracts import Rule
 from maskwise.selection.rules.k_centre import KCentre

@@ -20,6 +20,8 @@ NEIGHBOURS = 20
 """By whose mean distance a scan's typicality is told; half the cluster where it is smaller."""
 SMALL = 5
 """Clusters of so many or fewer are outliers, and passed over while there are larger ones."""
+DISTANCES_AT_ONCE = 2**22
+"""That are in memory: 32 MiB, however many scans a cluster has."""
 EXACT = 50
 """Up to so many clusters k-means sees all scans in every step, beyond it some of them."""
 
@@ -59,15 +61,23 @@ class Typicality:
         return Order(np.array(rows, np.int64), np.array(figures, np.float64))
 
 
-def typicality(vectors: Floats) -> Floats:
-    """Return the typicality of each of a cluster's ``(n, F)``, 0 of one that is alone."""
-    if len(vectors) < 2:
-        return np.zeros(len(vectors))
-    squares = np.maximum(2.0 - 2.0 * (vectors @ vectors.T), 0.0)
-    np.fill_diagonal(squares, np.inf)
-    neighbours = max(1, min(NEIGHBOURS, len(vectors) // 2))
-    nearest = np.sqrt(np.partition(squares, neighbours - 1, axis=1)[:, :neighbours])
-    typical: Floats = 1.0 / (nearest.mean(axis=1) + 1e-5)  # as the release has it
+def typicality(vectors: Floats, at_once: int = DISTANCES_AT_ONCE) -> Floats:
+    """Return the typicality of each of a cluster's ``(n, F)``, 0 of one that is alone.
+
+    So many distances are in memory at once, or those of one scan.
+    """
+    scans = len(vectors)
+    typical = np.zeros(scans)
+    if scans < 2:
+        return typical
+    neighbours = max(1, min(NEIGHBOURS, scans // 2))
+    step = max(1, at_once // scans)
+    for start in range(0, scans, step):
+        rows = np.arange(start, min(start + step, scans))
+        squares = np.maximum(2.0 - 2.0 * (vectors[rows] @ vectors.T), 0.0)
+        squares[rows - start, rows] = np.inf  # none is its own neighbour
+        nearest = np.sqrt(np.partition(squares, neighbours - 1, axis=1)[:, :neighbours])
+        typical[rows] = 1.0 / (nearest.mean(axis=1) + 1e-5)  # as the release has it
     return typical
 
 
