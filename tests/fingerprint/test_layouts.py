@@ -40,7 +40,7 @@ PUBLISHED: dict[str, tuple[Callable[[Path], object], int, int]] = {
     "medmnist": (medmnist.write, 12 + 4 + 6, 0),
     "mini_mias": (mini_mias.write, 12, 6),
 }
-"""Source -> what writes it in miniature, how many images that is, how many patients are told."""
+"""Source -> what writes it in miniature, how many images it has, how many patients are told."""
 
 
 def options(layout: Layout) -> dict[str, Any]:
