@@ -1,5 +1,6 @@
 """What several test folders share: the real images, and a copy of the project made tiny."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -67,6 +68,12 @@ def pytest_collection_modifyitems(
                 f"pytest {pytest.__version__} and pytest-xdist do not go together: the group "
                 f"of {item.nodeid} is lost; install what constraints.txt names"
             )
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage look no more at what stays until the end: modules, tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def _shares_a_fixture(item: pytest.Item) -> bool:

@@ -35,7 +35,11 @@ LIBRARIES = (
     "pydantic", "rich.console", "tqdm", "dynaconf", "flask", "click", "pathspec",
 )  # fmt: skip
 """No module of Kedro's, which looks for the project's settings where it is imported."""
-OF_DVC = ("dvc.cli.parser", "dvc.repo")
+OF_DVC = (
+    "dvc.cli.parser", "dvc.data_cloud", "dvc.dependency", "dvc.output", "dvc.repo.graph",
+    "dvc.repo.experiments.queue.celery", "dvc.repo.plots", "dvc.rwlock", "dvc.stage.cache",
+    "dulwich.worktree", "networkx", "psutil", "rich.status", "rich.table",
+)  # fmt: skip
 _DOOR = """#!{python} -IS
 import json, os, signal, socket, sys, time
 door = socket.socket(socket.AF_UNIX)
