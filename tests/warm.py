@@ -67,7 +67,7 @@ class Running:
         self, command: tuple[str, ...], folder: Path, environment: Mapping[str, str]
     ) -> None:
         self.returncode: int | None = None
-        self._server, self._pipes = _server(), tempfile.TemporaryDirectory()
+        self._server, self._pipes = _server("kedro"), tempfile.TemporaryDirectory()
         # What it prints is read when it has ended, what it logs as it comes.
         self._out, err = (os.path.join(self._pipes.name, name) for name in ("out", "err"))
         Path(self._out).touch()
@@ -120,7 +120,7 @@ def run(
     command: tuple[str, ...], folder: Path, environment: Mapping[str, str]
 ) -> tuple[int, str]:
     """Run ``kedro …`` in ``folder``; return its exit code and what it wrote to both streams."""
-    server = _server()
+    server = _server("kedro")
     with tempfile.NamedTemporaryFile() as both:
         _ask(server, (command, str(folder), dict(environment), both.name, both.name, False))
         _answer(server)  # its number
@@ -137,12 +137,10 @@ def doors(environment: Mapping[str, str]) -> dict[str, str]:
 
 @cache
 def _doors() -> Path:
-    """Make a folder of commands; what they ask for ends with the session, which they watch."""
-    _server()
+    """Make a folder of the commands."""
     folder = _folder()
-    command = [sys.executable, __file__, "dvc", str(folder / "dvc.socket")]
-    subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     for name in ("kedro", "dvc"):
+        _server(name)
         text = _DOOR.format(
             python=sys.executable, name=name, address=str(folder / f"{name}.socket")
         )
@@ -160,10 +158,10 @@ def _folder() -> Path:
 
 
 @cache
-def _server() -> "subprocess.Popen[bytes]":
+def _server(name: str) -> "subprocess.Popen[bytes]":
     """Start what forks; it ends with the session, which closes its end of the pipe."""
     pipe, environment = subprocess.PIPE, {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "kedro", str(_folder() / "kedro.socket")]
+    command = [sys.executable, __file__, name, str(_folder() / f"{name}.socket")]
     return subprocess.Popen(command, bufsize=0, env=environment, stdin=pipe, stdout=pipe)
 
 
