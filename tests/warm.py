@@ -224,7 +224,8 @@ def answer(caller: socket.socket) -> bool:
     text = caller.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
     child = os.fork()
     if not child:
-        become(*json.loads(text), streams, own_group=False)
+        command, folder, environment = json.loads(text)
+        become(command, folder, environment, streams, own_group=False)
         return True
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     with suppress(BrokenPipeError):  # the door was killed meanwhile
