@@ -51,12 +51,13 @@ docs: $(READY)
 wheel: $(READY)
 	$(BIN)/python .ci/wheel.py build/wheel
 
-# torch first and by its exact version, so that nothing else chooses a build of it.
+# torch first and by its exact version, so that nothing else chooses a build of it. Not compiled:
+# Python compiles what is imported when it first is, a small part of what would take minutes.
 $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Needed: CPython 3.11, 3.12 or \
 	3.13 with its modules venv and ensurepip. make PYTHON=path/to/python names one." >&2; exit 1; }
 	@echo "Installing into $(VENV), with `$(BIN)/python -V`: some 2.5 GB in all, which takes minutes. First torch:"
-	$(BIN)/python -m pip install -q --progress-bar on -c constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install -q --no-compile --progress-bar on -c constraints.txt torch==2.13.0
 	@echo "Then everything else, mostly without output, for some minutes more:"
-	$(BIN)/python -m pip install -q --use-pep517 -c constraints.txt -e .[pipeline,weights,develop]
+	$(BIN)/python -m pip install -q --no-compile --use-pep517 -c constraints.txt -e .[pipeline,weights,develop]
 	touch $(READY)

@@ -1,9 +1,10 @@
 """What several test folders share: the real images, and a copy of the project made tiny."""
 
+import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +48,44 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         )
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Refuse to go on where tests that share a project would be dealt to several workers.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None]:
+    """Deal tests that share something to one worker, so that no two workers make it.
 
-    They would pass, but each worker would make the project for itself.
+    They share what a mark `xdist_group` says, else their module's fixtures. Refuses to go on
+    where pytest-xdist loses the groups: tests would pass, each worker making all for itself.
     """
-    if not getattr(config.option, "loadgroup", False):
-        return
-    for item in items:
+    grouped = bool(getattr(config.option, "loadgroup", False))
+    for item in items if grouped else ():
+        if _shares_a_fixture(item) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    yield
+    for item in items if grouped else ():
         if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
             raise pytest.UsageError(
                 f"pytest {pytest.__version__} and pytest-xdist do not go together: the group "
                 f"of {item.nodeid} is lost; install what constraints.txt names"
             )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without the collector of garbage, a third of the time: what is made stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _shares_a_fixture(item: pytest.Item) -> bool:
+    """Say whether a test asks, itself or through others, for a fixture of its module's."""
+    known: Any = getattr(item, "_fixtureinfo", None)
+    fixtures = known.name2fixturedefs.values() if known else ()
+    return any(chosen[-1].scope == "module" for chosen in fixtures)
 
 
 @pytest.fixture(scope="session", autouse=True)

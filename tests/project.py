@@ -35,15 +35,17 @@ class Project:
     def run(self, *command: str, fails: bool = False, anew: bool = False) -> str:
         """Run a command of the environment; return what it wrote to both streams.
 
-        One of Kedro's finds all libraries imported, unless ``anew``.
+        Kedro and DVC find all libraries imported, unless ``anew``; so they do where a script
+        or DVC starts them.
         """
         if command[0] == "kedro" and not anew:
             code, written = warm.run(command, self.root, self.environment)
         else:
+            cold = anew or command[0] == "python"
             done = subprocess.run(
                 command,
                 cwd=self.root,
-                env=self.environment,
+                env=self.environment if cold else warm.doors(self.environment),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,

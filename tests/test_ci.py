@@ -161,3 +161,56 @@ def test_the_versions_that_ci_tries_are_those_that_may_install() -> None:
     assert jobs["versions"]["strategy"]["matrix"]["python"] == ["3.12", "3.13"]
     asked = 'OTHER_PYTHONS="3.12 3.13"'
     assert asked in (PROJECT / ".ci/run").read_text(encoding="utf-8")
+
+
+MAKE = """echo "make $*"
+case $1 in
+  wheel) touch "$BESIDE" ;;
+  docs) exit 3 ;;
+  test) echo "3 passed" ;;
+esac"""
+DVC = """echo "stage 1"
+for wait in $(seq 400); do [ -e "$BESIDE" ] && break; sleep 0.05; done
+[ -e "$BESIDE" ] || exit 1
+mkdir -p data/08_reporting/phantom && touch data/08_reporting/phantom/report.html
+echo "stage 2" """
+
+
+def test_all_steps_run_though_one_fails_and_the_log_has_each_whole_and_the_tests_last(
+    tmp_path: Path,
+) -> None:
+    project, commands = tmp_path / "project", tmp_path / "bin"
+    scripts = {commands / "make": MAKE, commands / "chromium": ""}
+    scripts[project / ".venv/bin/dvc"] = DVC
+    for path, script in scripts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        path.chmod(0o755)
+    (project / ".ci").mkdir()
+    shutil.copy(PROJECT / ".ci/run", project / ".ci/run")
+    (project / ".gitignore").write_text("/data\n", encoding="utf-8")
+    for arguments in (["init", "-q"], ["add", ".ci", ".gitignore"], ["commit", "-qm", "All"]):
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=project, check=True)
+    environment = {
+        **{key: value for key, value in os.environ.items() if key != "OTHER_PYTHONS"},
+        "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+        "BESIDE": str(tmp_path / "beside"),  # made by a later step, for which `dvc` waits
+    }
+    done = subprocess.run(
+        [project / ".ci/run"], env=environment, capture_output=True, text=True, check=False
+    )
+    log = re.sub(r"\d+ s\b", "n s", done.stdout)
+    assert done.returncode == 1
+    assert log.split("\n\n") == [
+        "\n== Chromium\n== Chromium: passed, n s",
+        "== install\nmake .venv/.installed\n== install: passed, n s",
+        "== make check\nmake check\n== make check: passed, n s",
+        "== make lineage\nmake lineage\n== make lineage: passed, n s",
+        "== make docs\nmake docs\n== make docs: FAILED, n s",
+        "== make wheel\nmake wheel\n== make wheel: passed, n s",
+        "== dvc repro from nothing\nstage 1\nstage 2\n"
+        "data/08_reporting/phantom/report.html\n== dvc repro from nothing: passed, n s",
+        "== make test\nmake test\n3 passed\n== make test: passed, n s",
+        "== all steps: n s (at most 1500 on 2 cores)\nFailed: make docs\n",
+    ]

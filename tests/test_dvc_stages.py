@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarni
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A tiny copy; its stages are listed, and one is run."""
+    """A copy whose stages are listed."""
     return copy_project(tmp_path_factory.mktemp("stages") / "project")
 
 
@@ -100,7 +100,17 @@ def test_evaluation_depends_on_the_lists_of_its_own_source(project: Project) -> 
         assert f"- experiment.{key}\n" not in text
 
 
-def test_its_stages_write_where_kedro_reads(project: Project) -> None:
+def test_its_stages_write_where_kedro_reads(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "small", ("phantom", "phantom_study"), ("scratch",))
+    project.edit(
+        "conf/base/experiment.yml",
+        experiment__recipes=["scratch"],
+        experiment__sources__phantom_study__recipes=["scratch"],
+    )
+    project.edit("conf/base/parameters_evaluate.yml", evaluate__primary={})
+    project.edit(
+        "conf/base/sources/parameters_phantom_study.yml", phantom_study__ingest__images=60
+    )
     project.run("python", "-m", "maskwise.dvc_stages", "phantom_study")
     file = "studies/phantom_study/dvc.yaml"
     project.run("dvc", "repro", "-q", f"{file}:ingest@phantom_study")

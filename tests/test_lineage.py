@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,8 @@ def test_a_checkpoint_is_of_all_the_code_that_pre_training_depends_on(graphs: Gr
     assert own == {path for path in code if "pipelines" not in path.parts}
 
 
-def reached(start: Path) -> set[Path]:
+@cache
+def reached(start: Path) -> frozenset[Path]:
     """Return the project's files that the imports of ``start`` lead to, glue left out."""
     seen, todo = {start}, [start]
     while todo:
@@ -252,10 +254,11 @@ def reached(start: Path) -> set[Path]:
             if path.parts[2] not in GLUE:
                 seen.add(path)
                 todo.append(path)
-    return seen
+    return frozenset(seen)
 
 
-def imported(path: Path) -> set[Path]:
+@cache
+def imported(path: Path) -> frozenset[Path]:
     """Return the files that ``path`` imports from by name, inside functions too."""
     names = set()
     for node in ast.walk(ast.parse((PROJECT / path).read_text(encoding="utf-8"))):
@@ -264,7 +267,7 @@ def imported(path: Path) -> set[Path]:
     modules = {Path("src", *name.split(".")) for name in names if name.startswith("maskwise")}
     files = {module.with_suffix(".py") for module in modules}
     files |= {module / "__init__.py" for module in modules}
-    return {file for file in files if (PROJECT / file).is_file()}
+    return frozenset(file for file in files if (PROJECT / file).is_file())
 
 
 def test_what_differs_from_run_to_run_is_hidden_from_dvc(graphs: Graphs) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from maskwise.config import choose
 from maskwise.errors import UserError
 from maskwise.fingerprint.contracts import Asked, Layout
 from maskwise.fingerprint.names import classes_in_names, mask_suffix, patients_in
@@ -14,27 +15,32 @@ from maskwise.fingerprint.recognise import recognise
 from maskwise.ingest.sources import SOURCES
 from sources import (
     busi,
+    cbis_ddsm,
     covid_ct,
     decathlon,
     dicom_folder,
     head_ct,
     image_folder,
+    inbreast,
     lgg,
     medmnist,
     mini_mias,
 )
 from sources.drawing import disc, save, save_mask, scan
 
-PUBLISHED: dict[str, Callable[[Path], object]] = {
-    "busi": busi.write,
-    "covid_ct": covid_ct.write,
-    "decathlon": decathlon.write,
-    "head_ct": head_ct.write,
-    "lgg": lgg.write,
-    "medmnist": medmnist.write,
-    "mini_mias": mini_mias.write,
-    "lidc_idri": dicom_folder.write,
+PUBLISHED: dict[str, tuple[Callable[[Path], object], int, int]] = {
+    "busi": (busi.write, 18, 0),
+    "cbis_ddsm": (cbis_ddsm.write, 20 - 4, 16 - 4),  # four have no mask that could be read
+    "covid_ct": (covid_ct.write, 16, 10),
+    "decathlon": (decathlon.write, 3, 3),
+    "head_ct": (head_ct.write, 12, 0),
+    "inbreast": (inbreast.write, 5, 3),
+    "lgg": (lgg.write, 11 + 5 + 4, 3),
+    "lidc_idri": (dicom_folder.write, 2 * 12, 0),  # headers name patients, and are read later
+    "medmnist": (medmnist.write, 12 + 4 + 6, 0),
+    "mini_mias": (mini_mias.write, 12, 6),
 }
+"""Source -> what writes it in miniature, how many images it has, how many patients are told."""
 
 
 def options(layout: Layout) -> dict[str, Any]:
@@ -72,15 +78,22 @@ def write_table(raw: Path, text: str, *names: str) -> Path:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_layout_is_read_by_its_own_source(name: str, tmp_path: Path) -> None:
-    PUBLISHED[name](tmp_path)
+    write, images, patients = PUBLISHED[name]
+    write(tmp_path)
     layout = recognise(tmp_path, Asked())
-    assert layout.source == name
-    assert len(layout.listing.images) > 0
+    found = layout.listing.images
+    assert (layout.source, len(found), found["patient"].nunique()) == (name, images, patients)
+    if layout.label is not None and layout.listing.mask_label is None:
+        assert found[f"label_{layout.label}"].nunique() > 1
+    # The options that are written into the file are those that it was read with.
+    written = choose(SOURCES, {"name": name, **options(layout)}, name)
+    assert written.listing(layout.raw).images["path"].tolist() == found["path"].tolist()
 
 
-def test_every_source_that_reads_files_is_recognised_by_one_of_its_own_ways() -> None:
-    by_what_lies_there = {"image_folder", "table", "dicom_folder", "medmnist"}
-    assert set(SOURCES) == by_what_lies_there | set(KNOWN_LAYOUTS) | {"phantom"}
+def test_every_source_that_reads_files_is_recognised_above_or_by_what_lies_there() -> None:
+    by_what_lies_there = {"image_folder", "table", "dicom_folder"}
+    assert set(KNOWN_LAYOUTS) | {"medmnist"} == set(PUBLISHED)
+    assert set(SOURCES) == by_what_lies_there | set(PUBLISHED) | {"phantom"}
 
 
 def test_a_folder_per_class_is_found_below_folders_that_hold_nothing_else(

@@ -21,7 +21,7 @@ from maskwise.pretrain.processes import ProcessesConfig, Seat
 from maskwise.pretrain.recipe import parse_recipe
 from maskwise.pretrain.replicate import PretrainRun
 from maskwise.pretrain.training import follow_replicate
-from pretrain.toys import make_run, make_setting
+from pretrain.toys import TOKENS, make_run, make_setting, small_tokens
 
 CONVOLUTIONS = {
     "name": "context_cnn",
@@ -29,7 +29,6 @@ CONVOLUTIONS = {
     "convolutions": [1, 1],
     "norm": "batch",
 }
-TOKENS = {"name": "vit"}
 UNEVEN = {"name": "a3c", "preset": "ahm", "ratio": 0.5}
 """Hides more cells of one image than of another, so that ranks hide unequally many."""
 EVEN = {"name": "random_cells"}
@@ -138,10 +137,11 @@ def run_of(
 
 def follow_all(folder: Path, seat: Seat) -> None:
     """Be the second process of all cases, one after the other."""
-    for name, block in CASES.items():
-        place = folder / str(side(block))
-        splits = pd.read_parquet(place / "splits.parquet")
-        follow_replicate(place / "store", splits, run_of(folder, name, TWO), seat)
+    with small_tokens():
+        for name, block in CASES.items():
+            place = folder / str(side(block))
+            splits = pd.read_parquet(place / "splits.parquet")
+            follow_replicate(place / "store", splits, run_of(folder, name, TWO), seat)
 
 
 def each(call: Callable[[str], Any]) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from maskwise import progress
 from maskwise.errors import UserError
 from maskwise.pretrain.checkpoint import Checkpoint, digest_of
 from maskwise.pretrain.replicate import pretraining
+from maskwise.workers import without_main
 from pretrain import killed
 from pretrain.toys import RANDOM_BOX, SIMCLR, make_run, make_store, pretrain
+from warm import LIBRARIES
 
 SOURCE = Path(maskwise.__file__).parents[1]
 DQN: dict[str, Any] = {**RANDOM_BOX, "policy": {"name": "dqn", "box": [2, 2]}}
@@ -51,7 +53,7 @@ LARS: dict[str, Any] = {**RANDOM_BOX, "optimisation": {"optimiser": {"name": "la
 LAMB: dict[str, Any] = {**RANDOM_BOX, "optimisation": {"optimiser": {"name": "lamb"}}}
 """Optimisers of another library."""
 
-# Each run is a process of its own; the server imports torch once for all of them.
+# Each run is a process of its own; the server imports libraries once for all of them.
 PROCESSES = multiprocessing.get_context("forkserver")
 
 
@@ -60,7 +62,7 @@ def server() -> Iterator[None]:
     """Give these tests a server of their own: that of reading workers is deaf to Ctrl-C."""
     running: Any = vars(forkserver)["_forkserver"]
     running._stop()
-    PROCESSES.set_forkserver_preload(["maskwise.pretrain.replicate"])
+    PROCESSES.set_forkserver_preload([*LIBRARIES, "maskwise.pretrain.replicate"])
     yield
     running._stop()
 
@@ -76,7 +78,8 @@ class Ended:
 def start(folder: Path, instant: str, block: dict[str, Any]) -> Ended:
     """Run the replicate; ``instant`` says when it is hit, if at all (see ``killed.py``)."""
     process = PROCESSES.Process(target=killed.run_replicate, args=(folder, instant, block))
-    process.start()
+    with without_main():
+        process.start()
     process.join()
     return Ended(process.exitcode, (folder / "stderr").read_text())
 

@@ -4,6 +4,7 @@ Both come from the registries, so that a new one is tested before it has a test 
 """
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -31,7 +32,16 @@ from maskwise.pretrain.policies.cells import hidden_cells
 from maskwise.pretrain.policies.none import NoneConfig
 from maskwise.pretrain.recipe import parse_recipe
 from maskwise.pretrain.replicate import Pretrained
-from pretrain.toys import SMALL, crashing, make_run, make_setting, make_store, pretrain
+from pretrain.toys import (
+    SMALL,
+    TOKENS,
+    crashing,
+    make_run,
+    make_setting,
+    make_store,
+    pretrain,
+    small_tokens,
+)
 
 GRID = (8, 8)
 NEEDED: dict[str, dict[str, Any]] = {
@@ -59,8 +69,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 SIDES = {"spark": 64, "mae": 64, "multiscale": 64}
 """Pixels of an image, where cells must hold a whole place of the encoder's stride of 8."""
-TOKENS = {"name": "vit"}
-"""The encoder of objectives that leave hidden tokens out."""
 
 
 def hides_unequally(policy: str) -> bool:
@@ -69,6 +77,7 @@ def hides_unequally(policy: str) -> bool:
 
 
 def encoder_for(objective: str) -> dict[str, Any]:
+    """Return one of tokens for objectives that leave hidden ones out."""
     return TOKENS if isinstance(OBJECTIVES[objective](), EqualCells) else SMALL
 
 
@@ -128,6 +137,12 @@ def check_area(masks: Tensor, config: PolicyConfig) -> None:
     else:
         # Of independent cells a mask's area varies by .5 / 8 at most.
         assert abs(float(areas.mean()) - share) < 4 * 0.5 / 8 / len(areas) ** 0.5
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_tokens() -> Iterator[None]:
+    with small_tokens():
+        yield
 
 
 @pytest.fixture(scope="module")

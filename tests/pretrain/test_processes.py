@@ -1,6 +1,7 @@
 """Several processes train as one does, and say it when one of them is lost."""
 
 import threading
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -20,11 +21,17 @@ from maskwise.pretrain.replicate import Pretrained, PretrainRun
 from maskwise.ranks import ALONE, Ranks, shared
 from pretrain import rank_toys
 from pretrain.rank_toys import CASES, TWO, each, follow_all, run_of, stored
-from pretrain.toys import RANDOM_BOX, make_run, make_store, pretrain
+from pretrain.toys import RANDOM_BOX, make_run, make_store, pretrain, small_tokens
 
 ONE = ProcessesConfig()
 REMEMBERING = "policy dqn"
 """A case with a replay memory."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_tokens() -> Iterator[None]:
+    with small_tokens():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,19 @@
 """Small stores and runs that the tests of pre-training share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from numpy.typing import NDArray
 
 from maskwise.artefacts.store import Laterality, Store, StoreHeader, open_store, writing_store
+from maskwise.encoders.vit import SIZES
 from maskwise.pretrain.contracts import Setting
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
 from maskwise.pretrain.replicate import Pretrained, PretrainRun, pretraining
@@ -17,6 +21,8 @@ from preparations import preparation
 
 SMALL = {"name": "context_cnn", "widths": [8, 8], "convolutions": [1, 1]}
 """An encoder that needs no time."""
+TOKENS = {"name": "vit", "depths": [1, 2]}
+"""A transformer that needs none, within ``small_tokens``."""
 RANDOM_BOX: dict[str, Any] = {
     "objective": {"name": "context_encoder"},
     "policy": {"name": "random_box", "box": [2, 2]},
@@ -27,6 +33,14 @@ SIMCLR: dict[str, Any] = {
     "policy": {"name": "none"},
     "encoder": SMALL,
 }
+
+
+@contextmanager
+def small_tokens() -> Iterator[None]:
+    """Let the smallest transformer have two blocks of 24 channels, not 5 million weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, "tiny", (24, 2, 3))
+        yield
 
 
 def make_setting(**changes: Any) -> Setting:

@@ -18,6 +18,8 @@ from maskwise.report.sections import data, labels, numbers
 from report.marked import marked_study
 from report.synthetic import plain
 
+pytestmark = pytest.mark.xdist_group("report")  # a page that takes seconds to draw
+
 
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:

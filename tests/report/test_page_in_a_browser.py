@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, Page
 from maskwise.report.inputs import Report, ReportInputs
 from report.synthetic import FRACTIONS, RECIPES, TITLES, plain
 
+pytestmark = pytest.mark.xdist_group("report")  # a page that takes seconds to draw
+
 WIDE, NARROW = (1400, 900), (360, 740)
 TABLES = """() => Object.fromEntries([...document.querySelectorAll("table")].map(table => [
     table.caption.textContent.trim(),

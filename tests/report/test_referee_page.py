@@ -25,6 +25,8 @@ from maskwise.report.referee.tripod import TRIPOD
 from maskwise.report.study_facts import KEYS, StudyFacts
 from report.synthetic import plain
 
+pytestmark = pytest.mark.xdist_group("report")  # a page that takes seconds to draw
+
 ASKED = Referee(
     recipe="dqn",
     mode="full",

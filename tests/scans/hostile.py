@@ -17,7 +17,6 @@ from maskwise.artefacts.rejects import write_rejects
 from maskwise.errors import UserError
 from maskwise.ingest.sources.image_folder import ImageFolderConfig
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
-from maskwise.prediction.stage import PredictConfig, predict
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.stage import preprocess
 
@@ -109,6 +108,9 @@ def _preprocess(folder: Path) -> None:
 
 def _predict(folder: Path) -> None:
     """Let the model in ``folder`` look at ``folder / "raw"``."""
+    # Here, because it brings torch, which the other stages need not wait for.
+    from maskwise.prediction.stage import PredictConfig, predict
+
     config = PredictConfig(seconds_per_file=SECONDS)
     found = predict(folder / "model.safetensors", folder / "raw", config)
     found.table.to_csv(folder / "predictions.csv", index=False)

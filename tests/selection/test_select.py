@@ -157,7 +157,9 @@ def typicality_at_once(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_typicality_by_blocks_is_that_of_all_distances_at_once_and_chooses_the_same(
     scans: int, at_once: int, seed: int
 ) -> None:
-    vectors = unit(np.random.default_rng(seed).normal(size=(scans, 6)).astype(np.float32))
+    vectors = of_length_one(
+        np.random.default_rng(seed).normal(size=(scans, 6)).astype(np.float32)
+    )
     expected = typicality_at_once(vectors)
     found = typicality(vectors, at_once)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
@@ -166,7 +168,7 @@ def test_typicality_by_blocks_is_that_of_all_distances_at_once_and_chooses_the_s
 
 
 def test_typicality_never_holds_the_distances_of_all_scans_at_once() -> None:
-    vectors = unit(np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32))
+    vectors = of_length_one(np.random.default_rng(0).normal(size=(2000, 4)).astype(np.float32))
     tracemalloc.start()
     try:
         typicality(vectors, at_once=2**14)

@@ -102,12 +102,14 @@ PUBLISHED: dict[str, _Published] = {
     "cbis_ddsm": _Published(
         "CBIS-DDSM, mammograms",
         r"(^|/)(mass|calc)_case_description_\w+_set\.csv\Z",
+        label="pathology",
         patients="the set's tables name them",
         preprocess={"laterality": "free"},
     ),
     "inbreast": _Published(
         "INbreast, mammograms",
         r"(^|/)INbreast\.csv\Z",
+        label="birads_malignant",
         patients="the set's table names them",
         preprocess={"laterality": "free"},
     ),
