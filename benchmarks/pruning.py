@@ -7,6 +7,10 @@ values and seeds give equal weights; so the second study takes its reports and s
 first one's training, up to where it gives a trial up. Aim: at most half of the epochs, the
 median over the studies.
 
+A study can be tuned, and so pruned, as far as its validation images can tell trials apart.
+With 36 of them the seeds of one trial differ as much as trials do, and no early look knows
+better. So as many validate here as train.
+
     python benchmarks/pruning.py [--studies 5] [--trials 12] [--seeds 2] [--epochs 9]
 """
 
@@ -16,6 +20,7 @@ import shutil
 import statistics
 import tempfile
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +34,10 @@ from maskwise.finetune.run import FinetuneConfig
 from maskwise.pretrain.recipe import PretrainConfig
 from maskwise.tune.config import TuneConfig
 from maskwise.tune.objective import Training
+from maskwise.tune.pruning import HyperbandConfig
 from maskwise.tune.space import Values, build_space
 from maskwise.tune.storage import open_study
-from maskwise.tune.trials import EPOCHS, Progress, Score, Trials
+from maskwise.tune.trials import EPOCHS, Figure, Progress, Score, Trials
 from turns import machine
 
 SPACE: dict[str, Any] = {
@@ -49,7 +55,14 @@ RECIPE: dict[str, Any] = {
     "encoder": {"name": "context_cnn", "widths": [8, 16, 32], "convolutions": [1, 1, 1]},
     "augmentation": {"horizontal_flip": False, "shift_px": 0},
 }
+PRUNER, FIRST = HyperbandConfig(), 0
+"""Whose decisions are made, of the first seed."""
 TO_THE_END = {"prune_epochs": {"name": "none"}, "prune_seeds": {"name": "none"}}
+
+
+def told(measured: float | None) -> float | None:
+    """Return what was measured when it was trained."""
+    return measured
 
 
 @dataclass
@@ -65,11 +78,17 @@ class Remembered:
         key = (*sorted(values.items()), seed)
         if key not in self.known:
             heard: list[tuple[float, float | None]] = []
-            score = self.train(values, seed, trial, lambda *one: heard.append(one))
+
+            def hear(share: float, figure: Figure) -> None:
+                report = math.floor(PRUNER.reports * share + 1e-9)
+                decides = seed == FIRST and report in PRUNER.decides
+                heard.append((share, figure() if decides else None))
+
+            score = self.train(values, seed, trial, hear)
             self.known[key] = heard, score
         heard, score = self.known[key]
-        for share, figure in heard:
-            progress(share, figure)
+        for share, measured in heard:
+            progress(share, partial(told, measured))
         return score
 
     def finished(self, trial: int) -> None:
@@ -92,7 +111,10 @@ def make_images(folder: Path, images: int, side: int) -> Training:
         (raw / path).parent.mkdir(parents=True, exist_ok=True)
         (raw / path).write_bytes(content)
     found = ingest(raw, source, IngestConfig(workers=1), "phantom")
-    block = {"height": side, "width": side, "modality": "ultrasound", "label": "diagnosis"}
+    block = {
+        "height": side, "width": side, "modality": "ultrasound", "label": "diagnosis",
+        "validation_share": 0.45, "test_share": 0.1,
+    }  # fmt: skip
     own = parse(SourcePreprocessConfig, block, "phantom.preprocess")
     prepared = preprocess(raw, found.manifest, own, PreprocessConfig(workers=1), "phantom")
     prepared.write_store(folder / "store")
@@ -149,7 +171,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=9)
-    parser.add_argument("--images", type=int, default=240)
+    parser.add_argument("--images", type=int, default=960)
     parser.add_argument("--side", type=int, default=32)
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp())

@@ -22,6 +22,7 @@ from maskwise.finetune.run import FinetuneConfig
 from maskwise.pretrain.recipe import PretrainConfig
 from maskwise.tune.config import ObjectiveConfig
 from maskwise.tune.objective import Training, without_test
+from maskwise.tune.trials import Figure
 from pretrain.toys import SIMCLR
 
 RATE = "recipe.optimisation.learning_rate"
@@ -126,17 +127,32 @@ def test_of_folds_each_seed_loses_its_own_test_fold(seed: int, tmp_path: Path) -
     )
 
 
-def test_every_epoch_is_told_with_the_share_of_the_steps_and_a_figure(
+def test_every_epoch_is_told_and_may_ask_for_the_score_that_the_trial_has_by_then(
     patches: tuple[Store, pd.DataFrame], tmp_path: Path
 ) -> None:
     told: list[tuple[float, float | None]] = []
-    train = training(*patches, tmp_path)
+    asked = training(*patches, tmp_path / "asked")
+    silent = training(*patches, tmp_path / "silent")
 
-    train({RATE: 0.001}, 0, 0, lambda share, figure: told.append((share, figure)))
+    score = asked({RATE: 0.001}, 0, 0, lambda share, figure: told.append((share, figure())))
 
     assert [share for share, _ in told] == sorted({share for share, _ in told})
-    assert told[-1][0] == 1
-    assert all(figure is not None and 0 <= figure <= 1 for _, figure in told)
+    assert told[-1] == (1, score.value)
+    assert len(told) > 1
+    # To look changes nothing of what is learnt.
+    assert silent({RATE: 0.001}, 0, 0, lambda share, figure: None) == score
+
+
+def test_where_a_score_takes_training_the_nearest_neighbours_are_asked(
+    patches: tuple[Store, pd.DataFrame], tmp_path: Path
+) -> None:
+    told: list[float | None] = []
+    train = training(*patches, tmp_path, objective=ObjectiveConfig(mode="full"))
+
+    train({RATE: 0.001}, 0, 0, lambda share, figure: told.append(figure()))
+
+    images = len(patches[1].query("split == 'validation'"))
+    assert all(each is not None and (each * images) % 1 == pytest.approx(0) for each in told)
 
 
 class KilledError(Exception):
@@ -150,7 +166,7 @@ def test_a_trial_that_is_tried_again_goes_on_from_its_checkpoint_to_the_same_sco
     whole = training(*patches, tmp_path / "a", pretrain=loop)({}, 0, 0, lambda *_: None)
     train, shares = training(*patches, tmp_path / "b", pretrain=loop), []
 
-    def dies(share: float, figure: float | None) -> None:
+    def dies(share: float, figure: Figure) -> None:
         if share > 0.8:
             raise KilledError
 

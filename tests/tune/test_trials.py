@@ -19,7 +19,7 @@ from maskwise.errors import UserError
 from maskwise.tune import trials
 from maskwise.tune.storage import reached, url_of
 from maskwise.tune.table import importances, trials_table
-from maskwise.tune.trials import Progress, Score
+from maskwise.tune.trials import Figure, Progress, Score
 from tune.toys import EPOCHS, RATE, Toy, config, open_toy, run, space
 
 QUICK: dict[str, Any] = {"trials": 4, "seeds": [0, 1]}
@@ -74,6 +74,27 @@ def test_hyperband_gives_up_bad_trials_early_and_keeps_the_best(folder: Path) ->
     assert spent < 0.75 * 16 * EPOCHS
     given_up = study.get_trials(states=(TrialState.PRUNED,))
     assert all("of 9 of seed 0" in trial.user_attrs["pruned_by"] for trial in given_up)
+
+
+def test_a_trial_is_measured_where_that_decides_and_of_the_first_seed_alone(
+    folder: Path,
+) -> None:
+    measured: list[tuple[int, float]] = []
+
+    class Counting(Toy):
+        def __call__(self, values: Any, seed: int, trial: int, progress: Progress) -> Score:
+            def heard(share: float, figure: Figure) -> None:
+                def counted() -> float | None:
+                    measured.append((seed, round(share * EPOCHS)))
+                    return figure()
+
+                progress(share, counted)
+
+            return super().__call__(values, seed, trial, heard)
+
+    run(folder, Counting(), trials=1, seeds=[3, 4])
+
+    assert measured == [(3, 2), (3, 6)]
 
 
 def test_wilcoxon_gives_up_after_the_fourth_seed_and_not_before(folder: Path) -> None:
@@ -275,7 +296,9 @@ def test_a_study_that_can_give_nothing_up_by_epochs_says_so_once(
 ) -> None:
     class Blind(Toy):
         def __call__(self, values: Any, seed: int, trial: int, progress: Progress) -> Score:
-            return super().__call__(values, seed, trial, lambda share, _: progress(share, None))
+            return super().__call__(
+                values, seed, trial, lambda share, _: progress(share, lambda: None)
+            )
 
     trials._say_never_looked_at.cache_clear()
     run(folder, Blind(), trials=3, seeds=[0])

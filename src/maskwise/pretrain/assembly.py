@@ -1,7 +1,7 @@
 """What a replicate is made of: its encoder, networks and batches, in whatever process."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,6 @@ from maskwise.pretrain.checkpoint import digest_of
 from maskwise.pretrain.contracts import Objective, Policy, Setting
 from maskwise.pretrain.histogram import histogram
 from maskwise.pretrain.recipe import Budget, PretrainConfig, Recipe
-from maskwise.pretrain.records import Report
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +49,9 @@ class PretrainRun:
     """Folder of the replicate's own, outside all outputs."""
     learnt: LearntPolicy | None = None
     """The agent whose map the recipe's policy asks for, where it asks for one."""
-    report: Report | None = None
-    """Is told each epoch's row of the history; what it raises ends the run."""
+    report: Callable[[Mapping[str, float], Encoder], None] | None = None
+    """Is told each epoch's row of the history, and shown the encoder, which it must leave as it
+    is; what it raises ends the run."""
 
     @property
     def replicate(self) -> str:

@@ -1,7 +1,7 @@
 """A replicate's training, on one process or on several, and a step of it made again."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from maskwise.artefacts.encoder import keep_decoder, write_encoder
 from maskwise.artefacts.gallery import Gallery
 from maskwise.artefacts.store import Store, open_store
 from maskwise.encoders.contract import Encoder
+from maskwise.encoders.metadata import EncoderMetadata
 from maskwise.pretrain.assembly import (
     PretrainRun,
     assemble,
@@ -39,6 +40,7 @@ from maskwise.pretrain.plan import Plan
 from maskwise.pretrain.policies.learnt import kept
 from maskwise.pretrain.processes import Seat, leading
 from maskwise.pretrain.recipe import check_machine
+from maskwise.pretrain.records import Report
 from maskwise.pretrain.together import follow
 from maskwise.pretrain.trackers import trackers
 from maskwise.ranks import ALONE
@@ -148,12 +150,25 @@ def _plan(
             )
             for step in run.budget.snapshots
         },
-        report=run.report,
+        report=_report(run, encoder, metadata_of(beginning, run)),
         pixels=_pixels(run),
         live=bool(config.trackers),
         finite_only=_finite_only(run, device),
         keep=partial(keep, origin=origin, folder=run.checkpoints),
     )
+
+
+def _report(run: PretrainRun, encoder: Encoder, metadata: EncoderMetadata) -> Report | None:
+    """Return what tells ``run.report`` a row, and shows it the encoder with its metadata."""
+    told = run.report
+    if told is None:
+        return None
+
+    def report(row: Mapping[str, float]) -> None:
+        encoder.metadata = metadata
+        told(row, encoder)
+
+    return report
 
 
 def _course(run: PretrainRun) -> Course:

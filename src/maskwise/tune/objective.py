@@ -1,9 +1,13 @@
 """A trial's score: pre-train, learn the task from some labels, look at validation images.
 
+While it is pre-trained, a pruner looks at the score that it would have by now, of modes that
+are solved and not trained by steps; of others at what nearest neighbours say.
+
 The test part is taken out of the splits, and its labels out of the index, before anything is
 trained: no trial can read it, whatever its recipe is.
 """
 
+import copy
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -17,6 +21,7 @@ from maskwise.artefacts.labels import label_columns
 from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store
 from maskwise.config import parse
+from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError, hint
 from maskwise.evaluate.arrangement import arrange
 from maskwise.evaluate.config import EvaluateConfig
@@ -66,7 +71,8 @@ class Training:
     finetune: FinetuneConfig
     evaluate: EvaluateConfig
     reports: int
-    """Times that features are looked at in pre-training; 0 = as ``pretrain.watches`` says."""
+    """Times that features are looked at in pre-training where a score takes training by steps;
+    0 = as ``pretrain.watches`` says."""
     folder: Path
     """Of the trials' checkpoints."""
 
@@ -74,10 +80,16 @@ class Training:
         parsed = parse_blocks(laid(values, self.base), "")
         store, splits = without_test(self.store, self.splits, seed)
         steps = parsed.recipe.timeline(parsed.budget.steps).steps
-        figure = watched_figure(parsed.tuning.task)
+        by_steps = self.objective.mode in parsed.tuning.task.trained
 
-        def report(row: Mapping[str, float]) -> None:
-            progress(row["step"] / steps, row.get(figure))
+        def report(row: Mapping[str, float], encoder: Encoder) -> None:
+            def figure() -> float | None:
+                if by_steps:  # training it would take longer than the epoch
+                    return row.get(watched_figure(parsed.tuning.task))
+                # A copy: what is trained is left where, and as, it is.
+                return score(copy.deepcopy(encoder).cpu()).value
+
+            progress(row["step"] / steps, figure)
 
         run = PretrainRun(
             recipe=parsed.recipe,
@@ -85,7 +97,9 @@ class Training:
             config=replace(
                 self.pretrain,
                 # The first look is after the first epoch, whatever its share of the steps.
-                watches=self.reports + 1 if self.reports else self.pretrain.watches,
+                watches=self.reports + 1
+                if by_steps and self.reports
+                else self.pretrain.watches,
                 gallery_moments=1,
             ),
             source=self.source,
@@ -102,12 +116,17 @@ class Training:
             recipe=self.recipe,
             seed=seed,
         )
+
+        def score(encoder: Encoder) -> Score:
+            found = finetune(encoder, store, splits, learnt)
+            return validation_score(
+                found.predictions, found.subsets, parsed.tuning.task, self.objective,
+                self.evaluate,
+            )  # fmt: skip
+
         with pretraining(store, splits, run) as result:
             result.encoder.metadata = result.metadata
-            found = finetune(result.encoder, store, splits, learnt)
-        return validation_score(
-            found.predictions, found.subsets, parsed.tuning.task, self.objective, self.evaluate
-        )
+            return score(result.encoder)
 
     def checkpoints(self, trial: int) -> Path:
         """Return the folder of a trial's own."""

@@ -20,6 +20,10 @@ class EpochPruner(Protocol):
     def reports(self) -> int:
         """In how many parts a seed's pre-training is reported; 0 = not at all."""
 
+    @property
+    def decides(self) -> tuple[int, ...]:
+        """After which of them a trial may be given up, in ascending order."""
+
     def build(self) -> "BasePruner | None":
         """Return it as Optuna has it; None = no trial is given up."""
 
@@ -38,7 +42,7 @@ class HyperbandConfig:
 
     reports: Annotated[int, Within(2, MOST_REPORTS)] = 9
     """Parts of a seed's pre-training after which it is looked at, evenly spread."""
-    least: Annotated[int, Within(1, MOST_REPORTS)] = 1
+    least: Annotated[int, Within(1, MOST_REPORTS)] = 2
     """Reports before the first decision."""
     reduction: Annotated[int, Within(2, 100)] = 3
     """Of so many trials one goes on to so many times as many reports."""
@@ -49,6 +53,13 @@ class HyperbandConfig:
                 f"least is {self.least}, but must be below reports ({self.reports}), or "
                 "nothing is ever decided"
             )
+
+    @property
+    def decides(self) -> tuple[int, ...]:
+        found = [self.least]
+        while found[-1] * self.reduction < self.reports:
+            found.append(found[-1] * self.reduction)
+        return tuple(found)
 
     def build(self) -> "BasePruner | None":
         from optuna.pruners import HyperbandPruner
@@ -86,6 +97,10 @@ class NeverConfig:
     @property
     def reports(self) -> int:
         return 0
+
+    @property
+    def decides(self) -> tuple[int, ...]:
+        return ()
 
     def build(self) -> "BasePruner | None":
         return None

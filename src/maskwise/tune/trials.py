@@ -40,9 +40,10 @@ EPOCHS, SEED_SCORES, METRIC, REFUSED, PRUNED_BY, BEGUN = (
 )
 """Attributes of a trial."""
 
-Progress = Callable[[float, float | None], None]
-"""Called after each epoch with the share of the steps that are done, and with the figure that a
-pruner looks at, where there is one."""
+Figure = Callable[[], float | None]
+"""Measures what a pruner looks at; None = it cannot be measured now."""
+Progress = Callable[[float, Figure], None]
+"""Called after each epoch with the share of the steps that are done."""
 
 
 class RefusedError(Exception):
@@ -242,24 +243,26 @@ class _Running:
         return sum(known[str(seed)] for seed in self.config.seeds) / len(self.config.seeds)
 
     def _progress(self, seed: int, by_epochs: bool) -> Progress:
-        reports = self.config.prune_epochs.reports
-        reported: set[int] = set()
+        pruner = self.config.prune_epochs
+        reports, due = pruner.reports, list(pruner.decides) if by_epochs else []
 
-        def progress(share: float, figure: float | None) -> None:
+        def progress(share: float, figure: Figure) -> None:
             self.epochs += 1
             report = math.floor(reports * share + 1e-9)
-            if not by_epochs or not report or report in reported:
+            # Measured where it decides, and nowhere else: it may take as long as an epoch.
+            # After the last report there is nothing left to save but scores.
+            if not due or not due[0] <= report < reports:
                 return
-            if figure is None:
-                if share >= 1 and not reported:
+            value = figure()
+            if value is None:
+                if due[-1] <= report:
                     _say_never_looked_at(self.trial.study.study_name)
                 return
-            reported.add(report)
-            self.trial.report(figure, report)
-            # After the last one there is nothing left to save but scores.
-            if report < reports and self.trial.should_prune():
+            due[:] = [later for later in due if later > report]
+            self.trial.report(value, report)
+            if self.trial.should_prune():
                 raise optuna.TrialPruned(
-                    f"at report {report} of {reports} of seed {seed}, at {figure:.3f}"
+                    f"at report {report} of {reports} of seed {seed}, at {value:.3f}"
                 )
 
         return progress
