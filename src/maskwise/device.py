@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-from maskwise.errors import UserError
+from maskwise.errors import HinderedError
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -14,11 +14,11 @@ def choose_device(wanted: Device = "auto", where: str = "device") -> torch.devic
     """Return the GPU if there is one and ``wanted`` allows it, else the CPU.
 
     Raises:
-        UserError: if a GPU is wanted and there is none; ``where`` names the option.
+        HinderedError: if a GPU is wanted and there is none; ``where`` names the option.
     """
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
-        raise UserError(f"{where}: this machine has no CUDA device; use auto or cpu")
+        raise HinderedError(f"{where}: this machine has no CUDA device; use auto or cpu")
     return torch.device("cuda" if there and wanted != "cpu" else "cpu")
 
 
@@ -29,11 +29,11 @@ def trains_in_half(wanted: Precision, device: str, where: str = "precision") -> 
     depend on the CPU's model.
 
     Raises:
-        UserError: if bfloat16 is wanted and would be emulated; ``where`` names the option.
+        HinderedError: if bfloat16 is wanted and would be emulated; ``where`` names the option.
     """
     fast = _has_bfloat16(device)
     if wanted == "bfloat16" and not fast:
-        raise UserError(
+        raise HinderedError(
             f"{where}: this {device} has no bfloat16 arithmetic and would emulate it, some 30 "
             "times slower than float32; use auto or float32"
         )

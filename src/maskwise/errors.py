@@ -21,7 +21,10 @@ class UserError(Exception):
 
 
 class HinderedError(UserError):
-    """What was asked for is right, but a full disk, say, or another run is in its way."""
+    """What was asked for is right, but the machine or another run is in its way.
+
+    A full disk, say, a device that is not there, or a process that was killed.
+    """
 
 
 class Terminated(KeyboardInterrupt):

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from maskwise.encoders.norm import VectorBatchNorm, check_shareable
-from maskwise.errors import UserError
+from maskwise.errors import HinderedError, UserError
 from maskwise.pretrain import training
 from maskwise.pretrain.processes import ProcessesConfig, join, leading
 from maskwise.pretrain.recipe import check_machine
@@ -81,7 +81,7 @@ def test_a_killed_process_is_named_and_another_machine_goes_on_to_the_same_weigh
     with monkeypatch.context() as patch:
         patch.setattr(training, "follow_replicate", rank_toys.follow_and_die)
         with pytest.raises(
-            UserError,
+            HinderedError,
             match=r"process 1 of 2 \(counted from 0\) was killed by SIGKILL, .* run the same",
         ):
             pretrain(*given, run)
@@ -101,7 +101,7 @@ def test_a_killed_process_is_named_and_another_machine_goes_on_to_the_same_weigh
 
 def test_a_process_that_never_comes_is_named_with_the_time_limit(tmp_path: Path) -> None:
     nodes = ProcessesConfig(nodes=3, address=f"127.0.0.1:{rank_toys.free_port()}", wait=0.3)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(HinderedError) as caught:
         pretrain(*make_store(tmp_path / "store"), _small(tmp_path, nodes))
     assert str(caught.value) == (
         "pretrain recipe seed 0: processes 1, 2 of 3 (counted from 0) did not come within "
@@ -121,7 +121,9 @@ def test_a_batch_that_has_no_equal_shares_is_refused(tmp_path: Path) -> None:
 def test_a_gpu_where_there_is_none_is_one_sentence(tmp_path: Path) -> None:
     run = _small(tmp_path, ProcessesConfig(devices=2))
     config = replace(run.config, device="cuda")
-    with pytest.raises(UserError, match=r"pretrain.device: this machine has no CUDA device"):
+    with pytest.raises(
+        HinderedError, match=r"pretrain.device: this machine has no CUDA device"
+    ):
         check_machine(config, run.budget, run.recipe, "toy")
 
 

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from kedro.config import OmegaConfigLoader
 from kedro.pipeline import Node, Pipeline
 from optuna import load_study
 
 from maskwise.checks import names_in_files
-from maskwise.errors import UserError
+from maskwise.errors import HinderedError, UserError
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.experiment import read_studies
 from maskwise.finetune.run import FinetuneConfig
@@ -118,6 +119,15 @@ def test_a_mode_that_the_task_lacks_is_refused(shipped: dict[str, Any], folder: 
     }
     with pytest.raises(UserError, match="knn is no mode of the task"):
         check({**shipped, "phantom": source}, folder, SPACE, objective={"mode": "knn"})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_finetune_asks_for_and_is_not_there_is_told_before_anything_is_trained(
+    shipped: dict[str, Any], folder: Path
+) -> None:
+    options = {**shipped["finetune"], "device": "cuda"}
+    with pytest.raises(HinderedError, match=r"^finetune\.device: .* no CUDA device"):
+        check({**shipped, "finetune": options}, folder, SPACE)
 
 
 def test_a_storage_that_cannot_be_reached_is_told_before_anything_runs(

@@ -21,6 +21,7 @@ __all__ = [
     "FinetuneConfig",
     "FinetuneRun",
     "Finetuned",
+    "check_device",
     "finetune",
     "parse_budget",
 ]
@@ -41,12 +42,12 @@ def finetune(
         UserError: if labels, classes or groups do not suffice, or the training diverges.
     """
     check_modes(run.budget.task, run.config, f"{run.source}.finetune.task")
-    _check_precision(run.config)
+    check_device(run.config)
     with torch_stream():
         return learner(run.budget.task)(encoder, store, splits, run)
 
 
-def _check_precision(config: FinetuneConfig) -> None:
-    """Raise ``UserError`` before features are extracted, if training cannot be as asked."""
+def check_device(config: FinetuneConfig) -> None:
+    """Raise ``HinderedError`` where this machine lacks the device or the precision."""
     device = choose_device(config.device, "finetune.device")
     trains_in_half(config.full.precision, device.type, "finetune.full.precision")

@@ -10,6 +10,7 @@ from kedro.pipeline import Pipeline
 from maskwise.config import overlaid
 from maskwise.errors import UserError, hint, refuse, shown
 from maskwise.finetune.run import check_modes
+from maskwise.finetune.stage import check_device
 from maskwise.pipelines import parsing
 from maskwise.replicates import Replicate, Study
 from maskwise.tune.objective import parse_blocks
@@ -98,6 +99,7 @@ def check(
         if name not in recipes
     ]
     refuse(unknown)
+    check_device(run.finetune)  # of pretrain's, as before any run of it
     _check_recipe(run, planned)
     probes, problems = list(run.space.probes()), []
     for _, values in probes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from maskwise.device import Device, Precision, choose_device, trains_in_half
-from maskwise.errors import UserError
+from maskwise.errors import HinderedError
 from maskwise.pretrain.processes import HERE, Seat
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ def device_of(device: Device, devices: int) -> str:
     """Return ``cpu`` or ``cuda``, of which this machine has ``devices``.
 
     Raises:
-        UserError: if it has not.
+        HinderedError: if it has not.
     """
     chosen = choose_device(device, "pretrain.device").type
     there = torch.cuda.device_count()
     if chosen == "cuda" and devices > there:
-        raise UserError(
+        raise HinderedError(
             f"pretrain.processes.devices: {devices}, but this machine has {there} CUDA "
             f"device{'s' * (there != 1)}; take at most so many, or pretrain.device: cpu"
         )
@@ -48,7 +48,7 @@ def build_fabric(
     Device and precision are chosen as ``maskwise.device`` says.
 
     Raises:
-        UserError: if this machine lacks what was asked for.
+        HinderedError: if this machine lacks what was asked for.
     """
     # It takes a second to import, and every run looks at its options, which stand here too.
     from lightning_fabric import Fabric

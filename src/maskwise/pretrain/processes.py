@@ -25,7 +25,7 @@ import torch.distributed
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from maskwise.bounds import Within
-from maskwise.errors import UserError, listed
+from maskwise.errors import HinderedError, UserError, listed
 from maskwise.pretrain.checkpoint import digest_of
 from maskwise.ranks import Ranks
 from maskwise.workers import deaf_to_interrupts, leave_with_parent, without_main
@@ -134,7 +134,8 @@ def leading(
         replicate: for messages.
 
     Raises:
-        UserError: if a process does not come, is lost, or fails, naming it.
+        HinderedError: if a process does not come, is lost, or fails, naming it.
+        UserError: that another process raised.
     """
     before = torch.get_num_threads()
     threads = max(1, before // config.devices)
@@ -259,15 +260,15 @@ class _Watch:
         self.start = f"pretrain {replicate}"
 
     def gather(self) -> None:
-        """Wait until all have come, or raise ``UserError``."""
+        """Wait until all have come; raises as ``leading`` does."""
         deadline = time.monotonic() + self.config.wait
         missing = set(range(1, self.config.number))
         while missing:
             missing = {rank for rank in missing if not self.store.check([_here(rank)])}
             if missing and (told := self._told()):
-                raise UserError(told)
+                raise told
             if missing and time.monotonic() > deadline:
-                raise UserError(self._late(sorted(missing)))
+                raise HinderedError(self._late(sorted(missing)))
             if missing:
                 self.children.look(LOOK)
 
@@ -292,23 +293,23 @@ class _Watch:
         while time.monotonic() < deadline:
             told = self._told()
             if told:
-                return UserError(told)
+                return told
             self.children.look(LOOK)
         if self.config.nodes > 1 and _of_connection(error):
-            return UserError(
+            return HinderedError(
                 f"{self.start}: the connection to a process on another machine was lost "
                 f"({str(error).splitlines()[0]}); the last checkpoint is kept: run the same "
                 "command again to go on from there"
             )
         return error
 
-    def _told(self) -> str | None:
+    def _told(self) -> UserError | None:
         """Say which process was lost, a killed one rather than one that missed it."""
         ended = self.children.ended()
         for rank, code in ended.items():
             if code < 0:
                 cause = "most often because memory ran out" if code == -9 else "from outside"
-                return (
+                return HinderedError(
                     f"{self.start}: process {rank} of {self.config.number} (counted from 0) "
                     f"was killed by {signal.Signals(-code).name}, {cause}; the last checkpoint "
                     "is kept: run the same command again to go on from there"
@@ -317,13 +318,17 @@ class _Watch:
             if self.store.check([_failed(rank)]):
                 kind, _, text = self.store.get(_failed(rank)).decode().partition(" ")
                 if kind == "user":
-                    return text
+                    return UserError(text)
+                if kind == "hindered":
+                    return HinderedError(text)
                 if kind == "failed":
-                    return f"{self.start}: process {rank} failed\n{text}"
+                    return HinderedError(f"{self.start}: process {rank} failed\n{text}")
         if ended and all(code > 0 for code in ended.values()):
             rank, code = next(iter(ended.items()))
             if not self.store.check([_failed(rank)]):
-                return f"{self.start}: process {rank} ended with exit code {code}"
+                return HinderedError(
+                    f"{self.start}: process {rank} ended with exit code {code}"
+                )
         return None
 
 
@@ -356,7 +361,7 @@ def _serve(host: str, port: int, rank: int) -> None:
 
 def _last_words(error: Exception) -> str:
     if isinstance(error, UserError):
-        return f"user {error}"
+        return f"{'hindered' if isinstance(error, HinderedError) else 'user'} {error}"
     if isinstance(error, RuntimeError) and _of_connection(error):
         return "lost"
     return f"failed {''.join(traceback.format_exception(error))}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from maskwise.bounds import BatchSize, Length, Side, Steps, Within
 from maskwise.config import Choice, parse
-from maskwise.device import Device, Precision
+from maskwise.device import Device, Precision, trains_in_half
 from maskwise.encoders import ENCODERS
 from maskwise.encoders.start import ChosenEncoder, StartConfig
 from maskwise.errors import UserError, hint, shown
@@ -145,7 +145,8 @@ class PretrainConfig:
 
 def check_machine(config: PretrainConfig, budget: Budget, recipe: Recipe, source: str) -> None:
     """Raise ``UserError`` where this machine lacks what training the recipe asks for."""
-    device_of(config.device, config.processes.devices)
+    device = device_of(config.device, config.processes.devices)
+    trains_in_half(config.precision, device, "pretrain.precision")
     check_trackers(config.trackers)
     parts = recipe.optimisation.accumulate
     config.processes.check(budget.batch_size, parts, f"{source}.pretrain.batch_size")
