@@ -1,5 +1,7 @@
 """Several processes train as one does, and say it when one of them is lost."""
 
+import pickle
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -11,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from maskwise.encoders.norm import VectorBatchNorm, check_shareable
 from maskwise.errors import HinderedError, UserError
-from maskwise.pretrain import training
+from maskwise.pretrain import processes, training
 from maskwise.pretrain.processes import ProcessesConfig, join, leading
 from maskwise.pretrain.recipe import check_machine
 from maskwise.pretrain.replicate import Pretrained, PretrainRun
@@ -108,6 +111,26 @@ def test_a_process_that_never_comes_is_named_with_the_time_limit(tmp_path: Path)
         f"0.3 s (pretrain.processes.wait); run `kedro join {nodes.address} --node N` on the "
         "machines 1, 2"
     )
+
+
+def test_processes_of_one_machine_meet_where_no_other_machine_reaches_them() -> None:
+    store = processes._opened(processes.HERE, 0, TWO)
+
+    socket.create_connection((processes.HERE, store.port)).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", store.port))
+
+
+def test_a_process_runs_no_work_but_that_which_it_was_started_for() -> None:
+    store, job = HashStore(), processes._Job("run", print, 2, 1, "gloo", 1, "code")
+    handed = pickle.dumps(job)
+    store.set("job", handed)  # type: ignore[arg-type] # takes bytes
+    assert processes._taken(store, 1, processes._hash(handed)) == job
+
+    other = pickle.dumps(replace(job, work=rank_toys.fail))
+    store.set("job", other)  # type: ignore[arg-type] # takes bytes
+    with pytest.raises(HinderedError, match="process 1 was started for other work"):
+        processes._taken(store, 1, processes._hash(handed))
 
 
 def test_a_batch_that_has_no_equal_shares_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ all of them their work through torch's ``TCPStore``. On further machines `kedro 
 them. Nothing but rank 0 talks to the terminal, to Kedro or to the disk.
 """
 
+import hashlib
 import pickle
 import signal
 import socket
@@ -22,7 +23,7 @@ from typing import Annotated
 
 import torch
 import torch.distributed
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 
 from maskwise.bounds import Within
 from maskwise.errors import HinderedError, UserError, listed
@@ -144,8 +145,9 @@ def leading(
     )
     host, port = (HERE, 0) if config.address is None else split(config.address)
     store = _opened(host, port, config)
-    store.set("job", pickle.dumps(job))  # type: ignore[arg-type] # takes bytes
-    children = _Children(host, store.port, range(1, config.devices))
+    handed = pickle.dumps(job)
+    store.set("job", handed)  # type: ignore[arg-type] # takes bytes
+    children = _Children(host, store.port, range(1, config.devices), _hash(handed))
     seat = Seat(Ranks(0, config.number), config.devices)
     watch = _Watch(store, children, config, replicate)
     try:
@@ -177,43 +179,45 @@ def join(address: str, node: int, seconds: float, most: int | None = None) -> in
     done: set[str] = set()
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and len(done) != most:
-        job = _offered(host, port)
-        if job is None or job.name in done:
+        offered = _offered(host, port)
+        if offered is None or offered[0].name in done:
             time.sleep(LOOK)
             continue
+        job, digest = offered
         if not 0 < node < job.nodes:
             raise UserError(
                 f"join: node {node}, but the run at {address} has the machines 0 to "
                 f"{job.nodes - 1} (pretrain.processes.nodes), of which it is 0 itself"
             )
         first = node * job.devices
-        children = _Children(host, port, range(first, first + job.devices))
+        children = _Children(host, port, range(first, first + job.devices), digest)
         children.wait()
         done.add(job.name)
         deadline = time.monotonic() + seconds
     return len(done)
 
 
-def _offered(host: str, port: int) -> _Job | None:
-    """Return what the run that listens there hands out, if one does."""
+def _offered(host: str, port: int) -> tuple[_Job, str] | None:
+    """Return what the run that listens there hands out, if one does, and its hash."""
     try:
         # torch's own client writes pages about an address where nobody listens yet.
         socket.create_connection((host, port), timeout=LAST_WORDS).close()
         store = TCPStore(host, port, None, False, timedelta(seconds=LAST_WORDS))
-        job: _Job = pickle.loads(store.get("job"))  # of our own run
+        handed = store.get("job")
     except (OSError, RuntimeError):  # torch's errors of connections are the latter
         return None
-    return job
+    return pickle.loads(handed), _hash(handed)  # of our own run
 
 
 class _Children:
     """The processes that this one started."""
 
-    def __init__(self, host: str, port: int, ranks: Sequence[int]) -> None:
+    def __init__(self, host: str, port: int, ranks: Sequence[int], job: str) -> None:
+        """Start the ``ranks``, which take a job of the hash ``job`` and no other."""
         # Spawned: a child forked after a backward pass hangs in torch's threads.
         context = get_context("spawn")
         self.by_rank = {
-            rank: context.Process(target=_serve, args=(host, port, rank), daemon=True)
+            rank: context.Process(target=_serve, args=(host, port, rank, job), daemon=True)
             for rank in ranks
         }
         # Whoever stops the run tells its whole group; the others leave that to rank 0.
@@ -332,14 +336,14 @@ class _Watch:
         return None
 
 
-def _serve(host: str, port: int, rank: int) -> None:
-    """Do what rank 0 hands out; the whole life of another rank."""
+def _serve(host: str, port: int, rank: int, expected: str) -> None:
+    """Do the job of the hash ``expected``; the whole life of another rank."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=leave_with_parent, daemon=True).start()
     store = TCPStore(host, port, None, False, ANSWER)
-    job: _Job = pickle.loads(store.get("job"))  # of our own run
     try:
+        job = _taken(store, rank, expected)
         if job.code != digest_of():
             raise UserError(
                 f"process {rank} runs another version of Maskwise or torch than process 0; "
@@ -374,8 +378,16 @@ def _of_connection(error: RuntimeError) -> bool:
 
 
 def _opened(host: str, port: int, config: ProcessesConfig) -> TCPStore:
+    listener = None
+    if config.address is None:
+        # Left to itself torch listens on every network that the machine is in.
+        with socket.socket() as own:
+            own.bind((host, port))
+            port, listener = own.getsockname()[1], own.detach()
     try:
-        return TCPStore(host, port, None, True, ANSWER, wait_for_workers=False)
+        return TCPStore(
+            host, port, None, True, ANSWER, wait_for_workers=False, master_listen_fd=listener
+        )
     except RuntimeError as error:
         raise UserError(
             f"pretrain.processes.address: {config.address}: this machine cannot listen there "
@@ -387,6 +399,25 @@ def _join_group(store: TCPStore, ranks: Ranks, backend: str) -> None:
     torch.distributed.init_process_group(
         backend, store=store, rank=ranks.rank, world_size=ranks.number, timeout=ANSWER
     )
+
+
+def _taken(store: Store, rank: int, expected: str) -> _Job:
+    """Return what rank 0 handed out, if its hash is as the parent said.
+
+    Whoever reaches the port may write there, and what is unpickled may be made to run.
+    """
+    handed = store.get("job")
+    if _hash(handed) != expected:
+        raise HinderedError(
+            f"process {rank} was started for other work than stands in the store of the run; "
+            "look at who else reaches it"
+        )
+    job: _Job = pickle.loads(handed)
+    return job
+
+
+def _hash(handed: bytes) -> str:
+    return hashlib.sha256(handed).hexdigest()
 
 
 def _here(rank: int) -> str:
