@@ -114,7 +114,7 @@ def test_a_process_that_never_comes_is_named_with_the_time_limit(tmp_path: Path)
 
 
 def test_processes_of_one_machine_meet_where_no_other_machine_reaches_them() -> None:
-    store = processes._opened(processes.HERE, 0, TWO)
+    store = processes._opened(processes.HERE, TWO)
 
     socket.create_connection((processes.HERE, store.port)).close()
     with pytest.raises(ConnectionRefusedError):
@@ -122,7 +122,7 @@ def test_processes_of_one_machine_meet_where_no_other_machine_reaches_them() -> 
 
 
 def test_a_process_runs_no_work_but_that_which_it_was_started_for() -> None:
-    store, job = HashStore(), processes._Job("run", print, 2, 1, "gloo", 1, "code")
+    store, job = HashStore(), processes._Job("run", print, 2, 1, "gloo", 1, "code", TWO.limit)
     handed = pickle.dumps(job)
     store.set("job", handed)  # type: ignore[arg-type] # takes bytes
     assert processes._taken(store, 1, processes._hash(handed)) == job
@@ -131,6 +131,38 @@ def test_a_process_runs_no_work_but_that_which_it_was_started_for() -> None:
     store.set("job", other)  # type: ignore[arg-type] # takes bytes
     with pytest.raises(HinderedError, match="process 1 was started for other work"):
         processes._taken(store, 1, processes._hash(handed))
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1"])
+def test_an_address_that_is_not_this_machines_is_told_within_the_time_limit(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LAST_WORDS", 0.2)
+    address = f"{host}:{rank_toys.free_port()}"
+    nodes = ProcessesConfig(nodes=2, address=address, wait=0.2)
+    with (
+        pytest.raises(HinderedError, match=rf"address: {address}: leads to no port of this"),
+        leading(nodes, "gloo", print, "toy"),
+    ):
+        pass
+
+
+def test_a_process_that_came_and_is_lost_before_the_others_meet_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "LAST_WORDS", 0.2)
+    monkeypatch.setattr(processes._Watch, "gather", lambda self: None)
+    monkeypatch.setattr(processes._Children, "__init__", _none_of_them)
+    monkeypatch.setattr(processes._Children, "ended", lambda self: {1: -9})
+    with (
+        pytest.raises(HinderedError, match=r"process 1 of 2 .* was killed by SIGKILL"),
+        leading(ProcessesConfig(devices=2, wait=0.2), "gloo", print, "toy"),
+    ):
+        pass
+
+
+def _none_of_them(self: processes._Children, *_: object) -> None:
+    self.by_rank = {}
 
 
 def test_a_batch_that_has_no_equal_shares_is_refused(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from typing import Annotated
 import torch
 import torch.distributed
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from maskwise.bounds import Within
 from maskwise.errors import HinderedError, UserError, listed
@@ -66,6 +67,11 @@ class ProcessesConfig:
     def number(self) -> int:
         """Of processes on all machines."""
         return self.devices * self.nodes
+
+    @property
+    def limit(self) -> timedelta:
+        """Within which whoever is there answers: ``wait``, but neither a moment nor hours."""
+        return min(ANSWER, timedelta(seconds=max(self.wait, LAST_WORDS)))
 
     def check(self, batch_size: int, parts: int, where: str) -> None:
         """Raise ``UserError`` unless each part of a batch can be shared out evenly."""
@@ -120,6 +126,8 @@ class _Job:
     backend: str
     threads: int
     code: str
+    limit: timedelta
+    """To join the others."""
 
 
 @contextmanager
@@ -141,10 +149,17 @@ def leading(
     before = torch.get_num_threads()
     threads = max(1, before // config.devices)
     job = _Job(
-        uuid.uuid4().hex, work, config.devices, config.nodes, backend, threads, digest_of()
+        name=uuid.uuid4().hex,
+        work=work,
+        devices=config.devices,
+        nodes=config.nodes,
+        backend=backend,
+        threads=threads,
+        code=digest_of(),
+        limit=config.limit,
     )
-    host, port = (HERE, 0) if config.address is None else split(config.address)
-    store = _opened(host, port, config)
+    host = HERE if config.address is None else split(config.address)[0]
+    store = _opened(host, config)
     handed = pickle.dumps(job)
     store.set("job", handed)  # type: ignore[arg-type] # takes bytes
     children = _Children(host, store.port, range(1, config.devices), _hash(handed))
@@ -153,8 +168,8 @@ def leading(
     try:
         watch.gather()
         torch.set_num_threads(threads)
-        _join_group(store, seat.ranks, backend)
         try:
+            _join_group(store, seat.ranks, backend, config.limit)
             yield seat
         except RuntimeError as error:
             raise watch.explained(error) from error
@@ -350,11 +365,11 @@ def _serve(host: str, port: int, rank: int, expected: str) -> None:
                 "install the same on all machines"
             )
         torch.set_num_threads(job.threads)
-        store.set(_here(rank), "")
         seat = Seat(Ranks(rank, job.devices * job.nodes), job.devices)
         if job.backend == "nccl":
             torch.cuda.set_device(seat.local)
-        _join_group(store, seat.ranks, job.backend)
+        store.set(_here(rank), "")
+        _join_group(store, seat.ranks, job.backend, job.limit)
         job.work(seat)
         torch.distributed.destroy_process_group()
     except Exception as error:  # whatever it is, the first process ends the run with it
@@ -377,28 +392,59 @@ def _of_connection(error: RuntimeError) -> bool:
     return of_torch or "gloo" in str(error) or "onnection" in str(error)
 
 
-def _opened(host: str, port: int, config: ProcessesConfig) -> TCPStore:
-    listener = None
-    if config.address is None:
-        # Left to itself torch listens on every network that the machine is in.
-        with socket.socket() as own:
-            own.bind((host, port))
-            port, listener = own.getsockname()[1], own.detach()
-    try:
-        return TCPStore(
-            host, port, None, True, ANSWER, wait_for_workers=False, master_listen_fd=listener
-        )
-    except RuntimeError as error:
-        raise UserError(
-            f"pretrain.processes.address: {config.address}: this machine cannot listen there "
-            f"({str(error).splitlines()[0]}); take a free port of the first machine"
-        ) from None
-
-
-def _join_group(store: TCPStore, ranks: Ranks, backend: str) -> None:
-    torch.distributed.init_process_group(
-        backend, store=store, rank=ranks.rank, world_size=ranks.number, timeout=ANSWER
+def _opened(host: str, config: ProcessesConfig) -> TCPStore:
+    # Left to itself torch listens on every network that the machine is in.
+    own = config.address is None
+    listener = socket.create_server((HERE, 0)) if own else _listener(config)
+    port = int(listener.getsockname()[1])
+    handle = listener.detach()
+    store = TCPStore(
+        host, port, None, True, config.limit, wait_for_workers=False, master_listen_fd=handle
     )
+    store.set_timeout(ANSWER)
+    return store
+
+
+def _listener(config: ProcessesConfig) -> socket.socket:
+    """Return what listens at the address, by which this machine has reached itself.
+
+    torch tries for its whole time limit to reach a wrong address, and writes pages about it.
+
+    Raises:
+        HinderedError: if it cannot listen, or the address is unknown or another machine's.
+    """
+    host, port = split(str(config.address))
+    where = f"pretrain.processes.address: {config.address}"
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    try:
+        listener = socket.create_server(("", port), family=family, dualstack_ipv6=both)
+    except OSError as error:
+        raise HinderedError(
+            f"{where}: this machine cannot listen there ({error.strerror}); take a free port "
+            "of the first machine"
+        ) from None
+    seconds = config.limit.total_seconds()
+    listener.settimeout(seconds)
+    try:
+        with socket.create_connection((host, port), seconds):
+            listener.accept()[0].close()
+    except OSError as error:
+        listener.close()
+        raise HinderedError(
+            f"{where}: leads to no port of this machine ({error.strerror or error}); name the "
+            "machine on which `kedro run` is started, as the others know it"
+        ) from None
+    return listener
+
+
+def _join_group(store: TCPStore, ranks: Ranks, backend: str, limit: timedelta) -> None:
+    torch.distributed.init_process_group(
+        backend, store=store, rank=ranks.rank, world_size=ranks.number, timeout=limit
+    )
+    # They are all there: from here on each may have to wait for another's work.
+    _set_pg_timeout(ANSWER)
+    store.set_timeout(ANSWER)
 
 
 def _taken(store: Store, rank: int, expected: str) -> _Job:
