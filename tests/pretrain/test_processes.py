@@ -161,6 +161,24 @@ def test_a_process_that_came_and_is_lost_before_the_others_meet_it_is_named(
         pass
 
 
+def test_ctrl_c_on_a_machine_that_is_lent_ends_its_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    killed: list[bool] = []
+    job = processes._Job("run", print, 1, 2, "gloo", 1, "code", TWO.limit)
+    monkeypatch.setattr(processes, "_offered", lambda *_: (job, ""))
+    monkeypatch.setattr(processes._Children, "__init__", _none_of_them)
+    monkeypatch.setattr(processes._Children, "wait", interrupted)
+    monkeypatch.setattr(processes._Children, "kill", lambda self: killed.append(True))
+
+    with pytest.raises(KeyboardInterrupt):
+        join("127.0.0.1:1", 1, 60.0)
+    assert killed == [True]
+
+
 def _none_of_them(self: processes._Children, *_: object) -> None:
     self.by_rank = {}
 

@@ -206,7 +206,10 @@ def join(address: str, node: int, seconds: float, most: int | None = None) -> in
             )
         first = node * job.devices
         children = _Children(host, port, range(first, first + job.devices), digest)
-        children.wait()
+        try:
+            children.wait()
+        finally:
+            children.kill()  # where Ctrl-C, which they never hear of, ended the wait
         done.add(job.name)
         deadline = time.monotonic() + seconds
     return len(done)
