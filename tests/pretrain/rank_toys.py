@@ -170,6 +170,10 @@ def follow_and_die(path: Path, splits: pd.DataFrame, run: PretrainRun, seat: Sea
     follow_replicate(path, splits, run, seat)
 
 
+def fail(seat: Seat) -> None:
+    raise ValueError(f"rank {seat.ranks.rank} is of no use")
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
+from maskwise import join_command
 from maskwise.encoders.norm import VectorBatchNorm, check_shareable
 from maskwise.errors import HinderedError, UserError
 from maskwise.pretrain import processes, training
@@ -177,6 +179,42 @@ def test_ctrl_c_on_a_machine_that_is_lent_ends_its_processes(
     with pytest.raises(KeyboardInterrupt):
         join("127.0.0.1:1", 1, 60.0)
     assert killed == [True]
+
+
+def test_the_command_fails_where_its_processes_failed_and_the_run_says_why() -> None:
+    address = f"127.0.0.1:{rank_toys.free_port()}"
+    told: list[str] = []
+
+    def lead() -> None:
+        nodes = ProcessesConfig(nodes=2, address=address, wait=120.0)
+        try:
+            with leading(nodes, "gloo", rank_toys.fail, "toy"):
+                torch.distributed.barrier()
+        except HinderedError as error:
+            told.append(str(error))
+
+    run = threading.Thread(target=lead)
+    run.start()
+    options = [address, "--node", "1", "--trainings", "1"]
+    ended = CliRunner().invoke(join_command.join, options, obj=object())
+    run.join()
+
+    assert ended.exit_code == 1
+    assert "of 1 training at" in ended.output
+    assert "1 failed on this machine (process 1 failed)" in ended.output
+    assert "process 1 failed" in told[0]
+    assert "ValueError: rank 1 is of no use" in told[0]
+
+
+def test_a_machine_of_another_version_is_refused_before_it_reads_any_work() -> None:
+    address = f"127.0.0.1:{rank_toys.free_port()}"
+    store = processes._opened("127.0.0.1", ProcessesConfig(nodes=2, address=address))
+    store.set("code", "another")
+    store.set("job", "no pickle")
+
+    with pytest.raises(UserError, match=r"join: the run at .* is of another version of Mask"):
+        join(address, 1, 60.0)
+    assert store.get(processes._failed(1)).startswith(b"hindered machine 1 runs another")
 
 
 def _none_of_them(self: processes._Children, *_: object) -> None:

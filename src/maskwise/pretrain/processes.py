@@ -30,6 +30,7 @@ from maskwise.bounds import Within
 from maskwise.errors import HinderedError, UserError, listed
 from maskwise.pretrain.checkpoint import digest_of
 from maskwise.ranks import Ranks
+from maskwise.wording import count
 from maskwise.workers import deaf_to_interrupts, leave_with_parent, without_main
 
 ANSWER = timedelta(minutes=30)
@@ -38,6 +39,8 @@ LOOK = 0.2
 """Seconds between two looks at who has come."""
 LAST_WORDS = 5.0
 """Seconds in which a lost process is seen to have ended, and says why."""
+LOST = 75
+"""Exit code of a process that lost the others, and so did not fail itself (EX_TEMPFAIL)."""
 HERE = "127.0.0.1"
 
 
@@ -111,6 +114,8 @@ class Seat:
         return self.ranks.rank // self.devices
 
 
+_SAME = "install the same on all machines"
+
 Work = Callable[[Seat], None]
 """What a rank but 0 does; picklable."""
 
@@ -161,6 +166,7 @@ def leading(
     host = HERE if config.address is None else split(config.address)[0]
     store = _opened(host, config)
     handed = pickle.dumps(job)
+    store.set("code", job.code)
     store.set("job", handed)  # type: ignore[arg-type] # takes bytes
     children = _Children(host, store.port, range(1, config.devices), _hash(handed))
     seat = Seat(Ranks(0, config.number), config.devices)
@@ -188,13 +194,15 @@ def join(address: str, node: int, seconds: float, most: int | None = None) -> in
     ``seconds``.
 
     Raises:
-        UserError: if the run has no such machine, or its work failed here.
+        UserError: if the run has no such machine or another version, or, at the end, if the
+            work of one failed here: the next may be another trial of the same study.
     """
     host, port = split(address)
     done: set[str] = set()
+    failed: list[str] = []
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and len(done) != most:
-        offered = _offered(host, port)
+        offered = _offered(host, port, node)
         if offered is None or offered[0].name in done:
             time.sleep(LOOK)
             continue
@@ -211,16 +219,33 @@ def join(address: str, node: int, seconds: float, most: int | None = None) -> in
         finally:
             children.kill()  # where Ctrl-C, which they never hear of, ended the wait
         done.add(job.name)
+        ended = {rank: code for rank, code in children.ended().items() if code != LOST}
+        if ended:
+            rank, code = next(iter(ended.items()))
+            failed.append(f"process {rank} {_end_of(code)}")
         deadline = time.monotonic() + seconds
+    if failed:
+        raise UserError(
+            f"join: of {count(len(done), 'training')} at {address} {len(failed)} failed on "
+            f"this machine ({failed[-1]}); the run there says why"
+        )
     return len(done)
 
 
-def _offered(host: str, port: int) -> tuple[_Job, str] | None:
-    """Return what the run that listens there hands out, if one does, and its hash."""
+def _offered(host: str, port: int, node: int) -> tuple[_Job, str] | None:
+    """Return what the run that listens there hands out, if one does, and its hash.
+
+    Raises:
+        UserError: if the run is of another version, whose work cannot be read here.
+    """
     try:
         # torch's own client writes pages about an address where nobody listens yet.
         socket.create_connection((host, port), timeout=LAST_WORDS).close()
         store = TCPStore(host, port, None, False, timedelta(seconds=LAST_WORDS))
+        if store.get("code").decode() != digest_of():
+            other = "another version of Maskwise or torch"
+            store.set(_failed(node), f"hindered machine {node} runs {other}; {_SAME}")
+            raise UserError(f"join: the run at {host}:{port} is of {other}; {_SAME}")
         handed = store.get("job")
     except (OSError, RuntimeError):  # torch's errors of connections are the latter
         return None
@@ -365,7 +390,7 @@ def _serve(host: str, port: int, rank: int, expected: str) -> None:
         if job.code != digest_of():
             raise UserError(
                 f"process {rank} runs another version of Maskwise or torch than process 0; "
-                "install the same on all machines"
+                f"{_SAME}"
             )
         torch.set_num_threads(job.threads)
         seat = Seat(Ranks(rank, job.devices * job.nodes), job.devices)
@@ -376,9 +401,14 @@ def _serve(host: str, port: int, rank: int, expected: str) -> None:
         job.work(seat)
         torch.distributed.destroy_process_group()
     except Exception as error:  # whatever it is, the first process ends the run with it
+        said = _last_words(error)
         with suppress(RuntimeError):  # nobody is there any more to be told
-            store.set(_failed(rank), _last_words(error))
-        raise SystemExit(1) from None
+            store.set(_failed(rank), said)
+        raise SystemExit(LOST if said == "lost" else 1) from None
+
+
+def _end_of(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else "failed"
 
 
 def _last_words(error: Exception) -> str:
