@@ -27,7 +27,8 @@ from maskwise.pretrain.assembly import PretrainRun, batches_of, build_encoder, n
 from maskwise.pretrain.beginning import begin
 from maskwise.pretrain.hardware import build_fabric
 from maskwise.pretrain.learner import Course, Learner
-from maskwise.pretrain.processes import ProcessesConfig, Seat, leading
+from maskwise.pretrain.meeting import ProcessesConfig, Seat
+from maskwise.pretrain.processes import leading
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
 from maskwise.pretrain.together import begin_together, lead
 from maskwise.pretrain.training import follow_replicate

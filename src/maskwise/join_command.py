@@ -35,10 +35,11 @@ def join(
     """
     with telling():
         from maskwise.pretrain import processes
+        from maskwise.pretrain.meeting import split
 
         del metadata
         try:
-            processes.split(address)
+            split(address)
         except ValueError as error:
             raise UserError(f"join: {error}") from None
         joined = processes.join(address, node, wait, trainings)

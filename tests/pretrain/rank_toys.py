@@ -15,9 +15,9 @@ from maskwise.artefacts.store import open_store
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import EqualCells
 from maskwise.pretrain.learner import Learner
+from maskwise.pretrain.meeting import ProcessesConfig, Seat
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.policies import POLICIES
-from maskwise.pretrain.processes import ProcessesConfig, Seat
 from maskwise.pretrain.recipe import parse_recipe
 from maskwise.pretrain.replicate import PretrainRun
 from maskwise.pretrain.training import follow_replicate

@@ -19,8 +19,9 @@ from torch.distributed import HashStore  # type: ignore[attr-defined]
 from maskwise import join_command
 from maskwise.encoders.norm import VectorBatchNorm, check_shareable
 from maskwise.errors import HinderedError, UserError
-from maskwise.pretrain import processes, training
-from maskwise.pretrain.processes import ProcessesConfig, join, leading
+from maskwise.pretrain import meeting, processes, training
+from maskwise.pretrain.meeting import HERE, ProcessesConfig, opened
+from maskwise.pretrain.processes import join, leading
 from maskwise.pretrain.recipe import check_machine
 from maskwise.pretrain.replicate import Pretrained, PretrainRun
 from maskwise.ranks import ALONE, Ranks, shared
@@ -116,9 +117,9 @@ def test_a_process_that_never_comes_is_named_with_the_time_limit(tmp_path: Path)
 
 
 def test_processes_of_one_machine_meet_where_no_other_machine_reaches_them() -> None:
-    store = processes._opened(processes.HERE, TWO)
+    store = opened(HERE, TWO)
 
-    socket.create_connection((processes.HERE, store.port)).close()
+    socket.create_connection((HERE, store.port)).close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", store.port))
 
@@ -135,15 +136,15 @@ def test_a_process_runs_no_work_but_that_which_it_was_started_for() -> None:
         processes._taken(store, 1, processes._hash(handed))
 
 
-@pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1"])
+@pytest.mark.parametrize("host", ["nowhere.invalid", "no..host", "192.0.2.1"])
 def test_an_address_that_is_not_this_machines_is_told_within_the_time_limit(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "LAST_WORDS", 0.2)
+    monkeypatch.setattr(meeting, "LAST_WORDS", 0.2)
     address = f"{host}:{rank_toys.free_port()}"
     nodes = ProcessesConfig(nodes=2, address=address, wait=0.2)
     with (
-        pytest.raises(HinderedError, match=rf"address: {address}: leads to no port of this"),
+        pytest.raises(HinderedError, match=rf"address: {address}: does not lead to this"),
         leading(nodes, "gloo", print, "toy"),
     ):
         pass
@@ -152,6 +153,7 @@ def test_an_address_that_is_not_this_machines_is_told_within_the_time_limit(
 def test_a_process_that_came_and_is_lost_before_the_others_meet_it_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(meeting, "LAST_WORDS", 0.2)
     monkeypatch.setattr(processes, "LAST_WORDS", 0.2)
     monkeypatch.setattr(processes._Watch, "gather", lambda self: None)
     monkeypatch.setattr(processes._Children, "__init__", _none_of_them)
@@ -208,7 +210,7 @@ def test_the_command_fails_where_its_processes_failed_and_the_run_says_why() -> 
 
 def test_a_machine_of_another_version_is_refused_before_it_reads_any_work() -> None:
     address = f"127.0.0.1:{rank_toys.free_port()}"
-    store = processes._opened("127.0.0.1", ProcessesConfig(nodes=2, address=address))
+    store = opened(HERE, ProcessesConfig(nodes=2, address=address))
     store.set("code", "another")
     store.set("job", "no pickle")
 

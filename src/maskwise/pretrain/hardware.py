@@ -10,7 +10,7 @@ import torch
 
 from maskwise.device import Device, Precision, choose_device, trains_in_half
 from maskwise.errors import HinderedError
-from maskwise.pretrain.processes import HERE, Seat
+from maskwise.pretrain.meeting import HERE, Seat
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -19,101 +19,31 @@ from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.connection import wait
-from typing import Annotated
 
 import torch
 import torch.distributed
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
-from torch.distributed.distributed_c10d import _set_pg_timeout
 
-from maskwise.bounds import Within
 from maskwise.errors import HinderedError, UserError, listed
 from maskwise.pretrain.checkpoint import digest_of
+from maskwise.pretrain.meeting import (
+    ANSWER,
+    HERE,
+    LAST_WORDS,
+    ProcessesConfig,
+    Seat,
+    join_group,
+    opened,
+    split,
+)
 from maskwise.ranks import Ranks
 from maskwise.wording import count
 from maskwise.workers import deaf_to_interrupts, leave_with_parent, without_main
 
-ANSWER = timedelta(minutes=30)
-"""How long a step may wait for another process that lives: rank 0 measures after an epoch."""
 LOOK = 0.2
 """Seconds between two looks at who has come."""
-LAST_WORDS = 5.0
-"""Seconds in which a lost process is seen to have ended, and says why."""
 LOST = 75
 """Exit code of a process that lost the others, and so did not fail itself (EX_TEMPFAIL)."""
-HERE = "127.0.0.1"
-
-
-@dataclass(frozen=True)
-class ProcessesConfig:
-    """On how many processes each replicate is trained; the same training on any number."""
-
-    devices: Annotated[int, Within(1, 1_024)] = 1
-    """Processes on each machine: GPUs, or on a CPU parts of its cores."""
-    nodes: Annotated[int, Within(1, 10_000)] = 1
-    """Machines. On all but the first runs `kedro join`."""
-    address: str | None = None
-    """``host:port`` of the first machine, where the others reach it; of one machine null."""
-    wait: Annotated[float, Within(0, 86_400, above=True)] = 300.0
-    """Seconds within which all processes must have come."""
-
-    def __post_init__(self) -> None:
-        if (self.nodes > 1) != (self.address is not None):
-            raise ValueError(
-                f"nodes is {self.nodes}, and address {self.address or 'null'}: several "
-                "machines need the host:port of the first, and one needs none"
-            )
-        if self.address is not None:
-            split(self.address)
-
-    @property
-    def number(self) -> int:
-        """Of processes on all machines."""
-        return self.devices * self.nodes
-
-    @property
-    def limit(self) -> timedelta:
-        """Within which whoever is there answers: ``wait``, but neither a moment nor hours."""
-        return min(ANSWER, timedelta(seconds=max(self.wait, LAST_WORDS)))
-
-    def check(self, batch_size: int, parts: int, where: str) -> None:
-        """Raise ``UserError`` unless each part of a batch can be shared out evenly."""
-        if batch_size // parts % self.number:
-            each = f"each of its {parts} parts" if parts > 1 else "it"
-            raise UserError(
-                f"{where}: {batch_size} images, but pretrain.processes asks for {self.number} "
-                f"processes, which cannot have equal shares of {each}; choose a multiple of "
-                f"{self.number * parts}"
-            )
-
-
-def split(address: str) -> tuple[str, int]:
-    """Return host and port of ``host:port``, or raise ``ValueError``."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
-        raise ValueError(f"address is {address!r}, but should be host:port")
-    return host, int(port)
-
-
-@dataclass(frozen=True)
-class Seat:
-    """Where a process sits."""
-
-    ranks: Ranks
-    devices: int
-    """Processes on a machine."""
-
-    @property
-    def local(self) -> int:
-        """Which process of its machine it is."""
-        return self.ranks.rank % self.devices
-
-    @property
-    def node(self) -> int:
-        """Which machine it is on."""
-        return self.ranks.rank // self.devices
-
-
 _SAME = "install the same on all machines"
 
 Work = Callable[[Seat], None]
@@ -164,7 +94,7 @@ def leading(
         limit=config.limit,
     )
     host = HERE if config.address is None else split(config.address)[0]
-    store = _opened(host, config)
+    store = opened(host, config)
     handed = pickle.dumps(job)
     store.set("code", job.code)
     store.set("job", handed)  # type: ignore[arg-type] # takes bytes
@@ -175,7 +105,7 @@ def leading(
         watch.gather()
         torch.set_num_threads(threads)
         try:
-            _join_group(store, seat.ranks, backend, config.limit)
+            join_group(store, seat.ranks, backend, config.limit)
             yield seat
         except RuntimeError as error:
             raise watch.explained(error) from error
@@ -397,7 +327,7 @@ def _serve(host: str, port: int, rank: int, expected: str) -> None:
         if job.backend == "nccl":
             torch.cuda.set_device(seat.local)
         store.set(_here(rank), "")
-        _join_group(store, seat.ranks, job.backend, job.limit)
+        join_group(store, seat.ranks, job.backend, job.limit)
         job.work(seat)
         torch.distributed.destroy_process_group()
     except Exception as error:  # whatever it is, the first process ends the run with it
@@ -423,61 +353,6 @@ def _of_connection(error: RuntimeError) -> bool:
     """Say whether torch lost a process; gloo's errors have no class of their own."""
     of_torch = isinstance(error, torch.distributed.DistError)
     return of_torch or "gloo" in str(error) or "onnection" in str(error)
-
-
-def _opened(host: str, config: ProcessesConfig) -> TCPStore:
-    # Left to itself torch listens on every network that the machine is in.
-    own = config.address is None
-    listener = socket.create_server((HERE, 0)) if own else _listener(config)
-    port = int(listener.getsockname()[1])
-    handle = listener.detach()
-    store = TCPStore(
-        host, port, None, True, config.limit, wait_for_workers=False, master_listen_fd=handle
-    )
-    store.set_timeout(ANSWER)
-    return store
-
-
-def _listener(config: ProcessesConfig) -> socket.socket:
-    """Return what listens at the address, by which this machine has reached itself.
-
-    torch tries for its whole time limit to reach a wrong address, and writes pages about it.
-
-    Raises:
-        HinderedError: if it cannot listen, or the address is unknown or another machine's.
-    """
-    host, port = split(str(config.address))
-    where = f"pretrain.processes.address: {config.address}"
-    both = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both else socket.AF_INET
-    try:
-        listener = socket.create_server(("", port), family=family, dualstack_ipv6=both)
-    except OSError as error:
-        raise HinderedError(
-            f"{where}: this machine cannot listen there ({error.strerror}); take a free port "
-            "of the first machine"
-        ) from None
-    seconds = config.limit.total_seconds()
-    listener.settimeout(seconds)
-    try:
-        with socket.create_connection((host, port), seconds):
-            listener.accept()[0].close()
-    except OSError as error:
-        listener.close()
-        raise HinderedError(
-            f"{where}: leads to no port of this machine ({error.strerror or error}); name the "
-            "machine on which `kedro run` is started, as the others know it"
-        ) from None
-    return listener
-
-
-def _join_group(store: TCPStore, ranks: Ranks, backend: str, limit: timedelta) -> None:
-    torch.distributed.init_process_group(
-        backend, store=store, rank=ranks.rank, world_size=ranks.number, timeout=limit
-    )
-    # They are all there: from here on each may have to wait for another's work.
-    _set_pg_timeout(ANSWER)
-    store.set_timeout(ANSWER)
 
 
 def _taken(store: Store, rank: int, expected: str) -> _Job:

@@ -22,6 +22,7 @@ from maskwise.pretrain.contracts import (
     PolicyConfig,
 )
 from maskwise.pretrain.hardware import FiniteChecks, device_of
+from maskwise.pretrain.meeting import ProcessesConfig
 from maskwise.pretrain.objectives import OBJECTIVES
 from maskwise.pretrain.optimisation import OptimisationConfig
 from maskwise.pretrain.optimisers import OPTIMISERS
@@ -30,7 +31,6 @@ from maskwise.pretrain.policies import POLICIES
 from maskwise.pretrain.policies.dqn.config import DqnConfig
 from maskwise.pretrain.policies.none import NoneConfig as NoPolicyConfig
 from maskwise.pretrain.policies.oracle import OracleConfig
-from maskwise.pretrain.processes import ProcessesConfig
 from maskwise.pretrain.trackers import Tracker, check_trackers
 
 

@@ -36,9 +36,10 @@ from maskwise.pretrain.divergence import Origin, Replayed, keep, read_kept, repl
 from maskwise.pretrain.hardware import build_fabric, determinism, device_of
 from maskwise.pretrain.learner import Course, Learner
 from maskwise.pretrain.loop import Loop
+from maskwise.pretrain.meeting import Seat
 from maskwise.pretrain.plan import Plan
 from maskwise.pretrain.policies.learnt import kept
-from maskwise.pretrain.processes import Seat, leading
+from maskwise.pretrain.processes import leading
 from maskwise.pretrain.recipe import check_machine
 from maskwise.pretrain.records import Report
 from maskwise.pretrain.together import follow
