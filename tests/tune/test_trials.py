@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from maskwise.artefacts.atomic import explained
 from maskwise.errors import UserError
 from maskwise.tune import trials
-from maskwise.tune.storage import reached, url_of
+from maskwise.tune.storage import reached, retrying, url_of
 from maskwise.tune.table import importances, trials_table
 from maskwise.tune.trials import Figure, Progress, Score
 from tune.toys import EPOCHS, RATE, Toy, config, open_toy, run, space
@@ -259,6 +259,43 @@ def test_a_trial_whose_process_was_killed_is_marked_and_tried_again(folder: Path
     assert again[RATE] == dead[RATE]
     assert (dead[RATE], 0, 0) in trained.asked  # in the folder of its checkpoints
     assert (table["state"] == "complete").sum() == 2
+
+
+@pytest.mark.parametrize(
+    "end",
+    [None, UserError("the loss is no longer finite"), KeyboardInterrupt()],
+    ids=["scored", "refused", "interrupted"],
+)
+def test_a_worker_that_was_taken_for_dead_too_early_says_so_and_goes_on(
+    folder: Path, end: BaseException | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    options: dict[str, Any] = {"trials": 2, "seeds": [0], "grace": 60}
+
+    class TakenForDead(Toy):
+        """Is at its first trial when another worker marks that and queues it again."""
+
+        def __call__(self, values: Any, seed: int, trial: int, progress: Progress) -> Score:
+            if self.asked:
+                return super().__call__(values, seed, trial, progress)
+            study = open_toy(folder, config(**options))
+            (running,) = study.get_trials(states=(TrialState.RUNNING,))
+            study.tell(running.number, state=TrialState.FAIL)
+            retrying(config(**options))(study, running)
+            score = super().__call__(values, seed, trial, lambda *_: None)
+            if end is not None:
+                raise end
+            return score
+
+    if isinstance(end, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, TakenForDead(), **options)
+        study, _ = run(folder, **options)
+    else:
+        study, _ = run(folder, TakenForDead(), **options)
+
+    assert caplog.text.count("trial 0 was taken for dead by another worker after 60 s") == 1
+    table = trials_table(study, (0,), space(config()))
+    assert list(table["state"]) == ["interrupted", "complete", "complete"]
 
 
 class Clock:

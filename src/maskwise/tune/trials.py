@@ -4,13 +4,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
 
 import optuna
 from filelock import BaseFileLock
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -25,6 +26,8 @@ from maskwise.wording import count
 log = logging.getLogger(__name__)
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+STOPS = (KeyboardInterrupt, HinderedError)
+"""Ends a worker, and not its trial."""
 MOST_REFUSED = 3
 """Trials that fail at the start, one after another, after which the study is given up."""
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -48,6 +51,10 @@ Progress = Callable[[float, Figure], None]
 
 class RefusedError(Exception):
     """A trial's values cannot be trained with; the next trial may do better."""
+
+
+ENDS = (RefusedError, optuna.TrialPruned, UpdateFinishedTrialError)
+"""Ends a trial, and not its worker."""
 
 
 @dataclass(frozen=True)
@@ -144,24 +151,46 @@ class Trials:
 
     def _one(self) -> None:
         numbers: list[int] = []
+        raised: list[BaseException] = []
 
         def objective(trial: Trial) -> float:
             numbers.append(trial.number)
             try:
                 return self._objective(trial)
-            except (KeyboardInterrupt, HinderedError):
-                # Until it is put back: another worker would take the study for finished.
-                self.turn.acquire()
+            except BaseException as error:
+                raised.append(error)
+                if isinstance(error, STOPS):
+                    # Until it is put back: another worker would take the study for finished.
+                    self.turn.acquire()
                 raise
 
         try:
             with quietly():
                 self.study.optimize(objective, n_trials=1, catch=(RefusedError,))
-        except (KeyboardInterrupt, HinderedError):
+        except STOPS:
             for number in numbers:
                 self._put_back(number)
             raise
+        # What Optuna's bookkeeping trips over:
+        except (AssertionError, ValueError, UpdateFinishedTrialError) as error:
+            if error in raised or not self._ended_elsewhere(numbers):
+                raise
+            log.warning(
+                "tune: trial %d was taken for dead by another worker after %d s without a sign "
+                "of life, and what it made here does not count; if that happens again, let "
+                "tune.grace be longer.",
+                numbers[0],
+                self.config.grace,
+            )
+            for own in raised:
+                if not isinstance(own, ENDS):
+                    raise own from None
         self._give_up_if_all_are_refused()
+
+    def _ended_elsewhere(self, numbers: list[int]) -> bool:
+        """Say whether the trial at hand has ended, which this worker could not book."""
+        trials = self.study.get_trials(deepcopy=False)
+        return any(trials[number].state.is_finished() for number in numbers)
 
     def _put_back(self, number: int) -> None:
         """Queue a trial that did not end by itself, however often that happens."""
@@ -224,7 +253,8 @@ class _Running:
                 try:
                     score = train(values, seed, first, progress)
                 finally:
-                    self.trial.set_user_attr(EPOCHS, self.epochs)
+                    with suppress(UpdateFinishedTrialError):  # which must not hide Ctrl-C
+                        self.trial.set_user_attr(EPOCHS, self.epochs)
                 if not math.isfinite(score.value):
                     raise UserError(
                         f"the {score.metric} of seed {seed} is undefined; look at how many "
