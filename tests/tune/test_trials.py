@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from maskwise.artefacts.atomic import explained
 from maskwise.errors import UserError
 from maskwise.tune import trials
-from maskwise.tune.storage import reached, retrying, url_of
+from maskwise.tune.storage import queue_again, reached, retrying, url_of
 from maskwise.tune.table import importances, trials_table
 from maskwise.tune.trials import Figure, Progress, Score
 from tune.toys import EPOCHS, RATE, Toy, config, open_toy, run, space
@@ -296,6 +296,21 @@ def test_a_worker_that_was_taken_for_dead_too_early_says_so_and_goes_on(
     assert caplog.text.count("trial 0 was taken for dead by another worker after 60 s") == 1
     table = trials_table(study, (0,), space(config()))
     assert list(table["state"]) == ["interrupted", "complete", "complete"]
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
+def test_of_all_that_ends_a_trial_only_deaths_use_up_its_retries(folder: Path) -> None:
+    options = config(retries=1)
+    study, died = open_toy(folder, options), retrying(options)
+    study.ask()
+    for again in (queue_again, queue_again, died):  # Ctrl-C twice, and a death
+        again(study, study.get_trials()[-1])
+        assert study.get_trials()[-1].state is TrialState.WAITING
+        study.ask()
+
+    died(study, study.get_trials()[-1])
+
+    assert study.get_trials()[-1].state is TrialState.RUNNING  # nothing was queued again
 
 
 class Clock:

@@ -1,7 +1,7 @@
 """The study's database: kept apart from another study's, with signs of life of its trials."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
+from optuna.trial import FrozenTrial
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -25,6 +26,8 @@ SECONDS_TO_WAIT = 60
 """For SQLite, which lets one worker write at a time."""
 UNREADABLE = "what stands there"
 """In place of an address of which nobody knows where its password ends."""
+DEATHS = "deaths"
+"""Attribute of a trial: how often a process of it died, the trials before it included."""
 SPACE = "space"
 """Attribute of a study: what it searches, and what its scores are of."""
 
@@ -124,10 +127,23 @@ def _storage(url: str, config: TuneConfig) -> RDBStorage:
         raise _unreachable(url, error) from None
 
 
-def retrying(config: TuneConfig) -> RetryHeartbeatStaleTrialCallback:
-    """Return what puts a dead trial's values back into the queue."""
+def retrying(config: TuneConfig) -> Callable[[Study, FrozenTrial], None]:
+    """Return what puts a dead trial's values back into the queue, ``retries`` times."""
+
+    # Optuna's own count is of everything that ended the trial, Ctrl-C included.
+    def retry(study: Study, trial: FrozenTrial) -> None:
+        deaths = trial.user_attrs.get(DEATHS, 0) + 1
+        if deaths <= config.retries:
+            trial.user_attrs[DEATHS] = deaths
+            queue_again(study, trial)
+
+    return retry
+
+
+def queue_again(study: Study, trial: FrozenTrial) -> None:
+    """Put a trial's values back into the queue, with its attributes; ``trial`` is a copy."""
     with quietly():
-        return RetryHeartbeatStaleTrialCallback(max_retry=config.retries)
+        RetryHeartbeatStaleTrialCallback()(study, trial)
 
 
 def _unreachable(url: str, error: Exception) -> UserError:

@@ -12,14 +12,14 @@ from typing import Any, Protocol
 import optuna
 from filelock import BaseFileLock
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.storages import fail_stale_trials
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from maskwise.errors import HinderedError, UserError, shown
 from maskwise.tune.config import TuneConfig
 from maskwise.tune.space import Space, Values
-from maskwise.tune.storage import quietly, retrying
+from maskwise.tune.storage import queue_again, quietly, retrying
 from maskwise.tune.two_pruners import SCORES
 from maskwise.wording import count
 
@@ -196,8 +196,7 @@ class Trials:
         """Queue a trial that did not end by itself, however often that happens."""
         trial = self.study.get_trials(deepcopy=True)[number]
         if trial.state is TrialState.FAIL and REFUSED not in trial.user_attrs:
-            with quietly():
-                RetryHeartbeatStaleTrialCallback()(self.study, trial)
+            queue_again(self.study, trial)
 
     def _give_up_if_all_are_refused(self) -> None:
         trials = counting(self.study.get_trials(deepcopy=False))
