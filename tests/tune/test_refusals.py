@@ -111,6 +111,16 @@ def test_a_recipe_that_sees_test_images_is_not_tuned(
         check({**shipped, "random_box": recipe}, folder, SPACE)
 
 
+def test_folds_of_which_every_image_is_tested_are_refused(
+    shipped: dict[str, Any], folder: Path
+) -> None:
+    images = {**shipped["phantom"]["preprocess"], "split": "own", "folds": 5}
+    source = {**shipped["phantom"], "preprocess": images}
+    with pytest.raises(UserError, match=r"^phantom\.preprocess\.folds: 5, .* with folds: 0"):
+        check({**shipped, "phantom": source}, folder, SPACE)
+    assert not list(folder.rglob("study.db"))
+
+
 def test_a_mode_that_the_task_lacks_is_refused(shipped: dict[str, Any], folder: Path) -> None:
     task = {"name": "lesion"}
     source = {

@@ -13,7 +13,7 @@ from maskwise.finetune.run import check_modes
 from maskwise.finetune.stage import check_device
 from maskwise.pipelines import parsing
 from maskwise.replicates import Replicate, Study
-from maskwise.tune.objective import parse_blocks
+from maskwise.tune.objective import parse_blocks, refuse_folds
 from maskwise.tune.space import Blocks, laid, overlay
 from maskwise.tune.stage import TuneRun, check_study
 
@@ -99,6 +99,8 @@ def check(
         if name not in recipes
     ]
     refuse(unknown)
+    images = parsing.preprocess_source(parameters[source]["preprocess"], f"{source}.preprocess")
+    refuse_folds(images.folds, source)
     check_device(run.finetune)  # of pretrain's, as before any run of it
     _check_recipe(run, planned)
     probes, problems = list(run.space.probes()), []

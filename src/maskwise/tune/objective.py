@@ -18,7 +18,6 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from maskwise.artefacts.labels import label_columns
-from maskwise.artefacts.splits import for_seed
 from maskwise.artefacts.store import Store
 from maskwise.config import parse
 from maskwise.encoders.contract import Encoder
@@ -78,7 +77,7 @@ class Training:
 
     def __call__(self, values: Values, seed: int, trial: int, progress: Progress) -> Score:
         parsed = parse_blocks(laid(values, self.base), "")
-        store, splits = without_test(self.store, self.splits, seed)
+        store, splits = without_test(self.store, self.splits)
         steps = parsed.recipe.timeline(parsed.budget.steps).steps
         by_steps = self.objective.mode in parsed.tuning.task.trained
 
@@ -146,18 +145,23 @@ class Training:
             shutil.rmtree(self.checkpoints(trial), ignore_errors=True)
 
 
-def without_test(store: Store, splits: pd.DataFrame, seed: int) -> tuple[Store, pd.DataFrame]:
-    """Return store and splits in which the seed's test images have no place and no label.
+def refuse_folds(folds: int, source: str) -> None:
+    """Raise ``UserError`` where each seed tests other images, and all of them validate."""
+    if folds:
+        raise UserError(
+            f"{source}.preprocess.folds: {folds}, with which an image that validates one seed "
+            "tests another, so that tune would choose by test images; tune on a source with "
+            "folds: 0, whose split is official or own"
+        )
 
-    The splits are the seed's own, without folds, which no stage need look at again.
-    """
-    own = for_seed(splits, seed)
-    kept = own[own["split"] != "test"].assign(fold=-1).reset_index(drop=True)
-    seen = store.for_seed(seed)
+
+def without_test(store: Store, splits: pd.DataFrame) -> tuple[Store, pd.DataFrame]:
+    """Return store and splits in which test images have no place and no label."""
+    kept = splits[splits["split"] != "test"].reset_index(drop=True)
     labels = label_columns(store.index)
     index = store.index.copy()
     index[labels] = index[labels].where(index["image_id"].isin(kept["image_id"]))
-    return replace(seen, index=index), kept
+    return replace(store, index=index), kept
 
 
 def watched_figure(task: TaskConfig) -> str:

@@ -10,13 +10,14 @@ import pandas as pd
 from filelock import FileLock
 from optuna.trial import TrialState
 
+from maskwise.artefacts.splits import count_folds
 from maskwise.artefacts.store import Store
 from maskwise.errors import UserError
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.finetune.run import FinetuneConfig
 from maskwise.pretrain.recipe import PretrainConfig
 from maskwise.tune.config import TuneConfig
-from maskwise.tune.objective import Training, parse_blocks
+from maskwise.tune.objective import Training, parse_blocks, refuse_folds
 from maskwise.tune.space import Blocks, Space, build_space, overlay
 from maskwise.tune.storage import open_study, reached, url_of
 from maskwise.tune.table import best_yaml, curves, importances, trials_table
@@ -120,6 +121,7 @@ def tune(store: Store, splits: pd.DataFrame, run: TuneRun) -> Tuned:
 
 def _tune(store: Store, splits: pd.DataFrame, run: TuneRun) -> Tuned:
     config, space = run.config, run.space
+    refuse_folds(count_folds(splits), run.source)
     study = open_study(config, run.folder, run.name, run.facts())
     _check_images(study, store.header.data_hash)
     own = own_folder(run.folder, study.study_name)
