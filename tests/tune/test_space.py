@@ -119,6 +119,20 @@ def test_probes_reach_both_ends_and_fulfil_conditions() -> None:
     assert (POLICY, "dqn", "dqn") in found
 
 
+@pytest.mark.parametrize("rest", ["", ".name", ".label", ".labels", ".separator", ".none"])
+def test_what_is_scored_is_no_part_of_a_search(rest: str) -> None:
+    path, whole = f"finetune.task{rest}", {"name": "multilabel", "label": "findings"}
+    with pytest.raises(UserError, match=rf"dqn\.{path}: changes what is scored"):
+        read(**{path: {"name": "categorical", "choices": ["a", "b"] if rest else [whole]}})
+
+
+def test_an_option_of_the_task_that_only_shapes_its_training_is_searched() -> None:
+    path = "finetune.task.class_weights"
+    assert list(read(**{path: {"name": "categorical", "choices": ["none"]}}).parameters) == [
+        path
+    ]
+
+
 def test_null_takes_away_a_parameter_that_another_file_names() -> None:
     flag = {"name": "categorical", "choices": [1, 2]}
 

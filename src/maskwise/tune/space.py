@@ -20,10 +20,15 @@ ROOTS: dict[str, type[Any]] = {
     "finetune": FinetuneBudget,
 }
 """First word of a path -> what the block becomes: the recipe's own, and the source's two."""
+SCORED = ("label", "labels", "separator", "none")
+"""Options of tasks that say what is predicted of which images, and so what a score means."""
+_CHANGES_SCORES = "changes what is scored, so that scores could not be compared"
 REFUSED = {
     "recipe.transductive": "would let test images into pre-training",
-    "finetune.task.name": "changes what is scored, so that scores could not be compared",
-    "finetune.task.label": "changes what is scored, so that scores could not be compared",
+    **dict.fromkeys(
+        ["finetune.task", *(f"finetune.task.{option}" for option in ("name", *SCORED))],
+        _CHANGES_SCORES,
+    ),
 }
 """Paths that are no option of a search, and why."""
 
