@@ -465,6 +465,17 @@ def test_a_url_without_a_bucket_is_refused(tmp_path: Path) -> None:
         RawFolder("s3://", objects={"path": str(tmp_path), "gigabytes": None})
 
 
+@pytest.mark.parametrize("secret", ["geheim", "ge/he/im"])
+def test_a_secret_in_the_address_of_a_bucket_is_refused_and_not_repeated(
+    secret: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"^raw_root: there is an @ .*AWS_PROFILE") as caught:
+        RawFolder(f"s3://AKIA:{secret}@scans/us", objects={"path": str(tmp_path)})
+    assert "AKIA" not in str(caught.value)
+    assert "im@" not in str(caught.value)
+    assert Bucket.at("s3://scans/a@b").prefix == "a@b"
+
+
 def test_a_server_that_is_not_there_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,14 @@ class Bucket:
     def at(cls, url: str) -> "Bucket":
         """Read ``url``, or raise ``UserError`` where it names no bucket."""
         name, _, prefix = url.removeprefix(SCHEME).partition("/")
+        # A secret may have slashes; no bucket's name has a colon.
+        if "@" in name or (":" in name and "@" in prefix):
+            raise UserError(
+                "raw_root: there is an @ in the address of the bucket, which is not repeated "
+                "here, because a key and its secret may stand before it; write "
+                f"{SCHEME}<bucket>/<folder>, and name credentials in the environment "
+                "(AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+            )
         if not name:
             raise UserError(f"{shown(url)}: names no bucket; write {SCHEME}<bucket>/<folder>")
         return cls(name, prefix.strip("/"))
