@@ -21,7 +21,7 @@ from maskwise.pipelines.preprocess import preprocess as preprocess_node
 from maskwise.preprocess.config import PreprocessConfig, SourcePreprocessConfig
 from maskwise.preprocess.stage import preprocess
 from maskwise.scans.bucket import Bucket, Object
-from maskwise.scans.object_folder import alone
+from maskwise.scans.object_folder import alone, arriving
 from maskwise.scans.objects import (
     GIGABYTE,
     Keeping,
@@ -242,6 +242,26 @@ def test_the_lock_of_a_kept_folder_is_not_written_through_a_link(
     with pytest.raises(UserError, match=r"cannot be written"):
         bring_folder(url, Keeping(tmp_path / "kept"))
     assert not precious.exists()
+
+
+def test_half_arrived_objects_are_not_sought_through_a_link(url: str, tmp_path: Path) -> None:
+    kept, precious = folder_of(url, tmp_path / "kept"), tmp_path / "thesis.txt"
+    kept.mkdir(parents=True)
+    (kept / ".arriving").symlink_to(tmp_path)
+    precious.write_text("years of work", encoding="utf-8")
+    with pytest.raises(UserError, match=r"\.arriving: is reached by a link"):
+        bring_folder(url, Keeping(tmp_path / "kept"))
+    assert precious.read_text(encoding="utf-8") == "years of work"
+
+
+def test_what_a_killed_run_left_half_arrived_goes_and_what_arrives_now_stays(
+    url: str, tmp_path: Path
+) -> None:
+    folder = bring_folder(url, Keeping(tmp_path))
+    (folder / ".arriving" / "tmpleft").write_bytes(b"half an object")
+    with arriving(folder) as coming:
+        bring_folder(url, Keeping(tmp_path))
+        assert list((folder / ".arriving").iterdir()) == [coming]
 
 
 SCANS = ["benign/a 1.png", "benign/ü.png", "malignant/c.png"]

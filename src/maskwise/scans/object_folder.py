@@ -39,7 +39,8 @@ def update(folder: Path, bucket: Bucket, listed: pd.DataFrame, most_bytes: int |
     was = before.set_index("path")["etag"]
     for path in was.index.difference(now.index):
         _remove(folder, path)
-    _check_inside(folder, now.index)
+    _check_inside(folder, [f"{_ARRIVING}/", *now.index])
+    _sweep(folder)
     kept = now.index.intersection(was.index)
     same = (now[kept] == was[kept]).to_numpy()
     deleted = [path for path in kept[same] if size_of(folder, path) is None]
@@ -127,12 +128,31 @@ def _replace(folder: Path, name: str, write: Callable[[IO[bytes]], Any]) -> None
 def arriving(folder: Path) -> Iterator[Path]:
     """Yield a new file on the folder's disk, which is gone at the end unless it was moved."""
     (folder / _ARRIVING).mkdir(exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder / _ARRIVING)
-    os.close(handle)
+    while True:
+        handle, name = tempfile.mkstemp(dir=folder / _ARRIVING)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            break
+        os.close(handle)  # another run was quicker, and took it for left behind
     try:
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what runs that were killed left half arrived: all that nobody holds."""
+    if not (folder / _ARRIVING).exists():
+        return
+    for path in list((folder / _ARRIVING).iterdir()):
+        with suppress(OSError):  # it is held, or gone, or another person's
+            handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(handle)
 
 
 @contextmanager
