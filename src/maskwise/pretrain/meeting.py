@@ -6,8 +6,7 @@ from datetime import timedelta
 from typing import Annotated
 
 import torch.distributed
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
-from torch.distributed.distributed_c10d import _set_pg_timeout
+from torch.distributed import TCPStore, distributed_c10d  # type: ignore[attr-defined]
 
 from maskwise.bounds import Within
 from maskwise.errors import HinderedError, UserError
@@ -140,9 +139,14 @@ def _listener(config: ProcessesConfig) -> socket.socket:
 
 def join_group(store: TCPStore, ranks: Ranks, backend: str, limit: timedelta) -> None:
     """Wait until all others have joined as well, for ``limit`` at most."""
-    torch.distributed.init_process_group(
-        backend, store=store, rank=ranks.rank, world_size=ranks.number, timeout=limit
-    )
+    try:
+        torch.distributed.init_process_group(
+            backend, store=store, rank=ranks.rank, world_size=ranks.number, timeout=limit
+        )
+    except RuntimeError:
+        # torch numbers groups, and would seek the next one where nobody else does.
+        distributed_c10d._world.group_count = 0
+        raise
     # They are all there: from here on each may have to wait for another's work.
-    _set_pg_timeout(ANSWER)
+    distributed_c10d._set_pg_timeout(ANSWER)
     store.set_timeout(ANSWER)
