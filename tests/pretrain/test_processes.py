@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from torch import nn
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
-from maskwise import join_command
+from maskwise import device, join_command
 from maskwise.encoders.norm import VectorBatchNorm, check_shareable
 from maskwise.errors import HinderedError, UserError
 from maskwise.pretrain import meeting, processes, training
@@ -237,6 +237,16 @@ def test_a_gpu_where_there_is_none_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(
         HinderedError, match=r"pretrain.device: this machine has no CUDA device"
     ):
+        check_machine(config, run.budget, run.recipe, "toy")
+
+
+def test_arithmetic_that_this_machine_lacks_is_told_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "_has_bfloat16", lambda _: False)
+    run = _small(tmp_path, ONE)
+    config = replace(run.config, precision="bfloat16")
+    with pytest.raises(HinderedError, match=r"pretrain.precision: this cpu has no bfloat16"):
         check_machine(config, run.budget, run.recipe, "toy")
 
 
