@@ -14,7 +14,15 @@ from maskwise.errors import Terminated, UserError
 from maskwise.replicates import Study
 from maskwise.resources import Resources, ResourcesConfig
 from maskwise.session import stoppable
-from maskwise.slurm_command import Jobs, Queue, Work, _cancelling, _options, make_replicates
+from maskwise.slurm_command import (
+    Jobs,
+    Queue,
+    Work,
+    _cancelling,
+    _options,
+    _said,
+    make_replicates,
+)
 from maskwise.study_command import Asked
 from project import Finished, Project
 
@@ -232,3 +240,30 @@ def test_options_of_slurm_are_passed_on_by_its_names() -> None:
     }
     with pytest.raises(UserError, match=r"^--sbatch gpu: should be KEY=VALUE"):
         _options(["gpu"])
+
+
+def ended_with(folder: Path, trace: str) -> Any:
+    """Return submitit's job that an error ended, as its process leaves it."""
+    job = submitit.LocalJob(folder, "7")
+    submitit.core.utils.cloudpickle_dump(("error", trace), job.paths.result_pickle)
+    return job
+
+
+def test_of_a_job_that_an_error_ended_the_reason_and_the_log_are_named(tmp_path: Path) -> None:
+    trace = (
+        "Traceback (most recent call last):\n"
+        '  File "training.py", line 7, in step\n'
+        "    loss.backward()\n"
+        "torch.OutOfMemoryError: CUDA out of memory\n"
+    )
+    assert _said(ended_with(tmp_path, trace)) == (
+        f"torch.OutOfMemoryError: CUDA out of memory; its log is {tmp_path}/7_0_log.err"
+    )
+
+
+def test_of_a_job_that_vanished_the_last_words_and_the_log_are_named(tmp_path: Path) -> None:
+    log = tmp_path / "7_0_log.err"
+    log.write_text("pretrain: step 3\nslurmstepd: error: Detected 1 oom_kill event\n")
+    job = submitit.LocalJob(tmp_path, "7")
+    job._results_timeout_s = 0
+    assert _said(job) == f"slurmstepd: error: Detected 1 oom_kill event; its log is {log}"

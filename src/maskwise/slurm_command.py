@@ -346,11 +346,20 @@ def _one(
 
 def _said(job: Any) -> str | None:
     """Return why a job failed; None if it ended well."""
-    from submitit.core.utils import UncompletedJobError
+    from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:
         said: str | None = job.result()
+    except FailedJobError as error:
+        return f"{_reason(str(error))}; its log is {job.paths.stderr}"
     except UncompletedJobError as error:
         last = str(error).strip().rpartition("\n")[2]
         return f"{last}; its log is {job.paths.stderr}"
     return said
+
+
+def _reason(message: str) -> str:
+    """Return the last line of the trace, which submitit puts between two rows of dashes."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    rows = [place for place, line in enumerate(lines) if set(line) == {"-"}]
+    return lines[rows[-1] - 1] if rows else lines[-1]
