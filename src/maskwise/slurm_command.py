@@ -304,6 +304,11 @@ def make_replicates(
     """
     waiting = dict(lacking)
     names = {one.namespace for one in lacking}
+
+    def tell(name: str, what: str) -> None:
+        over = len(jobs.ended & names) + len(jobs.failed)
+        click.echo(f"{over} of {len(lacking)}: {name} {what}")
+
     is_full = False  # the queue, by its own rules; said once
     while waiting or jobs.running:
         for one, stages in list(waiting.items()):
@@ -311,7 +316,9 @@ def make_replicates(
             first = None if before is None else before.namespace
             if first in jobs.failed:
                 del waiting[one]
-                jobs.failed[one.namespace] = f"was not begun, because {first} failed"
+                said = f"was not begun, because {first} failed"
+                jobs.failed[one.namespace] = said
+                tell(one.namespace, said)
             elif len(jobs.running) < at_once and (first not in names or first in jobs.ended):
                 wanted = resources.of(stages)
                 work = Work(asked, one.source, tuple(stages), one.namespace, wanted.cpu)
@@ -327,9 +334,7 @@ def make_replicates(
                 del waiting[one]
         for name, seconds in jobs.wait() if jobs.running else ():
             said = jobs.failed.get(name)
-            what = f"FAILED ({said})" if said else f"took {minutes(seconds)}"
-            over = len(jobs.ended & names) + len(jobs.failed)
-            click.echo(f"{over} of {len(lacking)}: {name} {what}")
+            tell(name, f"FAILED ({said})" if said else f"took {minutes(seconds)}")
 
 
 def _one(
