@@ -67,11 +67,11 @@ def sentence(trials: pd.DataFrame, study: Mapping[str, Any]) -> str:
     """Say which trial is the best, of how many, and by what."""
     best = trials[trials["trial"] == study["best"]].iloc[0]
     asked = study["objective"]
-    counted = trials[trials["state"] != "interrupted"]
     return (
-        f"Trial {study['best']} of {len(counted)} is the best: {number(best['score'])} "
-        f"{_metric(study)} on validation images, by {MODES[asked['mode']]} with "
-        f"{labels(asked['fraction'])}, the mean over {count(len(study['seeds']), 'seed')}."
+        f"Of {count(study['counted'], 'trial')}, number {study['best']} is the best: "
+        f"{number(best['score'])} {_metric(study)} on validation images, by "
+        f"{MODES[asked['mode']]} with {labels(asked['fraction'])}, the mean over "
+        f"{count(len(study['seeds']), 'seed')}."
     )
 
 
@@ -155,7 +155,8 @@ def _given_up(trials: pd.DataFrame, study: Mapping[str, Any]) -> Section:
         spent, whole = counted["epochs"].sum(), complete["epochs"].mean() * len(counted)
         elements.append(
             Paragraph(
-                f"They took {count(int(spent), 'epoch')} of pre-training, "
+                "Those that were completed or given up took "
+                f"{count(int(spent), 'epoch')} of pre-training, "
                 f"{share(round(100 * spent / whole) / 100)} of what they would have taken had "
                 "none been given up."
             )
