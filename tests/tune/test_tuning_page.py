@@ -76,6 +76,7 @@ def test_the_page_says_what_is_best_what_mattered_and_what_was_given_up(tuned: T
         "Those that were completed or given up took",
         f"cp '{FOLDER}/best.yml' conf/local",
         "seeds: [2, 3]",
+        "To add trials later, take conf/local/parameters_tuned.yml away first",
     ):
         assert words in unescape(page)
     assert page == render(tuned.trials, tuned.facts, FOLDER)

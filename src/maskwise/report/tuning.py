@@ -106,6 +106,10 @@ def _first(study: Mapping[str, Any], folder: str) -> Iterator[Element]:
             f"kedro run --pipelines {study['source']}",
         ]
     )
+    yield Paragraph(
+        "To add trials later, take conf/local/parameters_tuned.yml away first: the study is "
+        "one of the recipe as it was, and refuses the tuned one."
+    )
 
 
 def _history(trials: pd.DataFrame, study: Mapping[str, Any]) -> Section:
@@ -189,7 +193,8 @@ def _files(study: Mapping[str, Any]) -> Section:
             ),
             Paragraph(
                 f"The study is called {study['study']}. More trials are added to it by a "
-                "larger `tune.trials` and the same command."
+                "larger `tune.trials` and the same command, as long as best.yml is not laid "
+                "over conf/."
             ),
         ],
     )
