@@ -225,9 +225,8 @@ def slurm(
     """Make what is missing of a source, each replicate as a job of Slurm.
 
     It waits for the jobs and says how each ended; Ctrl-C, or the end of the terminal, cancels
-    them. Given again, it makes
-    what is missing then, and what was in the middle goes on from its checkpoint. What a job may
-    take stands in conf/base/parameters_resources.yml.
+    them. Run again, it makes what is still missing, and what was in the middle goes on from its
+    checkpoint. What a job may take stands in conf/base/parameters_resources.yml.
     """
     with telling():
         asked = Asked(Path(metadata.project_path), env, params)
