@@ -225,9 +225,8 @@ def slurm(
     """Make what is missing of a source, each replicate as a job of Slurm.
 
     It waits for the jobs and says how each ended; Ctrl-C, or the end of the terminal, cancels
-    them. Given again, it makes
-    what is missing then, and what was in the middle goes on from its checkpoint. What a job may
-    take stands in conf/base/parameters_resources.yml.
+    them. Run again, it makes what is still missing, and what was in the middle goes on from its
+    checkpoint. What a job may take stands in conf/base/parameters_resources.yml.
     """
     with telling():
         asked = Asked(Path(metadata.project_path), env, params)
@@ -304,6 +303,11 @@ def make_replicates(
     """
     waiting = dict(lacking)
     names = {one.namespace for one in lacking}
+
+    def tell(name: str, what: str) -> None:
+        over = len(jobs.ended & names) + len(jobs.failed)
+        click.echo(f"{over} of {len(lacking)}: {name} {what}")
+
     is_full = False  # the queue, by its own rules; said once
     while waiting or jobs.running:
         for one, stages in list(waiting.items()):
@@ -311,7 +315,9 @@ def make_replicates(
             first = None if before is None else before.namespace
             if first in jobs.failed:
                 del waiting[one]
-                jobs.failed[one.namespace] = f"was not begun, because {first} failed"
+                said = f"was not begun, because {first} failed"
+                jobs.failed[one.namespace] = said
+                tell(one.namespace, said)
             elif len(jobs.running) < at_once and (first not in names or first in jobs.ended):
                 wanted = resources.of(stages)
                 work = Work(asked, one.source, tuple(stages), one.namespace, wanted.cpu)
@@ -327,9 +333,7 @@ def make_replicates(
                 del waiting[one]
         for name, seconds in jobs.wait() if jobs.running else ():
             said = jobs.failed.get(name)
-            what = f"FAILED ({said})" if said else f"took {minutes(seconds)}"
-            over = len(jobs.ended & names) + len(jobs.failed)
-            click.echo(f"{over} of {len(lacking)}: {name} {what}")
+            tell(name, f"FAILED ({said})" if said else f"took {minutes(seconds)}")
 
 
 def _one(
@@ -346,11 +350,20 @@ def _one(
 
 def _said(job: Any) -> str | None:
     """Return why a job failed; None if it ended well."""
-    from submitit.core.utils import UncompletedJobError
+    from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:
         said: str | None = job.result()
+    except FailedJobError as error:
+        return f"{_reason(str(error))}; its log is {job.paths.stderr}"
     except UncompletedJobError as error:
         last = str(error).strip().rpartition("\n")[2]
         return f"{last}; its log is {job.paths.stderr}"
     return said
+
+
+def _reason(message: str) -> str:
+    """Return the last line of the trace, which submitit puts between two rows of dashes."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    rows = [place for place, line in enumerate(lines) if set(line) == {"-"}]
+    return lines[rows[-1] - 1] if rows else lines[-1]

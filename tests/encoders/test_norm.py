@@ -5,6 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from maskwise.encoders.norm import BatchNorm, learns_statistics, split_statistics
+from maskwise.errors import UserError
+from maskwise.ranks import Ranks, shared
 
 
 def features(images: int = 6) -> Tensor:
@@ -87,6 +89,20 @@ def test_groups_that_do_not_divide_the_batch_are_an_error() -> None:
     with (
         split_statistics(norm, 4),
         pytest.raises(ValueError, match="4 groups do not divide 6 images"),
+    ):
+        norm(features())
+
+
+def test_groups_that_processes_cannot_share_are_an_error_that_names_the_options() -> None:
+    norm = a_norm()
+    with (
+        shared(norm, Ranks(0, 3)),
+        split_statistics(norm, 2),
+        pytest.raises(
+            UserError,
+            match=r"^2 groups of batch norm cannot be shared out over 3 processes; .*"
+            r"\(objective\.norm_groups, pretrain\.processes\.devices\)$",
+        ),
     ):
         norm(features())
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from maskwise.artefacts.encoder import write_tensors
 from maskwise.artefacts.store import Store
 from maskwise.errors import UserError
 from maskwise.pretrain.divergence import read_kept
@@ -51,8 +52,15 @@ def test_a_step_of_other_images_is_not_replayed(diverged, tmp_path: Path) -> Non
         replay_step(path, store, splits, run)
 
 
-def test_a_file_of_something_else_is_refused(diverged, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(UserError, match=r"no such file"):
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "encoder.safetensors"
+    write_tensors({"weight": torch.zeros(2)}, {"encoder": {}}, path)
+    with pytest.raises(UserError, match=r"encoder\.safetensors: no step that diverged; choose"):
+        read_kept(path)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing\.safetensors: no such file"):
         read_kept(tmp_path / "nothing.safetensors")
 
 

@@ -85,7 +85,7 @@ class _Statistics(nn.modules.batchnorm._BatchNorm, Shared):
             raise UserError(
                 f"{self.groups} groups of batch norm cannot be shared out over "
                 f"{self.ranks.number} processes; let one number be a multiple of the other "
-                "(objective.norm_groups, pretrain.devices)"
+                "(objective.norm_groups, pretrain.processes.devices)"
             )
         parts, moments = [], []
         for part in features.chunk(here):

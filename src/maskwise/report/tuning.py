@@ -67,11 +67,11 @@ def sentence(trials: pd.DataFrame, study: Mapping[str, Any]) -> str:
     """Say which trial is the best, of how many, and by what."""
     best = trials[trials["trial"] == study["best"]].iloc[0]
     asked = study["objective"]
-    counted = trials[trials["state"] != "interrupted"]
     return (
-        f"Trial {study['best']} of {len(counted)} is the best: {number(best['score'])} "
-        f"{_metric(study)} on validation images, by {MODES[asked['mode']]} with "
-        f"{labels(asked['fraction'])}, the mean over {count(len(study['seeds']), 'seed')}."
+        f"Of {count(study['counted'], 'trial')}, number {study['best']} is the best: "
+        f"{number(best['score'])} {_metric(study)} on validation images, by "
+        f"{MODES[asked['mode']]} with {labels(asked['fraction'])}, the mean over "
+        f"{count(len(study['seeds']), 'seed')}."
     )
 
 
@@ -105,6 +105,10 @@ def _first(study: Mapping[str, Any], folder: str) -> Iterator[Element]:
             shlex.join(["cp", f"{folder}/best.yml", "conf/local/parameters_tuned.yml"]),
             f"kedro run --pipelines {study['source']}",
         ]
+    )
+    yield Paragraph(
+        "To add trials later, take conf/local/parameters_tuned.yml away first: the study is "
+        "one of the recipe as it was, and refuses the tuned one."
     )
 
 
@@ -155,7 +159,8 @@ def _given_up(trials: pd.DataFrame, study: Mapping[str, Any]) -> Section:
         spent, whole = counted["epochs"].sum(), complete["epochs"].mean() * len(counted)
         elements.append(
             Paragraph(
-                f"They took {count(int(spent), 'epoch')} of pre-training, "
+                "Those that were completed or given up took "
+                f"{count(int(spent), 'epoch')} of pre-training, "
                 f"{share(round(100 * spent / whole) / 100)} of what they would have taken had "
                 "none been given up."
             )
@@ -188,7 +193,8 @@ def _files(study: Mapping[str, Any]) -> Section:
             ),
             Paragraph(
                 f"The study is called {study['study']}. More trials are added to it by a "
-                "larger `tune.trials` and the same command."
+                "larger `tune.trials` and the same command, as long as best.yml is not laid "
+                "over conf/."
             ),
         ],
     )

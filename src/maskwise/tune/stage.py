@@ -100,7 +100,8 @@ class Tuned:
     facts: dict[str, Any]
     """For the page: ``study``, ``source``, ``recipe``, ``objective``, ``seeds``, ``reports``,
     ``parameters`` (path -> whether its axis is logarithmic), ``importances``, ``curves``
-    (trial -> report -> figure), ``best`` (a trial), ``changes`` (path -> [before, best])."""
+    (trial -> report -> figure), ``counted`` (how many trials count, those that were tried again
+    left out), ``best`` (a trial), ``changes`` (path -> [before, best])."""
 
 
 def check_study(run: TuneRun) -> None:
@@ -151,12 +152,11 @@ def own_folder(folder: Path, name: str) -> Path:
 
 def summarise(study: Any, run: TuneRun, space: Space) -> Tuned:
     """Return what a finished study says."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not complete:
+    counted = counting(study.get_trials(deepcopy=False))
+    if not any(trial.state is TrialState.COMPLETE for trial in counted):
         raise UserError(
-            f"tune: none of {len(counting(study.get_trials(deepcopy=False)))} trials of "
-            f"{study.study_name} was completed; ask for more with tune.trials, or look at the "
-            "messages above"
+            f"tune: none of {len(counted)} trials of {study.study_name} was completed; ask for "
+            "more with tune.trials, or look at the messages above"
         )
     best = study.best_trial
     values = space.values_of(best.params)
@@ -174,6 +174,7 @@ def summarise(study: Any, run: TuneRun, space: Space) -> Tuned:
         },
         "importances": importances(study),
         "curves": curves(study),
+        "counted": len(counted),
         "best": best.number,
         "changes": {path: [_before(run, path), value] for path, value in values.items()},
     }

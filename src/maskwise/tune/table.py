@@ -99,6 +99,7 @@ def best_yaml(study: Study, best: Blocks, source: str, recipe: str) -> str:
         "# Chosen on validation images: its score there is too good by the choice alone.\n"
         "# To use it: cp this file to conf/local/parameters_tuned.yml, or into an environment "
         "of its own.\n"
+        "# To add trials to the study, take it away there first.\n"
     )
     return head + yaml.safe_dump(blocks, sort_keys=False, default_flow_style=False)
 
