@@ -332,8 +332,8 @@ def make_replicates(
                     break
                 del waiting[one]
         for name, seconds in jobs.wait() if jobs.running else ():
-            said = jobs.failed.get(name)
-            tell(name, f"FAILED ({said})" if said else f"took {minutes(seconds)}")
+            failure = jobs.failed.get(name)
+            tell(name, f"FAILED ({failure})" if failure else f"took {minutes(seconds)}")
 
 
 def _one(
