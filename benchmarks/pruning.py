@@ -11,7 +11,7 @@ A study can be tuned, and so pruned, as far as its validation images can tell tr
 With 36 of them the seeds of one trial differ as much as trials do, and no early look knows
 better. So as many validate here as train.
 
-    python benchmarks/pruning.py [--studies 5] [--trials 12] [--seeds 2] [--epochs 9]
+    python benchmarks/pruning.py [--studies 5] [--trials 20] [--seeds 2] [--epochs 9]
 """
 
 import argparse
@@ -168,7 +168,7 @@ def main() -> None:
     """Print each study, and the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--images", type=int, default=960)
