@@ -56,7 +56,7 @@ class PairedDataset(TableDataset):
 
 
 class RefereeTableDataset(TableDataset):
-    """What a referee asks of one recipe, one figure a row."""
+    """What a referee asks of one recipe, one row per figure."""
 
     columns = "REFEREE"
 
