@@ -10,6 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLosslessSV1,
@@ -21,7 +25,7 @@ from pydicom.uid import (
 from maskwise.scans.compression import Picture, jpeg_picture
 from maskwise.scans.pictures import read_frame, read_image
 from maskwise.scans.reasons import RejectedError
-from sources.dicom import compressed, save
+from sources.dicom import compressed, save, slice_of
 
 GPL = "pylibjpeg" in get_decoder(JPEGExtended12Bit).available_plugins
 """Whether the extra is installed."""
@@ -182,3 +186,66 @@ def test_what_ends_the_program_is_not_taken_for_a_damaged_file(
             read_frame(tmp_path, "a.dcm", 0, 10**6)
     finally:
         decoder._available["gdcm"] = plugin
+
+
+# Where large frames lie
+
+LARGE = (
+    np.random.default_rng(5).integers(0, 2**16, (2, 200, 300), dtype=np.uint16).view(np.int16)
+)
+"""More bytes than an element that is copied has."""
+
+
+def of_syntax(syntax: str, kind: str, **elements: Any) -> pydicom.Dataset:
+    """Return two frames of 200 x 300 pixels, written as ``syntax`` wants them."""
+    words = LARGE.astype(kind)
+    if syntax == ExplicitVRBigEndian:
+        words = words.astype(words.dtype.newbyteorder(">"))
+    dataset = slice_of(words, **elements)
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
+    return dataset
+
+
+@pytest.mark.parametrize("elements", [{}, {"BitsStored": 12, "HighBit": 11}], ids=["16", "12"])
+@pytest.mark.parametrize("kind", ["u1", "i2", "u2"])
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
+)
+def test_pixels_that_are_left_where_they_lie_are_those_that_are_copied(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    syntax: str,
+    kind: str,
+    elements: dict[str, int],
+) -> None:
+    elements = {} if kind == "u1" else elements
+    save(of_syntax(syntax, kind, **elements), tmp_path / "left.dcm")
+    save(of_syntax(syntax, kind, **elements), tmp_path / "copied.dcm")
+    left = [read_frame(tmp_path, "left.dcm", frame, 10**6)[1].pixels for frame in (0, 1)]
+    monkeypatch.setattr("maskwise.scans.dicom_file._LARGE", 10**9)
+    copied = [read_frame(tmp_path, "copied.dcm", frame, 10**6)[1].pixels for frame in (0, 1)]
+    np.testing.assert_array_equal(left, copied)
+    assert left[0].dtype == copied[0].dtype
+    if not elements:
+        np.testing.assert_array_equal(np.squeeze(left), LARGE.astype(kind))
+
+
+def test_an_uncompressed_frame_is_a_view_of_the_file_s_bytes(tmp_path: Path) -> None:
+    save(slice_of(LARGE[0]), tmp_path / "a.dcm")
+    data, decoded = read_frame(tmp_path, "a.dcm", 0, 10**6)
+    assert np.shares_memory(decoded.pixels, np.frombuffer(data, np.uint8))
+
+
+def test_samples_that_need_no_more_bits_than_are_stored_are_not_copied(tmp_path: Path) -> None:
+    signed = np.linspace(-2048, 2047, 200 * 300).astype(np.int16).reshape(200, 300)
+    save(slice_of(signed, BitsStored=12, HighBit=11), tmp_path / "a.dcm")
+    data, decoded = read_frame(tmp_path, "a.dcm", 0, 10**6)
+    np.testing.assert_array_equal(decoded.pixels[..., 0], signed)
+    assert np.shares_memory(decoded.pixels, np.frombuffer(data, np.uint8))
+
+
+def test_a_large_file_that_is_cut_off_says_how_much_it_holds(tmp_path: Path) -> None:
+    whole = save(slice_of(LARGE[0]), tmp_path / "whole.dcm").read_bytes()
+    (tmp_path / "a.dcm").write_bytes(whole[:-1000])
+    with pytest.raises(RejectedError, match=r"holds 119,000 of 120,000 bytes of pixels"):
+        read_frame(tmp_path, "a.dcm", 0, 10**6)

@@ -9,13 +9,11 @@ pydicom quotes values of the header in its warnings and exceptions, which may be
 name. Nothing of either is shown: messages hold sizes, and names of the standard's own lists.
 """
 
-import io
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import (
@@ -27,7 +25,7 @@ from pydicom.uid import (
 
 from maskwise.scans.background import darkened
 from maskwise.scans.decode import Decoded, check_frame, check_size
-from maskwise.scans.dicom_file import meta_information
+from maskwise.scans.dicom_file import meta_information, parsed
 from maskwise.scans.dicom_frames import PIXELS, check_frames, check_syntax, samples_of
 from maskwise.scans.dicom_header import Header, place_of, text_of
 from maskwise.scans.dicom_kind import kind_of, localizer_of
@@ -57,7 +55,7 @@ class DicomReader:
         self._data, self._path = data, path
         with refusing(path, "cannot be read as DICOM"), quiet("pydicom"):
             _check_inflated(data, path, limit)
-            self._header = Header(pydicom.dcmread(io.BytesIO(data), force=True), path)
+            self._header = Header(parsed(data), path)
             self._syntax = self._transfer_syntax()
             self._kind = kind_of(self._header)
             self._check_pixels()

@@ -1,11 +1,17 @@
-"""What the first bytes of a DICOM file say, read without a library.
+"""What the first bytes of a DICOM file say, read without a library, and then all its elements.
 
 A file of the standard has a preamble of 128 bytes, the letters DICM, then its meta information
 (group 2), which names the transfer syntax. Archives and old software leave the preamble out.
 """
 
+import io
 from collections.abc import Iterator
 from typing import NamedTuple
+
+import pydicom
+from pydicom.config import IGNORE
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 _PREAMBLE = 128
 _MARK = b"DICM"
@@ -19,6 +25,10 @@ _FIRST = {
 """Group that a file without preamble begins with -> representations of its elements."""
 _LONGEST = 1024
 """Bytes that the first element of such a file may have."""
+UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+"""Transfer syntaxes whose pixels lie in the file as they are."""
+_LARGE = 64 * 1024
+"""Bytes of an element from which on it is left where it is."""
 
 
 class _Element(NamedTuple):
@@ -49,6 +59,27 @@ def meta_information(data: bytes) -> tuple[str | None, int]:
             syntax = data[element.start : element.end].decode("latin-1").strip(" \0")
         start = element.end
     return syntax or None, start
+
+
+def parsed(data: bytes) -> pydicom.Dataset:
+    """Return the elements of a DICOM file; uncompressed pixels are a view of ``data``.
+
+    A mammogram's are 30 MB, which pydicom would copy.
+    """
+    syntax, _ = meta_information(data)
+    if syntax not in UNCOMPRESSED:
+        return pydicom.dcmread(io.BytesIO(data), force=True)
+    dataset = pydicom.dcmread(io.BytesIO(data), defer_size=_LARGE, force=True)
+    pixels = dataset.get_item("PixelData", keep_deferred=True)
+    if isinstance(pixels, RawDataElement) and pixels.value is None:
+        representation = pixels.VR or "OW"  # as the standard has it where files do not say
+        if representation in ("OB", "OW"):
+            view = memoryview(data)[pixels.value_tell :][: pixels.length]
+            # pydicom's check knows no views, though its decoders read them.
+            dataset["PixelData"] = DataElement(
+                pixels.tag, representation, view, validation_mode=IGNORE
+            )
+    return dataset
 
 
 def _begins_with_elements(head: bytes) -> bool:

@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 
 from maskwise.scans.compression import Picture, colours_transformed, jpeg_picture
+from maskwise.scans.dicom_file import UNCOMPRESSED
 from maskwise.scans.dicom_header import Header
 from maskwise.scans.dicom_pixels import Layout
 from maskwise.scans.reasons import RejectedError
@@ -71,12 +72,15 @@ def samples_of(
 ) -> tuple[NDArray[Any], str]:
     """Return a frame's samples, ``(H, W)`` or ``(H, W, 3)``, and which colours they mean.
 
-    They are as the file has them: all their bits, and no colour is made another.
+    They are as the file has them: all their bits, and no colour is made another. Where nothing
+    stands between, they are a view of the file's bytes, which cannot be written on.
 
     Raises:
         RejectedError: ``damaged``, ``no_decoder``.
     """
     decoder, options = get_decoder(syntax), _options(header, layout, syntax, frame)
+    if syntax in UNCOMPRESSED and _as_they_lie(layout):
+        options["view_only"] = True
     try:
         words, properties = decoder.as_array(header.dataset, index=frame, raw=True, **options)
     except ValueError:
@@ -91,6 +95,11 @@ def samples_of(
         unsigned = words.view(f"u{words.dtype.itemsize}")
         words = unsigned.astype(f"{'i' if layout.signed else 'u'}{layout.allocated // 8}")
     return words, str(properties["photometric_interpretation"])
+
+
+def _as_they_lie(layout: Layout) -> bool:
+    """Tell whether a frame's samples need neither be unpacked nor put into another order."""
+    return layout.little and not layout.colour and layout.allocated != 1
 
 
 def _options(header: Header, layout: Layout, syntax: UID, frame: int) -> dict[str, Any]:

@@ -101,9 +101,19 @@ def stored_of(words: NDArray[Any], layout: Layout) -> NDArray[Any]:
     """Return the samples in ``words``, whose other bits may hold anything."""
     if layout.floating or layout.stored == layout.allocated or layout.allocated == 1:
         return words
+    if layout.high == layout.stored - 1 and _fits(words, layout):
+        return words  # the other bits repeat the sign, or are 0
     width = 8 * words.dtype.itemsize
     upwards = np.left_shift(words, width - 1 - layout.high)
     return np.asarray(np.right_shift(upwards, width - layout.stored))  # with the sign
+
+
+def _fits(words: NDArray[Any], layout: Layout) -> bool:
+    """Tell whether the numbers need no more bits than are stored: two looks, no copy."""
+    if not layout.signed:
+        return int(words.max()) < 1 << layout.stored
+    limit = 1 << (layout.stored - 1)
+    return -limit <= int(words.min()) and int(words.max()) < limit
 
 
 def padding_of(

@@ -119,7 +119,8 @@ def _cut(decoded: "Decoded", box: Region, breast: Breast | None) -> "Decoded":
     if breast is None:
         unmeasured = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
     else:
-        unmeasured = ~breast.mask(rows, columns)
+        unmeasured = breast.mask(rows, columns)
+        np.logical_not(unmeasured, out=unmeasured)
     if decoded.background is not None:
         unmeasured |= decoded.background[rows, columns]
     background = box.placed(unmeasured, (height, width), True)
