@@ -13,7 +13,7 @@ from maskwise.artefacts.weights import read_weights
 from maskwise.config import parse
 from maskwise.decay import rate_shares
 from maskwise.encoders.positions import sine_positions
-from maskwise.encoders.transformer import Attention, Block
+from maskwise.encoders.transformer import Attention, Block, softmax_attention
 from maskwise.encoders.vit import EXPECTED, Vit, VitConfig
 from maskwise.errors import UserError
 
@@ -133,6 +133,23 @@ def test_what_is_asked_of_attention_is_what_it_answers_anyway() -> None:
     ]
     for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, atol=1e-10)
+
+
+def test_attention_of_bfloat16_is_computed_in_float32_on_a_cpu() -> None:
+    queries, keys, values = torch.randn(3, 2, 4, 9, 8, generator=Generator().manual_seed(3))
+    halves = [each.bfloat16().requires_grad_() for each in (queries, keys, values)]
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = softmax_attention(*halves)
+    assert answer.dtype == torch.float32
+    expected = softmax_attention(*(each.float() for each in halves))
+    assert answer.equal(expected)  # rounded on the way in, and nowhere else
+    answer.sum().backward()
+    assert all(each.grad is not None and each.grad.dtype == torch.bfloat16 for each in halves)
+
+
+def test_attention_of_double_precision_stays_in_it() -> None:
+    doubles = torch.randn(3, 2, 4, 9, 8, dtype=torch.float64)
+    assert softmax_attention(*doubles).dtype == torch.float64
 
 
 def test_the_weights_of_the_class_token_are_a_row_of_softmax() -> None:

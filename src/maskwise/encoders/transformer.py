@@ -39,7 +39,7 @@ class Attention(nn.Module):
                 linear(picked(tokens, asked), weight[:width], bias[:width]), 1
             )
             keys, values = self._split(linear(tokens, weight[width:], bias[width:]), 2)
-        answer = nn.functional.scaled_dot_product_attention(queries, keys, values)
+        answer = softmax_attention(queries, keys, values)
         joined: Tensor = self.proj(answer.transpose(1, 2).flatten(2))
         return joined
 
@@ -58,6 +58,20 @@ class Attention(nn.Module):
         b, n, width = joined.shape
         shape = (b, n, parts, self.heads, width // (parts * self.heads))
         return joined.reshape(shape).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def softmax_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Return what softmax attention answers, ``(B, heads, m, channels)``.
+
+    Of bfloat16 on a CPU it is computed in float32: there, torch's backward pass of the fused
+    attention takes nine times as long in bfloat16, more than all other layers together.
+    """
+    if queries.device.type != "cpu" or queries.dtype != torch.bfloat16:
+        return nn.functional.scaled_dot_product_attention(queries, keys, values)
+    with torch.autocast("cpu", enabled=False):
+        return nn.functional.scaled_dot_product_attention(
+            queries.float(), keys.float(), values.float()
+        )
 
 
 class Mlp(nn.Module):

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from maskwise.encoders.transformer import softmax_attention
 from maskwise.masks import Grid
 
 Layout = Literal["grid", "raster"]
@@ -208,6 +209,6 @@ class LinformerAttention(nn.Module):
         queries = self.queries(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)
         keys = torch.einsum("bne,nk->bke", self.keys(tokens), self.combine)[:, None]
         keys = keys.expand(-1, self.heads, -1, -1)
-        answer = nn.functional.scaled_dot_product_attention(queries, keys, keys)
+        answer = softmax_attention(queries, keys, keys)
         joined: Tensor = self.proj(answer.transpose(1, 2).flatten(2))
         return joined
