@@ -138,6 +138,20 @@ def test_between_two_grey_levels_the_threshold_lies_in_the_middle() -> None:
     assert otsu(counts) == pytest.approx(64.5 / BINS)
 
 
+@pytest.mark.parametrize(("dark", "warned"), [(0.02, False), (0.2, True)])
+def test_otsu_s_threshold_is_warned_of_where_nothing_is_a_dark_surround(
+    dark: float, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    counts = torch.zeros(BINS)
+    counts[[int(dark * BINS), int(0.7 * BINS)]] = torch.tensor([2.0, 1.0])
+    setting = make_setting(histogram=lambda: counts)
+    ForegroundConfig().build(setting)
+    assert ("no dark surround" in caplog.text) == warned
+    caplog.clear()
+    ForegroundConfig(threshold=0.05).build(setting)
+    assert not caplog.text
+
+
 def test_images_of_one_grey_level_have_a_threshold_all_the_same() -> None:
     counts = torch.zeros(BINS)
     counts[40] = 9

@@ -5,6 +5,7 @@ hides where there is tissue and knows nothing else. Departures by number in
 ``docs/methods/foreground.md``.
 """
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -21,6 +22,11 @@ from maskwise.pretrain.policies.unlearnt import Unlearnt
 
 ROUNDING = 1e-6
 """Of a share of a cell's pixels, which are whole numbers."""
+DARK = 0.1
+"""Mean intensity of a surround, at most. Below Otsu's threshold MR of the head has .05, breast
+ultrasound, which has no surround, .17."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,19 @@ class ForegroundConfig:
             return float(self.threshold)
         if setting.histogram is None:
             raise ValueError("histogram is None, but Otsu's threshold is chosen from it")
-        return otsu(setting.histogram())
+        counts = setting.histogram()
+        threshold = otsu(counts)
+        below = mean_below(counts, threshold)
+        if below > DARK:
+            log.warning(
+                "policy foreground: these images have no dark surround. What lies below Otsu's "
+                "threshold of %.2f has a mean of %.2f, so that dark tissue is parted from "
+                "bright and the mask follows brightness; if that is not meant, say which "
+                "intensity tissue has at least (policy.threshold)",
+                threshold,
+                below,
+            )
+        return threshold
 
 
 class Foreground(Unlearnt):
@@ -97,6 +115,13 @@ def _in_window(hu: float, setting: Setting) -> float:
             "all of an image or nothing would lie above it; choose one in between"
         )
     return (hu - low) / (high - low)
+
+
+def mean_below(counts: Tensor, threshold: float) -> float:
+    """Return the mean intensity of what a histogram ``(BINS,)`` has below the threshold."""
+    centres = (torch.arange(len(counts), dtype=torch.float64) + 0.5) / len(counts)
+    dark = counts.double() * (centres < threshold)
+    return float((dark * centres).sum() / dark.sum().clamp(min=1))
 
 
 def otsu(counts: Tensor) -> float:
