@@ -10,7 +10,9 @@ from torch import Tensor
 from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.masks import to_pixels
+from maskwise.pretrain.cells import fitted
 from maskwise.pretrain.objectives.features import Features, FeaturesConfig, normalised
+from maskwise.pretrain.recipe import parse_recipe
 from pretrain.contrast_toys import GRID, NOTHING, a_batch, a_setting, an_encoder, draw
 
 
@@ -131,6 +133,21 @@ def test_the_teacher_only_looks_whatever_the_mode() -> None:
     objective = build(norm="batch")
     assert objective.encoder.training
     assert not objective.teacher.training
+
+
+@pytest.mark.parametrize(("stage", "cells"), [(-1, (8, 8)), (0, (16, 16)), (9, (16, 16))])
+def test_a_cell_is_no_smaller_than_the_places_that_are_predicted(
+    stage: int, cells: tuple[int, int]
+) -> None:
+    recipe = parse_recipe(
+        {
+            "objective": {"name": "features", "stage": stage},
+            "policy": {"name": "random_cells"},
+            "encoder": {"name": "context_cnn", "widths": [8, 8, 8], "convolutions": [1, 1, 1]},
+        },
+        "recipe",
+    )
+    assert fitted(recipe, (16, 16), (64, 64), 1) == cells
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,15 @@ class WholePlaces(Protocol):
     """True: a place of no feature map may lie in two cells."""
 
 
+@runtime_checkable
+class PredictsAtPlaces(Protocol):
+    """The config of an objective that predicts at the places of one of the encoder's stages."""
+
+    @property
+    def predicted_stage(self) -> int:
+        """Whose places: 0 = the finest, -1 = the last."""
+
+
 def needs_whole_places(recipe: Recipe) -> bool:
     """Say whether the recipe's encoder sees visible cells only."""
     return isinstance(recipe.objective, WholePlaces) and recipe.objective.whole_places
@@ -58,13 +67,15 @@ def check_some_are_seen(recipe: Recipe, grid: Grid, images: int) -> None:
 
 
 def fitted(recipe: Recipe, grid: Grid, size: tuple[int, int], channels: int) -> Grid:
-    """Return the source's grid, or a coarser one where the recipe's encoder needs it.
+    """Return the source's grid, or a coarser one where the recipe's objective needs it.
 
     Its cells are the smallest that are no smaller than the source's, divide the image, and are
-    multiples of the encoder's stride.
+    multiples of the encoder's stride: of its last stage where it sees visible cells only, of
+    the stage whose places are predicted otherwise. Of several cells in one place some are
+    nearly always visible, and nothing would be left to predict.
 
     Args:
-        recipe: whose objective may need whole places.
+        recipe: whose objective may need whole places in each cell.
         grid: of the source, ``(gh, gw)``.
         size: of the images, ``(H, W)`` pixels.
         channels: of the images.
@@ -72,16 +83,27 @@ def fitted(recipe: Recipe, grid: Grid, size: tuple[int, int], channels: int) -> 
     Raises:
         UserError: if there are no such cells.
     """
-    if not needs_whole_places(recipe):
+    stage = _stage(recipe)
+    if stage is None:
         return grid
     with torch.device("meta"):
         encoder = recipe.encoder.build(channels)
-    stride = encoder.strides[-1]
+    if not -len(encoder.strides) <= stage < len(encoder.strides):
+        return grid  # which the objective refuses by name
+    stride = encoder.strides[stage]
     option = "patch" if isinstance(encoder, TokenEncoder) else "stride"
     down, across = (
         _number(side, cells, stride, option) for side, cells in zip(size, grid, strict=True)
     )
     return down, across
+
+
+def _stage(recipe: Recipe) -> int | None:
+    """Return the stage of which no place may lie in two cells; None = there is none."""
+    if needs_whole_places(recipe):
+        return -1
+    objective = recipe.objective
+    return objective.predicted_stage if isinstance(objective, PredictsAtPlaces) else None
 
 
 def _number(side: int, cells: int, stride: int, option: str) -> int:

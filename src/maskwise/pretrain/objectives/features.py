@@ -40,6 +40,11 @@ class FeaturesConfig:
     hidden: Width = 256
     """Channels between the two convolutions that predict."""
 
+    @property
+    def predicted_stage(self) -> int:
+        """Return the stage whose places are predicted."""
+        return self.stage
+
     def build(self, setting: Setting, encoder: Encoder) -> "Features":
         return Features(self, setting, encoder)
 
