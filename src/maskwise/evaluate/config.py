@@ -93,6 +93,12 @@ class EvaluateConfig:
         "moco_v2_release_resnet18",
         "byol_release_resnet18",
         "swav_release_resnet18",
+        "scratch_vit",
+        "mae",
+        "miram",
+        "miram_upsampled",
+        "miram_a3c",
+        "miram_release",
     )
     """Recipes not compared with ``against``, because they have another encoder; see
     ``pairs``."""
