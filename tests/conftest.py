@@ -8,12 +8,17 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from maskwise.errors import UserError
 from project import Finished, Project, copy_project
 from shared import SHARED
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 NO_IMAGES = "needs real images"
 NOBODY = 65534
