@@ -12,6 +12,7 @@ from maskwise.config import parse
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch
 from maskwise.pretrain.objectives.byol import Byol, ByolConfig, apart
+from maskwise.pretrain.objectives.momentum import warn_of_lag
 from pretrain.contrast_toys import NOTHING, a_batch, a_setting, an_encoder, draw
 from pretrain.toys import SIMCLR, make_run, make_store, pretrain
 
@@ -127,3 +128,20 @@ def test_a_batch_of_one_is_refused() -> None:
 
 def test_the_encoder_that_is_kept_has_the_plain_network_s_names() -> None:
     assert build().encoder.state_dict().keys() == an_encoder().state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("momentum", "steps", "said"),
+    [
+        (0.99, 300, "follows over 100 steps, but the run has 300"),
+        (0.99, 2000, ""),
+        (0.93, 300, ""),
+        (1.0, 300, ""),
+    ],
+)
+def test_a_copy_that_is_too_slow_for_the_run_is_warned_of(
+    momentum: float, steps: int, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_lag("byol", momentum, steps)
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)

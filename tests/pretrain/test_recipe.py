@@ -1,5 +1,6 @@
 """Recipes: what YAML may say, what goes together, and what comes out."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,16 @@ from maskwise.encoders import ENCODERS
 from maskwise.errors import UserError
 from maskwise.pretrain.checkpoint import Checkpoint
 from maskwise.pretrain.recipe import Budget, PretrainConfig, parse_recipe
-from pretrain.toys import RANDOM_BOX, SIMCLR, SMALL, make_run, make_store, pretrain
+from maskwise.pretrain.rehearsal import rehearse
+from pretrain.toys import (
+    RANDOM_BOX,
+    SIMCLR,
+    SMALL,
+    make_run,
+    make_setting,
+    make_store,
+    pretrain,
+)
 
 CONF = Path(__file__).parents[2] / "conf/base"
 SCRATCH: dict[str, Any] = {
@@ -367,3 +377,21 @@ def test_several_boxes_are_refused_where_ease_is_rewarded() -> None:
         parse_recipe(changed(SIMCLR, objective=objective, policy=several), "mine")
     parse_recipe(changed(SIMCLR, objective=objective, policy={**several, "boxes": 1}), "mine")
     parse_recipe(changed(SIMCLR, policy=several), "mine")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "refused"),
+    [
+        ({"name": "resnet18", "width": 8}, True),
+        ({"name": "resnet18", "width": 8, "norm": "group"}, False),
+        ({"name": "context_cnn", "widths": [8, 8], "convolutions": [1, 1]}, False),
+    ],
+)
+def test_statistics_of_one_image_at_a_time_are_refused_before_any_stage(
+    encoder: dict[str, Any], refused: bool
+) -> None:
+    block = {"objective": {"name": "autoencoder"}, "policy": {"name": "random_cells"}}
+    recipe = parse_recipe({**block, "encoder": encoder}, "one")
+    message = r"one\.encoder: its batch norm would learn statistics from one image at a time"
+    with pytest.raises(UserError, match=message) if refused else nullcontext():
+        rehearse(recipe, "one", make_setting(height=64, width=64, batch_size=1))

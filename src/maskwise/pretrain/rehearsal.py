@@ -10,6 +10,7 @@ from torch import nn
 import maskwise
 from maskwise.artefacts.policy import LearntPolicy, PolicyMetadata, options_of
 from maskwise.encoders.contract import Encoder
+from maskwise.encoders.norm import learns_statistics
 from maskwise.encoders.start import ChosenEncoder
 from maskwise.errors import UserError
 from maskwise.preparation import Preparation
@@ -86,6 +87,12 @@ def _look(recipe: Recipe, setting: Setting) -> None:
         batch = recipe.optimisation.part(batch)
     shape = (batch, setting.channels, setting.height, setting.width)
     encoder = _seeing(recipe.encoder, shape, recipe.trains)
+    if recipe.trains and batch == 1 and learns_statistics(encoder):
+        raise UserError(
+            "encoder: its batch norm would learn statistics from one image at a time; take a "
+            "larger batch_size, a smaller optimisation.accumulate, an encoder with norm: "
+            "group, or weights with norm_statistics: frozen"
+        )
     if recipe.trains and not list(encoder.parameters()):
         raise UserError(
             f"encoder.name: {recipe.names['encoder']} has nothing to train, so that objective "

@@ -17,7 +17,7 @@ from maskwise.encoders.contract import Encoder
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.objectives.masked_views import ComparesViews, image_errors, masked_pair
-from maskwise.pretrain.objectives.momentum import follow, slow_copy
+from maskwise.pretrain.objectives.momentum import follow, slow_copy, warn_of_lag
 from maskwise.pretrain.objectives.projecting import Projecting, projector
 from maskwise.pretrain.views import Views
 
@@ -53,6 +53,7 @@ class ByolConfig(ComparesViews):
                 f"a time, but they see {setting.batch_size}; take a larger batch_size, or a "
                 "smaller optimisation.accumulate"
             )
+        warn_of_lag("byol", self.momentum, setting.steps)
         return Byol(self, setting, encoder)
 
 

@@ -17,7 +17,7 @@ from maskwise.errors import UserError
 from maskwise.masks import Grid
 from maskwise.pretrain.contracts import Batch, Objective, Outcome, Setting
 from maskwise.pretrain.objectives.masked_views import hidden_at_mean
-from maskwise.pretrain.objectives.momentum import follow, slow_copy
+from maskwise.pretrain.objectives.momentum import follow, slow_copy, warn_of_lag
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class FeaturesConfig:
         return self.stage
 
     def build(self, setting: Setting, encoder: Encoder) -> "Features":
+        if self.teacher == "slow":
+            warn_of_lag("features", self.momentum, setting.steps)
         return Features(self, setting, encoder)
 
     def check(self, setting: Setting, encoder: Encoder) -> None:

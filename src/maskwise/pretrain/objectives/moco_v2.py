@@ -20,7 +20,7 @@ from maskwise.encoders.norm import learns_statistics, split_statistics
 from maskwise.errors import UserError
 from maskwise.pretrain.contracts import Batch, Outcome, Setting
 from maskwise.pretrain.objectives.masked_views import ComparesViews, image_errors, masked_pair
-from maskwise.pretrain.objectives.momentum import follow, slow_copy
+from maskwise.pretrain.objectives.momentum import follow, slow_copy, warn_of_lag
 from maskwise.pretrain.objectives.projecting import Projecting, in_full, projector
 from maskwise.pretrain.objectives.ring import Entries, Ring
 from maskwise.pretrain.splitmix import mix
@@ -74,6 +74,7 @@ class MocoV2Config(ComparesViews):
     }
 
     def build(self, setting: Setting, encoder: Encoder) -> "MocoV2":
+        warn_of_lag("moco_v2", self.momentum, setting.steps)
         return MocoV2(self, setting, encoder)
 
     def length(self, setting: Setting) -> int:

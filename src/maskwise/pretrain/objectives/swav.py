@@ -104,8 +104,10 @@ class SwavConfig(ComparesViews):
         """Return how many prototypes there are, or raise ``UserError``."""
         images = setting.trained_on
         if self.prototypes is None:
-            images = images or 0
-            return 128 if images < 5_000 else 300 if images < 50_000 else 3_000
+            if images is None:
+                return 128
+            usual = 128 if images < 5_000 else 300 if images < 50_000 else 3_000
+            return min(usual, images)
         if images is not None and self.prototypes > images:
             raise UserError(
                 f"objective.prototypes: {self.prototypes} are more than the {images} images "
