@@ -1,4 +1,4 @@
-"""What makes masked pre-training pay with few labels: the search behind the recipe `busi_best`.
+"""Which of some recipes pays with few labels: the search behind `busi_best`, decoders of SparK.
 
 The test part is not looked at. A candidate is judged by linear probes on 10 % of the labels,
 drawn several times, for one draw of 47 images decides by luck; their scores are of all training
@@ -7,7 +7,9 @@ that reads the test part afterwards. A row is appended as soon as it is known; e
 kept, so that another fraction or mode trains nothing again.
 
     kedro run --pipelines busi_study --tags ingest,preprocess --params raw_root=FOLDER
-    python benchmarks/search_busi_best.py CANDIDATES.yml [--steps 1200] [--seeds 100 101]
+    python benchmarks/judge_candidates.py CANDIDATES.yml [--steps 1200] [--seeds 100 101]
+
+A source whose images are generated begins with the tag `generate`, and is named by `--source`.
 """
 
 import argparse
@@ -33,7 +35,6 @@ from maskwise.pretrain.replicate import PretrainRun, pretraining
 
 PROJECT = Path(__file__).parents[1]
 DATA = PROJECT / "data"
-SOURCE = "busi_study"
 FIRST_DRAW = 1000
 """The study draws its subsets with seeds 0 to 4."""
 
@@ -42,6 +43,7 @@ def main() -> None:
     """Try each candidate of the file with each seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("candidates", type=Path)
+    parser.add_argument("--source", default="busi_study")
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101])
     parser.add_argument("--draws", type=int, default=10)
@@ -52,8 +54,9 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
     candidates = yaml.safe_load(arguments.candidates.read_text(encoding="utf-8"))
-    store = open_store(DATA / "03_primary" / SOURCE / "store")
-    splits = read_splits(DATA / "05_model_input" / SOURCE / "splits.parquet")
+    source = arguments.source
+    store = open_store(DATA / "03_primary" / source / "store")
+    splits = read_splits(DATA / "05_model_input" / source / "splits.parquet")
     for seed in arguments.seeds:
         for name, block in candidates.items():
             key = {
@@ -78,14 +81,14 @@ def judge(
 ) -> dict[str, Any]:
     """Pre-train one candidate, unless it is kept, and score it over several subsets."""
     shown = splits[splits["split"] != "test"].reset_index(drop=True)
-    replicate = f"{key['candidate']}_{key['steps']}_s{key['seed']}"
+    replicate = f"{arguments.source}_{key['candidate']}_{key['steps']}_s{key['seed']}"
     path = arguments.keep / f"{replicate}.safetensors"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        train(block, store, shown, key, path)
+        train(block, store, shown, key, path, arguments.source)
     encoder = load_encoder(path)
     draws = range(FIRST_DRAW, FIRST_DRAW + arguments.draws)
-    scores = [score(encoder, store, shown, key, draw) for draw in draws]
+    scores = [score(encoder, store, shown, key, draw, arguments.source) for draw in draws]
     return {
         "draws": arguments.draws,
         "auroc": round(float(np.mean(scores)), 4),
@@ -96,7 +99,12 @@ def judge(
 
 
 def train(
-    block: dict[str, Any], store: Store, shown: pd.DataFrame, key: dict[str, Any], path: Path
+    block: dict[str, Any],
+    store: Store,
+    shown: pd.DataFrame,
+    key: dict[str, Any],
+    path: Path,
+    source: str,
 ) -> None:
     """Pre-train as the pipeline does; keep the encoder, its last loss and the seconds."""
     begin = time.perf_counter()
@@ -105,7 +113,7 @@ def train(
             recipe=parse_recipe(block, key["candidate"]),
             budget=Budget(grid=(16, 16), steps=key["steps"], batch_size=32),
             config=PretrainConfig(),
-            source=SOURCE,
+            source=source,
             recipe_name=key["candidate"],
             seed=key["seed"],
             checkpoints=Path(folder),
@@ -127,13 +135,13 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def score(
-    encoder: Any, store: Store, shown: pd.DataFrame, key: dict[str, Any], draw: int
+    encoder: Any, store: Store, shown: pd.DataFrame, key: dict[str, Any], draw: int, source: str
 ) -> float:
     """Return the macro AUROC on the images that one subset of the labels leaves."""
     task = {"name": "diagnosis", "label": "diagnosis"}
-    budget = parse_budget({"task": task, "steps": 300, "batch_size": 32}, SOURCE)
+    budget = parse_budget({"task": task, "steps": 300, "batch_size": 32}, source)
     run = FinetuneRun(
-        budget, FinetuneConfig(), (1.0, key["fraction"]), SOURCE, key["candidate"], draw
+        budget, FinetuneConfig(), (1.0, key["fraction"]), source, key["candidate"], draw
     )
     replicate = prepare(encoder, store, shown, run)
     labels = replicate.labels(key["fraction"])
