@@ -69,6 +69,22 @@ def test_findings_are_sorted_and_a_film_with_none_says_so(tmp_path: Path) -> Non
     assert findings["24055355"] == "none"
 
 
+def test_a_sheet_without_the_columns_of_findings_gives_every_label_but_these(
+    tmp_path: Path,
+) -> None:
+    short = read(inbreast.write(tmp_path / "short", inbreast.SHORT))
+    whole = read(inbreast.write(tmp_path / "whole")).images
+    assert short.images.equals(whole.drop(columns="label_findings"))
+    assert not reasons(short)
+
+
+def test_a_sheet_with_columns_of_some_findings_stops_the_run(tmp_path: Path) -> None:
+    raw = inbreast.write(tmp_path, inbreast.SHORT + 2)  # Mass and Micros
+    told = r"has no column 'Distortion', 'Asymmetry', but others.*take the columns of all"
+    with pytest.raises(UserError, match=told):
+        read(raw)
+
+
 def test_films_of_a_woman_are_one_group_and_keep_their_bits(tmp_path: Path) -> None:
     source = choose(SOURCES, {"name": "inbreast"}, "t.ingest")
     manifest = ingest(inbreast.write(tmp_path), source, LENIENT, "t").manifest
@@ -114,16 +130,33 @@ def test_a_lesion_is_a_square_round_its_outline(tmp_path: Path) -> None:
     assert (corner.top + 32, corner.left + 32) == pytest.approx((102.5, 6.5), abs=0.5)
 
 
+@pytest.mark.parametrize("size", [10**9, 10**12 - 1])
 def test_an_outline_of_absurd_size_is_refused_before_memory_is_asked_for(
-    tmp_path: Path,
+    tmp_path: Path, size: int
 ) -> None:
     raw = inbreast.write(tmp_path)
-    far = [(0, 0), (10**9, 0), (0, 10**9)]
+    far = [(0, 0), (size, 0), (0, size)]
     inbreast.write_outlines(outlines(raw), [inbreast.roi("Mass", far)])
     source = choose(SOURCES, {"name": "inbreast", "images": "lesions"}, "t.ingest")
     rejects = ingest(raw, source, LENIENT, "t").rejects
     (row,) = rejects[rejects["reason"] == "too_large"].itertuples()
     assert "20586908" in row.path
+
+
+@pytest.mark.parametrize("digits", [308, 400])  # a float holds the first, but not twice it
+def test_an_outline_with_a_number_of_endless_digits_is_left_out_and_counted(
+    tmp_path: Path, digits: int
+) -> None:
+    raw = inbreast.write(tmp_path)
+    endless = inbreast.roi("Mass", inbreast.SQUARE)
+    endless["Point_px"][:2] = [f"({sign}{'9' * digits}, 100.0)" for sign in ("", "-")]
+    kept = inbreast.roi("Asymmetry", inbreast.SQUARE)
+    inbreast.write_outlines(outlines(raw), [endless, kept])
+    listing = read(raw, images="lesions")
+    lesions = listing.images[listing.images["path"].str.contains("20586908")]
+    assert list(lesions["label_outlined"]) == ["asymmetry"]
+    # One of another film is left out as well, for its points are not as many as it says.
+    assert any(text.startswith("2 outlines whose points") for text in listing.warnings)
 
 
 def test_a_lesion_is_labelled_by_its_film_and_by_what_it_is(tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ HEADER = (
     "Micros;Distortion;Asymmetry;Findings Notes (in Portuguese);Lesion Annotation Status;"
     "Pectoral Muscle Annotation;Other Annotations"
 )
-"""As published, with the blank behind ``Mass``."""
+"""Of the workbook, with the blank behind ``Mass``."""
+SHORT = 8
+"""Columns of the sheet that circulates as CSV: none of the findings."""
 ROWS = (
     "removed;removed;R;CC;201001;20586908;3;4a;X;;;;nodulo;;;",
     "removed;removed;L;MLO;201001;20586934;3;2;;X;;;;;;",
@@ -75,8 +77,8 @@ ROIS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def write(raw: Path) -> Path:
-    """Write the published layout."""
+def write(raw: Path, columns: int | None = None) -> Path:
+    """Write the published layout; of the sheet the first ``columns``, or all."""
     base = raw / "INbreast Release 1.0"
     for image, (patient, side, view) in FILMS.items():
         pixels = film(HEIGHT, WIDTH, side == "L", np.uint16, int(image) % 1000) >> 2
@@ -99,7 +101,8 @@ def write(raw: Path) -> Path:
     muscle = base / "PectoralMuscle/Pectoral Muscle XML/20586934_muscle.xml"
     muscle.parent.mkdir(parents=True)
     muscle.write_bytes(plistlib.dumps({"ROIPoints": ["{1, 2}", "{3, 4}"]}))
-    (base / "INbreast.csv").write_text("\n".join([HEADER, *ROWS]) + "\n", "utf-8")
+    lines = [";".join(line.split(";")[:columns]) for line in (HEADER, *ROWS)]
+    (base / "INbreast.csv").write_text("\n".join(lines) + "\n", "utf-8")
     return raw
 
 

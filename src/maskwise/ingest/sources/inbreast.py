@@ -8,7 +8,7 @@ assessments, on which the label rests: there is no pathology of most films.
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -43,7 +43,7 @@ FINDINGS = {
     "Distortion": "distortion",
     "Asymmetry": "asymmetry",
 }
-"""Column that is marked with an X -> finding."""
+"""Column that is marked with an X -> finding; a sheet has all of these, or none."""
 NO_FINDING = "none"
 
 _FILM = re.compile(
@@ -158,7 +158,7 @@ def _table(raw: Path, files: Sequence[str]) -> tuple[dict[str, dict[str, str]], 
     table = min(named, key=lambda path: (path.count("/"), path))
     rows = read_rows(raw, table)
     columns = {name: column_of(rows, name, table) for name in ("File Name", "Bi-Rads", "ACR")}
-    columns |= {name: column_of(rows, name, table) for name in FINDINGS}
+    columns |= _finding_columns(rows.columns, table)
     found: dict[str, dict[str, str]] = {}
     nameless = 0
     for number, cells in zip(rows.index, rows.to_dict("records"), strict=True):
@@ -179,6 +179,17 @@ def _table(raw: Path, files: Sequence[str]) -> tuple[dict[str, dict[str, str]], 
         )
     said = f"{table}: {count(nameless, 'row')} without the number of a film left out."
     return found, [said] if nameless else []
+
+
+def _finding_columns(names: Collection[str], table: str) -> dict[str, str]:
+    """Return the columns of findings: all of them, or none as in the CSV that circulates."""
+    absent = [name for name in FINDINGS if name not in names]
+    if absent and len(absent) < len(FINDINGS):
+        raise UserError(
+            f"{table}: has no column {listed(map(repr, absent))}, but others of the findings; "
+            "save the workbook's sheet again, or take the columns of all findings out"
+        )
+    return {} if absent else {name: name for name in FINDINGS}
 
 
 def _without_table(raw: Path, files: Iterable[str]) -> str:
@@ -231,16 +242,19 @@ def _labels(cells: Mapping[str, str]) -> dict[str, str | None] | str:
         return f"Bi-Rads: {birads!r}; {hint(birads, ASSESSMENTS)}"
     if density and density not in DENSITIES:
         return f"ACR: {density!r}; {hint(density, DENSITIES)}"
-    for column in FINDINGS:
-        if cells[column].upper() not in ("", "X"):
-            return f"{column}: {cells[column]!r}, where X or nothing should stand"
-    marked = sorted(name for column, name in FINDINGS.items() if cells[column])
-    return {
+    labels = {
         LABEL + "birads_malignant": ASSESSMENTS[birads],
         LABEL + "birads": birads,
         LABEL + "density": density or None,
-        LABEL + "findings": "|".join(marked) or NO_FINDING,
     }
+    marks = {column: cells[column] for column in FINDINGS if column in cells}
+    for column, mark in marks.items():
+        if mark.upper() not in ("", "X"):
+            return f"{column}: {mark!r}, where X or nothing should stand"
+    if not marks:  # nothing is said of findings, which is not that there is none
+        return labels
+    marked = sorted(FINDINGS[column] for column, mark in marks.items() if mark)
+    return {**labels, LABEL + "findings": "|".join(marked) or NO_FINDING}
 
 
 def _rois(
@@ -269,7 +283,7 @@ def _about(rois: Mapping[str, Rois | None]) -> Iterator[str]:
     if skipped:
         yield (
             f"{count(skipped, 'outline')} whose points are not as many as the file says, or no "
-            "numbers, left out."
+            "numbers that a film could have, left out."
         )
     names = Counter(one.name for each in found for one in each.rois if one.kind == OTHER)
     if names:

@@ -35,7 +35,9 @@ OTHER = "other"
 LEAST = 3
 """Points of an outline; fewer are a dot, as of a single calcification."""
 
-_POINT = re.compile(r"\(\s*([-+]?\d+(?:\.\d+)?)\s*,\s*([-+]?\d+(?:\.\d+)?)\s*\)", re.ASCII)
+_NUMBER = r"([-+]?\d{1,12}(?:\.\d+)?)"
+"""No film has pixels of more digits; a float of many would be infinite, and fit no square."""
+_POINT = re.compile(rf"\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\)", re.ASCII)
 _NUMBERED = re.compile(r"point \d+", re.ASCII)
 """What OsiriX calls a point that nobody named."""
 
@@ -75,7 +77,7 @@ class Rois:
 
     rois: tuple[Roi, ...]
     skipped: int
-    """Outlines whose points are not as many as they say, or are none."""
+    """Outlines whose points are not as many as they say, or are no places of a film."""
 
 
 def read_rois(raw: Path, path: str) -> Rois:
