@@ -310,6 +310,18 @@ def test_corrected_tests_whoever_stands_in_a_test_table(raw: Path) -> None:
     assert not any("official split" in text for text in listing.warnings)
 
 
+def test_corrected_tests_whoever_stands_in_a_test_table_in_a_row_that_is_refused(
+    tmp_path: Path,
+) -> None:
+    tested, trained = (row for row in ROWS if row.person == "P_00020")
+    assert (tested.part, trained.part) == ("Test", "Training")
+    rows = (replace(tested, pathology="UNKNOWN"), trained, NORMAL, *TWO)
+    listing = read(cbis_ddsm.write(tmp_path, rows), split="corrected")
+    assert reasons(listing) == {tested.lesion: "unknown_label"}
+    parts = listing.images.groupby("patient")["split"].unique().map(list).to_dict()
+    assert parts == {"P_00001": ["train"], "P_00004": ["train"], "P_00020": ["test"]}
+
+
 def test_validation_is_drawn_from_training_by_person(raw: Path) -> None:
     manifest = run(raw, split="corrected").manifest
     config = SourcePreprocessConfig(
@@ -332,6 +344,42 @@ def test_a_film_is_as_bad_as_its_worst_lesion(raw: Path) -> None:
     assert film["label_finding"] == "malignant mass"
     # Films whose masks are of no use are films all the same; one has no folder.
     assert len(images) == len({row.film for row in ROWS}) - 1
+
+
+def test_a_film_with_a_lesion_that_is_not_understood_is_never_as_good_as_its_others(
+    tmp_path: Path,
+) -> None:
+    changes: list[dict[str, Any]] = [
+        {"terms": ("ROUND", "SPICULATD")},
+        {"blank": frozenset({"mask"})},
+        {"blank": frozenset({"film"})},
+        {"blank": frozenset({"film", "mask"})},
+        {"blank": frozenset({"film", "crop", "mask"})},
+        {"pathology": "UNKNOWN", "number": 10},
+    ]
+    rows = [NORMAL, ROWS[2]]
+    for number, change in enumerate(changes):
+        benign, malignant = (replace(row, person=f"P_0005{number}") for row in TWO)
+        rows += [benign, replace(malignant, **change)]
+    listing = read(cbis_ddsm.write(tmp_path, tuple(rows)), images="films")
+    assert list(listing.images["patient"]) == ["P_00001", "P_00001"]
+    for number, reject in enumerate(listing.rejects):
+        assert reject.path.startswith(f"Mass-Training_P_0005{number}_RIGHT_MLO")
+        assert f"_train_set.csv, row {4 + 2 * number}: " in reject.detail
+    assert len(listing.rejects) == len(changes)
+
+
+def test_rows_of_films_that_are_said_twice_count_once_and_two_that_differ_cost_the_film(
+    tmp_path: Path,
+) -> None:
+    rows = (NORMAL, NORMAL, ROWS[2], *TWO, replace(TWO[1], pathology="BENIGN"))
+    listing = read(cbis_ddsm.write(tmp_path, rows), images="films")
+    assert reasons(listing) == {
+        NORMAL.lesion: "repeated_row",
+        TWO[1].lesion: "contradictory_rows",
+    }
+    assert list(listing.images["patient"]) == ["P_00001", "P_00001"]
+    assert list(listing.images["lesions"]) == [1, 1]
 
 
 def test_breasts_of_films_are_found_cropped_and_turned_to_one_side(raw: Path) -> None:
@@ -462,6 +510,14 @@ def test_a_term_that_nobody_knows_costs_its_lesion_and_no_other(
     assert reasons(listing) == {row.lesion: "unknown_label"}
     assert says in details(listing)[row.lesion]
     assert len(listing.images) == 2
+
+
+def test_what_may_be_a_person_s_name_is_in_no_reject(tmp_path: Path) -> None:
+    blank = frozenset({"film", "crop", "mask"})
+    row = replace(NORMAL, person="Jane Doe", blank=blank, on_disk=frozenset({"absent"}))
+    cbis_ddsm.write(tmp_path, (row,))
+    _, (refused,), _ = read_lesions(tmp_path, ["mass_case_description_train_set.csv"])
+    assert "Jane" not in str(refused.reject)
 
 
 def test_a_row_said_twice_is_taken_once_and_two_that_differ_not_at_all(tmp_path: Path) -> None:

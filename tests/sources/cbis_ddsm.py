@@ -51,6 +51,8 @@ class Row:
     on_disk: frozenset[str] = field(default_factory=frozenset)
     """``swapped``, ``two studies``, ``absent``, ``empty``, ``truncated``, ``inverted``,
     ``no mask``, ``crop for mask``."""
+    blank: frozenset[str] = field(default_factory=frozenset)
+    """Paths that the table leaves blank: ``film``, ``crop``, ``mask``."""
 
     @property
     def film(self) -> str:
@@ -206,7 +208,10 @@ def _write_table(raw: Path, kind: str, part: str, rows: list[Row]) -> None:
     """Write CRLF rows, and the line break inside the quotation marks of one path in each."""
     lines = [HEADERS[kind]]
     for row in rows:
-        film, crop, mask = paths(row)
+        film, crop, mask = (
+            "" if name in row.blank else path
+            for name, path in zip(("film", "crop", "mask"), paths(row), strict=True)
+        )
         broken = f'"{mask}\n"' if kind == "Mass" else mask
         crop = crop if kind == "Mass" else f'"{crop}\n"'
         cells = [row.person, row.density, row.side, row.view, str(row.number)]

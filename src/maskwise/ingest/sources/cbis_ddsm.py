@@ -7,7 +7,7 @@ round its mask, out of the film and with all its bits, or each film one image.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -31,7 +31,13 @@ from maskwise.ingest.sources.cbis_ddsm_files import (
     look,
     look_at_film,
 )
-from maskwise.ingest.sources.cbis_ddsm_table import FINDINGS, TABLES, Lesion, read_lesions
+from maskwise.ingest.sources.cbis_ddsm_table import (
+    FINDINGS,
+    TABLES,
+    Lesion,
+    Refused,
+    read_lesions,
+)
 from maskwise.scans.folder import other_file
 from maskwise.scans.raw import looks_like_image, walk
 from maskwise.scans.reading import DEFAULT, Reading
@@ -79,25 +85,31 @@ class CbisDdsmConfig:
     def listing(self, raw: Path) -> Listing:
         files, rejects = walk(raw)
         lesions, refused, absent = read_lesions(raw, files)
-        rejects += refused
+        rejects += [one.reject for one in refused]
         names = {name for one in lesions for name in (one.film_name, one.name)}
         index = index_files(raw, files, names)
         rejects += _others(raw, files)
-        lesions = self._split(lesions)
+        lesions = self._split(lesions, refused)
+        crossings = self._crossings(lesions)
+        taken, repeated = _once(lesions)
         if self.images == "films":
-            rows, refused, warnings = _films(raw, lesions, index, refused)
+            # A film of which one lesion is not understood may show anything.
+            doubtful = {one.film_name for one in refused}
+            doubtful |= {one.film_name for one in _without(lesions, taken)}
+            rows, unseen, warnings = _films(raw, taken, index, doubtful)
         else:
-            rows, refused, warnings = self._lesions(raw, lesions, index)
+            rows, unseen, warnings = self._lesions(raw, taken, index)
         listing = build_listing(
-            sorted(rows, key=lambda row: str(row["path"])), [*rejects, *refused]
+            sorted(rows, key=lambda row: str(row["path"])), [*rejects, *repeated, *unseen]
         )
-        warnings = [*_incomplete(absent), *self._crossings(lesions), *warnings]
+        warnings = [*_incomplete(absent), *crossings, *warnings]
         return replace(listing, warnings=tuple(warnings), main_label="pathology")
 
-    def _split(self, lesions: Sequence[Lesion]) -> list[Lesion]:
+    def _split(self, lesions: Sequence[Lesion], refused: Sequence[Refused]) -> list[Lesion]:
         if self.split == "official":
             return list(lesions)
         tested = {one.patient for one in lesions if one.split == "test"}
+        tested |= {one.patient for one in refused if one.split == "test"}
         return [replace(one, split="test") if one.patient in tested else one for one in lesions]
 
     def _crossings(self, lesions: Sequence[Lesion]) -> Iterator[str]:
@@ -115,13 +127,12 @@ class CbisDdsmConfig:
     def _lesions(
         self, raw: Path, lesions: Sequence[Lesion], index: Index
     ) -> tuple[list[dict[str, Any]], list[Reject], list[str]]:
-        lesions, rejects = _once(lesions)
         tasks = [Task(one, index.film_of(one), index.lesions_of(one)) for one in lesions]
         answers = _answers(partial(look, raw, self.on_mask_size), tasks)
         found = [
             (one, at) for one, at in zip(lesions, answers, strict=True) if isinstance(at, Found)
         ]
-        rejects += [at for at in answers if isinstance(at, Reject)]
+        rejects = [at for at in answers if isinstance(at, Reject)]
         found, shared = _apart(found)
         rows = [self._row(one, at) for one, at in found]
         return rows, [*rejects, *shared], list(_about_masks([at for _, at in found]))
@@ -182,10 +193,8 @@ def _labels(lesions: Sequence[Lesion]) -> dict[str, Any]:
 
 
 def _films(
-    raw: Path, lesions: Sequence[Lesion], index: Index, refused: Sequence[Reject]
+    raw: Path, lesions: Sequence[Lesion], index: Index, doubtful: Collection[str]
 ) -> tuple[list[dict[str, Any]], list[Reject], list[str]]:
-    # A film of which one lesion is not understood may show anything.
-    doubtful = {reject.path.rpartition("_")[0] for reject in refused}
     films: dict[str, list[Lesion]] = {}
     for one in lesions:
         if one.film_name not in doubtful:
@@ -236,6 +245,12 @@ def _once(lesions: Iterable[Lesion]) -> tuple[list[Lesion], list[Reject]]:
             places = listed(one.where for one in found)
             rejects.append(Reject(name, "contradictory_rows", f"{places} differ"))
     return taken, rejects
+
+
+def _without(lesions: Iterable[Lesion], taken: Iterable[Lesion]) -> list[Lesion]:
+    """Return the rows of lesions that are not among ``taken``."""
+    names = {one.name for one in taken}
+    return [one for one in lesions if one.name not in names]
 
 
 def _apart(

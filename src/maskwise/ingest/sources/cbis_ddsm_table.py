@@ -131,16 +131,26 @@ class Lesion:
         return self.mask.partition("/")[0]
 
 
+class Refused(NamedTuple):
+    """A row that is not understood, and what it casts doubt on."""
+
+    reject: Reject
+    film_name: str
+    """Of the film that shows the lesion, as ``Lesion`` has it."""
+    patient: str
+    split: str
+
+
 def read_lesions(
     raw: Path, files: Iterable[str]
-) -> tuple[list[Lesion], list[Reject], list[str]]:
+) -> tuple[list[Lesion], list[Refused], list[str]]:
     """Return the rows of the tables among ``files``, those refused, and the tables absent.
 
     Raises:
         UserError: if none of the tables is there, or one of them lacks a column.
     """
     lesions: list[Lesion] = []
-    rejects: list[Reject] = []
+    refused: list[Refused] = []
     absent = []
     files = list(files)
     for table in TABLES:
@@ -150,16 +160,16 @@ def read_lesions(
             continue
         path = min(found, key=lambda path: (path.count("/"), path))
         for row in _read(raw, path, table):
-            (lesions if isinstance(row, Lesion) else rejects).append(row)  # type: ignore[arg-type]
+            (lesions if isinstance(row, Lesion) else refused).append(row)  # type: ignore[arg-type]
     if len(absent) == len(TABLES):
         raise UserError(
             f"{raw}: holds none of the tables {', '.join(absent)}; put those of the archive's "
             "page beside the images"
         )
-    return lesions, rejects, absent
+    return lesions, refused, absent
 
 
-def _read(raw: Path, path: str, table: Table) -> Iterable[Lesion | Reject]:
+def _read(raw: Path, path: str, table: Table) -> Iterable[Lesion | Refused]:
     rows = read_rows(raw, path)
     columns = {
         name: column_of(rows, column, path)
@@ -180,12 +190,29 @@ def _read(raw: Path, path: str, table: Table) -> Iterable[Lesion | Reject]:
     }
     for number, cells in zip(rows.index, rows.to_dict("records"), strict=True):
         named = {name: cells[column] for name, column in columns.items()}
-        yield _lesion(named, table, f"{path}, row {number + 1}")
+        row = _lesion(named, table, f"{path}, row {number + 1}")
+        if isinstance(row, Reject):
+            yield Refused(row, _film_name(named, table), named["patient"], table.split)
+        else:
+            yield row
+
+
+def _film_name(cells: Mapping[str, str], table: Table) -> str:
+    """Return what a row's film is called, by its own path or by what else the row says."""
+    film, crop, mask = (
+        _path(cells[name]).partition("/")[0] for name in ("film", "crop", "mask")
+    )
+    named = film or (mask or crop).rpartition("_")[0]  # a lesion's has its number behind
+    if named or not _PERSON.fullmatch(cells["patient"]):
+        return named or table.name  # what is no number of a person may be a name
+    kind = {"mass": "Mass", "calcification": "Calc"}[table.kind]
+    part = {"train": "Training", "test": "Test"}[table.split]
+    return f"{kind}-{part}_{cells['patient']}_{cells['side']}_{cells['view']}"
 
 
 def _lesion(cells: Mapping[str, str], table: Table, where: str) -> Lesion | Reject:
     film, crop, mask = (_path(cells[name]) for name in ("film", "crop", "mask"))
-    called = mask.partition("/")[0] or film or table.name
+    called = mask.partition("/")[0] or _film_name(cells, table)
     if not film or not mask:
         return Reject(called, "missing_file", f"{where}: a path is blank")
     if not _PERSON.fullmatch(cells["patient"]):
