@@ -178,6 +178,17 @@ def test_a_normal_film_without_breast_gives_no_patch(tmp_path: Path) -> None:
     assert reasons(read(raw, images="patches"))["mdb004.pgm"] == "no_breast"
 
 
+def test_normal_films_of_a_side_without_any_place_give_no_patch_and_are_named(
+    tmp_path: Path,
+) -> None:
+    rows = ("mdb001 G CIRC B 700 425 60", "mdb003 D NORM", "mdb004 D NORM", "mdb006 F NORM")
+    listing = read(mini_mias.write(tmp_path, rows), images="patches")
+    assert list(listing.images["film"]) == ["mdb001", "mdb003"]
+    assert reasons(listing) == {"mdb004.pgm": "not_chosen", "mdb006.pgm": "not_chosen"}
+    (detail,) = {each.detail for each in listing.rejects if each.reason == "not_chosen"}
+    assert detail.startswith("no lesion on a left breast has a place")
+
+
 def test_the_store_holds_the_pixels_of_each_patch(tmp_path: Path) -> None:
     raw = mini_mias.write(tmp_path / "raw")
     manifest = run(raw, images="patches").manifest

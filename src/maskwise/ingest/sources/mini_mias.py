@@ -136,7 +136,7 @@ class MiniMiasConfig:
             {**_row(films[one.film], [one]), REGION: _region(self._place(one), looks[one.film])}
             for one in located
         ]
-        dealt, breastless = self._dealt(normals, located, looks, films)
+        dealt, undealt = self._dealt(normals, located, looks, films)
         rows += [
             {
                 **_row(films[film], findings[film]),
@@ -148,7 +148,7 @@ class MiniMiasConfig:
         without, warnings = _without_place(films, findings)
         listing = build_listing(
             sorted(rows, key=lambda row: str(row["path"])),
-            [*rejects, *unseen, *breastless, *without],
+            [*rejects, *unseen, *undealt, *without],
         )
         return replace(listing, warnings=tuple(warnings))
 
@@ -159,19 +159,29 @@ class MiniMiasConfig:
         looks: Mapping[str, Look],
         films: Mapping[str, str],
     ) -> tuple[dict[str, Place], list[Reject]]:
-        """Return normal film -> the lesion's place that it is cut at, on the same side."""
+        """Return normal film -> the lesion's place that it is cut at, on the same side.
+
+        And a reject for each film that has none: without a breast, or on a side without lesion.
+        """
         dealt: dict[str, Place] = {}
-        breastless = []
+        rejects = []
         for side in ("left", "right"):
             here = [film for film in normals if film in looks and _side(film) == side]
             for film in here:
                 if looks[film].breast is None:
                     detail = "nothing on the film stands out as a breast"
-                    breastless.append(Reject(films[film], "no_breast", detail))
+                    rejects.append(Reject(films[film], "no_breast", detail))
             places = [self._place(one) for one in located if one.side == side]
             shown = {film: looks[film] for film in here if looks[film].breast is not None}
-            dealt |= deal_places(shown, places, self.seed, side)
-        return dealt, breastless
+            if places:
+                dealt |= deal_places(shown, places, self.seed, side)
+                continue
+            detail = (
+                f"no lesion on a {side} breast has a place that it could be cut at; `images: "
+                "films` takes the film"
+            )
+            rejects += [Reject(films[film], "not_chosen", detail) for film in shown]
+        return dealt, rejects
 
     def _place(self, finding: Finding) -> Place:
         circle = finding.circle

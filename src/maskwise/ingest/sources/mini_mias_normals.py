@@ -74,10 +74,8 @@ def deal_places(
     """Return film -> place: of those used least often, the first inside the film's breast.
 
     The order of the places is drawn by ``seed``. Where no place lies inside by ``INSIDE``, it
-    is the one with most breast in it.
+    is the one with most breast in it. Of places there is one at least.
     """
-    if not places:
-        return {}
     order = stream(seed, "negatives", side).permutation(len(places))
     used = np.zeros(len(places), np.int64)
     dealt = {}
