@@ -5,9 +5,19 @@
 reads `docs/results/lgg_cells.parquet` and `conf/base/parameters_evaluate.yml` and prints what
 `kedro run --pipelines lgg --tags evaluate` would write: scores with intervals, then paired
 differences. A figure is missing where in some fold nothing defines it.
+
+Recipes can be compared only over the same seeds. Where a study has more seeds of some recipes
+than of others, ask for the seeds that all have, or for the recipes that have them all:
+
+    python benchmarks/score_replicates.py phantom_fine --seeds 0 1 2 3 4
+    python benchmarks/score_replicates.py phantom_fine --recipes mae miram miram_upsampled
+
+Of the comparisons that were named beforehand, only those among the recipes asked for are
+printed, and p (Holm) is adjusted for these alone: ask for the recipes of all of them at once.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +36,7 @@ MODES = {
 }
 METRICS = {
     "macro_auroc": "macro AUROC",
+    "macro_average_precision": "macro average precision",
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
     "volume_dice": "Dice of a volume",
@@ -34,7 +45,7 @@ METRICS = {
     "lesion_dice": "Dice of an image that shows a lesion",
     "hd95": "95 % Hausdorff distance of an image",
 }
-"""Those of both tasks; a study has its own."""
+"""Those of all tasks; a study has its own."""
 
 
 def main() -> None:
@@ -43,14 +54,14 @@ def main() -> None:
     parser.add_argument("study", help="docs/results/STUDY_cells.parquet")
     parser.add_argument("--metrics", nargs="+", help="by default the leading one")
     parser.add_argument("--fractions", nargs="+", type=float, help="by default all")
-    parser.add_argument("--seeds", nargs="+", type=int, help="by default all")
+    add_choice_of_replicates(parser)
     parser.add_argument("--paired", nargs="+", help="metrics whose differences are printed")
     parser.add_argument("--notes", action="store_true", help="print the notes as well")
     arguments = parser.parse_args()
     predictions = read_predictions(ROOT / f"docs/results/{arguments.study}_cells.parquet")
-    for column, wanted in (("fraction", arguments.fractions), ("seed", arguments.seeds)):
-        if wanted:
-            predictions = predictions[predictions[column].isin(wanted)]
+    predictions = chosen(predictions, "fraction", arguments.fractions)
+    predictions = chosen(predictions, "recipe", arguments.recipes)
+    predictions = chosen(predictions, "seed", arguments.seeds)
     found = evaluate(
         predictions, subsets_of(predictions), options(), arguments.study, task_of(predictions)
     )
@@ -67,8 +78,32 @@ def main() -> None:
 
 def task_of(predictions: pd.DataFrame) -> str:
     """Return what was learnt; a committed table does not say it."""
-    outlines = any(str(name).startswith("tp_") for name in predictions)
-    return "lesion" if outlines else "diagnosis"
+    for column, task in (("tp_", "lesion"), ("threshold_", "multilabel")):
+        if any(str(name).startswith(column) for name in predictions):
+            return task
+    return "diagnosis"
+
+
+def add_choice_of_replicates(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which replicates are read."""
+    parser.add_argument("--seeds", nargs="+", type=int, help="by default all")
+    parser.add_argument("--recipes", nargs="+", help="by default all")
+
+
+def chosen(
+    predictions: pd.DataFrame, column: str, wanted: Sequence[float | str] | None
+) -> pd.DataFrame:
+    """Return the rows whose ``column`` is among ``wanted``; where that is nothing, all."""
+    if not wanted:
+        return predictions
+    present = sorted(set(predictions[column]))
+    absent, kept = (
+        ", ".join(map(str, values))
+        for values in ([one for one in wanted if one not in present], present)
+    )
+    if absent:
+        raise SystemExit(f"no {column} {absent} was kept; there are {kept}")
+    return predictions[predictions[column].isin(list(wanted))]
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

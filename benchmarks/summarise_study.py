@@ -33,6 +33,7 @@ DATA = Path(__file__).parents[1] / "data"
 DRAWS = 4000
 MODES = {
     "diagnosis": {"probe": "linear probe", "full": "full fine-tuning"},
+    "multilabel": {"probe": "linear probe", "full": "full fine-tuning"},
     "lesion": {"probe": "decoder alone", "full": "full fine-tuning"},
 }
 FIGURES = {
