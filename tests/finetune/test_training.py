@@ -120,6 +120,20 @@ def test_a_stage_s_rate_falls_by_the_decay_for_every_stage_behind_it(architectur
     assert len(rate_of) == len(list(model.parameters()))
 
 
+def test_a_transformer_s_rate_falls_block_by_block_and_not_stage_by_stage() -> None:
+    model, _ = start("vit")
+    optimiser = build_optimiser(model.encoder, model.head, 1e-3, FullConfig(stage_decay=0.75))
+    rate_of = {p: group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    assert isinstance(model.encoder, Vit)
+    last = len(model.encoder.blocks_in_order()) + 1
+    layer_of = {"patch_embed": 0, "norm": last}
+    for name, parameter in model.encoder.named_parameters():
+        place, _, rest = name.partition(".")
+        layer = 1 + int(rest.split(".")[0]) if place == "blocks" else layer_of[place]
+        assert rate_of[parameter] == pytest.approx(1e-3 * 0.75 ** (last - layer)), name
+    assert {rate_of[p] for p in model.head.parameters()} == {1e-3}
+
+
 def test_weight_decay_alone_shrinks_the_weights(tmp_path: Path) -> None:
     plain, decayed = (
         trained(

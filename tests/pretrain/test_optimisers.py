@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from maskwise.config import parse
 from maskwise.decay import divided
 from maskwise.encoders.context_cnn import ContextCnnConfig
+from maskwise.encoders.vit import VitConfig
 from maskwise.errors import UserError
+from maskwise.pretrain.objectives.multiscale import MaeConfig
 from maskwise.pretrain.objectives.simclr import SimclrConfig
 from maskwise.pretrain.optimisation import OptimisationConfig, build_optimiser
 from maskwise.pretrain.recipe import parse_recipe
@@ -167,6 +169,22 @@ def test_each_stage_has_a_share_of_the_rate_of_the_one_behind_it() -> None:
             assert share_of[id(parameter)] == expected[position]
     assert {share_of[id(p)] for p in objective.projector.parameters()} == {1.0}
     assert len(share_of) == len(list(objective.parameters()))
+
+
+def test_each_block_of_a_transformer_has_a_share_of_the_rate_of_the_one_behind_it() -> None:
+    encoder = VitConfig(patch=8).build(1)
+    objective = MaeConfig(width=16, heads=4).build(make_setting(), encoder)
+    optimiser = build_optimiser(OptimisationConfig(stage_decay=0.75), objective)
+    share_of = {
+        id(parameter): group["share"]
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+    }
+    for number, block in enumerate(encoder.blocks_in_order(), 1):
+        for parameter in block.parameters():
+            assert share_of[id(parameter)] == pytest.approx(0.75 ** (13 - number))
+    assert {share_of[id(p)] for p in encoder.patch_embed.parameters()} == {0.75**13}
+    assert {share_of[id(p)] for p in objective.decoders.parameters()} == {1.0}
 
 
 def test_a_stage_of_half_the_rate_moves_half_as_far(tmp_path: Path) -> None:
