@@ -177,13 +177,29 @@ def test_one_scale_alone_is_mae() -> None:
     assert all(each.equal(again[name]) for name, each in gradients(mae, first).items())
 
 
-def test_a_fine_decoder_of_factor_one_is_the_coarse_decoder() -> None:
-    torch.manual_seed(0)
-    coarse = TokenDecoder(Shape(16, 2, 4), 16, GRID, 1, 1, 64)
-    fine = TokenDecoder(Shape(16, 2, 4), 16, GRID, 1, 1, 64, aligned=True)
-    fine.load_state_dict(coarse.state_dict())
-    tokens = drawn(2, 25, 16)
-    assert fine(tokens).equal(coarse(tokens))
+@pytest.mark.parametrize("factor", [2, 4])
+def test_a_fine_decoder_whose_places_stand_at_their_coarse_one_draws_what_it_draws(
+    factor: int,
+) -> None:
+    fine = {"fine_width": 16, "fine_heads": 4, "fine_depth": 2, "fine_attention": "plain"}
+    scales = {"scales": [1, 2, 4], "loss_weights": [1, 1, 1]}
+    config = parse(MultiscaleConfig, {**LEAN, **fine, **scales, "depth": 2}, "objective")
+    # Attention over places that all stand there equally often is attention over each once; a
+    # class token would not be repeated with them.
+    bare = VitConfig(patch=8, class_token=False).build(1)
+    decoders = config.build(a_setting(4), bare).double().decoders
+    coarse, decoder = decoders["1"], decoders[str(factor)]
+    assert isinstance(coarse, TokenDecoder)
+    assert isinstance(decoder, TokenDecoder)
+    decoder.load_state_dict(coarse.state_dict())
+    places = [(row, column) for row in range(4 * factor) for column in range(6 * factor)]
+    above = torch.tensor([6 * (row // factor) + column // factor for row, column in places])
+    decoder.positions = coarse.positions[:, above]
+    tokens = drawn(2, 24, 16).double()
+    expected = coarse(tokens)[:, above]
+    assert torch.allclose(decoder(tokens), expected, atol=1e-9)
+    asked = torch.tensor([[5, 0, 17], [3, 90, 41]])
+    assert torch.allclose(decoder(tokens, asked), picked(expected, asked), atol=1e-9)
 
 
 def test_children_of_a_place_are_the_places_under_it() -> None:
