@@ -29,7 +29,7 @@ def draw_subsets(
     """Choose the images of every fraction; each shows every class, in training and validation.
 
     Where a fraction's validation images would lack a class, the first group of it in the seed's
-    order is added to them, so that the subsets stay nested and all others are what they were.
+    order is added to them, and nothing else, so that subsets stay nested.
     A class that the whole validation part lacks is warned of.
 
     Arguments and answer are otherwise those of ``draw_stratified``.
@@ -188,16 +188,18 @@ def _lacking(
     lacking = sorted(wanted - set(chosen["label"]))
     if not lacking:
         return None
-    name = lacking[0]
-    groups = set(images.loc[images["label"] == name, "group"])
-    if not groups:
+    place = images["group"].map({group: place for place, group in enumerate(order)})
+    first = place.groupby(images["label"]).min().reindex(lacking)
+    absent = list(first.index[first.isna()])
+    if absent:
         return Shortage(
             np.inf,
-            f"finetune: no training image is of the class {name!r}; change the split of "
+            f"finetune: no training image is of the class {absent[0]!r}; change the split of "
             "preprocess, or take the class out of the source",
         )
-    first = min(order.index(group) for group in groups)
-    needed = float(images["group"].isin(order[: first + 1]).mean())
+    name = first.idxmax()  # with it every other class is there as well
+    groups = set(images.loc[images["label"] == name, "group"])
+    needed = float((place <= first[name]).mean())
     return Shortage(
         needed,
         f"experiment.fractions: {fraction:g} of the training labels are "
