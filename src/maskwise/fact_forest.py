@@ -1,7 +1,8 @@
 """What facts that are no anatomy tell of a label: a small random forest, and how sure that is.
 
 Facts about files (ingest) and facts about stored pixels (preprocess) are asked in the same way,
-so that their figures can stand beside each other.
+so that their figures can stand beside each other; and beside a network's score, for the images
+of a group share the weight 1 here as they do there (`evaluate.weigh: group`).
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from maskwise.array_types import Floats
 from maskwise.seeds import stream
-from maskwise.weighted import ranking
+from maskwise.weighted import ranking, shared_weight
 
 DRAWS = 500
 """Of the bootstrap over groups."""
@@ -60,14 +61,19 @@ def judged(
 ) -> dict[str, Any]:
     """Return the macro AUROC with its 95 % interval over groups, and the ``importances``.
 
-    ``scores`` is ``(N, K)``, ``truth`` and ``groups`` are ``(N,)``, ``counts`` ``(B, G)``.
+    Every group counts once, however many images it has. ``scores`` is ``(N, K)``, ``truth`` and
+    ``groups`` are ``(N,)``, ``counts`` ``(B, G)``.
     """
+    own = shared_weight(groups)
     areas = np.concatenate(
-        [macro_auroc(scores, truth, part[:, groups]) for part in np.array_split(counts, 20)]
+        [
+            macro_auroc(scores, truth, own * part[:, groups])
+            for part in np.array_split(counts, 20)
+        ]
     )
     low, high = np.nanquantile(areas, [0.025, 0.975])
     return {
-        "auroc": float(macro_auroc(scores, truth, np.ones((1, len(truth))))[0]),
+        "auroc": float(macro_auroc(scores, truth, own[None])[0]),
         "low": float(low),
         "high": float(high),
         "importances": importances,

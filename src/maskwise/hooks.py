@@ -37,6 +37,8 @@ class MaskwiseHooks:
         self._context: Any = None
         self._before: dict[str, float] = {}
         """When each page of the run was last written before it."""
+        self._drawn: set[str] = set()
+        """Sources whose subsets the run has looked at."""
         self._run = ExitStack()
 
     @hook_impl
@@ -52,6 +54,7 @@ class MaskwiseHooks:
         # Which imports torch, and `kedro registry list` loads this module.
         from maskwise import checks
 
+        self._drawn.clear()
         context, loader = self._context, self._context.config_loader
         studies = read_studies(context.project_path)
         heads = {name.removeprefix("params:").split(".")[0] for name in pipeline.datasets()}
@@ -100,11 +103,13 @@ class MaskwiseHooks:
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: Any, inputs: dict[str, Any]) -> None:
-        """Refuse a task that the images have no label for; tell the node where it writes.
+        """Refuse a task that the images do not suffice for; tell the node where it writes.
 
         In whichever process the node runs, of which this may be all that Kedro calls.
         """
         _check_task(inputs, catalog)
+        if node.tags & {"preprocess", "pretrain"}:
+            self._check_fractions(inputs, catalog)
         paths = [getattr(catalog.get(name), "_filepath", None) for name in node.outputs]
         paths = [path for path in paths if path is not None]
         options = {
@@ -126,6 +131,20 @@ class MaskwiseHooks:
                 options=options,
             )
         )
+
+    def _check_fractions(self, inputs: dict[str, Any], catalog: Any) -> None:
+        """Refuse a fraction that lacks a class, once a source, when its images are split."""
+        for name, store in inputs.items():
+            source, _, kind = name.partition(".")
+            splits = inputs.get(f"{source}.splits")
+            if kind != "store" or splits is None or source in self._drawn:
+                continue
+            from maskwise.checks import check_fractions
+
+            parameters = catalog.load("parameters")
+            study = parse_studies(parameters["experiment"])[source]
+            check_fractions(parameters, study, store, splits)
+            self._drawn.add(source)
 
     @hook_impl
     def after_pipeline_run(self, pipeline: Pipeline, catalog: Any) -> None:

@@ -13,6 +13,15 @@ def share(part: Floats, whole: Floats, otherwise: float = np.nan) -> Floats:
     return shares
 
 
+def shared_weight(group: NDArray[np.int64]) -> Floats:
+    """Return what each row counts where the rows of a group share the weight 1, ``(n,)``.
+
+    ``group`` ``(n,)`` are codes from 0.
+    """
+    own: Floats = 1.0 / np.bincount(group)[group]
+    return own
+
+
 def ranking(
     scores: Floats, positive: NDArray[np.bool_], weights: Floats
 ) -> tuple[Floats, Floats]:

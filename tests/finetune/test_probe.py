@@ -11,7 +11,8 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from maskwise.finetune.classification.heads import TrainableHead
 from maskwise.finetune.classification.probe import candidates, choose, fit
 from maskwise.finetune.classification.softmax import Softmax
-from maskwise.finetune.classification.temperature import fit_temperature
+from maskwise.finetune.classification.temperature import calibrated, fit_temperature
+from maskwise.finetune.multilabel.sigmoid import Sigmoid
 
 SOFTMAX = Softmax()
 
@@ -134,3 +135,16 @@ def test_a_few_images_that_are_all_right_do_not_make_the_model_certain() -> None
 
 def test_without_held_out_images_the_temperature_is_one() -> None:
     assert fit_temperature(SOFTMAX, np.empty((0, 3)), np.empty(0, np.int64)) == 1.0
+
+
+def test_images_that_lack_a_class_fit_no_temperature() -> None:
+    logits = np.random.default_rng(0).normal(size=(8, 2))
+    for truth in (np.zeros(8, np.int64), np.ones(8, np.int64)):
+        assert calibrated(SOFTMAX, logits, truth) == (1.0, 0)
+    both = np.arange(8) % 2
+    assert calibrated(SOFTMAX, logits, both) == (fit_temperature(SOFTMAX, logits, both), 8)
+
+
+def test_a_rare_one_of_several_labels_keeps_the_others_from_no_temperature() -> None:
+    logits, shows = np.random.default_rng(0).normal(size=(8, 2)), np.eye(2)[np.zeros(8, int)]
+    assert calibrated(Sigmoid(), logits, shows)[1] == 8

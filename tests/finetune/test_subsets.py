@@ -1,5 +1,6 @@
 """Which labels a fraction may use."""
 
+import hashlib
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 
 from maskwise.errors import UserError
 from maskwise.finetune.classification.folds import deal_folds
-from maskwise.finetune.subsets import draw_subsets, group_order, group_strata
+from maskwise.finetune.subsets import (
+    draw_stratified,
+    draw_subsets,
+    group_order,
+    group_strata,
+    shortage,
+)
 
 FRACTIONS = (1.0, 0.5, 0.25)
 
@@ -114,6 +121,51 @@ def test_the_published_protocol_keeps_the_whole_validation_part() -> None:
     table = labelled({"a": [1] * 20, "b": [1] * 20})
     subsets = draw_subsets(table, (1.0, 0.25), "full", 0)
     assert len(images_of(subsets, 0.25, "validation")) == 40
+
+
+FEW = (1.0, 0.25, 0.1, 0.035)
+
+
+@settings(max_examples=15, deadline=None)
+@given(groups=tables, held_out=tables, seed=st.integers(0, 9))
+def test_validation_images_show_every_class_and_are_else_what_the_share_alone_draws(
+    groups: dict[str, list[int]], held_out: dict[str, list[int]], seed: int
+) -> None:
+    held_out = {name: held_out.get(name, [1, 2, 1]) for name in groups}
+    table = labelled(groups, held_out)
+    fractions = [each for each in FEW if shortage(table, [each], seed) is None]
+    drawn = draw_subsets(table, fractions, "subset", seed)
+    plain = draw_stratified(table, fractions, "subset", seed)
+    sizes, larger = Counter(drawn["fraction"]), table
+    for fraction in fractions:
+        chosen, before = (each[each["fraction"] == fraction] for each in (drawn, plain))
+        judged = chosen[chosen["role"] == "validation"]
+        assert set(judged["label"]) == set(groups)
+        lacked = set(groups) - set(before.loc[before["role"] == "validation", "label"])
+        added = judged[~judged["image_id"].isin(before["image_id"])]
+        # One whole group of each class that was lacking, and nothing else.
+        assert len(added["group"].unique()) == len(lacked) == len(set(added["label"]))
+        assert set(judged["image_id"]) <= set(larger["image_id"])
+        if not lacked:
+            pd.testing.assert_frame_equal(chosen, before)
+        larger = judged
+    assert sizes[1.0] == len(table)
+
+
+def test_the_subsets_of_studies_that_were_run_are_the_same_images_as_then() -> None:
+    table = labelled({"a": [1, 2] * 20, "b": [3, 1] * 10, "c": [1] * 12})
+    drawn = pd.concat([draw_subsets(table, FEW[:3], "subset", seed) for seed in range(8)])
+    text = "\n".join(drawn.astype(str).agg(" ".join, axis=1))
+    assert hashlib.sha256(text.encode()).hexdigest().startswith("0f23bb851910e8b9")
+
+
+def test_a_class_that_no_validation_image_has_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    table = labelled({"a": [1] * 4, "b": [1] * 4}, validation={"a": [1] * 4})
+    drawn = draw_subsets(table, (1.0, 0.5), "subset", 7)
+    assert len(images_of(drawn, 0.5, "validation")) == 2
+    assert "Seed 7: no validation image is of the class 'b'" in caplog.text
 
 
 def test_a_fraction_without_a_class_names_the_class_and_the_number_of_its_groups() -> None:

@@ -9,19 +9,24 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from maskwise.config import choose
 from maskwise.errors import UserError
 from maskwise.ingest.contracts import Listing
+from maskwise.ingest.groups import group_images
 from maskwise.ingest.sources import SOURCES
 from maskwise.ingest.stage import IngestConfig, Ingested, ingest
 from maskwise.preprocess.config import SourcePreprocessConfig
 from maskwise.preprocess.splits import make_splits
 from maskwise.scans.pictures import read_frame
 from maskwise.scans.reading import Reading
+from project import PROJECT
 from sources import covid_ct
 from sources.drawing import save, scan
 
+TWINS = {("kjr-21-e24-p5-29.png", "71%0.jpg"), ("kjr-21-e24-p5-31.png", "71%1.jpg")}
+"""Pictures that stand in the set as COVID, to test on, and as NonCOVID, to train on."""
 LENIENT = IngestConfig(max_reject_share=1.0, workers=1)
 
 
@@ -256,11 +261,22 @@ def test_covid_ct_has_two_pictures_with_both_labels(real: Ingested) -> None:
         for first in entry["images"]["COVID"]
         for second in entry["images"]["NonCOVID"]
     }
-    assert {
-        ("kjr-21-e24-p5-29.png", "71%0.jpg"),
-        ("kjr-21-e24-p5-31.png", "71%1.jpg"),
-    } <= found
+    assert found >= TWINS
     assert real.summary["official_split_leaks"]["groups"] >= 1
+
+
+@pytest.mark.parametrize("source", ["covid_ct", "ct_covid", "wolf_2023_covid_ct"])
+def test_every_source_of_covid_ct_keeps_a_picture_with_both_labels_in_one_group(
+    real: Ingested, source: str
+) -> None:
+    file = PROJECT / f"conf/base/sources/parameters_{source}.yml"
+    options = yaml.safe_load(file.read_text(encoding="utf-8"))[source]["ingest"]
+    groups = group_images(real.manifest, options["duplicate_distance"]).group
+    group = dict(
+        zip(real.manifest["path"].map(lambda path: Path(path).name), groups, strict=True)
+    )
+    for sick, well in TWINS:
+        assert group[sick] == group[well]
 
 
 def test_the_files_of_covid_ct_give_its_label_away(real: Ingested) -> None:

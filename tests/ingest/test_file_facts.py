@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from maskwise.fact_forest import macro_auroc
+from maskwise.fact_forest import drawn, judged, macro_auroc
 from maskwise.ingest.audit import audit, slice_audit
 from maskwise.ingest.summary import warn
 
@@ -155,6 +155,31 @@ def test_auroc_equals_scikit_learns_with_and_without_weights(classes: int) -> No
         for row in weights
     ]
     np.testing.assert_allclose(macro_auroc(scores, truth, weights), expected)
+
+
+def test_the_images_of_a_group_share_its_weight_as_they_do_in_a_networks_score() -> None:
+    rng = np.random.default_rng(2)
+    groups = np.repeat(np.arange(12), rng.integers(1, 9, 12))
+    truth = groups % 2
+    chance = rng.uniform(size=len(truth))
+    scores = np.stack([1 - chance, chance], axis=1)
+    found = judged(scores, truth, groups, drawn(12, "t"), {})
+    share = 1 / np.bincount(groups)[groups]
+    assert found["auroc"] == pytest.approx(
+        roc_auc_score(truth, scores[:, 1], sample_weight=share)
+    )
+
+
+def test_copies_of_an_image_in_its_own_group_change_neither_figure_nor_interval() -> None:
+    rng = np.random.default_rng(3)
+    groups, chance = np.arange(40), rng.uniform(size=40)
+    again = np.repeat(groups, rng.integers(1, 9, 40))
+    once, often = (
+        judged(np.stack([1 - chance, chance], axis=1)[rows], rows % 2, rows, drawn(40, "t"), {})
+        for rows in (groups, again)
+    )
+    for name in ("auroc", "low", "high"):
+        assert often[name] == pytest.approx(once[name])
 
 
 def test_a_resample_without_a_class_has_no_auroc() -> None:

@@ -67,6 +67,16 @@ def test_the_page_says_how_far_its_probabilities_can_be_trusted(
     assert f"calibrated on {images} images" in page
 
 
+def test_the_page_says_where_nothing_could_calibrate_its_probabilities(
+    scans: Path, tmp_path: Path
+) -> None:
+    told = replace(CLASSIFIER, calibrated_on=0)
+    page = predict(
+        save_classifier(told, tmp_path / "m.safetensors"), scans, PredictConfig()
+    ).page
+    assert "The probabilities were not calibrated" in page
+
+
 def test_a_table_names_the_scans_relative_to_itself(model: Path, scans: Path) -> None:
     names = ["scan 0 50%.png", "ältere/scan 1 50%.png"]
     pd.DataFrame({"file": names}).to_csv(scans / "list.csv", index=False)

@@ -83,8 +83,9 @@ class ClassifierMetadata(_OfAnyModel):
     temperature: Positive
     """By which logits are divided before they become probabilities; fitted on held-out
     labels."""
-    calibrated_on: Number
-    """Number of labelled images that the temperature was fitted on."""
+    calibrated_on: Annotated[int, Within(0, 10**9)]
+    """Number of labelled images that the temperature was fitted on; 0 = it is 1, for some class
+    was not among those that were held out."""
     validation_log_loss: Loss
     """Of the calibrated probabilities on the validation images of that fraction, in nats."""
 

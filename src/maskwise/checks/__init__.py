@@ -4,7 +4,7 @@
 ``contents`` what ingest and preprocess wrote.
 """
 
-from maskwise.checks.contents import check_subgroups, check_task, check_terms
+from maskwise.checks.contents import check_fractions, check_subgroups, check_task, check_terms
 from maskwise.checks.labels import check_labels
 from maskwise.checks.options import (
     Names,
@@ -17,6 +17,7 @@ from maskwise.checks.places import check_idle, check_weights, check_writable
 
 __all__ = [
     "Names",
+    "check_fractions",
     "check_globals",
     "check_idle",
     "check_labels",

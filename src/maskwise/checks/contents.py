@@ -1,18 +1,25 @@
-"""What is refused when a source's files were read: a task or a subgroup that is not in them.
+"""What is refused when a source's files were read, and before an encoder is trained for hours.
 
-And before an encoder is trained for hours.
+A task, a subgroup or a small fraction for which they do not suffice.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pandas as pd
+
 from maskwise.artefacts.labels import LABEL, label_names
+from maskwise.artefacts.store import Store
 from maskwise.checks.labels import needless
 from maskwise.checks.names import unknown
-from maskwise.errors import refuse
+from maskwise.errors import UserError, refuse
 from maskwise.evaluate.referee.columns import known_columns
 from maskwise.evaluate.referee.config import LESION_SIZE, Referee
+from maskwise.finetune.classification.labels import label_of
+from maskwise.finetune.diagnosis.task import DiagnosisConfig
+from maskwise.finetune.inputs import split_rows
 from maskwise.finetune.multilabel.task import MultilabelConfig
+from maskwise.finetune.subsets import shortage
 from maskwise.pipelines import parsing
 from maskwise.replicates import Study
 
@@ -36,6 +43,41 @@ def check_task(parameters: Mapping[str, Any], study: Study, columns: Iterable[st
     label = getattr(parsing.finetune_source(block["finetune"], where).task, "label", None)
     if label is not None:
         refuse([unknown(f"{where}.task.label", "label", label, label_names(columns))])
+
+
+def check_fractions(
+    parameters: Mapping[str, Any], study: Study, store: Store, splits: pd.DataFrame
+) -> None:
+    """Raise ``UserError`` where a fraction leaves a class without a training group.
+
+    Subsets depend on the split and the seed alone, so this is known of all seeds when the
+    images are split. The seed is named whose fraction has to grow most: what it needs is enough
+    for all.
+
+    Args:
+        parameters: All parameters, checked.
+        study: The source whose fractions and seeds they are.
+        store: Its images, whose labels ``check_task`` has seen.
+        splits: Which of them train.
+    """
+    block = parameters[study.source]
+    if not study.finetunes or needless(block, "finetune", study):
+        return
+    where = f"{study.source}.finetune"
+    task = parsing.finetune_source(block["finetune"], where).task
+    if (
+        not isinstance(task, DiagnosisConfig)
+        or label_of(store.index, task.label, f"{where}.task").nunique() < 2
+    ):
+        return  # of one class there is nothing to draw, which fine-tuning says
+    question = task.build(store.index, splits, f"{where}.task")
+    found = []
+    for seed in study.seeds:
+        labelled = question.labelled(store.index, split_rows(store, splits, seed))
+        found.append(shortage(labelled, study.fractions, seed))
+    short = [each for each in found if each is not None]
+    if short:
+        raise UserError(max(short, key=lambda each: each.needed).sentence)
 
 
 def check_subgroups(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from maskwise.array_types import Floats
 from maskwise.evaluate.resampling import Draws
+from maskwise.weighted import shared_weight
 
 Weigh = Literal["group", "image"]
 
@@ -57,5 +58,4 @@ def own_weight(group: NDArray[np.int64], weigh: Weigh) -> Floats:
     """Return what each row counts by itself, ``(n,)``: 1, or 1 / (rows of its group)."""
     if weigh == "image":
         return np.ones(len(group))
-    own: Floats = 1.0 / np.bincount(group)[group]
-    return own
+    return shared_weight(group)

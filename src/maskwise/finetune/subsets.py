@@ -1,17 +1,19 @@
 """Which labels a fraction may use: stratified, whole groups, nested.
 
-One order of the groups per seed; a fraction is a prefix of it. The order depends on the split
-and the seed alone, so all recipes share it.
+One order of the groups per seed; a fraction is a prefix of it, in validation with the first
+group of a class that the prefix lacks. The order depends on the split and the seed alone, so
+all recipes share it.
 """
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from maskwise.errors import UserError
+from maskwise.errors import UserError, listed
 from maskwise.seeds import stream
 from maskwise.wording import count
 
@@ -24,25 +26,63 @@ COLUMNS = ("fraction", "image_id", "group", "role", "label")
 def draw_subsets(
     labelled: pd.DataFrame, fractions: Sequence[float], validation: Validation, seed: int
 ) -> pd.DataFrame:
-    """Choose the images of every fraction, of which the smallest shows every class.
+    """Choose the images of every fraction; each shows every class, in training and validation.
 
-    Arguments and answer are those of ``draw_stratified``.
+    Where a fraction's validation images would lack a class, the first group of it in the seed's
+    order is added to them, and nothing else, so that subsets stay nested.
+    A class that the whole validation part lacks is warned of.
+
+    Arguments and answer are otherwise those of ``draw_stratified``.
 
     Raises:
         UserError: if a fraction lacks a class, or a part has no labelled image.
     """
-    subsets = draw_stratified(labelled, fractions, validation, seed)
-    images = _part(labelled, "train")
+    short = shortage(labelled, fractions, seed)
+    if short is not None:
+        raise UserError(short.sentence)
+    never = set(labelled["label"]) - set(_part(labelled, "validation")["label"])
+    if never:
+        log.warning(
+            "Seed %d: no validation image is of the class %s, so probabilities of networks "
+            "that are judged by these images are not calibrated: their temperature stays 1.",
+            seed,
+            listed(sorted(map(repr, never))),
+        )
+    return draw_stratified(labelled, fractions, validation, seed, every_class=True)
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """A class that a fraction of the training labels lacks."""
+
+    needed: float
+    """The share of the images with which that class begins; infinite where it never does."""
+    sentence: str
+    """What is refused, and what to do."""
+
+
+def shortage(labelled: pd.DataFrame, fractions: Sequence[float], seed: int) -> Shortage | None:
+    """Return which class one of the ``fractions`` lacks, None where each shows every class.
+
+    Arguments are those of ``draw_stratified``.
+
+    Raises:
+        UserError: if a part has no labelled image.
+    """
+    images, _ = _part(labelled, "train"), _part(labelled, "validation")
     order = group_order(images, stream(seed, "subsets", "train"))
-    train = subsets[subsets["role"] == "train"]
-    for fraction in fractions:
-        chosen = train[train["fraction"] == fraction]
-        _check_classes(chosen, images, order, labelled, fraction)
-    return subsets
+    wanted = set(labelled["label"])
+    found = (_lacking(images, order, wanted, fraction, seed) for fraction in fractions)
+    return next((short for short in found if short is not None), None)
 
 
 def draw_stratified(
-    labelled: pd.DataFrame, fractions: Sequence[float], validation: Validation, seed: int
+    labelled: pd.DataFrame,
+    fractions: Sequence[float],
+    validation: Validation,
+    seed: int,
+    *,
+    every_class: bool = False,
 ) -> pd.DataFrame:
     """Choose the images of every fraction.
 
@@ -57,6 +97,7 @@ def draw_stratified(
         fractions: shares in (0, 1].
         validation: how the validation part shrinks.
         seed: of the replicate.
+        every_class: whether validation images take one group of each label at least.
 
     Returns:
         One row per image and fraction, columns ``COLUMNS``.
@@ -70,7 +111,10 @@ def draw_stratified(
         order = group_order(images, stream(seed, "subsets", split))
         for fraction in fractions:
             share = 1.0 if split == "validation" and validation == "full" else fraction
-            chosen = images[images["group"].isin(_prefix(images, order, share))]
+            groups = _prefix(images, order, share)
+            if split == "validation" and every_class:
+                groups = [*groups, *_first_of_each(images, order)]
+            chosen = images[images["group"].isin(groups)]
             parts.append(chosen.assign(fraction=fraction, role=split))
     subsets = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
     _tell(subsets)
@@ -130,31 +174,39 @@ def _prefix(images: pd.DataFrame, order: list[str], share: float) -> list[str]:
     return order[: enough + 1]
 
 
-def _check_classes(
-    chosen: pd.DataFrame,
-    images: pd.DataFrame,
-    order: list[str],
-    labelled: pd.DataFrame,
-    fraction: float,
-) -> None:
-    lacking = sorted(set(labelled["label"]) - set(chosen["label"]))
+def _first_of_each(images: pd.DataFrame, order: list[str]) -> list[str]:
+    """Return the first group in the order that shows each class."""
+    place = images["group"].map({group: place for place, group in enumerate(order)})
+    return [order[first] for first in place.groupby(images["label"]).min()]
+
+
+def _lacking(
+    images: pd.DataFrame, order: list[str], wanted: set[str], fraction: float, seed: int
+) -> Shortage | None:
+    """Return what a fraction of the training part lacks of the classes ``wanted``."""
+    chosen = images[images["group"].isin(_prefix(images, order, fraction))]
+    lacking = sorted(wanted - set(chosen["label"]))
     if not lacking:
-        return
-    name = lacking[0]
-    groups = set(images.loc[images["label"] == name, "group"])
-    if not groups:
-        raise UserError(
-            f"finetune: no training image is of the class {name!r}; change the split of "
-            "preprocess, or take the class out of the source"
+        return None
+    place = images["group"].map({group: place for place, group in enumerate(order)})
+    first = place.groupby(images["label"]).min().reindex(lacking)
+    absent = list(first.index[first.isna()])
+    if absent:
+        return Shortage(
+            np.inf,
+            f"finetune: no training image is of the class {absent[0]!r}; change the split of "
+            "preprocess, or take the class out of the source",
         )
-    first = min(order.index(group) for group in groups)
-    needed = images["group"].isin(order[: first + 1]).mean()
-    raise UserError(
+    name = first.idxmax()  # with it every other class is there as well
+    groups = set(images.loc[images["label"] == name, "group"])
+    needed = float((place <= first[name]).mean())
+    return Shortage(
+        needed,
         f"experiment.fractions: {fraction:g} of the training labels are "
         f"{count(chosen['group'].nunique(), 'group')} ({count(len(chosen), 'image')}), none of "
         "them of the class "
         f"{name!r}, which has {len(groups)} of {len(order)} groups; the smallest fraction that "
-        f"holds every class begins near {np.ceil(needed * 1000) / 1000:g} for this seed"
+        f"holds every class begins near {np.ceil(needed * 1000) / 1000:g} for seed {seed}",
     )
 
 

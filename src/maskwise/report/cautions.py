@@ -179,16 +179,16 @@ def _validated(facts: Facts) -> Iterator[Caution]:
     chosen = facts.inputs.scores["validation"].get(str(facts.fraction))
     if chosen is None:
         return
-    one_class = chosen["n_classes"] is not None and chosen["n_classes"] < 2
-    if chosen["n_images"] < FEW_VALIDATION or one_class:
-        alone = ", of one class alone" if one_class else ""
-        yield Caution(
-            84,
-            "Calibrated on very few images",
-            f"With {labels(facts.fraction)} the probabilities of some seed were calibrated, "
-            "and its learning rate was chosen where several were tried, on "
-            f"{count(chosen['n_images'], 'validation image')}{alone}.",
+    images = f"With {labels(facts.fraction)}, {count(chosen['n_images'], 'validation image')}"
+    if chosen["n_classes"] is not None and chosen["n_classes"] < 2:
+        told = (
+            "of one class are all that some seed had. They cannot say how sure a network may "
+            "be, nor which of several learning rates is best."
         )
+        yield Caution(84, "Validated on one class alone", f"{images} {told}")
+    elif chosen["n_images"] < FEW_VALIDATION:
+        told = "calibrated some seed's probabilities, and chose its rate if several were tried."
+        yield Caution(84, "Calibrated on very few images", f"{images} {told}")
 
 
 def _seeds(facts: Facts) -> Iterator[Caution]:

@@ -24,7 +24,7 @@ from maskwise.finetune.classification.contract import Question, Targets
 from maskwise.finetune.classification.features import Features, extract
 from maskwise.finetune.classification.folds import Folds, deal_folds, hold_out
 from maskwise.finetune.classification.heads import LinearHead
-from maskwise.finetune.classification.temperature import fit_temperature
+from maskwise.finetune.classification.temperature import calibrated
 from maskwise.finetune.classification.training import (
     Lesson,
     fine_tune,
@@ -184,8 +184,7 @@ def learn_probe(replicate: Replicate, labels: Labels) -> Learnt:
     seen = probe.select(replicate.features, choice.stages)
     logits = head.logits(seen)
     likelihood = replicate.question.likelihood
-    temperature = fit_temperature(likelihood, choice.logits, choice.targets)
-    fitted = (temperature, len(choice.targets))
+    fitted = calibrated(likelihood, choice.logits, choice.targets)
     metadata = _metadata(replicate, labels, "probe", choice.stages, fitted, logits)
     model = build_classifier(replicate.encoder, metadata)
     model.head = head.folded()
@@ -214,8 +213,7 @@ def learn_knn(replicate: Replicate, labels: Labels) -> Learnt:
     seen, k = probe.select(replicate.features, choice.stages), int(choice.strength)
     shown = likelihood.indicators(replicate.targets[train], count)
     logits = likelihood.logits(knn.vote(seen, seen[train], shown, k, config.temperature))
-    temperature = fit_temperature(likelihood, choice.logits, choice.targets)
-    fitted = (temperature, len(choice.targets))
+    fitted = calibrated(likelihood, choice.logits, choice.targets)
     metadata = _metadata(replicate, labels, "knn", choice.stages, fitted, logits)
     log.info(
         "k-NN probe, %.0f %% of the labels: stages %s, k = %d, held-out log loss %.3f nats",
@@ -241,9 +239,8 @@ def learn_full(replicate: Replicate, labels: Labels) -> Learnt:
         loss = likelihood.log_loss(logits[at], replicate.targets[at])
         tried.append((loss, rate, model, logits))
     loss, rate, model, logits = min(tried, key=lambda one: one[0])
-    temperature = fit_temperature(likelihood, logits[at], replicate.targets[at])
-    model.temperature = temperature
-    fitted = (temperature, len(at))
+    fitted = calibrated(likelihood, logits[at], replicate.targets[at])
+    model.temperature, _ = fitted
     metadata = _metadata(replicate, labels, "full", stages, fitted, logits)
     log.info(
         "full, %.0f %% of the labels: rate %g (%d tried), held-out log loss %.3f nats",

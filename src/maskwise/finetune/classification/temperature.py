@@ -10,6 +10,23 @@ SPREAD = 1.0
 """Of the prior on log temperature: a handful of images cannot push it to 0 or infinity."""
 
 
+def calibrated(
+    likelihood: Likelihood, logits: NDArray[np.float64], targets: Targets
+) -> tuple[float, int]:
+    """Return the temperature, and on how many images it was fitted.
+
+    They are 1 and 0 where no image is held out, and where an image has one of several classes
+    but no held-out image has one of these: the rest cannot say how sure an answer may be, and
+    images of one class alone would only say "surer".
+
+    Arguments are those of ``fit_temperature``.
+    """
+    shown = likelihood.indicators(targets, logits.shape[1]).any(axis=0)
+    if likelihood.activation == "softmax" and not shown.all():
+        return 1.0, 0
+    return fit_temperature(likelihood, logits, targets), len(targets)
+
+
 def fit_temperature(
     likelihood: Likelihood, logits: NDArray[np.float64], targets: Targets
 ) -> float:
