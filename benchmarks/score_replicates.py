@@ -1,10 +1,12 @@
-"""Score what a finished study predicted, from the committed table alone: Markdown.
+"""Score what a finished study predicted, from its committed tables alone: Markdown.
 
     python benchmarks/score_replicates.py lgg --metrics volume_dice hd95
 
-reads `docs/results/lgg_cells.parquet` and `conf/base/parameters_evaluate.yml` and prints what
-`kedro run --pipelines lgg --tags evaluate` would write: scores with intervals, then paired
-differences. A figure is missing where in some fold nothing defines it.
+reads `docs/results/lgg_cells.parquet`, `lgg_subsets.parquet` and
+`conf/base/parameters_evaluate.yml` and prints what `kedro run --pipelines lgg --tags evaluate`
+would write: scores with intervals, what is left as labels vanish, then paired differences. A
+figure is missing where in some fold nothing defines it. A study that was kept before its
+subsets were has no second table, and nothing is said of labels that vanish.
 """
 
 import argparse
@@ -14,11 +16,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from maskwise.artefacts.tables import SUBSETS
 from maskwise.config import parse
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.evaluate.stage import Evaluated, evaluate
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs/results"
 MODES = {
     "probe": "linear probe",
     "knn": "nearest-neighbour probe",
@@ -51,9 +55,10 @@ def main() -> None:
     for column, wanted in (("fraction", arguments.fractions), ("seed", arguments.seeds)):
         if wanted:
             predictions = predictions[predictions[column].isin(wanted)]
-    found = evaluate(
-        predictions, subsets_of(predictions), options(), arguments.study, task_of(predictions)
+    subsets = subsets_of(
+        predictions, read_subsets(RESULTS / f"{arguments.study}_subsets.parquet")
     )
+    found = evaluate(predictions, subsets, options(), arguments.study, task_of(predictions))
     if arguments.notes:
         print("\n".join(f"- {note}" for note in found.scores["notes"]))
     for metric in arguments.metrics or [found.scores["leading"]]:
@@ -76,15 +81,31 @@ def read_predictions(path: Path) -> pd.DataFrame:
     table = pd.read_parquet(path)
     named = table.select_dtypes("category").columns
     table = table.astype(dict.fromkeys(named, object))
-    # Kept as float32, in which .1 is .10000000149.
-    return table.assign(fraction=table["fraction"].astype(float).round(6))
+    if table["fraction"].dtype == "float32":  # as it was once kept: .1 is .10000000149
+        table = table.assign(fraction=table["fraction"].astype(float).round(6))
+    return table
 
 
-def subsets_of(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the validation images as ``subsets``; which images trained is not kept."""
-    rows = predictions[predictions["split"] == "validation"]
-    columns = ["source", "recipe", "seed", "fraction", "image_id", "group"]
-    return rows[columns].assign(role="validation", label=rows["truth"])
+def read_subsets(path: Path) -> pd.DataFrame:
+    """Read which labels each fraction used; no rows where that was not kept."""
+    if not path.exists():
+        return pd.DataFrame(columns=list(SUBSETS))
+    return read_predictions(path)[list(SUBSETS)]
+
+
+def subsets_of(predictions: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """Return the ``subsets`` of what was predicted, as they were kept.
+
+    Of replicates without them, the whole validation part; which images trained is not known.
+    """
+    of = ["source", "recipe", "seed", "fraction"]
+    asked = pd.MultiIndex.from_frame(predictions[of])
+    there = pd.MultiIndex.from_frame(kept[of])
+    rows = predictions[(predictions["split"] == "validation") & ~asked.isin(there)]
+    old = rows[[*of, "image_id", "group"]].assign(role="validation", label=rows["truth"])
+    known = kept[there.isin(asked)]
+    parts = [each for each in (known, old) if len(each)]
+    return pd.concat(parts or [old], ignore_index=True)
 
 
 def options() -> EvaluateConfig:
