@@ -65,6 +65,7 @@ def main() -> None:
         for mode in sorted(set(predictions["mode"]), reverse=True):
             print(f"\n### {METRICS.get(metric, metric)}, {MODES[mode]}\n")
             print(scores_table(found, metric, mode))
+    print(shrinkage_tables(found))
     for metric in arguments.paired or [found.scores["leading"]]:
         print(f"\n### Paired differences of {METRICS.get(metric, metric)}\n")
         print(differences_table(found.paired[found.paired["metric"] == metric]))
@@ -137,6 +138,37 @@ def score(figures: dict[str, float] | None) -> str:
     if figures["value"] is None:
         return "—"
     return f"{figures['value']:.3f} [{figures['low']:.3f}, {figures['high']:.3f}]"
+
+
+def shrinkage_tables(found: Evaluated) -> str:
+    """Return what is left as labels vanish, of recipes and of pairs; empty if unknown."""
+    parts: list[str] = []
+    for mode, entry in sorted(found.scores["shrinkage"].items(), reverse=True):
+        rows = [
+            [f"`{name}`", told(one["area"]), told(one["drop"])]
+            for name, one in sorted(entry["recipes"].items())
+        ]
+        title = (
+            f"{METRICS.get(found.scores['leading'], found.scores['leading'])}, {MODES[mode]}"
+        )
+        parts += [f"\n### As labels vanish: {title}\n"]
+        parts += [as_table([["recipe", "area under the curve", "share lost"], *rows])]
+        head = ["recipe", "against", "larger area by", "share lost more by"]
+        rows = [
+            [f"`{pair['recipe']}`", f"`{pair['against']}`"]
+            + [told(pair[name], "+") for name in ("area", "drop")]
+            for pair in entry["pairs"]
+        ]
+        parts += ["", as_table([head, *rows])] if rows else []
+    return "\n".join(parts)
+
+
+def told(figures: dict[str, float | None], sign: str = "") -> str:
+    """Return a figure with its interval, as far as it has them."""
+    value, low, high = (figures[end] for end in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return "—" if value is None else f"{value:{sign}.3f}"
+    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def differences_table(paired: pd.DataFrame) -> str:

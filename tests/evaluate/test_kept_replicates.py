@@ -88,6 +88,13 @@ def test_committed_tables_give_every_figure_of_evaluate(
     assert again.scores == first.scores
     pd.testing.assert_frame_equal(again.paired, first.paired)
     pd.testing.assert_frame_equal(again.label_efficiency, first.label_efficiency)
+    printed = score.shrinkage_tables(again)
+    (pair,) = first.scores["shrinkage"]["probe"]["pairs"]
+    told = "{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    row = (
+        f"| `dqn` | `scratch` | {told.format(**pair['area'])} | {told.format(**pair['drop'])} |"
+    )
+    assert row in printed.splitlines()
 
 
 def test_answers_that_differ_stay_apart_however_sure_they_are(
@@ -119,6 +126,7 @@ def test_what_was_kept_before_subsets_were_can_be_scored_and_added_to(
     )
     alone = scored(score, tmp_path)
     assert alone.scores["shrinkage"] == {}
+    assert score.shrinkage_tables(alone) == ""
     assert set(alone.scores["scores"]["scratch"]["probe"]) == {"1.0", "0.25", "0.1"}
     finish(tmp_path, predictions[predictions["recipe"] == "dqn"])
     keep.keep("phantom", tmp_path, tmp_path)

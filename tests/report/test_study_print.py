@@ -87,11 +87,10 @@ def test_markdown_and_latex_say_the_same_as_the_page(page: Report) -> None:
     lines = [line for line in page.study_markdown.splitlines() if line.startswith("| ")]
     assert {line.count(" | ") for line in lines} == {6, 4}
     (pair,) = page.study_pairs.query("mode == 'full' and recipe == 'dqn'").to_dict("records")
-    lost = [pair[f"drop_difference{end}"] for end in ("", "_low", "_high")]
-    figures = "{:+.2f} [{:+.2f},{}{:+.2f}]".format(*lost[:2], "{}", lost[2])
-    both = [as_typed(text) for text in (page.study_markdown, page.study_latex)]
-    assert f"| {figures.format(' ')} | {pair['in_words']} |" in both[0]
-    assert f"& {figures.format(' ')} & {pair['in_words']} " in both[1]
+    lost, low, high = (pair[f"drop_difference{end}"] for end in ("", "_low", "_high"))
+    cells = f"{lost:+.2f} [{low:+.2f}, {high:+.2f}]", pair["in_words"]
+    assert f"| {' | '.join(cells)} |" in as_typed(page.study_markdown)
+    assert f"& {' & '.join(cells)} " in as_typed(page.study_latex)
 
 
 def as_typed(text: str) -> str:
