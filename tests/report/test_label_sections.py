@@ -103,7 +103,7 @@ def test_a_label_with_few_validation_images_and_one_that_is_not_scored_are_cauti
 
 
 def test_few_test_groups_of_a_label_are_cautioned_of_by_label(marked: ReportInputs) -> None:
-    groups = read_facts(marked).test_groups()
+    groups = read_facts(marked).tested()["groups"]
     assert list(groups.index) == ["left", "low", "right"]
     said = {one.title: one.text for one in cautions(read_facts(marked))}
     assert f"low {groups['low']}" in said["Few test groups in a label"]
