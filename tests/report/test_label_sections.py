@@ -83,7 +83,8 @@ def test_the_data_count_an_image_for_each_label_that_its_cell_names(
 def test_labels_used_are_counted_label_by_label_and_images_once(marked: ReportInputs) -> None:
     facts = read_facts(marked)
     train = marked.subsets.query("role == 'train' and fraction == 1.0 and recipe == 'scratch'")
-    (table, _) = tables(list(numbers.build(facts).elements))
+    (table, tested, _) = tables(list(numbers.build(facts).elements))
+    assert tested.head[0] == "label"
     left = int(train["label"].str.contains("left").sum())
     assert str(table.rows[0][1]).startswith(f"{left} (")
     assert facts.sizes[1.0] == (len(train), len(train))
