@@ -1,9 +1,10 @@
 """Keep what finished replicates of a study predicted, so that a study outlasts its machine.
 
 Adds the validation and test images of every replicate below `data` to the committed table
-`docs/results/STUDY_cells.parquet`; a replicate that is in both is that of `data`. Run it after
-each replicate: a study may be made in several parts, on several machines.
-`score_replicates.py STUDY` computes the scores from that table alone.
+`docs/results/STUDY_cells.parquet`, and which labels each fraction used to
+`docs/results/STUDY_subsets.parquet`; a replicate that is in both is that of `data`. Run it
+after each replicate: a study may be made in several parts, on several machines.
+`score_replicates.py STUDY` computes the scores from these tables alone.
 
     python benchmarks/keep_replicates.py transfer
 """
@@ -12,13 +13,12 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from maskwise.artefacts.atomic import replacing
+from score_replicates import RESULTS, ROOT, read_predictions, read_subsets
 
-ROOT = Path(__file__).parents[1]
 REPLICATE = ["source", "recipe", "seed"]
-CATEGORIES = [*REPLICATE[:2], "mode", "image_id", "group", "split", "truth"]
-SMALL = {"float64": "float32", "int64": "int16"}
 
 
 def main() -> None:
@@ -27,24 +27,39 @@ def main() -> None:
     parser.add_argument("study", help="a source")
     parser.add_argument("--data", type=Path, default=ROOT / "data")
     arguments = parser.parse_args()
-    kept = ROOT / f"docs/results/{arguments.study}_cells.parquet"
-    table = finished(arguments.study, arguments.data)
-    if kept.exists():
-        before = pd.read_parquet(kept).astype(dict.fromkeys(CATEGORIES, object))
-        table = merged(before, table)
-    with replacing(kept) as temporary:
-        small(table).to_parquet(temporary, index=False, compression="zstd")
-    found = table.groupby("recipe", observed=True)["seed"].agg(lambda each: sorted(set(each)))
+    table = keep(arguments.study, arguments.data, RESULTS)
+    found = table.groupby("recipe")["seed"].agg(lambda each: sorted(set(each)))
     for recipe, seeds in found.items():
         print(f"{recipe}: seeds {', '.join(map(str, seeds))}")
 
 
-def finished(study: str, data: Path) -> pd.DataFrame:
-    """Return what all finished replicates predicted."""
+def keep(study: str, data: Path, folder: Path) -> pd.DataFrame:
+    """Add what lies below ``data`` to both tables in ``folder``; return the predictions."""
+    cells, used = (folder / f"{study}_{name}.parquet" for name in ("cells", "subsets"))
+    table, subsets = finished(study, data)
+    if used.exists():
+        subsets = merged(read_subsets(used), subsets)
+    if cells.exists():
+        table = merged(read_predictions(cells), table)
+    # Seeds outermost: all recipes of one seed use the same images, which then compress to one.
+    write(subsets, used, ["seed", "recipe", "fraction", "role", "image_id"])
+    write(table, cells, [*REPLICATE, "mode", "fraction", "image_id"])
+    return table
+
+
+def finished(study: str, data: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what all finished replicates predicted, and the labels that they used."""
     files = sorted(data.glob(f"07_model_output/{study}/predictions/*/s*/predictions.parquet"))
     if not files:
         raise SystemExit(f"{data}: holds no finished replicate of {study}")
-    return pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    for file in files:
+        if not file.with_name("subsets.parquet").exists():
+            raise SystemExit(f"{file.parent}: holds no subsets.parquet; run its finetune again")
+    table, subsets = (
+        pd.concat([pd.read_parquet(file.with_name(name)) for file in files], ignore_index=True)
+        for name in ("predictions.parquet", "subsets.parquet")
+    )
+    return table, subsets
 
 
 def merged(before: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
@@ -54,12 +69,26 @@ def merged(before: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([before[old], now], ignore_index=True)
 
 
-def small(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table in small types, its rows in one order."""
-    table = table.sort_values([*REPLICATE, "mode", "fraction", "image_id"])
-    kinds = {name: SMALL.get(str(kind)) for name, kind in table.dtypes.items()}
-    table = table.astype({name: kind for name, kind in kinds.items() if kind})
-    return table.astype(dict.fromkeys(CATEGORIES, "category"))
+def write(table: pd.DataFrame, path: Path, order: list[str]) -> None:
+    """Write a table, small but with every figure as it was, its rows in one order."""
+    table = table.sort_values(order)
+    words = [name for name in table if not is_numeric_dtype(table[name])]
+    table = table.astype(dict.fromkeys(words, "category"))
+    whole = table.select_dtypes("integer").columns
+    table = table.assign(
+        **{name: pd.to_numeric(table[name], downcast="integer") for name in whole}
+    )
+    # Probabilities close to 0 and 1 would be ties in float32, which an AUROC counts as halves.
+    # Split by byte they take less room than whole: no two are alike, but their exponents are.
+    split = [name for name in table if name.startswith("p_")]
+    with replacing(path) as temporary:
+        table.to_parquet(
+            temporary,
+            index=False,
+            compression="zstd",
+            use_dictionary=[name for name in table if name not in split],
+            column_encoding=dict.fromkeys(split, "BYTE_STREAM_SPLIT"),
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Score what a finished study predicted, from the committed table alone: Markdown.
+"""Score what a finished study predicted, from its committed tables alone: Markdown.
 
     python benchmarks/score_replicates.py lgg --metrics volume_dice hd95
 
-reads `docs/results/lgg_cells.parquet` and `conf/base/parameters_evaluate.yml` and prints what
-`kedro run --pipelines lgg --tags evaluate` would write: scores with intervals, then paired
-differences. A figure is missing where in some fold nothing defines it.
+reads `docs/results/lgg_cells.parquet`, `lgg_subsets.parquet` and
+`conf/base/parameters_evaluate.yml` and prints what `kedro run --pipelines lgg --tags evaluate`
+would write: scores with intervals, what is left as labels vanish, then paired differences. A
+figure is missing where in some fold nothing defines it. A study that was kept before its
+subsets were has no second table, and nothing is said of labels that vanish.
 
 Recipes can be compared only over the same seeds. Where a study has more seeds of some recipes
 than of others, ask for the seeds that all have, or for the recipes that have them all:
@@ -24,11 +26,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from maskwise.artefacts.tables import SUBSETS
 from maskwise.config import parse
 from maskwise.evaluate.config import EvaluateConfig
 from maskwise.evaluate.stage import Evaluated, evaluate
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs/results"
 MODES = {
     "probe": "linear probe",
     "knn": "nearest-neighbour probe",
@@ -62,15 +66,17 @@ def main() -> None:
     predictions = chosen(predictions, "fraction", arguments.fractions)
     predictions = chosen(predictions, "recipe", arguments.recipes)
     predictions = chosen(predictions, "seed", arguments.seeds)
-    found = evaluate(
-        predictions, subsets_of(predictions), options(), arguments.study, task_of(predictions)
+    subsets = subsets_of(
+        predictions, read_subsets(RESULTS / f"{arguments.study}_subsets.parquet")
     )
+    found = evaluate(predictions, subsets, options(), arguments.study, task_of(predictions))
     if arguments.notes:
         print("\n".join(f"- {note}" for note in found.scores["notes"]))
     for metric in arguments.metrics or [found.scores["leading"]]:
         for mode in sorted(set(predictions["mode"]), reverse=True):
             print(f"\n### {METRICS.get(metric, metric)}, {MODES[mode]}\n")
             print(scores_table(found, metric, mode))
+    print(shrinkage_tables(found))
     for metric in arguments.paired or [found.scores["leading"]]:
         print(f"\n### Paired differences of {METRICS.get(metric, metric)}\n")
         print(differences_table(found.paired[found.paired["metric"] == metric]))
@@ -111,15 +117,31 @@ def read_predictions(path: Path) -> pd.DataFrame:
     table = pd.read_parquet(path)
     named = table.select_dtypes("category").columns
     table = table.astype(dict.fromkeys(named, object))
-    # Kept as float32, in which .1 is .10000000149.
-    return table.assign(fraction=table["fraction"].astype(float).round(6))
+    if table["fraction"].dtype == "float32":  # as it was once kept: .1 is .10000000149
+        table = table.assign(fraction=table["fraction"].astype(float).round(6))
+    return table
 
 
-def subsets_of(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the validation images as ``subsets``; which images trained is not kept."""
-    rows = predictions[predictions["split"] == "validation"]
-    columns = ["source", "recipe", "seed", "fraction", "image_id", "group"]
-    return rows[columns].assign(role="validation", label=rows["truth"])
+def read_subsets(path: Path) -> pd.DataFrame:
+    """Read which labels each fraction used; no rows where that was not kept."""
+    if not path.exists():
+        return pd.DataFrame(columns=list(SUBSETS))
+    return read_predictions(path)[list(SUBSETS)]
+
+
+def subsets_of(predictions: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """Return the ``subsets`` of what was predicted, as they were kept.
+
+    Of replicates without them, the whole validation part; which images trained is not known.
+    """
+    of = ["source", "recipe", "seed", "fraction"]
+    asked = pd.MultiIndex.from_frame(predictions[of])
+    there = pd.MultiIndex.from_frame(kept[of])
+    rows = predictions[(predictions["split"] == "validation") & ~asked.isin(there)]
+    old = rows[[*of, "image_id", "group"]].assign(role="validation", label=rows["truth"])
+    known = kept[there.isin(asked)]
+    parts = [each for each in (known, old) if len(each)]
+    return pd.concat(parts or [old], ignore_index=True)
 
 
 def options() -> EvaluateConfig:
@@ -151,6 +173,37 @@ def score(figures: dict[str, float] | None) -> str:
     if figures["value"] is None:
         return "—"
     return f"{figures['value']:.3f} [{figures['low']:.3f}, {figures['high']:.3f}]"
+
+
+def shrinkage_tables(found: Evaluated) -> str:
+    """Return what is left as labels vanish, of recipes and of pairs; empty if unknown."""
+    parts: list[str] = []
+    for mode, entry in sorted(found.scores["shrinkage"].items(), reverse=True):
+        rows = [
+            [f"`{name}`", told(one["area"]), told(one["drop"])]
+            for name, one in sorted(entry["recipes"].items())
+        ]
+        title = (
+            f"{METRICS.get(found.scores['leading'], found.scores['leading'])}, {MODES[mode]}"
+        )
+        parts += [f"\n### As labels vanish: {title}\n"]
+        parts += [as_table([["recipe", "area under the curve", "share lost"], *rows])]
+        head = ["recipe", "against", "larger area by", "share lost more by"]
+        rows = [
+            [f"`{pair['recipe']}`", f"`{pair['against']}`"]
+            + [told(pair[name], "+") for name in ("area", "drop")]
+            for pair in entry["pairs"]
+        ]
+        parts += ["", as_table([head, *rows])] if rows else []
+    return "\n".join(parts)
+
+
+def told(figures: dict[str, float | None], sign: str = "") -> str:
+    """Return a figure with its interval, as far as it has them."""
+    value, low, high = (figures[end] for end in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return "—" if value is None else f"{value:{sign}.3f}"
+    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
 
 def differences_table(paired: pd.DataFrame) -> str:

@@ -75,6 +75,7 @@ def test_a_run_shows_neither_a_traceback_nor_a_warning_of_python(finished: Finis
         "08_reporting/phantom/referee.json",
         "08_reporting/phantom/referee.csv",
         "08_reporting/phantom/study_table.csv",
+        "08_reporting/phantom/study_pairs.csv",
         "08_reporting/phantom/study_table.md",
         "08_reporting/phantom/study_table.tex",
         "08_reporting/phantom/study_figure.svg",

@@ -1,5 +1,7 @@
 """What is left as labels vanish: areas and drops against loops, and who keeps more."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -130,3 +132,41 @@ def test_one_fraction_has_no_area() -> None:
         table, subsets(["dqn", "scratch"], SEEDS), QUICK, "phantom", "diagnosis"
     ).scores
     assert scores["shrinkage"] == {}
+
+
+def pair_of(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the one comparison, and beside it what it is ``of``."""
+    known = subsets(list(SKILLS), SEEDS)
+    scores = evaluate(table, known, QUICK, "phantom", "diagnosis").scores
+    found = scores["shrinkage"]["probe"]
+    (pair,) = found["pairs"]
+    return {**pair, "of": found}
+
+
+def test_a_recipe_that_is_higher_everywhere_can_be_seen_to_lose_more() -> None:
+    steep = predictions({"dqn": {1.0: 6.0, 0.25: 3.0, 0.1: 1.8}}, SEEDS)
+    flat = [
+        replicate("scratch", seed, 0.8).assign(fraction=f) for seed in SEEDS for f in IMAGES
+    ]
+    pair = pair_of(pd.concat([steep, *flat], ignore_index=True))
+    assert (pair["recipe"], pair["against"]) == ("dqn", "scratch")
+    assert pair["area"] == pair["of"]["wins"]["dqn"]["scratch"]
+    assert pair["area"]["low"] > 0
+    assert pair["of"]["recipes"]["scratch"]["drop"]["value"] == 0
+    assert pair["drop"] == pair["of"]["recipes"]["dqn"]["drop"]
+    assert pair["drop"]["low"] > 0
+
+
+def test_drops_are_compared_on_the_same_draws_so_that_equal_recipes_do_not_differ() -> None:
+    one = predictions({"dqn": SKILLS["dqn"]}, SEEDS)
+    pair = pair_of(pd.concat([one, one.assign(recipe="scratch")], ignore_index=True))
+    own = pair["of"]["recipes"]["dqn"]["drop"]
+    assert own["high"] - own["low"] > 0.05
+    assert pair["drop"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_the_drop_of_a_pair_is_unknown_where_one_recipe_is_not_above_chance() -> None:
+    guessing = {1.0: -1.0, 0.25: -1.0, 0.1: -1.0}
+    pair = pair_of(predictions({"dqn": SKILLS["dqn"], "scratch": guessing}, SEEDS))
+    assert pair["area"]["low"] > 0
+    assert set(pair["drop"].values()) == {None}

@@ -10,7 +10,7 @@ from maskwise.report.facts import read_facts
 from maskwise.report.headline import Headline, headline
 from maskwise.report.inputs import ReportInputs
 from maskwise.report.sections import methods
-from report.synthetic import LEADS, RECIPES, exploring, plain, study
+from report.synthetic import CLASSES, LEADS, RECIPES, exploring, plain, study
 
 
 def told(inputs: ReportInputs) -> Headline:
@@ -24,6 +24,25 @@ def told(inputs: ReportInputs) -> Headline:
     )
 
 
+def groups_of_classes() -> str:
+    """Count by hand, class by class, the groups that were tested."""
+    table = study().predictions.query("split == 'test'")
+    return ", ".join(
+        f"{name} {len(set(table.loc[table['truth'] == name, 'group']))}" for name in CLASSES
+    )
+
+
+def test_of_many_classes_the_one_of_the_fewest_groups_is_named() -> None:
+    inputs = study()
+    test = inputs.predictions["split"] == "test"
+    one, *_, another = sorted(set(inputs.predictions.loc[test, "group"]))
+    group, truth = inputs.predictions["group"], inputs.predictions["truth"]
+    truth = truth.mask(group == one, "odd").mask(group == another, "rare")
+    table = inputs.predictions.assign(p_odd=0.0, p_rare=0.0, truth=truth)
+    said = told(replace(inputs, predictions=table)).sentence
+    assert "on 80 test images of 40 groups (the fewest: odd 1) with 3 seeds" in said
+
+
 def test_a_clear_lead_is_told_with_recipe_n_size_and_certainty() -> None:
     said = told(study(half_width=0.03))
 
@@ -31,7 +50,8 @@ def test_a_clear_lead_is_told_with_recipe_n_size_and_certainty() -> None:
     assert said.sentence == (
         "Yes, pre-training helped: with 10 % of the labels (12 training and 4 validation "
         "images), SimCLR reached a macro AUROC of 0.757 against 0.667 with no pre-training "
-        "(difference +0.090 [0.060, 0.120]), on 80 test images of 40 groups with 3 seeds. "
+        "(difference +0.090 [0.060, 0.120]), on 80 test images of 40 groups "
+        f"({groups_of_classes()}) with 3 seeds. "
         "Better as well: Intelligent Masking (+0.050 [0.020, 0.080]). Also asked, without "
         "a clear answer: random boxes (+0.020 [-0.010, 0.050])."
     )

@@ -83,7 +83,8 @@ def test_the_data_count_an_image_for_each_label_that_its_cell_names(
 def test_labels_used_are_counted_label_by_label_and_images_once(marked: ReportInputs) -> None:
     facts = read_facts(marked)
     train = marked.subsets.query("role == 'train' and fraction == 1.0 and recipe == 'scratch'")
-    (table, _) = tables(list(numbers.build(facts).elements))
+    (table, tested, _) = tables(list(numbers.build(facts).elements))
+    assert tested.head[0] == "label"
     left = int(train["label"].str.contains("left").sum())
     assert str(table.rows[0][1]).startswith(f"{left} (")
     assert facts.sizes[1.0] == (len(train), len(train))
@@ -103,7 +104,7 @@ def test_a_label_with_few_validation_images_and_one_that_is_not_scored_are_cauti
 
 
 def test_few_test_groups_of_a_label_are_cautioned_of_by_label(marked: ReportInputs) -> None:
-    groups = read_facts(marked).test_groups()
+    groups = read_facts(marked).tested()["groups"]
     assert list(groups.index) == ["left", "low", "right"]
     said = {one.title: one.text for one in cautions(read_facts(marked))}
     assert f"low {groups['low']}" in said["Few test groups in a label"]

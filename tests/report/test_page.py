@@ -9,9 +9,12 @@ from PIL import Image
 
 from maskwise.errors import UserError
 from maskwise.evaluate.stage import EvaluateConfig, evaluate
+from maskwise.report.elements import Table
+from maskwise.report.facts import read_facts
 from maskwise.report.html import prose
 from maskwise.report.inputs import Report, ReportConfig, ReportInputs
 from maskwise.report.page import render
+from maskwise.report.sections import classes, numbers
 from report.synthetic import study
 
 
@@ -140,6 +143,24 @@ def test_a_page_is_made_of_what_evaluate_writes(small: ReportInputs) -> None:
     value = result.scores["scores"]["dqn"]["full"]["0.1"]["macro_auroc"]["value"]
     assert f"{value:.3f}" in html
     assert "One seed: the intervals cover only the choice of test images" in html
+
+
+def test_test_images_stand_beside_their_groups_class_by_class(small: ReportInputs) -> None:
+    facts = read_facts(small)
+    test = small.predictions.query("split == 'test'").drop_duplicates("image_id")
+    section, curves = numbers.build(facts), str(classes.build(facts))
+    table = next(
+        each
+        for each in section.elements
+        if isinstance(each, Table) and each.caption == "Test images of each class"
+    )
+    for name, images, groups in table.rows:
+        rows = test[test["truth"] == name]
+        assert (images, groups) == (str(len(rows)), str(len(set(rows["group"]))))
+        assert f"{name}: {images} test images of {groups} groups." in curves
+    assert "each counts once, however many images it has" in str(section)
+    alike = read_facts(replace(small, scores={**small.scores, "weigh": "image"}))
+    assert "in scores every image counts once" in str(numbers.build(alike))
 
 
 def test_the_calibration_error_is_shown_beside_that_of_perfect_predictions(

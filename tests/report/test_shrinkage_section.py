@@ -1,4 +1,4 @@
-"""What the page says of labels that vanish: order, what is lost, and who keeps more."""
+"""What the page says of labels that vanish: order, who stands higher, and who loses less."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,6 +23,10 @@ FOUND = {
         "dqn": {"images": [20, 200], "area": figure(0.8), "drop": figure(0.25)},
     },
     "wins": {"dqn": {"scratch": figure(0.2)}, "scratch": {"dqn": figure(-0.2)}},
+    "pairs": [
+        {"recipe": "dqn", "against": "scratch", "area": figure(0.2), "drop": figure(0.3)},
+        {"recipe": "gone", "against": "scratch", "area": figure(0.2), "drop": figure(0.3)},
+    ],
 }
 
 
@@ -35,7 +39,7 @@ def tables(covers: str) -> tuple[list[Table], str]:
 
 
 def test_recipes_stand_in_the_order_of_their_areas() -> None:
-    (areas, _), _ = tables("training and test images")
+    (areas, _, _), _ = tables("training and test images")
     names = [row[0].text for row in areas.rows if isinstance(row[0], Cell)]
     assert names == ["Intelligent Masking", "no pre-training"]
     assert areas.rows[0][1:] == (
@@ -52,12 +56,25 @@ def test_recipes_stand_in_the_order_of_their_areas() -> None:
 def test_a_difference_is_shaded_only_where_training_was_repeated(
     covers: str, shaded: float | None
 ) -> None:
-    (_, wins), said = tables(covers)
+    (_, wins, _), said = tables(covers)
     cell = wins.rows[0][2]
     assert isinstance(cell, Cell)
     assert cell.text == "+0.20 [0.10, 0.30]"
     assert cell.shade == shaded
     assert ("no difference is shaded" in said) == (shaded is None)
+
+
+def test_who_stands_higher_and_loses_more_does_not_read_as_the_winner() -> None:
+    (_, _, pairs), said = tables("training and test images")
+    assert "Who loses less" in pairs.caption
+    ((recipe, against, area, lost, words),) = pairs.rows
+    assert isinstance(recipe, Cell)
+    assert isinstance(area, Cell)
+    assert isinstance(lost, Cell)
+    assert (recipe.text, against) == ("Intelligent Masking", "no pre-training")
+    assert (area.text, lost.text) == ("+0.20 [0.10, 0.30]", "+0.30 [0.20, 0.40]")
+    assert words == "higher, but loses more"
+    assert "To stand higher is not to lose less" in said
 
 
 def test_one_fraction_has_no_such_part() -> None:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,6 +18,7 @@ from maskwise.report.page import render
 from maskwise.report.pictures import pdf_bytes
 from maskwise.report.sections import shrinkage
 from maskwise.report.study_figure import study_figure
+from maskwise.report.study_pairs import in_words
 from maskwise.report.study_table import caption, study_table
 from report.synthetic import study
 
@@ -73,6 +75,7 @@ def test_one_training_counts_no_wins() -> None:
     table = study_table(read_facts(scored(study(seeds=(0,), recipes=RECIPES))))
     assert table.rows["wins"].isna().all()
     assert "test images only" in table.markdown
+    assert set(table.pairs["in_words"]) == {"training was not repeated often enough to tell"}
 
 
 def test_markdown_and_latex_say_the_same_as_the_page(page: Report) -> None:
@@ -82,7 +85,63 @@ def test_markdown_and_latex_say_the_same_as_the_page(page: Report) -> None:
     assert f"& {area.format('~')} &" in page.study_latex
     assert f"{row['wins']} of {row['of']} |" in page.study_markdown
     lines = [line for line in page.study_markdown.splitlines() if line.startswith("| ")]
-    assert {line.count(" | ") for line in lines} == {6}
+    assert {line.count(" | ") for line in lines} == {6, 4}
+    (pair,) = page.study_pairs.query("mode == 'full' and recipe == 'dqn'").to_dict("records")
+    lost, low, high = (pair[f"drop_difference{end}"] for end in ("", "_low", "_high"))
+    cells = f"{lost:+.2f} [{low:+.2f}, {high:+.2f}]", pair["in_words"]
+    assert f"| {' | '.join(cells)} |" in as_typed(page.study_markdown)
+    assert f"& {' & '.join(cells)} " in as_typed(page.study_latex)
+
+
+def as_typed(text: str) -> str:
+    """Return figures as a keyboard has them, each with its sign."""
+    for printed, typed in (("$-$", "-"), ("\N{MINUS SIGN}", "-"), (NO_BREAK, " "), ("~", " ")):
+        text = text.replace(printed, typed)
+    return re.sub(r"(?<=[\[ ])(\d\.\d\d(?!\d))", r"+\1", text)
+
+
+def test_pairs_are_those_of_evaluate_with_its_figures(
+    inputs: ReportInputs, page: Report
+) -> None:
+    assert set(page.study_pairs["against"]) == {"scratch"}
+    assert len(page.study_pairs) == 2 * len(RECIPES) - 3
+    for _, row in page.study_pairs.iterrows():
+        found = {
+            pair["recipe"]: pair for pair in inputs.scores["shrinkage"][row["mode"]]["pairs"]
+        }[row["recipe"]]
+        for name in ("area", "drop"):
+            figures = [row[f"{name}_difference{end}"] for end in ("", "_low", "_high")]
+            assert figures == list(found[name].values())
+
+
+ABOVE, BELOW, ACROSS = (
+    dict(zip(("value", "low", "high"), ends, strict=True))
+    for ends in ((0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.1, -0.1, 0.3))
+)
+UNKNOWN = dict.fromkeys(("value", "low", "high"))
+
+
+@pytest.mark.parametrize(
+    ("area", "drop", "words"),
+    [
+        (ABOVE, ABOVE, "higher, but loses more"),
+        (ABOVE, BELOW, "higher, and loses less"),
+        (BELOW, BELOW, "lower, but loses less"),
+        (BELOW, ABOVE, "lower, and loses more"),
+        (ABOVE, ACROSS, "higher; no clear difference in loss"),
+        (ACROSS, BELOW, "no clear difference in height; loses less"),
+        (ACROSS, ACROSS, "no clear difference in either"),
+        (
+            ABOVE,
+            UNKNOWN,
+            "higher; loss not known, for one of the two is no better than chance",
+        ),
+    ],
+)
+def test_words_say_apart_who_stands_higher_and_who_loses_more(
+    facts: Facts, area: Any, drop: Any, words: str
+) -> None:
+    assert in_words(facts, {"area": area, "drop": drop}) == words
 
 
 def test_latex_has_no_bare_special_character(inputs: ReportInputs) -> None:
@@ -124,14 +183,15 @@ def test_with_one_fraction_there_is_neither_area_nor_drop(inputs: ReportInputs) 
     table = study_table(read_facts(scored(replace(inputs, predictions=whole))))
     assert "area" not in table.markdown
     assert table.rows["area"].isna().all()
+    assert table.pairs.empty
+    assert "in words" not in table.markdown
     assert "| recipe | seeds | 100" in table.markdown
 
 
 def test_the_csv_can_be_read_back(page: Report) -> None:
-    text = page.study_table.to_csv(index=False)
-    pd.testing.assert_frame_equal(
-        pd.read_csv(StringIO(text)), page.study_table, check_dtype=False
-    )
+    for table in (page.study_table, page.study_pairs):
+        text = table.to_csv(index=False)
+        pd.testing.assert_frame_equal(pd.read_csv(StringIO(text)), table, check_dtype=False)
 
 
 def test_lines_of_one_marker_differ_without_colour() -> None:
@@ -161,5 +221,6 @@ def test_the_figure_is_made_of_vectors_and_has_no_date(facts: Facts, page: Repor
 
 
 def test_the_page_links_what_lies_beside_it(page: Report) -> None:
-    for name in ("study_table.csv", "study_table.tex", "study_table.md", "study_figure.pdf"):
+    names = ("table.csv", "pairs.csv", "table.tex", "table.md", "figure.pdf", "figure.svg")
+    for name in (f"study_{each}" for each in names):
         assert f'<a href="{name}">' in page.html

@@ -4,6 +4,7 @@ The area under the metric against the logarithm of the number of labelled images
 its width, is a mean over fractions in units of the metric: a recipe that needs fewer labels has
 more of it. The drop says what share of what a recipe has above chance is lost from all labels
 to the fewest. Of weak recipes, which have little to lose, it says little: areas give the order.
+Who stands higher may lose more all the same, so that pairs are compared in both, draw by draw.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,14 @@ import pandas as pd
 
 from maskwise.array_types import Floats
 from maskwise.evaluate import scales
+from maskwise.evaluate.config import Pair
 from maskwise.evaluate.figures import figure
-from maskwise.evaluate.resampling import interval, resample
+from maskwise.evaluate.resampling import Resampled, interval, resample
 from maskwise.evaluate.results import Results
 
 
-def summarise(results: Results, subsets: pd.DataFrame) -> dict[str, Any]:
-    """Return area and drop of each recipe, and the paired differences of areas, by mode.
+def summarise(results: Results, subsets: pd.DataFrame, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Return area and drop of each recipe, and their paired differences, by mode.
 
     Of the leading metric; nothing for a mode with fewer than two fractions. The draws are those
     of the curves' own intervals, so that recipes are compared in pairs. Areas over other
@@ -31,6 +33,8 @@ def summarise(results: Results, subsets: pd.DataFrame) -> dict[str, Any]:
     Args:
         results: of all curves.
         subsets: ``tables.SUBSETS`` of all replicates: how many images a fraction has.
+        pairs: the page's comparisons, of which drops are compared as well; the matrix ``wins``
+            of areas has all.
     """
     sizes = images_of(subsets)
     found: dict[str, Any] = {}
@@ -42,6 +46,12 @@ def summarise(results: Results, subsets: pd.DataFrame) -> dict[str, Any]:
                     name: _one(results, curve, sizes) for name, curve in curves.items()
                 },
                 "wins": _wins(results, curves, sizes),
+                "pairs": [
+                    {"recipe": one, "against": other}
+                    | _apart(results, (curves[one], curves[other]), sizes)
+                    for one, other in pairs
+                    if one in curves and other in curves
+                ],
                 "lacking": lacking,
             }
     return found
@@ -131,11 +141,10 @@ def _stacked(points: Points, sizes: Mapping[float, float]) -> tuple[Floats, Floa
 def _one(results: Results, points: Points, sizes: Mapping[float, float]) -> dict[str, Any]:
     measures, arrangement = results.arrangement.measures, results.arrangement
     values, images = _stacked(points, sizes)
-    groups = results.groups[measures.leading]
-    whole = resample(area(values, images), results.draws, groups)
+    whole = _drawn(results, area(values, images))
     scale = measures.scale(measures.leading)
     ends = scales.interval(whole.value, whole.both, arrangement.n_groups, scale)
-    lost = resample(drop(values[0], values[-1], measures.chance), results.draws, groups)
+    lost = _drawn(results, drop(values[0], values[-1], measures.chance))
     return {
         "images": [round(float(each)) for each in (images[0], images[-1])],
         "area": figure(whole.value, ends),
@@ -143,19 +152,47 @@ def _one(results: Results, points: Points, sizes: Mapping[float, float]) -> dict
     }
 
 
+def _drawn(results: Results, values: Floats) -> Resampled:
+    return resample(values, results.draws, results.groups[results.arrangement.measures.leading])
+
+
 def _wins(
     results: Results, curves: Mapping[str, Points], sizes: Mapping[float, float]
 ) -> dict[str, dict[str, Any]]:
     """Return recipe -> other -> by how much its area is larger, with an interval."""
-    measures = results.arrangement.measures
-    groups = results.groups[measures.leading]
-    most = scales.most(measures.scale(measures.leading))
     areas = {name: area(*_stacked(points, sizes)) for name, points in curves.items()}
     found: dict[str, dict[str, Any]] = {}
     for one, other in combinations(areas, 2):
-        gap = resample(areas[one] - areas[other], results.draws, groups)
-        low, high = (float(end) for end in np.clip(interval(gap.draws), -most, most))
-        found.setdefault(one, {})[other] = figure(gap.value, (low, high))
+        gap = _gap_of_areas(results, areas[one] - areas[other])
+        found.setdefault(one, {})[other] = figure(gap[0], gap[1:])
         # Drawn once: from the other side the same figures say the same.
-        found.setdefault(other, {})[one] = figure(-gap.value, (-high, -low))
+        found.setdefault(other, {})[one] = figure(-gap[0], (-gap[2], -gap[1]))
     return found
+
+
+def _gap_of_areas(results: Results, apart: Floats) -> tuple[float, float, float]:
+    """Return the value and the ends of its interval, of a difference ``(R, 1 + B)``."""
+    measures = results.arrangement.measures
+    most = scales.most(measures.scale(measures.leading))
+    gap = _drawn(results, apart)
+    low, high = (float(end) for end in np.clip(interval(gap.draws), -most, most))
+    return gap.value, low, high
+
+
+def _apart(
+    results: Results, pair: tuple[Points, Points], sizes: Mapping[float, float]
+) -> dict[str, Any]:
+    """Return by how much the first recipe's area, and its drop, are larger than the other's.
+
+    Both of the same draws; of drops a share of what stands above chance, and null where one of
+    the two does not stand above it.
+    """
+    chance = results.arrangement.measures.chance
+    first, second = (_stacked(points, sizes) for points in pair)
+    gap = _gap_of_areas(results, area(*first) - area(*second))
+    lost = [drop(values[0], values[-1], chance) for values, _ in (first, second)]
+    more = _drawn(results, lost[0] - lost[1])
+    return {
+        "area": figure(gap[0], gap[1:]),
+        "drop": figure(more.value, interval(more.draws)),
+    }

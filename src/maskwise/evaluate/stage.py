@@ -97,7 +97,8 @@ def evaluate(
     )
     figures = all_figures(results)
     scores = scores_of(results, figures, config, source, validation)
-    left = shrinkage.summarise(results, subsets)
+    recipes = [recipe for recipe, _, _ in results.values]
+    left = shrinkage.summarise(results, subsets, chosen_pairs(recipes, config, primary))
     notes = [*scores["notes"], *shrinkage.notes(left)]
     names = arrangement.measures.classes
     sets = coverage.measure(predictions, subsets, names, config.coverage)

@@ -140,7 +140,7 @@ def _slice_numbers(facts: Facts) -> Iterator[Caution]:
 
 
 def _few_groups(facts: Facts) -> Iterator[Caution]:
-    groups = facts.test_groups()
+    groups = facts.tested()["groups"]
     few = groups[groups < FEW_GROUPS]
     if len(few):
         named = listing(f"{name} {n}" for name, n in few.items())

@@ -254,12 +254,16 @@ class Facts(PretrainingFacts):
         images = "image" if validation == "1" else "images"
         return f"{labels(fraction)} ({train} training and {validation} validation {images})"
 
-    def test_groups(self) -> pd.Series:
-        """Count the groups of the test split per class."""
+    def tested(self) -> pd.DataFrame:
+        """Count the test split: class -> ``images, groups``."""
         table = self.inputs.predictions
         test = table[table["split"] == "test"].drop_duplicates("image_id")
-        test = self._of_labels(test, "truth")
-        return test.groupby("truth")["group"].nunique().reindex(self.classes, fill_value=0)
+        return (
+            self._of_labels(test, "truth")
+            .groupby("truth")
+            .agg(images=("image_id", "nunique"), groups=("group", "nunique"))
+            .reindex(self.classes, fill_value=0)
+        )
 
 
 def read_facts(inputs: ReportInputs) -> Facts:

@@ -17,6 +17,9 @@ from maskwise.report.formatting import (
 from maskwise.report.verdict import judge, leading, sort_out
 from maskwise.wording import count
 
+MOST_CLASSES = 4
+"""Classes whose test groups the first sentence counts one by one; of more only the fewest."""
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -62,7 +65,7 @@ def _sentence(facts: Facts, rows: pd.DataFrame) -> str:
     )
     return (
         f"{_start(facts, rows)} a {facts.metric_name} of {score} against {yardstick} with "
-        f"{against} (difference {_gap(row)}), on {_tested(row)}."
+        f"{against} (difference {_gap(row)}), on {_tested(facts, row)}."
         if not facts.says_nothing(row)
         else f"Nothing was shown: with {facts.labels_in_words(facts.fraction)}, by {recipe} "
         f"and by {against} alike, {facts.says_nothing(row)} or the like. Their "
@@ -169,13 +172,20 @@ def _gap(row: pd.Series) -> str:
     return signed_with_interval(row["difference"], row["low"], row["high"])
 
 
-def _tested(row: pd.Series) -> str:
+def _tested(facts: Facts, row: pd.Series) -> str:
+    """Say on what: "80 test images of 40 groups (benign 24, malignant 16) with 3 seeds"."""
+    groups = facts.tested()["groups"]
+    fewest = groups.nsmallest(1) if len(groups) > MOST_CLASSES else groups
+    named = ", ".join(f"{name} {n:,}" for name, n in fewest.items())
+    if len(groups) > MOST_CLASSES:
+        named = f"the fewest: {named}"
     parts = (
         count(int(row["n_images"]), "test image"),
         count(int(row["n_groups"]), "group"),
         count(int(row["n_seeds"]), "seed"),
     )
-    return f"{parts[0]} of {parts[1]} with {parts[2]}"
+    of = f" ({named})" if len(groups) > 1 else ""
+    return f"{parts[0]} of {parts[1]}{of} with {parts[2]}"
 
 
 def _sureness(facts: Facts, rows: pd.DataFrame) -> str:

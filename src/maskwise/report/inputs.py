@@ -133,10 +133,12 @@ class Report(PretrainingReport):
     """The main figure, PNG."""
     study_table: pd.DataFrame
     """The study as one table, ``study_table.columns``."""
+    study_pairs: pd.DataFrame
+    """Who stands higher and who loses less, pair by pair, ``study_pairs.COLUMNS``."""
     study_markdown: str
-    """The same in Markdown."""
+    """Both in Markdown."""
     study_latex: str
-    """The same in LaTeX, with booktabs."""
+    """Both in LaTeX, with booktabs."""
     study_svg: str
     """The study as one figure for print."""
     study_pdf: bytes

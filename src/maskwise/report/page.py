@@ -64,6 +64,7 @@ def render(inputs: ReportInputs) -> Report:
         figure=main_png(facts),
         training=_training(inputs),
         study_table=table.rows,
+        study_pairs=table.pairs,
         study_markdown=table.markdown,
         study_latex=table.latex,
         study_svg=svg_bytes(drawn).decode(),

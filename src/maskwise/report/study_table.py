@@ -1,4 +1,4 @@
-"""The whole study as one table that a paper can print: CSV, Markdown and LaTeX."""
+"""The whole study as one table that a paper can print."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from maskwise.report.facts import Facts
-from maskwise.report.formatting import NO_BREAK, listing, share, with_interval
-
-NONE = "—"
+from maskwise.report.formatting import listing, share, with_interval
+from maskwise.report.study_pairs import printed, study_pairs
+from maskwise.report.typeset import NONE, Printed, latex, markdown
 
 
 @dataclass(frozen=True)
@@ -18,22 +18,39 @@ class StudyTable:
 
     rows: pd.DataFrame
     """One row a mode and recipe, ``columns(fractions)``."""
+    pairs: pd.DataFrame
+    """``study_pairs.COLUMNS``; in the other forms it stands below the rows."""
     markdown: str
     latex: str
     """For the package booktabs, which the document has to load."""
 
 
 def study_table(facts: Facts) -> StudyTable:
-    """Lay out the leading metric of every recipe, what is left of it, and who keeps less.
+    """Lay out the leading metric of every recipe, what is left of it, and who stands higher.
 
     A recipe wins against another where the 95 % interval of the difference of their areas lies
-    above 0; nothing is counted where training was repeated too little to tell.
+    above 0; nothing is counted where training was repeated too little to tell. Who loses less
+    is another question, which the pairs answer.
     """
     rows = pd.DataFrame(
         [_row(facts, mode, name) for mode in facts.modes for name in _ordered(facts, mode)],
         columns=columns(facts.fractions),
     ).astype({"wins": "Int64", "of": "Int64"})
-    return StudyTable(rows, _markdown(facts, rows), _latex(facts, rows))
+    pairs = study_pairs(facts)
+    tables = [_printed(facts, rows)]
+    if len(pairs):
+        tables.append(printed(facts, pairs))
+    forms = ("\n".join(map(form, tables)) for form in (markdown, latex))
+    return StudyTable(rows, pairs, *forms)
+
+
+def _printed(facts: Facts, rows: pd.DataFrame) -> Printed:
+    head = _head(facts)
+    parts = [
+        (facts.mode_name(mode), [_cells(facts, row) for row in _records(rows, mode)])
+        for mode in facts.modes
+    ]
+    return Printed(caption(facts), head, f"lr{'c' * (len(head) - 2)}", parts)
 
 
 def columns(fractions: Sequence[float]) -> list[str]:
@@ -57,8 +74,8 @@ def caption(facts: Facts) -> str:
             "Area: under the curve over the logarithm of the number of labelled images, "
             "divided by its width. Drop: share of what a recipe has above chance that is lost "
             "from all labels to the fewest. Wins: recipes whose area is smaller, the 95 % "
-            "interval of the difference leaving 0 out; none of these comparisons was named "
-            "beforehand."
+            "interval of the difference leaving 0 out; they say who stands higher, not who "
+            "loses less, and none of these comparisons was named beforehand."
         )
     sentences += [_lacking(facts, mode) for mode in facts.modes if _of(facts, mode, "lacking")]
     return " ".join(sentences)
@@ -126,7 +143,7 @@ def _score(facts: Facts, recipe: str, mode: str, fraction: float) -> list[Any]:
 
 
 def _wins(facts: Facts, mode: str, recipe: str) -> tuple[int | None, int | None]:
-    """Count the recipes that this one surely keeps more than, and all it was compared with."""
+    """Count the recipes that this one surely stands above, and all it was compared with."""
     gaps = _of(facts, mode, "wins").get(recipe, {})
     if not gaps or not facts.tells_training:
         return None, None
@@ -135,7 +152,7 @@ def _wins(facts: Facts, mode: str, recipe: str) -> tuple[int | None, int | None]
 
 def _head(facts: Facts) -> list[str]:
     head = ["recipe", "seeds", *(share(fraction) for fraction in reversed(facts.fractions))]
-    return [*head, "area", "drop", "wins"] if _shrinks(facts) else head
+    return [*head, "area", "drop", "wins (area)"] if _shrinks(facts) else head
 
 
 def _shrinks(facts: Facts) -> bool:
@@ -160,57 +177,8 @@ def _number(value: Any) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
-def _markdown(facts: Facts, rows: pd.DataFrame) -> str:
-    head = _head(facts)
-    parts = [caption(facts)]
-    for mode in facts.modes:
-        lines = [head, ["---"] * len(head)]
-        lines += [_cells(facts, row) for row in _records(rows, mode)]
-        table = "\n".join(f"| {' | '.join(map(_in_markdown, line))} |" for line in lines)
-        parts += [f"**{facts.mode_name(mode)}**", table]
-    return "\n\n".join(parts) + "\n"
-
-
 def _records(rows: pd.DataFrame, mode: str) -> list[dict[str, Any]]:
     return [
         {str(name): value for name, value in row.items()}
         for row in rows[rows["mode"] == mode].to_dict("records")
     ]
-
-
-def _in_markdown(text: str) -> str:
-    return text.replace("|", r"\|")
-
-
-def _latex(facts: Facts, rows: pd.DataFrame) -> str:
-    head = _head(facts)
-    lines = [
-        "% \\usepackage{booktabs} in the preamble",
-        f"\\begin{{tabular}}{{lr{'c' * (len(head) - 2)}}}",
-        "\\toprule",
-        f"{' & '.join(map(_in_latex, head))} \\\\",
-    ]
-    for mode in facts.modes:
-        title = _in_latex(facts.mode_name(mode))
-        lines += ["\\midrule", f"\\multicolumn{{{len(head)}}}{{l}}{{\\emph{{{title}}}}} \\\\"]
-        lines += [
-            f"{' & '.join(map(_in_latex, _cells(facts, row)))} \\\\"
-            for row in _records(rows, mode)
-        ]
-    lines += ["\\bottomrule", "\\end{tabular}", f"% {_in_latex(caption(facts))}"]
-    return "\n".join(lines) + "\n"
-
-
-_LATEX = {
-    "\\": "\\textbackslash{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "~": "\\textasciitilde{}",
-    "^": "\\textasciicircum{}",
-    NO_BREAK: "~",
-    "\N{MINUS SIGN}": "$-$",
-    NONE: "---",
-}
-
-
-def _in_latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)

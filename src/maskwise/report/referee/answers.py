@@ -103,10 +103,12 @@ def _classes(known: Known) -> Answer | None:
             "The true outlines of the source; nothing here says who drew them.", (DATA,)
         )
     counted = listing(
-        f"{name} {each['n_images']}" for name, each in known.document["classes"].items()
+        f"{name} {each['n_images']} ({each['n_groups']})"
+        for name, each in known.document["classes"].items()
     )
     label = known.facts.label or "the source's label"
-    return Answer(f"The label {label}; test images of each class: {counted}.", (CLASSES,))
+    text = f"The label {label}; test images (groups) of each class: {counted}."
+    return Answer(text, (CLASSES,))
 
 
 def _duplicates(known: Known) -> Answer | None:

@@ -37,12 +37,13 @@ def _curves(facts: Facts, test: pd.DataFrame, where: str) -> list[Picture]:
     for name in facts.classes:
         positive = test["truth"] == name
         if positive.any() and not positive.all():
-            n = test.loc[positive, "image_id"].nunique()
+            shown = test.loc[positive, ["image_id", "group"]].nunique()
             pictures.append(
                 as_svg(
                     roc.draw(test, name, facts.styles),
                     f"ROC curves of {name} against the rest, one per recipe, {where}.",
-                    f"{name}: {count(n, 'test image')}.",
+                    f"{name}: {count(shown['image_id'], 'test image')} of "
+                    f"{count(shown['group'], 'group')}.",
                 )
             )
     return pictures

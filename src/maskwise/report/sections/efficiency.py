@@ -8,12 +8,14 @@ from maskwise.report.sections import shrinkage
 
 _PRINT = (
     "For print, beside this page: every recipe's figures, area, loss and wins in one table, "
-    "and its curves over labelled images per class in one figure that can be read in grey."
+    "who stands higher and who loses less in another, and the curves over labelled images per "
+    "class in one figure that can be read in grey."
 )
 _FILES = (
     ("study_table.csv", "the table, unrounded"),
-    ("study_table.tex", "the same in LaTeX (booktabs)"),
-    ("study_table.md", "the same in Markdown"),
+    ("study_pairs.csv", "the pairs, unrounded"),
+    ("study_table.tex", "both in LaTeX (booktabs)"),
+    ("study_table.md", "both in Markdown"),
     ("study_figure.pdf", "the figure"),
     ("study_figure.svg", "the same as SVG"),
 )

@@ -81,12 +81,13 @@ def _curves(facts: Facts, test: pd.DataFrame, where: str) -> list[Picture]:
     for name in facts.inputs.scores["scored"]:
         shows = test[f"truth_{name}"] > 0
         told = test.assign(truth=np.where(shows, name, ""))
-        n = test.loc[shows, "image_id"].nunique()
+        shown = test.loc[shows, ["image_id", "group"]].nunique()
         pictures.append(
             as_svg(
                 roc.draw(told, name, facts.styles),
                 f"ROC curves of {name}, one per recipe, {where}.",
-                f"{name}: {count(n, 'test image')}.",
+                f"{name}: {count(shown['image_id'], 'test image')} of "
+                f"{count(shown['group'], 'group')}.",
             )
         )
     return pictures

@@ -13,9 +13,25 @@ def build(facts: Facts) -> Section:
         f"The parts of the split are counted under Data. {facts.words.judged} on the test "
         "images; labels of training and validation images were available at each fraction as "
         "counted here; lift rests on validation images with lesions. Groups are what counts "
-        "as independent."
+        f"as independent{_weighed(facts)}."
     )
-    return Section("numbers", "How many", [Paragraph(text), _labels(facts), _scored(facts)])
+    tables = [_labels(facts), _tested(facts), _scored(facts)]
+    return Section("numbers", "How many", [Paragraph(text), *tables])
+
+
+def _weighed(facts: Facts) -> str:
+    if facts.inputs.scores["weigh"] != "group":
+        return "; in scores every image counts once"
+    return ", and in scores each counts once, however many images it has"
+
+
+def _tested(facts: Facts) -> Table:
+    noun = "label" if facts.task == "multilabel" else "class"
+    rows = [
+        (str(name), f"{row['images']:,}", f"{row['groups']:,}")
+        for name, row in facts.tested().iterrows()
+    ]
+    return Table(f"Test images of each {noun}", (noun, "test images", "test groups"), rows)
 
 
 def _labels(facts: Facts) -> Table:

@@ -1,4 +1,4 @@
-"""What is left as labels vanish: area under each curve, what is lost, and who beats whom."""
+"""What is left as labels vanish: who stands higher, and who loses less."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from maskwise.report.elements import Cell, Element, Heading, Paragraph, Row, Table
 from maskwise.report.facts import Facts
 from maskwise.report.formatting import listing, measured, number, share, signed
+from maskwise.report.study_pairs import in_words, pairs
 
 _READING = (
     "The area under a curve, over the logarithm of the number of labelled images and "
@@ -15,8 +16,12 @@ _READING = (
     "little to lose, it says little, so the order is that of the areas."
 )
 _WINS = (
-    "In the tables of differences, row minus column, areas are of the same draws. Nothing "
-    "there was named beforehand, and of many comparisons some leave 0 out by chance."
+    "To stand higher is not to lose less: a recipe can have the larger area and lose more of "
+    "what it has above chance. So areas are compared, row minus column, and then areas and "
+    "losses of the pairs that this page compares, recipe minus the other; where the "
+    "difference of the shares lost is above 0, the recipe loses more. All differences are of "
+    "the same draws. All of this is exploration, and of many comparisons some leave 0 out by "
+    "chance."
 )
 _APART = "A difference whose 95 % interval leaves 0 out is shaded."
 _UNTOLD = (
@@ -51,7 +56,7 @@ def _of_mode(facts: Facts, mode: str, found: Mapping[str, Any]) -> list[Element]
     parts += _lacking(facts, found.get("lacking", {}))
     if len(recipes) > 1:
         parts.append(_wins(facts, found["wins"], recipes))
-    return parts
+    return [*parts, *_pairs(facts, mode)]
 
 
 def _lacking(facts: Facts, found: Mapping[str, list[float]]) -> list[Element]:
@@ -94,7 +99,22 @@ def _wins(facts: Facts, wins: Mapping[str, Any], recipes: list[str]) -> Table:
             cells.append("" if gap is None else _cell(gap, facts.tells_training))
         rows.append(tuple(cells))
     head = ("", *(facts.title(name) for name in recipes))
-    return Table("Who keeps more: differences of areas, with 95 % intervals", head, rows)
+    return Table("Who stands higher: differences of areas, with 95 % intervals", head, rows)
+
+
+def _pairs(facts: Facts, mode: str) -> list[Element]:
+    rows: list[Row] = [
+        (
+            Cell(facts.title(pair["recipe"]), style=facts.styles[pair["recipe"]]),
+            facts.title(pair["against"]),
+            *(_cell(pair[name], facts.tells_training) for name in ("area", "drop")),
+            in_words(facts, pair),
+        )
+        for pair in pairs(facts, mode)
+    ]
+    head = ("recipe", "against", "area", "share lost", "in words")
+    caption = "Who loses less: differences within pairs, with 95 % intervals"
+    return [Table(caption, head, rows)] if rows else []
 
 
 def _cell(gap: Mapping[str, float | None], verdict: bool) -> Cell:
