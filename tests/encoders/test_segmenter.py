@@ -112,6 +112,22 @@ def test_a_file_from_before_there_was_a_choice_holds_a_lean_decoder(tmp_path: Pa
     assert METADATA.network.layout == "lean"
 
 
+@pytest.mark.parametrize("layout", ["unet", "lean"])
+def test_a_file_from_before_activations_could_leak_answers_as_it_did(
+    tmp_path: Path, layout: Any
+) -> None:
+    as_it_was = {"layout": "unet", "norm": "group", "leak": 0.0} if layout == "unet" else {}
+    described = replace(METADATA, network=DecoderConfig(**as_it_was or {"layout": "lean"}))
+    model, images = build_segmenter(small_encoder(), described).eval(), torch.rand(2, 1, 16, 16)
+    block = asdict(described)
+    block["network"] = {"layout": layout, "width": 16, "norm": "group"}
+    write_tensors(model.state_dict(), {"segmenter": block}, tmp_path / "old.safetensors")
+    again = load_model(tmp_path / "old.safetensors")
+    assert again.metadata == described
+    with torch.inference_mode():
+        assert again(images).equal(model(images))
+
+
 def test_a_segmenter_that_lacks_a_tensor_is_not_loaded_at_all(tmp_path: Path) -> None:
     model = Segmenter(small_encoder(), 2, (16, 16))
     model.decoder.head[0].register_parameter("bias", None)

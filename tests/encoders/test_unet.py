@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from monai.networks.nets.basic_unet import BasicUNet, UpCat
 from torch import Tensor, nn
 
@@ -14,9 +15,10 @@ from maskwise.encoders.resnet import Resnet18Config
 from maskwise.encoders.segmenter import Segmenter
 from maskwise.encoders.unet import DecoderConfig, UnetDecoder
 from maskwise.errors import UserError
+from maskwise.pretrain.recipe import parse_recipe
+from project import PROJECT
 
 UNET = DecoderConfig()
-FEATURES = (16, 16, 32, 64, 128)
 
 
 class Halving(Encoder):
@@ -79,8 +81,8 @@ def test_a_pixel_s_own_value_reaches_its_answer_past_the_encoder() -> None:
 
 def test_a_level_is_monai_s() -> None:
     decoder = UnetDecoder(UNET, 1, (16, 32), (1, 2), 3).eval()
-    norm = ("group", {"num_groups": 2})  # of 8 channels each
-    peer = UpCat(2, 32, 16, 16, act=("relu", {}), norm=norm, bias=True, dropout=0.0).eval()
+    leaky, norm = ("leakyrelu", {"negative_slope": 0.1}), ("instance", {"affine": True})
+    peer = UpCat(2, 32, 16, 16, act=leaky, norm=norm, bias=True, dropout=0.0).eval()
     own = [*decoder.ups.parameters(), *decoder.blocks.parameters()]
     for mine, theirs in zip(own, peer.parameters(), strict=True):
         assert mine.shape == theirs.shape
@@ -90,13 +92,25 @@ def test_a_level_is_monai_s() -> None:
     torch.testing.assert_close(decoder(torch.rand(2, 1, 8, 8), features), expected)
 
 
-def test_the_recipe_basic_unet_is_monai_s_network_layer_by_layer() -> None:
-    encoder = ContextCnnConfig(widths=FEATURES, convolutions=(2,) * 5, stride=16).build(1)
-    model = Segmenter(encoder, 2, (32, 32), config=UNET)
-    norm: Any = ("group", {"num_groups": 4})
-    peer = BasicUNet(2, 1, 3, features=(*FEATURES, 16), norm=norm)
-    shapes = [sorted(tuple(p.shape) for p in each.parameters()) for each in (model, peer)]
-    assert shapes[0] == shapes[1]
+def test_the_recipe_basic_unet_answers_as_monai_s_network() -> None:
+    path = PROJECT / "conf/base/recipes/parameters_basic_unet.yml"
+    block = yaml.safe_load(path.read_text(encoding="utf-8"))["basic_unet"]
+    encoder = parse_recipe(block, "basic_unet").encoder.build(1)
+    model = Segmenter(encoder, 2, (32, 32), config=UNET).eval()
+    peer = BasicUNet(2, 1, 3, features=(*encoder.channels, 16)).eval()
+    decoder = model.decoder
+    assert isinstance(decoder, UnetDecoder)
+    levels = [
+        parameter
+        for level in zip(decoder.ups, decoder.blocks, strict=True)
+        for part in level
+        for parameter in part.parameters()
+    ]
+    own = [*encoder.parameters(), *levels, *decoder.head.parameters()]
+    for mine, theirs in zip(own, peer.parameters(), strict=True):
+        theirs.data.copy_(mine.data)
+    images = torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(model(images), peer(images))
 
 
 def test_wide_features_do_not_make_the_fine_levels_wide() -> None:
@@ -104,13 +118,17 @@ def test_wide_features_do_not_make_the_fine_levels_wide() -> None:
     assert [up.out_channels for up in decoder.ups] == [8, 4]
 
 
-@pytest.mark.parametrize("norm", ["group", "batch"])
+@pytest.mark.parametrize("norm", ["group", "batch", "instance"])
 def test_the_norm_of_every_level_is_the_one_asked_for(norm: Any) -> None:
     decoder = UnetDecoder(DecoderConfig(norm=norm), 1, (16, 32), (2, 4), 2)
-    kind = nn.GroupNorm if norm == "group" else nn.BatchNorm2d
+    kind = nn.BatchNorm2d if norm == "batch" else nn.GroupNorm
     norms = [m for m in decoder.modules() if isinstance(m, nn.GroupNorm | nn.BatchNorm2d)]
     assert len(norms) == 5
     assert all(isinstance(each, kind) for each in norms)
+    if norm == "instance":
+        images = torch.rand(2, norms[0].num_channels, 4, 4)  # type: ignore[union-attr]
+        expected = nn.functional.instance_norm(images)
+        torch.testing.assert_close(norms[0](images), expected)
 
 
 def test_an_encoder_of_one_stride_has_nothing_to_be_taken_past() -> None:
@@ -119,5 +137,5 @@ def test_an_encoder_of_one_stride_has_nothing_to_be_taken_past() -> None:
 
 
 def test_options_of_the_other_layout_are_refused() -> None:
-    with pytest.raises(ValueError, match="width and norm are options of layout: unet"):
+    with pytest.raises(ValueError, match="width, norm and leak are options of layout: unet"):
         DecoderConfig(layout="lean", width=32)

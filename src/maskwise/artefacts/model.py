@@ -230,7 +230,16 @@ def _metadata(kind: type[Metadata], block: Mapping[str, Any]) -> Metadata:
 def _upgraded(block: Any) -> Any:
     if not isinstance(block, Mapping) or "encoder" not in block:
         return block
-    return {**block, "encoder": upgraded(block["encoder"])}
+    network = block.get("network")
+    if isinstance(network, Mapping) and "leak" not in network:
+        # Decoders had ReLU before there was a choice, and a lean one has options no longer.
+        lean = network.get("layout") == "lean"
+        network = {"layout": "lean"} if lean else {**network, "leak": 0.0}
+    return {
+        **block,
+        "encoder": upgraded(block["encoder"]),
+        **({} if network is None else {"network": network}),
+    }
 
 
 _Kind = type[ModelMetadata] | type[MultilabelMetadata] | type[SegmenterMetadata]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from maskwise.bounds import Length, Width, Within
 from maskwise.encoders.contract import Adapted, Encoder, Package
-from maskwise.encoders.norm import Norm, build_norm, check_widths
+from maskwise.encoders.norm import Norm, build_activation, build_norm, check_widths
 
 Closing = Literal["norm_relu", "none"]
 Convolutions = Annotated[int, Within(1, 64)]
@@ -44,6 +44,8 @@ class ContextCnnConfig:
     front; where there are more stages than halvings, the last stages are not pooled.
     """
     norm: Norm = "group"
+    leak: Annotated[float, Within(0, 1)] = 0.0
+    """Slope of activations below 0; 0 = ReLU."""
     closing: Closing = "norm_relu"
     """What follows a stage's last convolution; nothing in the release."""
 
@@ -107,7 +109,7 @@ def _halving(config: ContextCnnConfig, channels: int, times: int) -> list[nn.Mod
         layers += [
             nn.Conv2d(channels, width, 3, stride=2, padding=1),
             build_norm(config.norm, width),
-            nn.ReLU(),
+            build_activation(config.leak),
         ]
         channels = width
     return layers
@@ -116,6 +118,10 @@ def _halving(config: ContextCnnConfig, channels: int, times: int) -> list[nn.Mod
 def _stage(config: ContextCnnConfig, width: int, out: int, convolutions: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(convolutions):
-        layers += [nn.Conv2d(width, out, 3, padding=1), build_norm(config.norm, out), nn.ReLU()]
+        layers += [
+            nn.Conv2d(width, out, 3, padding=1),
+            build_norm(config.norm, out),
+            build_activation(config.leak),
+        ]
         width = out
     return nn.Sequential(*(layers[:-2] if config.closing == "none" else layers))

@@ -1,4 +1,4 @@
-"""Normalisation layers by name."""
+"""Normalisation layers by name, and what follows them."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from maskwise.encoders.shared_norm import normalise_shared, together
 from maskwise.errors import UserError
 from maskwise.ranks import Shared
 
-Norm = Literal["group", "batch"]
+Norm = Literal["group", "batch", "instance"]
 GROUP = 8
 """Channels per group. Group norm needs no other image of the batch, so it suits small
 batches."""
@@ -165,4 +165,11 @@ def build_norm(norm: Norm, width: int) -> nn.Module:
     """Return the layer for feature maps of ``width`` channels."""
     if norm == "batch":
         return BatchNorm(width)
+    if norm == "instance":  # torch's own layer, but one that is known wherever group norm is
+        return nn.GroupNorm(width, width)
     return nn.GroupNorm(width // math.gcd(width, GROUP), width)
+
+
+def build_activation(leak: float) -> nn.Module:
+    """Return ReLU, or where ``leak`` is above 0 one that falls by it below 0."""
+    return nn.LeakyReLU(leak) if leak else nn.ReLU()
