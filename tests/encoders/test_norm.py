@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from maskwise.encoders.norm import BatchNorm, learns_statistics, split_statistics
+from maskwise.encoders.norm import BatchNorm, build_norm, learns_statistics, split_statistics
 from maskwise.errors import UserError
 from maskwise.ranks import Ranks, shared
 
@@ -111,3 +111,14 @@ def test_only_a_batch_norm_in_train_mode_learns_statistics() -> None:
     assert learns_statistics(nn.Sequential(BatchNorm(3)))
     assert not learns_statistics(nn.Sequential(BatchNorm(3).eval()))
     assert not learns_statistics(nn.GroupNorm(1, 3))
+
+
+def test_instance_norm_is_of_each_channel_of_each_image_and_needs_two_places() -> None:
+    norm, images = build_norm("instance", 3), features()
+    for image, normalised in zip(images, norm(images), strict=True):
+        for channel, answer in zip(image, normalised, strict=True):
+            expected = (channel - channel.mean()) / (channel.var(correction=0) + 1e-5).sqrt()
+            torch.testing.assert_close(answer, expected)
+    assert len(list(norm.parameters())) == 2
+    with pytest.raises(UserError, match="instance norm needs two or more places per image"):
+        norm(images[:, :, :1, :1])

@@ -116,8 +116,8 @@ def test_a_file_from_before_there_was_a_choice_holds_a_lean_decoder(tmp_path: Pa
 def test_a_file_from_before_activations_could_leak_answers_as_it_did(
     tmp_path: Path, layout: Any
 ) -> None:
-    as_it_was = {"layout": "unet", "norm": "group", "leak": 0.0} if layout == "unet" else {}
-    described = replace(METADATA, network=DecoderConfig(**as_it_was or {"layout": "lean"}))
+    lean, unet = DecoderConfig(layout="lean"), DecoderConfig(norm="group", leak=0.0)
+    described = replace(METADATA, network=lean if layout == "lean" else unet)
     model, images = build_segmenter(small_encoder(), described).eval(), torch.rand(2, 1, 16, 16)
     block = asdict(described)
     block["network"] = {"layout": layout, "width": 16, "norm": "group"}

@@ -120,6 +120,25 @@ class VectorBatchNorm(_Statistics, nn.BatchNorm1d):
     """Of vectors ``(B, C)``."""
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """torch's, with a slope and an offset per channel, of feature maps ``(B, C, h, w)``.
+
+    Group norm of as many groups as channels is the same, but with channels last on a processor
+    it takes seven times as long in bfloat16.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, affine=True)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        super()._check_input_dim(input)
+        if input.shape[2] * input.shape[3] == 1:
+            raise UserError(
+                "instance norm needs two or more places per image, but features of 1 x 1 were "
+                "given; take larger images, a smaller stride, or norm: group"
+            )
+
+
 def _refuse_one_value() -> None:
     raise UserError(
         "batch norm needs two or more values per channel, but one image with features "
@@ -165,8 +184,8 @@ def build_norm(norm: Norm, width: int) -> nn.Module:
     """Return the layer for feature maps of ``width`` channels."""
     if norm == "batch":
         return BatchNorm(width)
-    if norm == "instance":  # torch's own layer, but one that is known wherever group norm is
-        return nn.GroupNorm(width, width)
+    if norm == "instance":
+        return InstanceNorm(width)
     return nn.GroupNorm(width // math.gcd(width, GROUP), width)
 
 
