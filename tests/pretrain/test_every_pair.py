@@ -67,7 +67,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mae": {"name": "mae", "width": 16, "heads": 4},
     "multiscale": {"name": "multiscale", "width": 16, "heads": 4, "hi_target": "upsampled"},
 }
-SIDES = {"spark": 64, "mae": 64, "multiscale": 64}
+SIDES = {"spark": 64, "mae": 64, "multiscale": 64, "features": 64}
 """Pixels of an image, where cells must hold a whole place of the encoder's stride of 8."""
 
 
