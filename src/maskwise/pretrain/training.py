@@ -194,9 +194,11 @@ def _fabric(run: PretrainRun, seat: Seat | None, loggers: Sequence[Any] = ()) ->
 
 def follow_replicate(path: Path, splits: pd.DataFrame, run: PretrainRun, seat: Seat) -> None:
     """Train a replicate as another process than the first, which knows all that is not here."""
-    beginning = begin(open_store(path), run.recipe, run.recipe_name, run.source, run.seed)
-    encoder = build_encoder(beginning, run)
     logging.getLogger("maskwise").setLevel(logging.ERROR)  # the first says the same
+    store = open_store(path)
+    run = fitted_run(run, store.header.preparation)
+    beginning = begin(store, run.recipe, run.recipe_name, run.source, run.seed)
+    encoder = build_encoder(beginning, run)
     fabric = _fabric(run, seat)
     batches = batches_of(beginning.store, splits, run, fabric.device)
     objective, _ = networks_of(beginning, splits, run, encoder, batches)
