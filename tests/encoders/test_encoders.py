@@ -85,7 +85,7 @@ def test_an_image_s_features_do_not_depend_on_its_batch_under_group_norm() -> No
         ({"stride": 12}, "encoder.stride: should be 8, 16 or 32, but is 12"),
         ({"widths": [8, 8]}, "encoder: convolutions should hold a number for each of the 2"),
         ({"widths": [8, 8, 12]}, "widths should be multiples of 8 with norm: group"),
-        ({"norm": "grup"}, "encoder.norm: .*'group' or 'batch'"),
+        ({"norm": "grup"}, "encoder.norm: .*'group', 'batch' or 'instance'"),
         ({"strid": 8}, "encoder.strid: there is no such option; did you mean 'stride'"),
     ],
 )
