@@ -40,7 +40,9 @@ def keep(study: str, data: Path, folder: Path) -> pd.DataFrame:
     if used.exists():
         subsets = merged(read_subsets(used), subsets)
     if cells.exists():
-        table = merged(read_predictions(cells), table)
+        before = read_predictions(cells)
+        check_same_images(before, table, cells, data)
+        table = merged(before, table)
     # Seeds outermost: all recipes of one seed use the same images, which then compress to one.
     write(subsets, used, ["seed", "recipe", "fraction", "role", "image_id"])
     write(table, cells, [*REPLICATE, "mode", "fraction", "image_id"])
@@ -60,6 +62,23 @@ def finished(study: str, data: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         for name in ("predictions.parquet", "subsets.parquet")
     )
     return table, subsets
+
+
+def check_same_images(before: pd.DataFrame, now: pd.DataFrame, cells: Path, data: Path) -> None:
+    """Raise ``SystemExit`` where what is new was tested on images that the table lacks.
+
+    An image's id depends on its path below the raw folder, and the split on the ids: a folder
+    that lies one higher gives a study of its own.
+    """
+    tested = [table[table["split"] == "test"] for table in (before, now)]
+    for fold, images in tested[1].groupby("fold")["image_id"]:
+        known = set(tested[0].loc[tested[0]["fold"] == fold, "image_id"])
+        strange = sorted(set(images) - known) if known else []
+        if strange:
+            raise SystemExit(
+                f"{data}: {len(strange)} test images, such as {strange[0]}, are not in "
+                f"{cells.name}: another split; was another folder given as raw_root?"
+            )
 
 
 def merged(before: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:

@@ -149,6 +149,20 @@ def test_a_committed_study_of_before_is_read_whole(scripts: tuple[Any, Any]) -> 
     assert set(subsets["role"]) == {"validation"}
 
 
+def test_a_replicate_of_another_split_is_refused_and_one_of_a_fold_that_was_not_kept_is_not(
+    scripts: tuple[Any, Any], predictions: pd.DataFrame, tmp_path: Path
+) -> None:
+    keep, _ = scripts
+    finish(tmp_path, predictions)
+    kept = keep.keep("phantom", tmp_path, tmp_path)
+    other = predictions.assign(image_id="x" + predictions["image_id"])
+    finish(tmp_path / "other", other)
+    with pytest.raises(SystemExit, match=r"48 test images, such as x\w+, are not in phantom_c"):
+        keep.keep("phantom", tmp_path / "other", tmp_path)
+    finish(tmp_path / "fold", other.assign(fold=1))
+    assert len(keep.keep("phantom", tmp_path / "fold", tmp_path)) == len(kept)
+
+
 def test_a_replicate_without_its_subsets_is_refused_by_name(
     scripts: tuple[Any, Any], predictions: pd.DataFrame, tmp_path: Path
 ) -> None:
