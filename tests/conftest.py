@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from maskwise import workers
 from maskwise.errors import UserError
 from project import Finished, Project, copy_project
 from shared import SHARED
@@ -19,6 +20,17 @@ from shared import SHARED
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+# Every test that reads starts workers anew, which import for longer than they read. Here they
+# find it imported; those of a user's command cannot (see ``workers``).
+vars(workers)["_LIBRARIES"] += (
+    "maskwise.fingerprint.sample",
+    "maskwise.ingest.measure",
+    "maskwise.ingest.sources",
+    "maskwise.prediction.dicom.writing",
+    "maskwise.prediction.scans",
+    "maskwise.preprocess.fill",
+)
 
 NO_IMAGES = "needs real images"
 NOBODY = 65534

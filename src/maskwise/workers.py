@@ -36,7 +36,7 @@ _AHEAD = 4
 """Chunks per worker that are under way at once: bounds memory, hides uneven images."""
 _STARTS = 3
 """Workers that may die in a row without having begun anything."""
-_LIBRARIES = ("numpy", "PIL.Image", "imagehash", "scipy.fftpack")
+_LIBRARIES = ("numpy", "PIL.Image", "imagehash", "pydicom", "scipy.fftpack")
 """What takes long to import and most workers need. None of our own modules: the process that
 workers are forked from may find another copy of them than this one runs."""
 
