@@ -43,3 +43,22 @@ def test_the_environments_that_the_results_name_change_modes_and_schedule_alone(
     base = yaml.safe_load(file.read_text(encoding="utf-8"))["finetune"]
     full = {**base["full"], "schedule": schedule}
     assert block == {**base, "modes": modes, "full": full}
+
+
+def test_the_environment_of_outlines_halves_images_of_two_sources_and_changes_no_other() -> (
+    None
+):
+    def blocks(env: str) -> dict[str, Any]:
+        args: dict[str, Any] = {**CONFIG_LOADER_ARGS, "default_run_env": env}
+        loaded = OmegaConfigLoader(str(PROJECT / "conf"), env=env, **args)["parameters"]
+        return {name: block for name, block in loaded.items() if name != "finetune"}
+
+    base, changed = blocks("base"), blocks("segmentation")
+    assert {name for name in base if base[name] != changed[name]} == {
+        "busi_segmentation",
+        "lgg",
+    }
+    for name in ("busi_segmentation", "lgg"):
+        size = {side: base[name]["preprocess"][side] // 2 for side in ("height", "width")}
+        preprocess = {**base[name]["preprocess"], **size}
+        assert changed[name] == {**base[name], "preprocess": preprocess}
