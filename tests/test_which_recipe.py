@@ -11,7 +11,7 @@ NUMBER = r"[+-]?\d*\.\d+"
 INTERVAL = re.compile(rf"({NUMBER}) \[({NUMBER}), ({NUMBER})\]")
 NUMBER_OF = re.compile(r"\b[\d,]+ (seeds|folds|studies|volumes|patients|images)\b")
 REPEATED = re.compile(r"\b(\d+) (?:seed|fold)s?\b")
-WORDS = {"1": "one", "2": "two", "5": "five"}
+WORDS = {"1": "one", "2": "two", "5": "five", "8": "eight"}
 
 
 def intervals(text: str) -> set[tuple[float, ...]]:
