@@ -105,6 +105,7 @@ def write(table: pd.DataFrame, path: Path, order: list[str]) -> None:
             temporary,
             index=False,
             compression="zstd",
+            compression_level=19,
             use_dictionary=[name for name in table if name not in split],
             column_encoding=dict.fromkeys(split, "BYTE_STREAM_SPLIT"),
         )
