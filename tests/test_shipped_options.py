@@ -33,7 +33,7 @@ def test_the_shipped_options_are_the_defaults_but_for_what_names_the_shipped_rec
     ("env", "modes", "schedule"),
     [("segmentation", ["full"], "polynomial"), ("probes", ["probe"], "cosine")],
 )
-def test_the_environments_that_the_results_name_change_modes_and_schedule_alone(
+def test_the_environments_that_the_results_name_change_of_finetune_modes_and_schedule_alone(
     env: str, modes: list[str], schedule: str
 ) -> None:
     args: dict[str, Any] = {**CONFIG_LOADER_ARGS, "default_run_env": env}
